@@ -1,0 +1,90 @@
+# The commands of the project. Needs make and Python 3.11 to 3.13, nothing else: the first command makes .venv from the
+# locked requirements, later ones find it up to date. Everything else is `python -m embedded`.
+
+SHELL := /bin/sh
+VENV := .venv
+STAMP := $(VENV)/.up-to-date
+# The Python to make .venv with: the first of these that is new enough and not too new.
+PYTHON ?=
+CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+RUN := PYTHONPATH="$(CURDIR)/include:$(CURDIR)" $(VENV)/bin/python
+EMBEDDED := $(RUN) -m embedded
+LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench up down status env backfill trigger predict clean lint lock
+
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo "Settings (environment): CHURN_HOME, CHURN_POSTGRES, AIRFLOW_PORT, MLFLOW_PORT, SERVING_PORT, PYTHON"
+
+run: $(STAMP) ## start everything and run the chain over every drop [DROPS=directory]
+	@$(EMBEDDED) run $(if $(DROPS),--drops "$(DROPS)")
+
+test: $(STAMP) ## all tests [ARGS=pytest's arguments]
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+bench: $(STAMP) ## the benchmarks, naive beside ours, into bench/results [ARGS=--help explains]
+	@$(RUN) -m bench $(ARGS)
+
+up: $(STAMP) ## start the services in the background and wait until they are ready
+	@$(EMBEDDED) up
+
+down: $(STAMP) ## stop the services
+	@$(EMBEDDED) down
+
+status: $(STAMP) ## the services, what is wrong with them, and the state of every AS_OF
+	@$(EMBEDDED) status
+
+env: $(STAMP) ## the settings as KEY=VALUE lines, for export or eval
+	@$(EMBEDDED) env
+
+backfill: $(STAMP) ## the whole chain for every AS_OF of FROM=date TO=date
+	$(call need,FROM,2024-01-30)
+	$(call need,TO,2024-02-29)
+	@$(EMBEDDED) backfill "$(FROM)" "$(TO)"
+
+trigger: $(STAMP) ## the whole chain for AS_OF=date
+	$(call need,AS_OF,2024-01-31)
+	@$(EMBEDDED) trigger "$(AS_OF)"
+
+# USER is in every environment: only one that was typed here counts.
+predict: $(STAMP) ## ask the running service about USER=user_id
+	$(if $(filter command line,$(origin USER)),,$(error say which: make predict USER=7892-POOKP))
+	@$(EMBEDDED) predict "$(USER)"
+
+clean: $(STAMP) ## stop the services and remove their state (databases, models, drops, logs)
+	@$(EMBEDDED) clean
+
+lint: $(STAMP) ## ruff and mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+lock: $(STAMP) ## resolve requirements*.in into the locked requirements*.txt [ARGS=--upgrade]
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-dev.in -o requirements-dev.txt
+
+need = $(if $($(1)),,$(error say which: make $@ $(1)=$(2)))
+
+# pip brings uv, pinned and hashed by the lock; uv brings the rest in seconds instead of minutes. Without compiling
+# now, every service would compile the same libraries at its first start, all at once.
+$(STAMP): requirements.txt requirements-dev.txt | $(VENV)/bin/python
+	@echo "installing the locked requirements into $(VENV)"
+	@test -x $(VENV)/bin/uv || { \
+		$(VENV)/bin/python -m ensurepip >/dev/null && \
+		sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt >$(VENV)/uv.txt && \
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt; }
+	@$(VENV)/bin/uv pip sync --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes \
+		requirements.txt requirements-dev.txt
+	@touch $@
+
+$(VENV)/bin/python:
+	@for python in $(CANDIDATES); do \
+		if "$$python" -c '$(SUPPORTED)' 2>/dev/null; then \
+			echo "making $(VENV) with $$("$$python" --version)"; exec "$$python" -m venv --clear $(VENV); \
+		fi; \
+	done; \
+	echo "Python 3.11, 3.12 or 3.13 is needed to make $(VENV); tried: $(CANDIDATES)." >&2; \
+	echo "Install one of them, or name it: make PYTHON=/path/to/python3.12 …" >&2; exit 1

@@ -1,0 +1,57 @@
+"""The steps of the pipeline, called as its tasks call them."""
+
+import asyncio
+import shutil
+from datetime import date
+from pathlib import Path
+
+from bench.measure import Watch
+from churn.features import FEATURE_SERVICE, apply_definitions, open_store
+from churn.landing import find_drop
+from churn.loading import load
+from churn.materialization import materialize
+from churn.migrate import migrate
+from churn.snapshots import build_snapshots
+from churn.training_set import TrainingSet, build_training_set
+from churn.validation import validate
+
+
+def prepare(_: Watch, url: str) -> None:
+    """Make the schema of an empty database, and register the features."""
+    migrate(url)
+    apply_definitions(url)
+
+
+def load_and_validate(watch: Watch, url: str, landing: Path, as_of: date) -> None:
+    archive = landing.parent / "archive"
+    drop = find_drop(landing, as_of)
+    assert drop is not None
+    # What an earlier repetition archived would not have to be written.
+    shutil.rmtree(archive, ignore_errors=True)
+    with watch:
+        load(validate(drop, url, archive), url, archive)
+
+
+def snapshot(watch: Watch, url: str, _: Path, as_of: date) -> None:
+    with watch:
+        build_snapshots(as_of, url)
+
+
+def materialize_online(watch: Watch, url: str, _: Path, as_of: date) -> None:
+    with watch:
+        materialize(as_of, url)
+
+
+def training_set(watch: Watch, url: str, _: Path, as_of: date) -> str:
+    """Return the digest of the training set."""
+    with watch:
+        found = read_training_set(url, as_of)
+    return found.digest
+
+
+def read_training_set(url: str, as_of: date) -> TrainingSet:
+    store = open_store(url)
+    try:
+        return build_training_set(store, FEATURE_SERVICE, as_of, url)
+    finally:
+        asyncio.run(store.close())

@@ -1,0 +1,52 @@
+"""Looks for drops that are complete and not loaded, and starts the chain for each."""
+
+from datetime import datetime
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import dag, task
+
+from run import DEFAULT_ARGS, database_url, no_retry
+
+
+@dag(
+    schedule="*/5 * * * *",
+    start_date=datetime(2024, 1, 1),  # noqa: DTZ001 — Airflow reads it as UTC
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    tags=["churn"],
+)
+def churn_landing():
+    """
+    Starts `churn_snapshot` for every complete drop in the landing directory that is not loaded, or whose content
+    changed, the oldest first. So a late drop and a corrected one need no person.
+
+    A drop is complete when its five required files are there, and those that its `manifest.json` names. One with
+    neither `manifest.json` nor `_SUCCESS` must also rest for 30 seconds: its files may still be on their way.
+
+    **A drop is not picked up**: the log of `find_drops` says of each drop why. A rejected drop is tried again when its
+    content, its `manifest.json` or its `_ACCEPT` changes, not before; to try it as it is, trigger `churn_snapshot`
+    with its AS_OF.
+    """
+
+    @task
+    def find_drops() -> list[dict]:
+        """Compares the landing directory with what is loaded."""
+        from churn.settings import SettingMissing, read_settings
+        from churn.watch import find_pending
+
+        with no_retry(SettingMissing):
+            pending = find_pending(read_settings().landing, database_url())
+        return [{"conf": {"as_of": drop.as_of.isoformat()}, "trigger_run_id": drop.run_id} for drop in pending]
+
+    TriggerDagRunOperator.partial(
+        task_id="start_chain",
+        trigger_dag_id="churn_snapshot",
+        skip_when_already_exists=True,
+        # One after the other, so that they start oldest first.
+        max_active_tis_per_dagrun=1,
+        doc_md="Starts the chain for a drop. Skipped where this very content was started before.",
+    ).expand_kwargs(find_drops())
+
+
+churn_landing()

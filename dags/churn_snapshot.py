@@ -1,0 +1,95 @@
+"""landing/<AS_OF>/*.csv → raw → snapshots."""
+
+from datetime import datetime
+
+from airflow.sdk import CronPartitionTimetable, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from assets import churn_snapshots
+from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry
+
+
+@dag(
+    schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", key_format="%Y-%m-%d", run_offset=-1),
+    start_date=datetime(2024, 1, 1),  # noqa: DTZ001 — Airflow reads it in the timetable's zone, UTC
+    catchup=False,
+    max_active_runs=1,
+    params={"as_of": AS_OF_PARAM},
+    default_args=DEFAULT_ARGS,
+    tags=["churn"],
+)
+def churn_snapshot():
+    """
+    Turns the drop of an AS_OF into its snapshots, daily for the day before. Its asset `churn_snapshots` starts
+    `churn_materialize`, which starts `churn_train`.
+
+    **To run it**: Trigger, and pick the AS_OF. Running a date again is always safe: nothing is done twice, a
+    corrected drop replaces the old one, and a chain that broke further down goes on.
+
+    **All tasks skipped**: there is no drop for that date; the log of `validate` says where it was looked for. A drop
+    that comes late is picked up by `churn_landing`, no person needed.
+
+    **`validate` is red**: the drop breaks its contract, and nothing of it was loaded. Its log names file, line, column,
+    value and rule. Have the drop corrected and put into the landing directory again: `churn_landing` sees the change.
+    To accept a drop with fewer than half of the customers before, put a file `_ACCEPT` into it that says why.
+
+    **`load` or `snapshot` is red**: the database was away, or is full. Each is one transaction: what was there before
+    is still there. Clear the task to run it again. Where the log says that the archive lacks a file or that the drop
+    changed since, clear `validate` instead. `churn_landing` does not start a failed run again.
+
+    **`supersede` is red**: MLflow or the database was away. The chain went on without it; clear the task, or leave it
+    to the next run: each looks at every version.
+    """
+
+    @task(multiple_outputs=False)
+    def validate() -> dict:
+        """Checks the whole drop against its contract and archives it. Skips when there is no drop. A drop that is
+        rejected is not retried: it would be rejected again."""
+        from churn.landing import find_drop
+        from churn.settings import SettingMissing, read_settings
+        from churn.validation import DropRejected, validate
+
+        as_of = current_as_of()
+        with no_retry(DropRejected, SettingMissing):
+            settings = read_settings()
+            drop = find_drop(settings.landing, as_of)
+            if drop is None:
+                raise AirflowSkipException(f"nothing to do: there is no drop {settings.landing / as_of.isoformat()}")
+            return validate(drop, database_url(), settings.archive).to_json()
+
+    @task(multiple_outputs=False)
+    def load(accepted: dict) -> dict:
+        """Loads the drop from the archive into raw.*, as one revision of its AS_OF, in one transaction. The drop that
+        is loaded already: UNCHANGED."""
+        from churn.archive import ArchiveError
+        from churn.loading import StaleDrop, load
+        from churn.settings import read_settings
+        from churn.validation import AcceptedDrop, DropRejected
+
+        with no_retry(ArchiveError, DropRejected, StaleDrop):
+            return load(AcceptedDrop.from_json(accepted), database_url(), read_settings().archive).to_json()
+
+    @task(multiple_outputs=False, outlets=[churn_snapshots])
+    def snapshot() -> dict:
+        """Builds the rows by (user_id, as_of) that Feast reads, in one transaction, and tells `churn_materialize`,
+        also when nothing changed: that heals a chain that broke further down."""
+        from churn.snapshots import NotLoaded, build_snapshots
+
+        as_of = current_as_of()
+        with no_retry(NotLoaded):
+            outcome = build_snapshots(as_of, database_url())
+        get_current_context()["outlet_events"][churn_snapshots].add_partitions(as_of.isoformat())
+        return outcome.to_json()
+
+    @task(multiple_outputs=False)
+    def supersede() -> dict:
+        """Tags model versions `superseded` whose drops were corrected, or joined by late ones, since they were trained;
+        the tag says what changed and which date to run again. Moves no stage, rewrites no decision."""
+        from churn.superseded import mark_superseded
+
+        return mark_superseded(database_url()).to_json()
+
+    load(validate()) >> snapshot() >> supersede()
+
+
+churn_snapshot()

@@ -1,0 +1,67 @@
+"""What every task needs to know of its run: which AS_OF it works on, and where the database is."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+
+from airflow.sdk import Param, get_current_context
+from airflow.sdk.exceptions import AirflowFailException
+
+from churn.as_of import AsOfError, resolve_as_of
+
+CONNECTION = "churn_postgres"
+
+AS_OF_PARAM = Param(
+    None,
+    type=["null", "string"],
+    format="date",
+    title="AS_OF",
+    description=(
+        "The date whose drop to work on: the state of the business at the end of that day (UTC). "
+        "Left empty, a scheduled run takes the day before it starts, and a run of a backfill its own date."
+    ),
+)
+
+DEFAULT_ARGS = {
+    "owner": "data team",
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=5),
+    "execution_timeout": timedelta(hours=2),
+}
+"""A retry helps where a server is away for a moment; what it cannot help is raised through no_retry()."""
+
+
+def current_as_of() -> date:
+    """Return the AS_OF of the running task's run, or fail the task for good."""
+    context = get_current_context()
+    run = context["dag_run"]
+    with no_retry(AsOfError):
+        return resolve_as_of(context["params"].get("as_of"), run.partition_key, run.logical_date)
+
+
+def database_url() -> str:
+    """Return the libpq URI of the Airflow connection `churn_postgres`, the one authority on where the database is."""
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    from churn.database_url import make_url
+
+    connection = PostgresHook(CONNECTION).connection
+    return make_url(
+        host=connection.host,
+        port=connection.port,
+        user=connection.login,
+        password=connection.password,
+        database=connection.schema,
+        options=connection.extra_dejson,
+    )
+
+
+@contextmanager
+def no_retry(*errors: type[Exception]) -> Iterator[None]:
+    """Fail the task at once, without a retry, on errors that only a person can mend."""
+    try:
+        yield
+    except errors as error:
+        raise AirflowFailException(str(error)) from error

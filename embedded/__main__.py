@@ -1,0 +1,120 @@
+"""`python -m embedded <command>`: the embedded stack from the command line, as `make` calls it."""
+
+import argparse
+import shlex
+import sys
+from datetime import date
+from pathlib import Path
+
+import psycopg
+
+from churn.as_of import AsOfError, parse_as_of
+from embedded import commands, stack, status
+from embedded.airflow_api import AirflowError
+from embedded.chain import ChainError
+from embedded.drops import DropsError
+from embedded.postgres import PostgresError
+from embedded.prediction import PredictionError, predict
+from embedded.process_manager import StackError
+from embedded.settings import Settings, SettingsError, environment, load_settings
+
+# What says itself what is wrong and what to do; anything else is a bug and keeps its traceback.
+EXPECTED = (
+    AirflowError,
+    ChainError,
+    DropsError,
+    PostgresError,
+    PredictionError,
+    SettingsError,
+    StackError,
+    psycopg.Error,
+)
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    try:
+        return 0 if _execute(load_settings(), arguments) else 1
+    except EXPECTED as error:
+        print(f"\n{error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; the stack stays as it is (make status)", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
+    say = stack.Progress()
+    match arguments.command:
+        case "up":
+            stack.up(settings, say)
+        case "down":
+            stack.down(settings, say)
+        case "clean":
+            stack.clean(settings, say)
+        case "run":
+            return commands.run(settings, arguments.drops, say)
+        case "trigger":
+            return commands.trigger(settings, arguments.as_of, say)
+        case "backfill":
+            return commands.backfill(settings, arguments.first, arguments.last, say)
+        case "status":
+            text, healthy = status.report(settings)
+            print(text)  # noqa: T201
+            return healthy
+        case "env":
+            print(shell_lines(environment(settings)))  # noqa: T201
+        case "predict":
+            print(predict(settings, arguments.user))  # noqa: T201
+    return True
+
+
+def shell_lines(variables: dict[str, str]) -> str:
+    """Return KEY=VALUE lines for a shell, quoted only where the value needs it.
+
+    `eval "$(make -s env)"` after `set -a` always works; `export $(make -s env)` works as long as no path
+    has a blank.
+    """
+    return "\n".join(f"{name}={_quoted(value)}" for name, value in variables.items())
+
+
+def _quoted(value: str) -> str:
+    # A "?" of a URL is no pattern in an assignment; shlex quotes it, and `export $(…)` would keep the quotes.
+    harmless = value.replace("?", "")
+    return value if not value or shlex.quote(harmless) == harmless else shlex.quote(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m embedded",
+        description="Postgres, Airflow, MLflow and serving on this machine, and the pipeline through them.",
+        epilog="Settings come from the environment: CHURN_HOME, CHURN_POSTGRES, AIRFLOW_PORT, MLFLOW_PORT, "
+        "SERVING_PORT. Exit status 1: something failed, and the reason was printed.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("up", help="start what is not running, and wait until everything is ready")
+    commands.add_parser("down", help="stop everything")
+    commands.add_parser("status", help="services, what is wrong with them, and the state of every AS_OF")
+    commands.add_parser("env", help="print the settings as KEY=VALUE lines")
+    commands.add_parser("clean", help="stop everything and remove the state: databases, models, drops, logs")
+    run = commands.add_parser("run", help="up, then the whole chain over every drop, oldest first")
+    run.add_argument("--drops", type=Path, help="directory of drops named YYYY-MM-DD (default: six generated months)")
+    trigger = commands.add_parser("trigger", help="the whole chain for one AS_OF")
+    trigger.add_argument("as_of", type=_as_of, metavar="AS_OF", help="a date like 2024-01-31")
+    backfill = commands.add_parser("backfill", help="the whole chain for a range of AS_OF, by Airflow's backfill")
+    backfill.add_argument("first", type=_as_of, metavar="FROM", help="the first AS_OF")
+    backfill.add_argument("last", type=_as_of, metavar="TO", help="the last AS_OF")
+    ask = commands.add_parser("predict", help="ask the running service about a customer")
+    ask.add_argument("user", metavar="USER", help="a user_id")
+    return parser
+
+
+def _as_of(text: str) -> date:
+    try:
+        return parse_as_of(text)
+    except AsOfError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Following chains: from the run of churn_snapshot to the last run that it led to, by the lineage that
+Airflow keeps.
+
+A run leads on by the assets that it produced: each starts a run of every DAG scheduled on it. A run that
+produced nothing, such as the one of an AS_OF without a drop, ends its chain. Nothing is matched by name or
+by time.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from embedded.airflow_api import Airflow, AirflowError, Ref, Run, Task
+
+HEAD = "churn_snapshot"
+# Listing the runs costs the api-server 7 ms of a core that the tasks need.
+POLL = 1.0
+# The scheduler starts a run within a second or two of the asset's event; a paused DAG never does. Not counted while
+# the DAG has a run that is queued or running: the one that is waited for may stand behind it.
+PATIENCE = 60.0
+REPORT_EVERY = 10.0
+Say = Callable[[str], None]
+Check = Callable[[], None]
+
+
+class ChainError(RuntimeError):
+    """A chain that does not go on."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A finished run of a chain, and the AS_OF of the chain."""
+
+    as_of: str
+    run: Run
+
+    @property
+    def failed(self) -> bool:
+        return self.run.state == "failed"
+
+
+def wait_for_dag(airflow: Airflow, dag_id: str = HEAD, patience: float = 90.0) -> None:
+    """Wait until Airflow knows `dag_id`: it reads DAG files some seconds after it starts.
+
+    Raises:
+        ChainError: it does not know it in time (the message has the import errors of the DAG files), or the
+            DAG is paused and a run of it would wait for ever.
+    """
+    deadline = time.monotonic() + patience
+    while dag_id not in (dags := airflow.dags()):
+        errors = airflow.import_errors()
+        if errors or time.monotonic() > deadline:
+            why = "\n".join(f"{file}:\n{trace}" for file, trace in errors.items()) or "no DAG file defines it"
+            raise ChainError(f"Airflow has no DAG {dag_id!r}: {why}")
+        time.sleep(1)
+    if dags[dag_id]:
+        raise ChainError(f"the DAG {dag_id!r} is paused: unpause it in Airflow first")
+
+
+def follow(airflow: Airflow, heads: Mapping[Ref, str], say: Say, check: Check) -> list[Link]:
+    """Wait for the end of the chains that `heads` began, saying what happens, and return their runs.
+
+    Args:
+        heads: the first run of each chain, and the AS_OF it is about.
+        check: called every few seconds; raises when the services that the chains need are not there.
+
+    Raises:
+        ChainError: an asset was produced, and a DAG that is scheduled on it did not start; or Airflow could not be
+            asked for about a minute.
+    """
+    try:
+        return _follow(airflow, heads, say, check)
+    except AirflowError as error:
+        check()
+        raise ChainError(f"{error}\nThe chain goes on, unwatched: make status tells where it is.") from error
+
+
+def _follow(airflow: Airflow, heads: Mapping[Ref, str], say: Say, check: Check) -> list[Link]:
+    as_of = dict(heads)
+    running, leading_on, links = set(heads), dict[Ref, float](), list[Link]()
+    began = time.monotonic()
+    next_report = began + REPORT_EVERY
+    while running or leading_on:
+        unfinished = airflow.unfinished()
+        for ref in running - unfinished:
+            run = airflow.run(ref)
+            if not run.finished:
+                continue
+            running.discard(ref)
+            links.append(Link(as_of[ref], run))
+            say(_finished(airflow, links[-1]))
+            if run.state == "success":
+                leading_on[ref] = time.monotonic() + PATIENCE
+        busy = {run.dag_id for run in unfinished}
+        for ref, deadline in list(leading_on.items()):
+            started, waiting_for = _successors(airflow, ref, busy)
+            running |= {new for new in started if new not in as_of}
+            as_of.update((new, as_of[ref]) for new in started if new not in as_of)
+            if not waiting_for:
+                del leading_on[ref]
+            elif waiting_for & busy:
+                leading_on[ref] = time.monotonic() + PATIENCE
+            elif time.monotonic() > deadline:
+                raise ChainError(
+                    f"{as_of[ref]}: {ref.dag_id} is done, but no run of {', '.join(sorted(waiting_for))} "
+                    f"started within {PATIENCE:.0f} seconds: is that DAG paused?"
+                )
+        if time.monotonic() > next_report:
+            next_report = time.monotonic() + REPORT_EVERY
+            check()
+            say(_under_way(airflow.running_tasks(), running, as_of, time.monotonic() - began) + _paused(airflow))
+        time.sleep(POLL)
+    return links
+
+
+def _successors(airflow: Airflow, ref: Ref, busy: set[str]) -> tuple[set[Ref], set[str]]:
+    """Return the runs that the run started, and the DAGs that it will start yet; `busy`: those with a run now."""
+    handovers = airflow.handovers(ref)
+    if handovers is None:
+        # What it started is queued, so it is of one of these.
+        return set(), busy or {"the next DAG"}
+    started = {run for handover in handovers for run in handover.started}
+    return started, {dag for handover in handovers for dag in handover.waiting_for}
+
+
+def _finished(airflow: Airflow, link: Link) -> str:
+    took = f"{link.run.duration:.1f} s" if link.run.duration is not None else ""
+    note = f"  {why}" if not link.failed and (why := _why_skipped(airflow, link.run.ref)) else ""
+    return f"{link.as_of}  {link.run.ref.dag_id:<18} {link.run.state:<8} {took:>8}{note}"
+
+
+def _under_way(tasks: list[Task], running: set[Ref], as_of: Mapping[Ref, str], seconds: float) -> str:
+    ours = sorted(
+        f"{as_of[task.ref]} {task.ref.dag_id}.{task.task_id}"
+        + ("" if task.state == "running" else f" ({task.state}, try {task.try_number})")
+        for task in tasks
+        if task.ref in running
+    )
+    waiting = len(running - {task.ref for task in tasks})
+    more = f"; {waiting} runs wait for their turn" if waiting > 1 else ""
+    return f"… {seconds:.0f} s: {', '.join(ours) or 'waiting for the scheduler'}{more}"
+
+
+def _paused(airflow: Airflow) -> str:
+    """A run that was queued before its DAG was paused waits until a person unpauses it."""
+    held = {run.dag_id for run in airflow.unfinished()} & {dag for dag, paused in airflow.dags().items() if paused}
+    return f"; paused in Airflow: {', '.join(sorted(held))}" if held else ""
+
+
+def _why_skipped(airflow: Airflow, ref: Ref) -> str | None:
+    for task in airflow.tasks(ref):
+        if task.state == "skipped":
+            for entry in _log(airflow, task):
+                if entry.get("event") == "Skipping task.":
+                    return f"{task.task_id} skipped: {entry.get('reason')}"
+    return None
+
+
+def why_failed(airflow: Airflow, ref: Ref) -> str:
+    """Return the tasks of the run that failed, each with the exception that its log ends with."""
+    failed = [task for task in airflow.tasks(ref) if task.state == "failed"]
+    if not failed:
+        return f"{ref.dag_id} failed, and none of its tasks did: see the run {ref.run_id} in Airflow"
+    return "\n".join(f"{ref.dag_id}.{task.task_id}: {_exception(_log(airflow, task))}" for task in failed)
+
+
+def _exception(log: list[dict[str, object]]) -> str:
+    for entry in reversed(log):
+        detail = entry.get("error_detail")
+        if isinstance(detail, list) and detail:
+            return f"{detail[0]['exc_type']}: {detail[0]['exc_value']}"
+    errors = [str(entry["event"]) for entry in log if entry.get("level") in ("error", "critical")]
+    return errors[-1] if errors else "its log holds no exception: it may have been killed"
+
+
+def _log(airflow: Airflow, task: Task) -> list[dict[str, object]]:
+    try:
+        return airflow.log(task)
+    except AirflowError as error:
+        return [{"event": f"its log cannot be read: {error}", "level": "error"}]

@@ -1,0 +1,133 @@
+"""The commands that run the pipeline. Each returns whether every DAG run was a success."""
+
+import time
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+
+from embedded.airflow_api import Airflow, Ref
+from embedded.chain import HEAD, Link, Say, follow, wait_for_dag, why_failed
+from embedded.drops import find_drops, generated_drops, land
+from embedded.prediction import PredictionError, any_customer, predict
+from embedded.services import addresses
+from embedded.settings import Settings
+from embedded.stack import check_alive, up
+from embedded.status import AsOfState, as_of_states
+from embedded.table import table
+
+# Seconds in which serving must have picked up a new Production.
+SERVING_FOLLOWS = 30.0
+
+
+def run(settings: Settings, drops: Path | None, say: Say) -> bool:
+    """Start the stack and run the chain over every drop of `drops` (None: generated ones), oldest first.
+
+    Prints what came of each AS_OF, one prediction and the addresses; the stack stays up.
+    """
+    if drops is not None:
+        find_drops(drops)  # a mistyped DROPS is said before minutes of starting
+    up(settings, say)
+    found = find_drops(drops or generated_drops(settings))
+    airflow = Airflow(settings.airflow_url)
+    wait_for_dag(airflow)
+    links: list[Link] = []
+    for as_of, drop in found.items():
+        changed = land(drop, settings.landing)
+        say(f"{as_of}  {'landed' if changed else 'in the landing directory already'}")
+        links += follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
+    states = as_of_states(settings)
+    green = _report_failures(airflow, links) and _report_not_loaded(states, set(found))
+    _print(summary(states, set(found)))
+    if green:
+        customer = any_customer(found[max(found)])
+        _print(f"prediction for {customer}, a customer of {max(found)}:\n{_prediction(settings, customer, states)}")
+    where = addresses(settings)
+    _print(
+        f"Airflow {where['airflow-api']}   MLflow {where['mlflow']}   serving {where['serving']}/docs\n"
+        f"drops go to {settings.landing}; make status, make down"
+    )
+    return green
+
+
+def _prediction(settings: Settings, customer: str, states: list[AsOfState]) -> str:
+    """Return one prediction, or why there is none: serving follows a promotion within seconds, not at once."""
+    promoted = any(state.outcome == "PROMOTE" for state in states)
+    deadline = time.monotonic() + (SERVING_FOLLOWS if promoted else 0)
+    while True:
+        try:
+            return predict(settings, customer)
+        except PredictionError as error:
+            if time.monotonic() > deadline:
+                return f"none: {error}"
+        time.sleep(1)
+
+
+def trigger(settings: Settings, as_of: date, say: Say) -> bool:
+    """Run the chain for one AS_OF, through Airflow, and wait for its end."""
+    airflow = Airflow(settings.airflow_url)
+    wait_for_dag(airflow)
+    links = follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
+    green = _report_failures(airflow, links)
+    _print(summary(as_of_states(settings), {as_of}))
+    return green
+
+
+def backfill(settings: Settings, first: date, last: date, say: Say) -> bool:
+    """Run the chain for every AS_OF from `first` to `last`, by Airflow's backfill, to the end of all."""
+    airflow = Airflow(settings.airflow_url)
+    wait_for_dag(airflow)
+    in_flight = [run for run in airflow.partition_runs(HEAD, first, last) if not run.finished]
+    heads: dict[Ref, str] = {run.ref: run.partition_key or "" for run in in_flight}
+    for head in in_flight:
+        say(f"{head.partition_key}  a run is in flight already: waiting for that one")
+    heads |= {run.ref: run.partition_key or "" for run in airflow.backfill(HEAD, first, last)}
+    say(f"{len(heads)} runs of {HEAD} for {first} … {last}")
+    links = follow(airflow, heads, say, partial(check_alive, settings))
+    green = _report_failures(airflow, links)
+    days = {first + timedelta(days=day) for day in range((last - first).days + 1)}
+    _print(summary(as_of_states(settings), days))
+    return green
+
+
+def _trigger(airflow: Airflow, as_of: date) -> dict[Ref, str]:
+    return {airflow.trigger(HEAD, {"as_of": str(as_of)}).ref: str(as_of)}
+
+
+def summary(states: list[AsOfState], asked: set[date]) -> str:
+    """Return one line for each AS_OF that was asked for and has a loaded drop, and a note on how many have none."""
+    rows = [
+        (
+            state.as_of,
+            state.rows,
+            state.candidate_auc,
+            state.production_auc,
+            state.outcome,
+            state.candidate_version,
+        )
+        for state in states
+        if state.as_of in asked and state.revision is not None
+    ]
+    without = len(asked) - len(rows)
+    lines = table(("AS_OF", "rows", "candidate AUC", "Production AUC", "decision", "version"), rows) if rows else ""
+    note = f"{without} of {len(asked)} dates have no loaded drop" if without else ""
+    return "\n".join(part for part in (lines, note) if part)
+
+
+def _report_failures(airflow: Airflow, links: list[Link]) -> bool:
+    failed = [link for link in links if link.failed]
+    for link in failed:
+        _print(f"FAILED {link.as_of}\n{why_failed(airflow, link.run.ref)}")
+    return not failed
+
+
+def _report_not_loaded(states: list[AsOfState], landed: set[date]) -> bool:
+    """A chain that did nothing is green in Airflow; for a drop that has just landed it is a failure."""
+    missing = landed - {state.as_of for state in states if state.revision is not None}
+    if missing:
+        days = ", ".join(str(as_of) for as_of in sorted(missing))
+        _print(f"FAILED to load {days}: the run of {HEAD} did nothing; its log in Airflow says why")
+    return not missing
+
+
+def _print(text: str) -> None:
+    print(f"\n{text}", flush=True)  # noqa: T201

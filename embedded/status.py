@@ -1,0 +1,161 @@
+"""What `make status` shows: the services, what is wrong with them, and the state of every AS_OF."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import requests
+from psycopg.rows import class_row
+
+from embedded.process_manager import Process, ProcessManager
+from embedded.services import POSTGRES, addresses, not_ready, session
+from embedded.settings import REPOSITORY, Settings, environment
+from embedded.table import table
+
+QUERY = REPOSITORY / "include" / "sql" / "status" / "as_of.sql"
+
+
+@dataclass(frozen=True)
+class AsOfState:
+    """What the system holds for one AS_OF; what follows `has_snapshot` is the last decision about it.
+
+    Attributes:
+        decision: its id; a later decision has a higher one, whichever AS_OF it is about.
+    """
+
+    as_of: date
+    revision: int | None
+    received_at: datetime | None
+    rows: int | None
+    has_snapshot: bool
+    decision: int | None
+    outcome: str | None
+    reason: str | None
+    candidate_version: int | None
+    candidate_auc: float | None
+    production_auc: float | None
+
+
+def as_of_states(settings: Settings) -> list[AsOfState]:
+    """Return the state of every AS_OF that has a drop, a snapshot or a decision, oldest first.
+
+    Raises:
+        psycopg.Error: the database cannot be reached, or was never migrated.
+    """
+    url = environment(settings)["CHURN_DATABASE_URL"]
+    with psycopg.connect(url, connect_timeout=5, row_factory=class_row(AsOfState)) as connection:
+        return connection.execute(QUERY.read_bytes()).fetchall()
+
+
+def last_decision(states: list[AsOfState]) -> AsOfState | None:
+    """Return the AS_OF that was decided on last, None where none was."""
+    return max((state for state in states if state.decision), key=lambda state: state.decision or 0, default=None)
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """A model version whose drops changed since it was trained."""
+
+    version: int
+    stage: str
+    why: str
+
+
+def superseded_versions(settings: Settings) -> list[Superseded]:
+    """Return the model versions that the chain has tagged `superseded`.
+
+    Raises:
+        requests.RequestException: MLflow cannot be asked.
+    """
+    answer = session().get(
+        f"{settings.mlflow_url}/api/2.0/mlflow/model-versions/search",
+        params={"filter": "name = 'streamflow_churn' AND tag.superseded LIKE '%'", "max_results": "10000"},
+        timeout=10,
+    )
+    answer.raise_for_status()
+    return [
+        Superseded(int(found["version"]), found["current_stage"], tag["value"])
+        for found in answer.json().get("model_versions", [])
+        for tag in found["tags"]
+        if tag["key"] == "superseded"
+    ]
+
+
+def report(settings: Settings) -> tuple[str, bool]:
+    """Return the whole report, and whether every service does its work."""
+    manager = ProcessManager(settings)
+    if not manager.running():
+        return f"the stack is down (state in {settings.home}); make up starts it", False
+    processes = manager.processes()
+    if settings.server:
+        del processes[POSTGRES]
+    late = not_ready(settings, processes)
+    services = table(
+        ("service", "state", "pid", "uptime", "address"),
+        [_row(settings, p, late) for p in processes.values()],
+    )
+    wrong = [process.last_words(15) for process in processes.values() if process.name in late]
+    where = f"own Postgres: {_without_password(settings.postgres_server)}" if settings.server else ""
+    parts = [services, where, *wrong, _as_of_report(settings), f"logs: {settings.logs}"]
+    return "\n\n".join(part for part in parts if part), not late
+
+
+def _row(settings: Settings, process: Process, late: list[str]) -> tuple[Any, ...]:
+    state = "not ready" if process.alive and process.name in late else process.state.lower()
+    # supervisord calls a process STARTING until it has run for a while; what answers is running.
+    state = "running" if state == "starting" else state
+    uptime = timedelta(seconds=process.uptime) if process.alive else None
+    return process.name, state, process.pid or None, uptime, addresses(settings).get(process.name, "")
+
+
+def _as_of_report(settings: Settings) -> str:
+    try:
+        states = as_of_states(settings)
+    except psycopg.Error as error:
+        return f"the state of the AS_OF dates cannot be read: {error}"
+    if not states:
+        return f"no drop is loaded yet; drops are put into {settings.landing}"
+    try:
+        return as_of_table(states, superseded_versions(settings))
+    except requests.RequestException as error:
+        return f"{as_of_table(states, [])}\n\nwhich versions are superseded cannot be read: {error}"
+
+
+def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
+    """Return a line for each AS_OF, and in words: the last decision, and whether Production is superseded."""
+    old = {each.version for each in superseded}
+    header = (
+        "AS_OF",
+        "revision",
+        "received",
+        "rows",
+        "snapshot",
+        "decision",
+        "version",
+        "AUC",
+        "Production AUC",
+    )
+    rows = [
+        (
+            state.as_of,
+            state.revision,
+            f"{state.received_at:%Y-%m-%d %H:%M}" if state.received_at else None,
+            state.rows,
+            "yes" if state.has_snapshot else "no",
+            state.outcome,
+            f"{state.candidate_version} superseded" if state.candidate_version in old else state.candidate_version,
+            state.candidate_auc,
+            state.production_auc,
+        )
+        for state in states
+    ]
+    last = last_decision(states)
+    why = [f"last decision ({last.as_of}): {last.outcome}: {last.reason}"] if last else []
+    why += [f"Production, version {v.version}, is superseded: {v.why}" for v in superseded if v.stage == "Production"]
+    return "\n\n".join([table(header, rows), *why])
+
+
+def _without_password(uri: str) -> str:
+    parts = {k: v for k, v in psycopg.conninfo.conninfo_to_dict(uri).items() if k != "password"}
+    return psycopg.conninfo.make_conninfo("", **parts)

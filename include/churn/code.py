@@ -1,0 +1,29 @@
+"""What identifies the code that a run executes: work is repeated when it changes."""
+
+import hashlib
+import subprocess
+from functools import cache
+from pathlib import Path
+
+INCLUDE = Path(__file__).parents[1]
+
+
+@cache
+def code_digest() -> str:
+    """Return the sha256 over the pipeline's Python, SQL and YAML files and the lock of its libraries."""
+    files = sorted(p for ending in ("py", "sql", "yaml") for p in INCLUDE.rglob(f"*.{ending}"))
+    digest = hashlib.sha256()
+    for path in [*files, INCLUDE.parent / "requirements.txt"]:
+        digest.update(path.relative_to(INCLUDE.parent).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@cache
+def git_commit() -> str:
+    """Return the commit that is checked out, with "-dirty" where files differ from it, "unknown" outside of git."""
+    command = ["git", "-C", str(INCLUDE.parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,92 @@
+"""The landing drop's contract, version 1: its files, their columns, and the rule that each value obeys."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What a column holds; the value is the rule in words, as error messages quote it."""
+
+    TEXT = "a non-empty text of at most 256 characters, without NUL"
+    DATE = "an ISO date (YYYY-MM-DD)"
+    BOOLEAN = "True or False"
+    COUNT = "a whole number >= 0, of at most 18 digits"
+    NUMBER = "a finite number >= 0"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a file. Where `nullable`, an empty value is legitimate and stays NULL."""
+
+    name: str
+    kind: Kind
+    nullable: bool = False
+    required: bool = True
+
+    @property
+    def rule(self) -> str:
+        return self.kind.value + (", or empty" if self.nullable else "")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a drop; it is loaded into raw.<table>."""
+
+    table: str
+    columns: tuple[Column, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.table}.csv"
+
+
+USER_ID = Column("user_id", Kind.TEXT)
+
+USERS = File("users", (
+    USER_ID,
+    Column("signup_date", Kind.DATE),
+    Column("user_gender", Kind.TEXT),
+    Column("user_is_senior", Kind.BOOLEAN),
+    Column("has_family", Kind.BOOLEAN),
+    Column("has_dependents", Kind.BOOLEAN),
+))  # fmt: skip
+SUBSCRIPTIONS = File("subscriptions", (
+    USER_ID,
+    Column("months_active", Kind.COUNT),
+    # A customer with no internet service has no streaming plan, which is neither True nor False.
+    Column("plan_stream_tv", Kind.BOOLEAN, nullable=True),
+    Column("plan_stream_movies", Kind.BOOLEAN, nullable=True),
+    Column("contract_type", Kind.TEXT),
+    Column("paperless_billing", Kind.BOOLEAN),
+    Column("monthly_fee", Kind.NUMBER),
+    Column("total_paid", Kind.NUMBER, nullable=True),
+    Column("net_service", Kind.TEXT),
+))  # fmt: skip
+USAGE = File("usage_agg_30d", (
+    USER_ID,
+    Column("watch_hours_30d", Kind.NUMBER),
+    Column("avg_session_mins_7d", Kind.NUMBER),
+    Column("unique_devices_30d", Kind.COUNT),
+    Column("skips_7d", Kind.COUNT),
+    Column("rebuffer_events_7d", Kind.COUNT),
+))  # fmt: skip
+PAYMENTS = File("payments_agg_90d", (
+    USER_ID,
+    Column("failed_payments_90d", Kind.COUNT),
+))  # fmt: skip
+SUPPORT = File("support_agg_90d", (
+    USER_ID,
+    Column("support_tickets_90d", Kind.COUNT),
+    Column("ticket_avg_resolution_hrs_90d", Kind.NUMBER, nullable=True),
+))  # fmt: skip
+LABELS = File("labels", (
+    USER_ID,
+    Column("churn_label", Kind.BOOLEAN),
+    # The date that the label is the truth about; without the column it is the drop's own AS_OF.
+    Column("as_of", Kind.DATE, required=False),
+))  # fmt: skip
+
+REQUIRED_FILES = (USERS, SUBSCRIPTIONS, USAGE, PAYMENTS, SUPPORT)
+"""The files of a drop that hold one row for each customer, the same customers in each."""
+
+FILES = (*REQUIRED_FILES, LABELS)

@@ -1,0 +1,124 @@
+"""The customers of a drop: each file holds each customer once, and the five required files hold the same ones.
+
+A drop that is right is found right in memory, at eight bytes a customer. For one that is not, the database finds who is
+wrong, and on which line.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import date
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from psycopg import sql
+
+from churn.contract import FILES, LABELS, REQUIRED_FILES, USERS, File
+from churn.copy import copy_rows
+from churn.database import connect, execute
+from churn.tables import Rows, read_rows
+from churn.violations import SHOWN, Violations
+
+Streams = Mapping[str, Callable[[], AbstractContextManager[BinaryIO]]]
+"""How to open each file of the drop once more, by its name."""
+
+
+class Agreement:
+    """Whether the files read so far agree; the users file is read first.
+
+    A customer is known by a 64-bit hash (SipHash). Where two of a file share one, the database is asked and finds them
+    right; a customer who is missing goes unseen only where a wrong one has the very same hash.
+    """
+
+    def __init__(self, as_of: date) -> None:
+        self._as_of = as_of
+        self._users = np.empty(0, np.uint64)
+        self.holds = True
+
+    def read(self, file: File, rows: Iterable[Rows]) -> int:
+        """Read a file's rows and return how many they are."""
+        count, parts = 0, [np.empty((0, 2), np.uint64)]
+        for each in rows:
+            count += len(each.lines)
+            parts.append(_keys(customers_of(each, self._as_of), self._as_of))
+        keys = np.concatenate(parts)
+        if file is USERS:
+            self._users = np.sort(keys[:, 0])
+        # Another date's label is another row of the same customer.
+        each_row = np.sort(keys[:, 0] ^ keys[:, 1])
+        once = len(each_row) == count and not (each_row[1:] == each_row[:-1]).any()
+        of_this_date = np.sort(keys[keys[:, 1] == 0, 0])
+        same = np.array_equal(of_this_date, self._users) if file in REQUIRED_FILES else self._knows(of_this_date)
+        self.holds = self.holds and once and same
+        return count
+
+    def _knows(self, keys: np.ndarray) -> bool:
+        # Sorting both is quick; numpy's isin and unique build hash tables, and take ten times as long.
+        places = np.searchsorted(self._users, keys)
+        return len(keys) == 0 or (len(self._users) > 0 and bool((self._users.take(places, mode="clip") == keys).all()))
+
+
+def _keys(customers: pa.Table, as_of: date) -> np.ndarray:
+    """Return a row (hash of the customer, hash of the date or 0 for the drop's own) for each customer that was read."""
+    customers = customers.drop_null()
+    ids = customers["user_id"].to_numpy()
+    days = customers["as_of"].cast(pa.int32()).to_numpy() - (as_of - date(1970, 1, 1)).days
+    return np.stack([pd.util.hash_array(ids, categorize=False), days.astype(np.uint64) * np.uint64(_SPREAD)], axis=1)
+
+
+_SPREAD = 0x9E3779B97F4A7C15
+"""Odd, so that each date has a hash of its own; its bits are those of no small number."""
+
+
+def customers_of(rows: Rows, as_of: date) -> pa.Table:
+    """Return line, user_id and as_of of the rows: the date that a label is about, else the drop's own."""
+    own = pa.repeat(pa.scalar(as_of, pa.date32()), len(rows.table))
+    return pa.table({
+        "line": pa.array(rows.lines),
+        "user_id": rows.table["user_id"],
+        "as_of": rows.table["as_of"] if "as_of" in rows.table.column_names else own,
+    })  # fmt: skip
+
+
+def find_disagreements(
+    as_of: date, files: Streams, readable: list[str], database_url: str, violations: Violations
+) -> None:
+    """Add which customers the files do not agree on, and where, to `violations`.
+
+    The files are compared in a temporary table of the database at `database_url`, of which nothing stays. Where rows of
+    the users file could not be read, who is missing from it is not known, and not guessed.
+
+    Args:
+        readable: the files of which rows could be read; that others hold nobody was reported.
+    """
+    checks: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("customers/duplicates", {}, "each user_id once"),
+        ("customers/orphans", {"users": USERS.name, "as_of": as_of}, f"a customer of {USERS.name}"),
+        (
+            "customers/missing",
+            {"users": USERS.name, "files": [name for name in readable if name != LABELS.name]},
+            f"a row for each customer of {USERS.name}",
+        ),
+    )
+    with connect(database_url) as connection:
+        execute(connection, "customers/create_table")
+        for file in FILES:
+            if file.name in files:
+                copy_rows(connection, sql.Identifier("drop_customers"), _read(file, files, as_of))
+        execute(connection, "customers/analyze")
+        for statement, parameters, rule in checks[:1] if violations.lose_rows(USERS.name) else checks:
+            for file, line, user_id, count in execute(connection, statement, {**parameters, "shown": SHOWN}):
+                if user_id is None:
+                    violations.count(file, rule, column="user_id", more=count)
+                else:
+                    violations.add(file, rule, line=line, column="user_id", value=user_id)
+        connection.rollback()
+
+
+def _read(file: File, files: Streams, as_of: date) -> Iterator[pa.Table]:
+    with files[file.name]() as stream:
+        # What is wrong with single values was reported when the file was read first.
+        for rows in read_rows(file, stream, Violations()):
+            customers = customers_of(rows, as_of)
+            yield customers.append_column("file", pa.repeat(file.name, len(customers))).drop_null()

@@ -1,0 +1,48 @@
+"""Where the database is, as one libpq URI: made from its parts, and taken apart for Feast's configuration."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from psycopg.conninfo import conninfo_to_dict
+
+
+def make_url(
+    *,
+    host: str | None,
+    port: int | None,
+    user: str | None,
+    password: str | None,
+    database: str,
+    options: Mapping[str, Any] | None = None,
+) -> str:
+    """Return a libpq URI. A socket directory as host goes into the query, where SQLAlchemy understands it too, and its
+    port with it."""
+    login = quote(user or "", safe="") + (f":{quote(password, safe='')}" if password else "")
+    query = dict(options or {})
+    if host and host.startswith("/"):
+        query, address = {"host": host, **({"port": port} if port else {}), **query}, ""
+    else:
+        # An IPv6 address has colons of its own.
+        address = (f"[{host}]" if host and ":" in host else host or "") + (f":{port}" if port else "")
+    text = f"postgresql://{login + '@' if login else ''}{address}/{quote(database, safe='')}"
+    return f"{text}?{urlencode(query, quote_via=quote, safe='/')}" if query else text
+
+
+def feast_environment(database_url: str) -> dict[str, str]:
+    """Return the variables that feature_repo/feature_store.yaml names, for the database at `database_url`.
+
+    Args:
+        database_url: a libpq URI, postgresql://….
+    """
+    parts = conninfo_to_dict(database_url)
+    return {
+        "CHURN_DATABASE_URL": database_url,
+        "CHURN_SQLALCHEMY_URL": "postgresql+psycopg://" + database_url.split("://", 1)[1],
+        "CHURN_PGHOST": str(parts.get("host") or "localhost"),
+        "CHURN_PGPORT": str(parts.get("port") or 5432),
+        "CHURN_PGDATABASE": str(parts["dbname"]),
+        "CHURN_PGUSER": str(parts.get("user") or "postgres"),
+        "CHURN_PGPASSWORD": str(parts.get("password") or ""),
+        "CHURN_PGSSLMODE": str(parts.get("sslmode") or "prefer"),
+    }

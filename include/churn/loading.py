@@ -1,0 +1,96 @@
+"""load: an accepted drop from the archive into raw.*, as one revision of its AS_OF, in one transaction."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from churn.archive import open_archived
+from churn.code import code_digest
+from churn.contract import FILES, LABELS, File
+from churn.copy import copy_rows
+from churn.database import Connection, connect, execute, lock
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.partitions import month
+from churn.tables import read_rows
+from churn.validation import AcceptedDrop
+from churn.violations import Violations
+
+log = logging.getLogger(__name__)
+
+
+class StaleDrop(RuntimeError):
+    """A drop that was validated before the one that is loaded."""
+
+
+def load(drop: AcceptedDrop, database_url: str, archive: Path) -> Outcome:
+    """Replace what raw.* holds for the drop's AS_OF; a reader sees the old revision or the new one.
+
+    A drop with the content that is loaded already, by the same code, is UNCHANGED.
+
+    Raises:
+        ArchiveError: a file of the drop is not in the archive, or damaged there.
+        StaleDrop: another content of this AS_OF was validated later, and is loaded.
+    """
+    with connect(database_url) as connection:
+        lock(connection, "as_of", drop.as_of.isoformat())
+        current = execute(connection, "loading/current_revision", {"as_of": drop.as_of}).fetchone()
+        revision, digest, code, validated_at = current or (0, None, None, drop.validated_at)
+        if digest != drop.digest:
+            if drop.validated_at < validated_at:
+                raise StaleDrop(
+                    f"the drop of {drop.as_of} was validated at {drop.validated_at}, and its revision {revision}, with "
+                    f"another content, at {validated_at}: clear the task validate to read what is in the landing "
+                    "directory now"
+                )
+            revision += 1
+        unchanged = (digest, code) == (drop.digest, code_digest())
+        if not unchanged:
+            for file in FILES:
+                _replace(connection, drop, file, archive)
+        execute(connection, "loading/record_revision", {
+            "as_of": drop.as_of, "revision": revision, "digest": drop.digest, "code_digest": code_digest(),
+            "validated_at": max(drop.validated_at, validated_at),
+            "files": json.dumps({name: asdict(accepted) for name, accepted in drop.files.items()}),
+        })  # fmt: skip
+    if unchanged:
+        return Outcome(UNCHANGED, f"revision {revision} of {drop.as_of} has this content", {"revision": revision})
+    rows = {name: accepted.rows for name, accepted in drop.files.items()}
+    return Outcome(DONE, f"loaded as revision {revision} of {drop.as_of}", {"revision": revision, "rows": rows})
+
+
+def _replace(connection: Connection, drop: AcceptedDrop, file: File, archive: Path) -> None:
+    table = f"raw.{file.table}"
+    with month(connection, table, drop.as_of) as partition:
+        execute(connection, "loading/delete", {"as_of": drop.as_of}, table=partition)
+        if file.name in drop.files:
+            copied = copy_rows(connection, partition, _read(drop, file, archive))
+            log.info("%s: %d rows for %s", table, copied, drop.as_of)
+
+
+def _read(drop: AcceptedDrop, file: File, archive: Path) -> Iterator[pa.Table]:
+    violations = Violations()
+    with open_archived(archive, drop.files[file.name].sha256) as stream:
+        for rows in read_rows(file, stream, violations):
+            # The archive holds accepted files only; this fails where the contract became stricter since.
+            violations.raise_if_any(drop.as_of.isoformat())
+            yield _with_as_of(file, rows.table, drop.as_of)
+    violations.raise_if_any(drop.as_of.isoformat())
+
+
+def _with_as_of(file: File, table: pa.Table, as_of: date) -> pa.Table:
+    """Return the table with the drop's AS_OF first and every column of the contract in its order."""
+    dates = pa.repeat(pa.scalar(as_of, pa.date32()), len(table))
+    if file is LABELS:
+        label_dates = table["as_of"] if "as_of" in table.column_names else dates
+        return pa.table({
+            "as_of": dates,
+            "label_as_of": label_dates,
+            "user_id": table["user_id"],
+            "churn_label": table["churn_label"],
+        })  # fmt: skip
+    return pa.table({"as_of": dates, **{column.name: table[column.name] for column in file.columns}})

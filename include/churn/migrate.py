@@ -1,0 +1,62 @@
+"""Migrations of the database `churn`: include/sql/migrations/*.sql, each applied once, in the order of their names.
+
+Run it as `python -m churn.migrate`, with CHURN_DATABASE_URL in the environment. It is safe to run at any time, also
+twice at once: the runs wait for each other, and what is applied is left alone.
+"""
+
+import argparse
+import hashlib
+import logging
+import os
+import sys
+
+from churn.database import SQL_DIRECTORY, Connection, connect, execute, lock, statement
+
+log = logging.getLogger(__name__)
+
+
+class MigrationError(RuntimeError):
+    """The database and the migration files do not tell the same history."""
+
+
+def migrate(database_url: str) -> list[str]:
+    """Bring the database up to date and return the names of the migrations applied now, all in one transaction.
+
+    Raises:
+        MigrationError: a migration that was applied has been changed or is gone from include/sql/migrations/.
+    """
+    with connect(database_url) as connection:
+        lock(connection, "migrate")
+        execute(connection, "migrate/create_table")
+        return _apply_missing(connection)
+
+
+def _apply_missing(connection: Connection) -> list[str]:
+    files = {path.stem: path.read_bytes() for path in sorted((SQL_DIRECTORY / "migrations").glob("*.sql"))}
+    applied: dict[str, str] = dict(execute(connection, "migrate/applied").fetchall())
+    for name, sha256 in applied.items():
+        if name not in files or hashlib.sha256(files[name]).hexdigest() != sha256:
+            raise MigrationError(
+                f"migration {name} was applied to this database with another content (sha256 {sha256[:12]}…): "
+                "check out the version that wrote it, or put the change into a new migration"
+            )
+    new = [name for name in files if name not in applied]
+    for name in new:
+        connection.execute(statement(f"migrations/{name}"))
+        execute(connection, "migrate/record", {"name": name, "sha256": hashlib.sha256(files[name]).hexdigest()})
+        log.info("applied migration %s", name)
+    return new
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m churn.migrate", description=__doc__)
+    parser.add_argument("--database-url", default=os.environ.get("CHURN_DATABASE_URL"), help="a libpq URI")
+    arguments = parser.parse_args()
+    if not arguments.database_url:
+        parser.error("set CHURN_DATABASE_URL or give --database-url")
+    applied = migrate(arguments.database_url)
+    sys.stdout.write("".join(f"applied {name}\n" for name in applied) or "up to date\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""What the pipeline is told by its environment. Where the database is, a task learns from Airflow's connection
+instead."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingMissing(RuntimeError):
+    """A setting that has no sensible default is not in the environment."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where drops land, and where accepted ones are archived. MLflow reads MLFLOW_TRACKING_URI itself."""
+
+    landing: Path
+    archive: Path
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingMissing: LANDING_DIR or ARCHIVE_DIR is not set.
+    """
+    return Settings(landing=Path(_require("LANDING_DIR")), archive=Path(_require("ARCHIVE_DIR")))
+
+
+def _require(name: str) -> str:
+    if value := os.environ.get(name):
+        return value
+    raise SettingMissing(f"{name} is not set: `make env` prints the settings of the embedded stack")

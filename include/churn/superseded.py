@@ -1,0 +1,111 @@
+"""supersede: say of each model version whether it was trained on what the system holds now.
+
+Tag `drops` of a version holds the content of each drop that its training set is made of. Where a training at its AS_OF
+would be made of other drops by now, because one was corrected, came late, or brought labels late, the version gets the
+tag `superseded`: what changed, and what to do. It goes when the drops are the same again. Nothing else is touched:
+decisions and the stage Production are history.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+from mlflow import MlflowClient
+
+from churn.database import Connection, connect, lock
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.registry import MODEL_NAME, ModelVersion, find_versions
+from churn.training_set import drops_of
+
+DROPS = "drops"
+SUPERSEDED = "superseded"
+
+Drops = Mapping[date, str]
+"""What a training set is made of: the AS_OF of each drop, and the sha256 of its content."""
+
+
+def mark_superseded(database_url: str) -> Outcome:
+    """Give every model version the tag `superseded`, or take it away, by the drops whose snapshots are built now.
+
+    A version without the tag `drops`, which the pipeline gives to each that it trains, is left alone.
+    """
+    with connect(database_url) as connection:
+        _lock(connection)
+        client = MlflowClient()
+        tagged, untagged = _mark(connection, client, find_versions(client, {}))
+    figures = {"tagged": tagged, "untagged": untagged}
+    if not tagged and not untagged:
+        return Outcome(UNCHANGED, "every version says rightly whether it is superseded", figures)
+    return Outcome(DONE, f"superseded: {_list(tagged)}; no longer: {_list(untagged)}", figures)
+
+
+def renew(as_of: date, data_digest: str, drops: Drops, database_url: str) -> None:
+    """Say of the versions of `as_of` with these data that they are made of `drops`, then mark all of `as_of`.
+
+    A drop may change where no training looks: the data of a version are the same, and it is not superseded.
+    """
+    client = MlflowClient()
+    trained_then, these_data = {"as_of": as_of.isoformat()}, {"data_digest": data_digest}
+    with connect(database_url) as connection:
+        _lock(connection)
+        for version in find_versions(client, trained_then | these_data):
+            if version.tags.get(DROPS) != to_tag(drops):
+                client.set_model_version_tag(MODEL_NAME, str(version.version), DROPS, to_tag(drops))
+        _mark(connection, client, find_versions(client, trained_then))
+
+
+def to_tag(drops: Drops) -> str:
+    """Return the value of the tag `drops`."""
+    return json.dumps({as_of.isoformat(): digest for as_of, digest in sorted(drops.items())})
+
+
+def _from_tag(text: str) -> Drops:
+    return {date.fromisoformat(as_of): digest for as_of, digest in json.loads(text).items()}
+
+
+def _list(versions: list[int]) -> str:
+    return ", ".join(f"version {version}" for version in sorted(versions)) or "none"
+
+
+def _lock(connection: Connection) -> None:
+    """One at a time: what was read first must not be written last."""
+    lock(connection, "superseded")
+
+
+def _mark(
+    connection: Connection, client: MlflowClient, versions: Iterable[ModelVersion]
+) -> tuple[list[int], list[int]]:
+    """Set the tag right on each of the versions; return those that got it or another text, and those that lost it."""
+    made_of = [(version, _from_tag(version.tags[DROPS])) for version in versions if DROPS in version.tags]
+    now = drops_of(connection, {version.as_of for version, _ in made_of})
+    current = {version.as_of: version for version, drops in made_of if drops == now[version.as_of]}
+    tagged, untagged = [], []
+    for version, drops in made_of:
+        why = None
+        if drops != now[version.as_of]:
+            why = f"{_changes(drops, now[version.as_of])}; {_advice(version.as_of, current.get(version.as_of))}"
+        if why == version.tags.get(SUPERSEDED):
+            continue
+        if why is None:
+            client.delete_model_version_tag(MODEL_NAME, str(version.version), SUPERSEDED)
+            untagged.append(version.version)
+        else:
+            client.set_model_version_tag(MODEL_NAME, str(version.version), SUPERSEDED, why)
+            tagged.append(version.version)
+    return tagged, untagged
+
+
+def _changes(then: Drops, now: Drops) -> str:
+    changes = {
+        "corrected": [as_of for as_of in then if as_of in now and now[as_of] != then[as_of]],
+        "new": [as_of for as_of in now if as_of not in then],
+        "no longer used": [as_of for as_of in then if as_of not in now],
+    }
+    said = [f"{', '.join(map(str, sorted(as_ofs)))} {change}" for change, as_ofs in changes.items() if as_ofs]
+    return f"the drops that it was trained on changed: {'; '.join(said)}"
+
+
+def _advice(as_of: date, successor: ModelVersion | None) -> str:
+    if successor:
+        return f"version {successor.version} was trained on those of now"
+    return f"run {as_of} again to train on those of now"

@@ -1,0 +1,119 @@
+"""The drops of a synthetic StreamFlow, one AS_OF after the other, as tables under the contract's names."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from churn.contract import LABELS, REQUIRED_FILES
+from churn.synthetic.churn import churn_probability
+from churn.synthetic.customers import a_step_later, first_customers, new_customers
+from churn.synthetic.observations import Observations, observe, user_ids
+
+FIRST_AS_OF = date(2024, 1, 31)
+# Of those who leave, so many are gone for good by the next month end; the others are won back. Were a quarter
+# of all customers gone each month, hardly anyone would grow old. With this share ages and churn rate stay.
+GONE_SHARE = 0.28
+# Each month newcomers fill the gaps, but for up to so much of the population, either way.
+SIZE_WOBBLE = 0.005
+DAY_IN_MONTHS = 12 / 365.25
+
+
+class ScenarioError(ValueError):
+    """A simulation that cannot be run as asked."""
+
+
+@dataclass(frozen=True)
+class SyntheticDrop:
+    """A drop: contract table → Arrow table. Without labels where they come in a later drop."""
+
+    as_of: date
+    tables: dict[str, pa.Table]
+
+
+def simulate(
+    *,
+    customers: int,
+    months: int,
+    seed: int,
+    start: date = FIRST_AS_OF,
+    daily: bool = False,
+    churn_drift: float = 0.0,
+    late_labels: int = 0,
+) -> Iterator[SyntheticDrop]:
+    """Yield the drops of `months` month ends, or with `daily` of as many days; each is the same however many.
+
+    Args:
+        customers: how many the first drop has; the population stays within half a percent of it.
+        months: how many drops.
+        seed: the same seed, the same drops.
+        start: the first AS_OF; a month end, unless `daily`.
+        daily: a day, not a month, from one AS_OF to the next.
+        churn_drift: the share of a quarter turn that the churn relationship makes in a month: see
+            churn_probability().
+        late_labels: 0: a drop holds its own labels. K: it holds those of the Kth drop before it, also of the
+            customers who are gone by now, with that drop's AS_OF in the column as_of.
+
+    Raises:
+        ScenarioError: no customers or drops, a negative seed or delay, a start that is not a month end.
+    """
+    for name, value, least in (
+        ("customers", customers, 1),
+        ("months", months, 1),
+        ("seed", seed, 0),
+        ("late_labels", late_labels, 0),
+    ):
+        if value < least:
+            raise ScenarioError(f"{name} must be at least {least}, got {value}")
+    if not daily and (start + timedelta(days=1)).day != 1:
+        raise ScenarioError(f"start {start} is not a month end: say {_month_end(start)}, or ask for daily drops")
+    return _drops(customers, months, seed, start, step_by_day=daily, churn_drift=churn_drift, late_labels=late_labels)
+
+
+def _drops(
+    size: int, count: int, seed: int, start: date, *, step_by_day: bool, churn_drift: float, late_labels: int
+) -> Iterator[SyntheticDrop]:
+    rng = np.random.default_rng(seed)
+    step = DAY_IN_MONTHS if step_by_day else 1.0
+    wobble = int(size * SIZE_WOBBLE * step)
+    as_of = start
+    population = first_customers(rng, size, as_of)
+    joined = size
+    undelivered: deque[pa.Table] = deque()
+    for index in range(count):
+        seen = observe(population, as_of)
+        leaves = population.fortune < churn_probability(seen, index * step, churn_drift)
+        ids = pa.array(user_ids(population.number, seed)).cast(pa.string())
+        tables = _tables(ids, seen)
+        labels = pa.table({"user_id": ids, "churn_label": pa.array(leaves)})
+        if late_labels:
+            labels = labels.append_column("as_of", pa.repeat(pa.scalar(as_of), len(labels)))
+        undelivered.append(labels)
+        if len(undelivered) > late_labels:
+            tables[LABELS.table] = undelivered.popleft()
+        yield SyntheticDrop(as_of, tables)
+
+        gone = leaves & (rng.random(len(population)) < GONE_SHARE * step)
+        before, tomorrow = as_of, as_of + timedelta(days=1)
+        as_of = tomorrow if step_by_day else _month_end(tomorrow)
+        new_month = as_of.month != before.month
+        stayed = a_step_later(rng, population.at(~gone), step, new_month)
+        newcomers = max(0, size - len(stayed) + int(rng.integers(-wobble, wobble, endpoint=True)))
+        population = stayed.joined_by(new_customers(rng, newcomers, joined, before, as_of))
+        # An extract has no order: rows in order of joining would tell folds and samples apart by age.
+        population = population.at(rng.permutation(len(population)))
+        joined += newcomers
+
+
+def _tables(ids: pa.Array, seen: Observations) -> dict[str, pa.Table]:
+    arrays = {"user_id": ids} | {name: pa.array(values) for name, values in seen.items()}
+    return {
+        file.table: pa.table({column.name: arrays[column.name] for column in file.columns}) for file in REQUIRED_FILES
+    }
+
+
+def _month_end(day: date) -> date:
+    return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)

@@ -1,0 +1,74 @@
+"""Which drops of the landing directory wait to be worked on: complete, and not loaded or changed since."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from churn.database import connect, execute
+from churn.landing import MANIFEST, SUCCESS, Drop, digest_of, is_complete, list_drops, sha256_of
+
+log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 30
+"""How long a drop without manifest.json or _SUCCESS must rest: its files may still be on their way."""
+
+
+@dataclass(frozen=True)
+class PendingDrop:
+    """A drop that waits, the revision that loading it would make, and the sha256 of all that its verdict depends on."""
+
+    as_of: date
+    revision: int
+    digest: str
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run that works on it: the same drop has the same id, so a rejected one is tried again when
+        its content, manifest.json or _ACCEPT changed, not for ever."""
+        return f"landing__{self.as_of}__revision_{self.revision}__{self.digest[:12]}"
+
+
+def find_pending(landing: Path, database_url: str) -> list[PendingDrop]:
+    """Return the drops that wait, oldest first."""
+    with connect(database_url) as connection:
+        loaded = {row[0]: row[1:] for row in execute(connection, "loading/loaded_drops")}
+    pending = []
+    for drop in list_drops(landing):
+        revision, digest, files = loaded.get(drop.as_of, (0, None, {}))
+        if reason := _why_not_yet(drop):
+            log.info("%s: not yet, %s", drop.path, reason)
+            continue
+        if _looks_loaded(drop, files):
+            continue
+        content = {path.name: sha256_of(path) for path in drop.files()}
+        if digest_of(content) != digest:
+            verdict_on = content | {path.name: sha256_of(path) for path in drop.says_of_itself()}
+            pending.append(PendingDrop(drop.as_of, revision + 1, digest_of(verdict_on)))
+            log.info("%s: to be loaded as revision %d", drop.path, revision + 1)
+    return pending
+
+
+def _why_not_yet(drop: Drop) -> str | None:
+    if not is_complete(drop):
+        return f"a required file, or one that {MANIFEST} names, is missing, or {MANIFEST} cannot be read"
+    if not _is_settled(drop):
+        return f"a file changed less than {QUIET_SECONDS} seconds ago and there is neither {MANIFEST} nor {SUCCESS}"
+    return None
+
+
+def _is_settled(drop: Drop) -> bool:
+    if any((drop.path / name).is_file() for name in (MANIFEST, SUCCESS)):
+        return True
+    # The time of the last change of status: unlike that of the last change of content, a copy cannot bring it along.
+    newest = max(path.stat().st_ctime for path in drop.files())
+    return time.time() - newest > QUIET_SECONDS
+
+
+def _looks_loaded(drop: Drop, files: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell by size and time of change alone: hashing every drop at every look would read them all."""
+    found = {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in drop.files()}
+    return found == {name: (file["bytes"], file["modified_ns"]) for name, file in files.items()}

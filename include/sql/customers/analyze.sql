@@ -1,0 +1,1 @@
+ANALYZE drop_customers

@@ -1,0 +1,1 @@
+DELETE FROM {table} WHERE as_of = %(as_of)s

@@ -1,0 +1,1 @@
+SELECT as_of, revision, digest, files FROM raw.drops

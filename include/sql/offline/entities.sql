@@ -1,0 +1,1 @@
+CREATE TEMPORARY TABLE entities ON COMMIT DROP AS {entity_query}

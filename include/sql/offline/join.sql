@@ -1,0 +1,3 @@
+SELECT entities.*, {features}
+FROM entities
+{views}

@@ -1,0 +1,1 @@
+ALTER TABLE {table} ATTACH PARTITION {build_table} FOR VALUES IN ({build})

@@ -1,0 +1,1 @@
+DELETE FROM online.builds WHERE state = 'writing'

@@ -1,0 +1,4 @@
+SELECT {columns}
+FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS keys (key, position)
+{views}
+ORDER BY keys.position

@@ -1,0 +1,1 @@
+SELECT churn_attach_month(%(table)s, %(day)s)

@@ -1,0 +1,1 @@
+DELETE FROM {table} WHERE event_timestamp = %(event_timestamp)s

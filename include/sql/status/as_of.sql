@@ -1,0 +1,22 @@
+-- What the system holds for each AS_OF, and the last decision about the model trained at it.
+SELECT
+    as_of,
+    drops.revision,
+    drops.received_at,
+    (drops.files -> 'users.csv' ->> 'rows')::bigint AS rows,
+    builds.as_of IS NOT NULL AS has_snapshot,
+    decisions.id AS decision,
+    decisions.outcome,
+    decisions.reason,
+    decisions.candidate_version,
+    decisions.candidate_auc,
+    decisions.production_auc
+FROM raw.drops
+FULL JOIN snapshots.builds USING (as_of)
+FULL JOIN (
+    SELECT DISTINCT ON (as_of)
+        as_of, id, outcome, reason, candidate_version, candidate_auc, production_auc
+    FROM gate.decisions
+    ORDER BY as_of, id DESC
+) AS decisions USING (as_of)
+ORDER BY as_of

@@ -1,0 +1,39 @@
+-- The drops that the training set of each AS_OF is made of: those of its labelled dates, which give the features, and
+-- those up to the AS_OF that delivered labels for them. One statement, so that both are of the same moment.
+WITH labelled AS (
+    -- A drop delivers labels of its own date and of earlier ones, from which customers may be gone: what makes a date
+    -- labelled is one labelled customer who has a snapshot of it.
+    SELECT f.as_of, min(l.as_of) AS since
+    FROM snapshots.builds l
+    CROSS JOIN unnest(l.label_dates) AS delivered (as_of)
+    JOIN snapshots.builds f ON f.as_of = delivered.as_of
+    CROSS JOIN LATERAL (
+        SELECT
+        FROM snapshots.labels_snapshots label
+        JOIN snapshots.subscriptions_profile_snapshots s
+            ON s.user_id = label.user_id AND s.event_timestamp = (f.as_of + 1)::timestamp AT TIME ZONE 'UTC'
+        WHERE label.drop_as_of = l.as_of AND label.as_of = f.as_of
+        LIMIT 1
+    ) AS known
+    GROUP BY f.as_of
+),
+-- MATERIALIZED: each window is worked out once, not again for each drop that is held against it.
+trained AS MATERIALIZED (
+    SELECT
+        asked.as_of,
+        ARRAY(
+            SELECT labelled.as_of
+            FROM labelled
+            WHERE labelled.since <= asked.as_of
+            ORDER BY labelled.as_of DESC
+            LIMIT %(limit)s
+        ) AS dates
+    FROM unnest(%(as_ofs)s::date[]) AS asked (as_of)
+)
+SELECT trained.as_of, b.as_of AS drop_as_of, b.drop_digest, b.as_of = ANY (trained.dates) AS is_labelled
+FROM trained
+JOIN snapshots.builds b
+    -- The last of the dates is the oldest, and no drop before it delivers labels for any of them.
+    ON b.as_of BETWEEN trained.dates[cardinality(trained.dates)] AND trained.as_of
+   AND (b.as_of = ANY (trained.dates) OR b.label_dates && trained.dates)
+ORDER BY trained.as_of, b.as_of

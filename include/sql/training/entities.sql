@@ -1,0 +1,6 @@
+SELECT DISTINCT ON (l.user_id) l.user_id, l.churn_label, {event_timestamp}::timestamptz AS event_timestamp
+FROM snapshots.labels_snapshots l
+JOIN snapshots.subscriptions_profile_snapshots s
+    ON s.user_id = l.user_id AND s.event_timestamp = {event_timestamp}::timestamptz
+WHERE l.as_of = {labelled}::date AND l.drop_as_of BETWEEN {labelled}::date AND {as_of}::date
+ORDER BY l.user_id, l.drop_as_of DESC

@@ -1,0 +1,42 @@
+"""A request's JSON body: read strictly, so that each way to be wrong gets its own answer."""
+
+from typing import Any
+
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from serving.problems import Problem
+
+
+class StrictRequest(Request):
+    """A request whose body is a JSON object, or a problem.
+
+    flask-openapi3 asks for the body silently: malformed JSON, or none at all, would reach the schema as None
+    and be answered like a missing field, and a string that holds JSON would be parsed a second time.
+    """
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
+        """Return the body as a dict, never silently.
+
+        Raises:
+            Problem: not-json, malformed-json or invalid-request.
+            RequestEntityTooLarge: a chunked body is above the limit.
+        """
+        # Werkzeug cuts a chunked body off at the limit, instead of refusing it.
+        limit = self.max_content_length
+        if self.content_length is None and limit is not None and len(self.get_data()) >= limit:
+            raise RequestEntityTooLarge
+        try:
+            body = super().get_json(force=force, cache=cache)
+        except RecursionError as error:
+            raise Problem("malformed-json", "the body is nested too deeply") from error
+        if not isinstance(body, dict):
+            raise Problem("invalid-request", 'the body must be a JSON object such as {"user_id": "7892-POOKP"}')
+        return body
+
+    def on_json_loading_failed(self, e: ValueError | None) -> Any:
+        """Raise the problem: `e` is what the JSON parser says, None when the content type is not JSON."""
+        if e is None:
+            given = self.mimetype or "none"
+            raise Problem("not-json", f"send the body with Content-Type application/json, not {given}")
+        raise Problem("malformed-json", f"the body is not JSON: {e}") from e

@@ -1,0 +1,19 @@
+"""GET /openapi.json, the contract, and GET /docs: Swagger UI, its assets served from here.
+
+The assets are those that the package flask-openapi3-swagger carries; its own page has another address.
+"""
+
+from importlib.resources import files
+
+from flask import Blueprint, render_template
+
+_ASSETS = files("flask_openapi3_swagger") / "templates" / "swagger"
+
+pages = Blueprint(
+    "docs", __name__, template_folder="templates", static_folder=str(_ASSETS), static_url_path="/docs/assets"
+)
+
+
+@pages.get("/docs")
+def docs() -> str:
+    return render_template("docs.html")

@@ -1,0 +1,72 @@
+"""How gunicorn runs the service: `gunicorn --config serving/gunicorn.conf.py`, with include/ on PYTHONPATH.
+
+The application is imported once, before the fork: importing feast and mlflow takes seconds and hundreds of
+megabytes, and workers share both. It opens no connection there; each worker starts its own thread after the
+fork.
+"""
+
+import gc
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# Always a directory of our own: whoever started us may have one too (feast makes one in every process that imports
+# it). prometheus_client chooses files over memory when it is imported, so this comes before the application.
+_home = os.environ.get("CHURN_HOME")
+_metrics = Path(_home) / "serving-metrics" if _home else Path(tempfile.mkdtemp(prefix="churn-serving-metrics-"))
+_metrics.mkdir(parents=True, exist_ok=True)
+for _name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR"):
+    os.environ[_name] = str(_metrics)
+# MLflow would repeat a failed request for minutes; the next poll comes in seconds anyway.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+logging.getLogger("serving").setLevel(logging.INFO)
+
+wsgi_app = "serving.app:create_app()"
+preload_app = True
+bind = f"127.0.0.1:{os.environ.get('SERVING_PORT') or 8000}"
+worker_class = "gthread"
+workers = int(os.environ.get("SERVING_WORKERS") or 2)
+threads = int(os.environ.get("SERVING_THREADS") or 4)
+# A request takes milliseconds; whoever stops the service should not wait longer than this for a stuck one.
+graceful_timeout = 10
+# gunicorn would open a control socket in the home directory, the same one for every checkout.
+control_socket_disable = True
+# Requests are counted in /metrics; an access log would only collect customers' ids.
+accesslog = None
+
+
+def on_starting(_server: Any) -> None:
+    """Drop what an earlier run counted."""
+    for file in _metrics.glob("*.db"):
+        file.unlink()
+
+
+def when_ready(_server: Any) -> None:
+    """Keep the garbage collector off what was imported: workers then share those pages, and end sooner."""
+    gc.freeze()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Follow the model registry: a thread started before the fork would be gone."""
+    from serving.app import follow  # noqa: PLC0415
+
+    follow(worker.wsgi)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Take a worker's gauges out of /metrics when it ends."""
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+    mark_process_dead(worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(_metrics, ignore_errors=True)

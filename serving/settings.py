@@ -1,0 +1,65 @@
+"""The service's settings: read once from the environment, then only passed on."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class SettingsError(ValueError):
+    """A setting that is missing or makes no sense."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the service needs to know.
+
+    Args:
+        database_url: the `churn` database (libpq URI), which holds Feast's registry and online store.
+        tracking_uri: the MLflow server, or its database, that holds the model registry.
+        poll_seconds: how often the registry is asked which version holds stage Production.
+        max_features_age_days: features whose AS_OF lies more days back than this are refused; None: any age.
+        max_body_bytes: a longer request body is refused.
+    """
+
+    database_url: str
+    tracking_uri: str
+    poll_seconds: float = 10.0
+    max_features_age_days: int | None = None
+    max_body_bytes: int = 16_384
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings that the environment names; a variable that is unset or empty has its default.
+
+    Raises:
+        SettingsError: CHURN_DATABASE_URL or MLFLOW_TRACKING_URI is missing, or a number is not one.
+    """
+    age = _number(environment, "SERVING_MAX_FEATURES_AGE_DAYS")
+    body = _number(environment, "SERVING_MAX_BODY_BYTES")
+    return Settings(
+        database_url=_required(environment, "CHURN_DATABASE_URL"),
+        tracking_uri=_required(environment, "MLFLOW_TRACKING_URI"),
+        poll_seconds=_number(environment, "SERVING_POLL_SECONDS") or Settings.poll_seconds,
+        max_features_age_days=None if age is None else int(age),
+        max_body_bytes=Settings.max_body_bytes if body is None else int(body),
+    )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    if value := environment.get(name):
+        return value
+    raise SettingsError(f"{name} is not set: `make env` prints the settings of the embedded stack")
+
+
+def _number(environment: Mapping[str, str], name: str) -> float | None:
+    text = environment.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise SettingsError(f"{name} must be a number above 0, got {text!r}")
+    return value

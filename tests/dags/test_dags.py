@@ -1,0 +1,229 @@
+"""The DAGs: that they import, keep the house's policy, and are wired as the design draws them."""
+
+import ast
+import pydoc
+import runpy
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FILES = sorted((REPOSITORY / "dags").glob("*.py"))
+HEAVY = {"pandas", "numpy", "pyarrow", "sklearn", "scipy", "feast", "mlflow", "skops"}
+ACCEPTED = {"as_of": "2024-01-31", "validated_at": "2024-02-01T00:00:00+00:00", "digest": "", "files": {}}
+CHAIN = ("churn_snapshot", "churn_materialize", "churn_train")
+SCHEDULED_ON = {"churn_materialize": "churn_snapshots", "churn_train": "churn_online_features"}
+PRODUCES = {
+    "churn_snapshot": ("snapshot", "churn_snapshots"),
+    "churn_materialize": ("materialize", "churn_online_features"),
+    "churn_train": ("promote", "churn_production_model"),
+}
+ORDER = {
+    "churn_snapshot": ["validate", "load", "snapshot", "supersede"],
+    "churn_materialize": ["apply", "materialize"],
+    "churn_train": ["train", "gate", "promote"],
+    "churn_landing": ["find_drops", "start_chain"],
+}
+
+
+def test_every_dag_file_imports(dag_bag):
+    assert dag_bag.import_errors == {}
+    assert set(dag_bag.dags) == set(ORDER)
+
+
+@pytest.mark.parametrize("dag_id", ORDER)
+def test_the_tasks_run_in_the_order_of_the_design(dag_bag, dag_id):
+    dag = dag_bag.dags[dag_id]
+    assert [task.task_id for task in dag.topological_sort()] == ORDER[dag_id]
+    for before, after in zip(ORDER[dag_id], ORDER[dag_id][1:], strict=False):
+        assert dag.task_dict[before].downstream_task_ids == {after}
+
+
+@pytest.mark.parametrize("dag_id", CHAIN)
+def test_a_dag_of_the_chain_produces_the_asset_of_the_next_one(dag_bag, dag_id):
+    task_id, asset = PRODUCES[dag_id]
+    outlets = {
+        task.task_id: [outlet.name for outlet in task.outlets] for task in dag_bag.dags[dag_id].tasks if task.outlets
+    }
+    assert outlets == {task_id: [asset]}
+
+
+@pytest.mark.parametrize("dag_id", CHAIN)
+def test_an_outcome_is_stored_once_and_not_key_by_key(dag_bag, dag_id):
+    """Airflow takes a task that returns a dict for one of many outputs, and makes a request for each."""
+    assert not [task.task_id for task in dag_bag.dags[dag_id].tasks if task.multiple_outputs]
+
+
+@pytest.mark.parametrize(("dag_id", "asset"), SCHEDULED_ON.items())
+def test_a_later_dag_is_scheduled_on_the_partitions_of_one_asset(dag_bag, dag_id, asset):
+    timetable = dag_bag.dags[dag_id].timetable
+    assert type(timetable).__name__ == "PartitionedAssetTimetable"
+    assert timetable.asset_condition.name == asset
+
+
+def test_the_daily_run_works_on_the_day_before(dag_bag):
+    timetable = dag_bag.dags["churn_snapshot"].timetable
+    assert (timetable.expression, timetable.run_offset, timetable.key_format) == ("0 0 * * *", -1, "%Y-%m-%d")
+    assert str(timetable.timezone) in ("UTC", "Timezone('UTC')")
+    assert dag_bag.dags["churn_snapshot"].catchup is False
+
+
+@pytest.mark.parametrize("dag_id", CHAIN)
+def test_the_trigger_form_asks_for_as_of_with_a_date_picker_that_explains_itself(dag_bag, dag_id):
+    param = dag_bag.dags[dag_id].params.get_param("as_of")
+    assert param.value is None
+    assert param.schema["format"] == "date"
+    assert param.schema["title"] == "AS_OF"
+    assert len(param.description) > 40
+
+
+def test_every_dag_and_task_documents_itself_for_the_person_on_call(dag_bag):
+    for dag in dag_bag.dags.values():
+        assert len(dag.doc_md or "") > 200, dag.dag_id
+        for task in dag.tasks:
+            assert len(task.doc_md or "") > 40, task.task_id
+
+
+def test_every_task_has_an_owner_retries_with_backoff_and_a_time_limit(dag_bag):
+    for dag in dag_bag.dags.values():
+        for task in dag.tasks:
+            assert task.owner == "data team", task.task_id
+            assert task.retries == 3, task.task_id
+            assert task.retry_exponential_backoff, task.task_id
+            assert task.execution_timeout is not None, task.task_id
+
+
+def test_tasks_that_must_not_meet_share_a_pool_of_one_slot(dag_bag):
+    pools = {task.task_id: task.pool for dag_id in CHAIN for task in dag_bag.dags[dag_id].tasks}
+    assert {pools[task] for task in ("apply", "materialize")} == {"churn_materialize"}
+    assert {pools[task] for task in ("train", "gate", "promote")} == {"churn_training"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_dag_file_imports_nothing_heavy_at_module_level(file):
+    names = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    assert not names & HEAVY
+
+
+def test_reading_the_dags_loads_no_heavy_library():
+    code = (
+        "import sys; sys.path[:0] = ['include', 'dags']\n"
+        "import churn_snapshot, churn_materialize, churn_train, churn_landing\n"
+        f"print(sorted(set(sys.modules) & {HEAVY!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    # Airflow itself may load numpy for its serializers; what we would add is what costs seconds.
+    assert set(ast.literal_eval(done.stdout.splitlines()[-1])) <= {"numpy"}
+
+
+def _context(parameter=None, partition_key=None, logical_date=None):
+    run = SimpleNamespace(partition_key=partition_key, logical_date=logical_date)
+    return {"params": {"as_of": parameter}, "dag_run": run}
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        (_context(parameter="2024-01-31"), "2024-01-31"),
+        (_context(partition_key="2024-01-31"), "2024-01-31"),
+        (_context(logical_date=datetime(2024, 1, 31, 13, tzinfo=UTC)), "2024-01-31"),
+        (_context(parameter="2024-01-31", partition_key="2024-01-31"), "2024-01-31"),
+        (_context(parameter="2024-01-31", logical_date=datetime(2026, 5, 1, tzinfo=UTC)), "2024-01-31"),
+    ],
+    ids=["parameter", "partition key", "logical date", "both the same", "parameter over logical date"],
+)
+def test_a_task_knows_its_as_of_however_its_run_was_started(context, expected):
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+
+    import run
+
+    _CURRENT_CONTEXT.append(context)
+    try:
+        assert run.current_as_of().isoformat() == expected
+    finally:
+        _CURRENT_CONTEXT.pop()
+
+
+@pytest.mark.parametrize(
+    "context",
+    [_context(), _context(parameter="2024-01-31", partition_key="2024-02-29"), _context(parameter="31.01.2024")],
+    ids=["nothing", "disagreement", "not a date"],
+)
+def test_a_task_without_a_clear_as_of_fails_for_good_and_says_why(context):
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+    from airflow.sdk.exceptions import AirflowFailException
+
+    import run
+
+    _CURRENT_CONTEXT.append(context)
+    try:
+        with pytest.raises(AirflowFailException, match=r"AS_OF|as_of"):
+            run.current_as_of()
+    finally:
+        _CURRENT_CONTEXT.pop()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://postgres@%2Ftmp%2Fchurn-1%2Fpostgres/churn",
+        "postgresql://me:s%40cret%2F@db.internal:6432/churn?sslmode=require",
+    ],
+    ids=["socket", "server with a password and options"],
+)
+def test_the_airflow_connection_is_where_tasks_find_the_database(monkeypatch, uri):
+    from psycopg.conninfo import conninfo_to_dict
+
+    import run
+
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", uri)
+    assert conninfo_to_dict(run.database_url()) == conninfo_to_dict(uri)
+
+
+def test_the_plugin_links_to_the_addresses_that_airflow_was_told_of(monkeypatch):
+    monkeypatch.setenv("MLFLOW_URL", "http://127.0.0.1:5001")
+    monkeypatch.delenv("SERVING_URL", raising=False)
+    views = runpy.run_path(str(REPOSITORY / "plugins" / "churn_links.py"))["ChurnLinks"].external_views
+    assert [(view["name"], view["href"]) for view in views] == [("MLflow", "http://127.0.0.1:5001")]
+
+
+@pytest.mark.parametrize(
+    ("task", "calls", "error", "arguments"),
+    [
+        ("churn_snapshot.load", "loading.load", "archive.ArchiveError", [ACCEPTED]),
+        ("churn_snapshot.load", "loading.load", "loading.StaleDrop", [ACCEPTED]),
+        ("churn_snapshot.load", "loading.load", "violations.DropRejected", [ACCEPTED]),
+        ("churn_snapshot.snapshot", "snapshots.build_snapshots", "snapshots.NotLoaded", []),
+        ("churn_materialize.apply", "features.apply_definitions", "online_store.UnsupportedView", []),
+        ("churn_materialize.materialize", "materialization.materialize", "materialization.NoSnapshot", []),
+        ("churn_train.gate", "grading.grade", "grading.GateInvalid", [{"version": 1}]),
+        ("churn_train.gate", "grading.grade", "grading.StaleCandidate", [{"version": 1}]),
+    ],
+)
+def test_what_a_retry_cannot_help_fails_at_once(dag_bag, monkeypatch, tmp_path, task, calls, error, arguments):
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+    from airflow.sdk.exceptions import AirflowFailException
+
+    def fail(*_):
+        raise pydoc.locate(f"churn.{error}")("what is wrong and what to do")
+
+    dag_id, task_id = task.split(".")
+    monkeypatch.setattr(f"churn.{calls}", fail)
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
+    monkeypatch.setenv("LANDING_DIR", str(tmp_path))
+    monkeypatch.setenv("ARCHIVE_DIR", str(tmp_path))
+    _CURRENT_CONTEXT.append(_context(parameter="2024-01-31"))
+    try:
+        with pytest.raises(AirflowFailException, match="what is wrong and what to do"):
+            dag_bag.dags[dag_id].task_dict[task_id].python_callable(*arguments)
+    finally:
+        _CURRENT_CONTEXT.pop()

@@ -1,0 +1,302 @@
+"""The whole stack as a user starts it: the commands, the real scheduler, the registry and HTTP."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from mlflow import MlflowClient
+
+from churn.generate import write_drops
+
+REPOSITORY = Path(__file__).parents[2]
+JANUARY, FEBRUARY, MARCH = "2024-01-31", "2024-02-29", "2024-03-31"
+TABLES = (
+    "subscriptions_profile_snapshots",
+    "usage_agg_30d_snapshots",
+    "payments_agg_90d_snapshots",
+    "support_agg_90d_snapshots",
+)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack: its settings, and the drops that it was started on."""
+
+    settings: dict[str, str]
+    drops: Path
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run `make` with these arguments."""
+        return subprocess.run(
+            ["make", "--silent", *arguments],
+            cwd=REPOSITORY,
+            env={**_environment(), **self.settings},
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    def query(self, statement: str) -> list[tuple]:
+        with psycopg.connect(self.settings["CHURN_DATABASE_URL"]) as connection:
+            return connection.execute(statement).fetchall()
+
+    def decided(self) -> list[tuple]:
+        """Return AS_OF, outcome and version of every decision, in the order in which they were made."""
+        return self.query("SELECT as_of, outcome, candidate_version FROM gate.decisions ORDER BY id")
+
+    def predict(self, user_id: str) -> requests.Response:
+        return requests.post(f"{self.settings['SERVING_URL']}/predict", json={"user_id": user_id}, timeout=10)
+
+    def airflow(self, method: str, path: str, **arguments: Any) -> Any:
+        """Call Airflow's REST API, which its UI is made on."""
+        url = self.settings["AIRFLOW_URL"]
+        token = requests.get(f"{url}/auth/token", timeout=10).json()["access_token"]
+        answer = requests.request(
+            method, f"{url}/api/v2{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30, **arguments
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+    def runs(self, dag_id: str = "~") -> list[dict]:
+        return self.airflow("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 1000})["dag_runs"]
+
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.settings["MLFLOW_TRACKING_URI"])
+
+    def log(self, service: str) -> str:
+        """Return the end of a service's log."""
+        return (Path(self.settings["CHURN_HOME"]) / "logs" / f"{service}.log").read_text()[-4000:]
+
+    def production(self) -> int:
+        return int(self.client().get_latest_versions("streamflow_churn", stages=["Production"])[0].version)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory) -> Iterator[Stack]:
+    """`make run` over two generated months, on ports of its own; March lies ready."""
+    drops = tmp_path_factory.mktemp("drops")
+    write_drops(drops, customers=1500, months=3, seed=11)
+    first = tmp_path_factory.mktemp("first")
+    for as_of in (JANUARY, FEBRUARY):
+        shutil.copytree(drops / as_of, first / as_of)
+    home = tmp_path_factory.mktemp("home")
+    settings = {"CHURN_HOME": str(home), **_free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")}
+    stack = Stack(settings, drops)
+    try:
+        done = stack.make("run", f"DROPS={first}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = stack.make("env").stdout.splitlines()
+        stack.settings.update(line.split("=", 1) for line in lines)
+        (home / "run.txt").write_text(done.stdout)
+        yield stack
+    finally:
+        stack.make("clean")
+
+
+def _environment() -> dict[str, str]:
+    """The environment of this process without what other tests, or their libraries, left there for services."""
+    for_services = ("AIRFLOW", "MLFLOW", "_MLFLOW", "PROMETHEUS", "CHURN", "PYTEST", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if not name.startswith(for_services)}
+
+
+def _free_ports(*names: str) -> dict[str, str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    ports = {name: str(each.getsockname()[1]) for name, each in zip(names, sockets, strict=True)}
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def test_run_says_what_came_of_every_as_of_and_gives_one_prediction(stack):
+    text = (Path(stack.settings["CHURN_HOME"]) / "run.txt").read_text()
+    # Each line tells the last decision: churn_landing, which looks by itself now and then, may have started a chain
+    # beside, and January, looked at again after February, is older than Production.
+    assert re.search(rf"^{JANUARY} +\d+ +0\.\d+ +(-|0\.\d+) +(PROMOTE|KEEP) +1$", text, re.MULTILINE), text
+    assert re.search(rf"^{FEBRUARY} +\d+ +0\.\d+ +0\.\d+ +(PROMOTE|KEEP) +2$", text, re.MULTILINE), text
+    assert stack.decided()[0] == (date.fromisoformat(JANUARY), "PROMOTE", 1)
+    assert "churn_probability" in text
+    for address in ("AIRFLOW_URL", "MLFLOW_URL", "SERVING_URL"):
+        assert stack.settings[address] in text
+
+
+def test_every_snapshot_table_holds_every_customer_of_every_drop(stack):
+    for as_of in (JANUARY, FEBRUARY):
+        customers = len((stack.drops / as_of / "users.csv").read_text().splitlines()) - 1
+        labels = len((stack.drops / as_of / "labels.csv").read_text().splitlines()) - 1
+        for table in TABLES:
+            assert stack.query(f"SELECT count(*) FROM snapshots.{table} WHERE as_of = '{as_of}'") == [(customers,)]
+        assert stack.query(f"SELECT count(*) FROM snapshots.labels_snapshots WHERE as_of = '{as_of}'") == [(labels,)]
+
+
+def test_predict_answers_with_the_exact_features_of_the_newest_as_of(stack):
+    header, first, *_ = (stack.drops / FEBRUARY / "usage_agg_30d.csv").read_text().splitlines()
+    expected = dict(zip(header.split(","), first.split(","), strict=True))
+    answer = stack.predict(expected.pop("user_id"))
+    assert answer.status_code == 200
+    body = answer.json()
+    assert {name: str(body["features_used"][name]) for name in expected} == expected
+    assert body["features_as_of"] == FEBRUARY
+    assert len(body["features_used"]) == 14
+    assert 0 <= body["churn_probability"] <= 1
+    assert body["prediction"] == int(body["churn_probability"] >= body["threshold"])
+
+
+def test_a_customer_without_internet_gets_a_prediction_with_nulls_among_the_features(stack):
+    rows = (stack.drops / FEBRUARY / "subscriptions.csv").read_text().splitlines()
+    user_id = next(row.split(",")[0] for row in rows if row.endswith(",No"))
+    features = stack.predict(user_id).json()["features_used"]
+    assert (features["net_service"], features["plan_stream_tv"], features["plan_stream_movies"]) == ("No", None, None)
+
+
+def test_an_unknown_customer_is_a_problem_that_names_the_missing_features(stack):
+    answer = stack.predict("999999")
+    assert (answer.status_code, answer.json()["type"]) == (404, "unknown-user")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert len(answer.json()["missing_features"]) == 14
+
+
+def test_january_run_again_changes_neither_the_features_nor_production(stack):
+    before = stack.production(), stack.query("SELECT as_of, build FROM online.served")
+    done = stack.make("trigger", f"AS_OF={JANUARY}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (stack.production(), stack.query("SELECT as_of, build FROM online.served")) == before
+
+
+def test_a_backfill_works_on_the_dates_with_a_drop_oldest_first_and_says_why_it_skips_the_others(stack):
+    """The second drop's runs queue behind the first one's training."""
+    days = [date(2024, 3, 1), date(2024, 3, 2)]
+    for number, day in enumerate(days):
+        _land_with_another_value(stack, stack.drops / JANUARY, day, 700 + number)
+    done = stack.make("backfill", f"FROM={days[0]}", "TO=2024-03-03")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("nothing to do: there is no drop") == 1
+    assert "1 of 3 dates have no loaded drop" in done.stdout
+    assert [as_of for as_of, _, _ in stack.decided() if as_of in days] == days
+    assert stack.query(
+        f"SELECT as_of, max(skips_7d) FROM snapshots.usage_agg_30d_snapshots WHERE as_of IN ('{days[0]}', '{days[1]}') "
+        "GROUP BY as_of ORDER BY as_of"
+    ) == [(days[0], 700), (days[1], 701)]
+
+
+def test_a_damaged_drop_is_refused_with_its_error_and_changes_nothing(stack):
+    landing = Path(stack.settings["LANDING_DIR"])
+    damaged = landing / "2024-03-15"
+    shutil.copytree(stack.drops / MARCH, damaged)
+    (damaged / "manifest.json").unlink()
+    usage = damaged / "usage_agg_30d.csv"
+    header, first, *rest = usage.read_text().splitlines()
+    usage.write_text("\n".join([header, first.rsplit(",", 1)[0] + ",many", *rest]) + "\n")
+    before = stack.query("SELECT * FROM raw.drops ORDER BY 1"), stack.query("SELECT * FROM snapshots.builds ORDER BY 1")
+    done = stack.make("trigger", "AS_OF=2024-03-15")
+    shutil.rmtree(damaged)
+    assert done.returncode != 0
+    assert "usage_agg_30d.csv, line 2, column rebuffer_events_7d: 'many': expected a whole number >= 0" in done.stdout
+    assert before == (
+        stack.query("SELECT * FROM raw.drops ORDER BY 1"),
+        stack.query("SELECT * FROM snapshots.builds ORDER BY 1"),
+    )
+    failed = [run["dag_run_id"] for run in stack.runs("churn_snapshot") if run["state"] == "failed"]
+    assert len(failed) == 1
+
+
+def test_a_drop_in_the_landing_directory_is_picked_up_and_goes_through_the_whole_chain(stack):
+    landing = Path(stack.settings["LANDING_DIR"])
+    shutil.copytree(stack.drops / MARCH, landing / ".copying")
+    (landing / ".copying").rename(landing / MARCH)
+    # It looks by itself every five minutes; a person in a hurry asks it to look now.
+    stack.airflow("POST", "/dags/churn_landing/dagRuns", json={"logical_date": None})
+    _wait_for(lambda: stack.query(f"SELECT outcome FROM gate.decisions WHERE as_of = '{MARCH}'"), seconds=240)
+    runs = [run["dag_run_id"] for run in stack.runs("churn_snapshot")]
+    assert len([run for run in runs if run.startswith(f"landing__{MARCH}__revision_1__")]) == 1
+    assert stack.query("SELECT as_of FROM online.served") == [(date.fromisoformat(MARCH),)]
+
+
+def test_the_ui_can_start_the_chain_with_an_as_of_and_it_ends_in_the_gate(stack):
+    def trained() -> int:
+        runs = stack.runs("churn_train")
+        return sum(run["partition_key"] == FEBRUARY and run["state"] == "success" for run in runs)
+
+    before = trained()
+    stack.airflow("POST", "/dags/churn_snapshot/dagRuns", json={"logical_date": None, "conf": {"as_of": FEBRUARY}})
+    _wait_for(lambda: trained() > before, seconds=240)
+    tasks = stack.airflow("GET", "/dags/churn_train/dagRuns/~/taskInstances", params={"limit": 1000})["task_instances"]
+    assert {task["state"] for task in tasks if task["task_id"] == "gate"} == {"success"}
+
+
+def test_serving_follows_a_version_that_a_person_moves_to_production_without_a_restart(stack):
+    client, before = stack.client(), stack.production()
+    other = next(v for v in (1, 2, 3) if v != before)
+    user_id = (stack.drops / MARCH / "users.csv").read_text().splitlines()[1].split(",")[0]
+    client.transition_model_version_stage("streamflow_churn", str(other), "Production", archive_existing_versions=True)
+    # Two workers follow by themselves: five answers in a row are of both.
+    _wait_for(
+        lambda: {stack.predict(user_id).json()["model"]["version"] for _ in range(5)} == {other},
+        seconds=120,
+        or_say=lambda: f"{stack.production()} in Production, not {other}; {stack.log('serving')}",
+    )
+    client.transition_model_version_stage("streamflow_churn", str(before), "Production", archive_existing_versions=True)
+
+
+def test_no_run_failed_but_the_one_of_the_damaged_drop(stack):
+    failed = {run["dag_run_id"] for run in stack.runs() if run["state"] == "failed"}
+    unexpected = {run for run in failed if "2024-03-15" not in json.dumps(_conf(stack, run))}
+    assert unexpected == set()
+
+
+def test_status_says_that_all_is_well(stack):
+    done = stack.make("status")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("running") == 7
+    assert "last decision" in done.stdout
+
+
+def test_a_corrected_drop_supersedes_the_version_of_a_later_date_and_status_says_so(stack):
+    shutil.rmtree(Path(stack.settings["LANDING_DIR"]) / JANUARY)
+    _land_with_another_value(stack, stack.drops / JANUARY, date.fromisoformat(JANUARY), skips=77)
+    done = stack.make("trigger", f"AS_OF={JANUARY}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    february = next(line for line in stack.make("status").stdout.splitlines() if line.startswith(FEBRUARY))
+    assert re.search(r" \d+ superseded ", february)
+
+
+def _land_with_another_value(stack: Stack, drop: Path, day: date, skips: int) -> None:
+    """Put `drop` into the landing directory as the one of `day`, its first customer with `skips` in skips_7d."""
+    landing = Path(stack.settings["LANDING_DIR"])
+    draft = landing / f".{day}"
+    shutil.copytree(drop, draft)
+    (draft / "manifest.json").unlink()
+    usage = draft / "usage_agg_30d.csv"
+    with usage.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[0]["skips_7d"] = str(skips)
+    with usage.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    draft.rename(landing / str(day))
+
+
+def _conf(stack: Stack, run_id: str) -> dict:
+    return next(run["conf"] or {} for run in stack.runs() if run["dag_run_id"] == run_id)
+
+
+def _wait_for(condition: Callable[[], Any], seconds: float, or_say: Callable[[], str] = str) -> None:
+    """Wait until it is so. The limit ends a test that would hang; how fast things are is for benchmarks to say."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {seconds} seconds: {or_say()}"
+        time.sleep(0.5)

@@ -1,0 +1,105 @@
+"""Drops of a few customers, written by hand: a test says the values it is about, and the rest are plausible."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from churn.contract import LABELS, REQUIRED_FILES, File, Kind
+from churn.landing import Drop
+from churn.loading import load
+from churn.snapshots import build_snapshots
+from churn.validation import AcceptedDrop, validate
+
+PLAUSIBLE = {
+    "signup_date": "2022-02-05",
+    "user_gender": "Female",
+    "user_is_senior": "False",
+    "has_family": "True",
+    "has_dependents": "False",
+    "months_active": "12",
+    "plan_stream_tv": "True",
+    "plan_stream_movies": "False",
+    "contract_type": "Month-to-month",
+    "paperless_billing": "True",
+    "monthly_fee": "29.85",
+    "total_paid": "358.2",
+    "net_service": "DSL",
+    "watch_hours_30d": "24.5",
+    "avg_session_mins_7d": "29.1",
+    "unique_devices_30d": "3",
+    "skips_7d": "4",
+    "rebuffer_events_7d": "1",
+    "failed_payments_90d": "0",
+    "support_tickets_90d": "2",
+    "ticket_avg_resolution_hrs_90d": "16.0",
+}
+
+READ: dict[Kind, Callable[[str], object]] = {
+    Kind.TEXT: str,
+    Kind.DATE: date.fromisoformat,
+    Kind.BOOLEAN: lambda text: {"true": True, "false": False}[text.lower()],
+    Kind.COUNT: int,
+    Kind.NUMBER: float,
+}
+
+Customers = Mapping[str, Mapping[str, object]]
+Label = tuple[str, bool] | tuple[str, bool, date]
+
+
+def write_drop(
+    landing: Path, as_of: date, customers: Customers | Iterable[str], labels: Iterable[Label] | None = None
+) -> Drop:
+    """Write a drop over the one that may be there. A label of three values brings the column as_of."""
+    directory = landing / as_of.isoformat()
+    directory.mkdir(parents=True, exist_ok=True)
+    said = customers if isinstance(customers, Mapping) else {user: {} for user in customers}
+    for file in REQUIRED_FILES:
+        columns = [column.name for column in file.columns]
+        rows = [{"user_id": user, **PLAUSIBLE, **values} for user, values in said.items()]
+        _write(directory / file.name, columns, [[row[name] for name in columns] for row in rows])
+    labels_file = directory / LABELS.name
+    labels_file.unlink(missing_ok=True)
+    if labels is not None:
+        rows_of_labels = list(labels)
+        columns = [column.name for column in LABELS.columns][: max(map(len, rows_of_labels), default=2)]
+        _write(labels_file, columns, rows_of_labels)
+    return Drop(as_of, directory)
+
+
+def _write(path: Path, columns: list[str], rows: Iterable[Iterable[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
+
+
+def write_manifest(drop: Drop) -> None:
+    """Write the drop's manifest.json, true of its files."""
+    entries = {}
+    for path in drop.files():
+        data = path.read_bytes()
+        entries[path.name] = {"sha256": hashlib.sha256(data).hexdigest(), "rows": data.count(b"\n") - 1}
+    (drop.path / "manifest.json").write_text(json.dumps(entries), encoding="utf-8")
+
+
+def take_in(drop: Drop, database_url: str, archive: Path) -> None:
+    """Bring the drop as far as its snapshots."""
+    load(validate(drop, database_url, archive), database_url, archive)
+    build_snapshots(drop.as_of, database_url)
+
+
+def read_values(drop: Drop, file: File) -> list[dict[str, object]]:
+    """Return the rows of a file of the drop, its values as what the contract says they are, read by Python alone."""
+    with (drop.path / file.name).open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [
+        {c.name: READ[c.kind](row[c.name]) if row[c.name] else None for c in file.columns if c.name in row}
+        for row in rows
+    ]
+
+
+def validated_now(accepted: AcceptedDrop) -> AcceptedDrop:
+    """The drop as if the landing directory had just been found with this content again."""
+    return replace(accepted, validated_at=datetime.now(UTC))

@@ -1,0 +1,68 @@
+"""A pipeline over real services, driven by function calls, as the tasks drive it."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from churn.features import apply_definitions
+from churn.landing import find_drop
+from churn.loading import load
+from churn.materialization import materialize
+from churn.outcome import Outcome
+from churn.snapshots import build_snapshots
+from churn.validation import validate
+from tests.integration.faults import Wire, children, wire_to
+
+__all__ = ["children"]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The steps of the chain up to the online store, each by one call."""
+
+    database_url: str
+    landing: Path
+    archive: Path
+
+    def snapshot(self, as_of: date) -> Outcome:
+        """Validate and load the drop of `as_of` and build its snapshots."""
+        drop = find_drop(self.landing, as_of)
+        assert drop is not None
+        load(validate(drop, self.database_url, self.archive), self.database_url, self.archive)
+        return build_snapshots(as_of, self.database_url)
+
+    def serve(self, as_of: date) -> Outcome:
+        """Snapshot `as_of` and serve it online."""
+        self.snapshot(as_of)
+        apply_definitions(self.database_url)
+        return materialize(as_of, self.database_url)
+
+
+@pytest.fixture
+def pipeline(database_url: str, tmp_path: Path) -> Pipeline:
+    """A pipeline over an empty landing directory."""
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    return Pipeline(database_url, landing, tmp_path / "archive")
+
+
+@pytest.fixture
+def pipeline_on(database_url: str, tmp_path: Path) -> Callable[[Path], Pipeline]:
+    """A pipeline over the drops of a given directory."""
+    return lambda landing: Pipeline(database_url, landing, tmp_path / "archive")
+
+
+@pytest.fixture(scope="session")
+def wire(postgres_url: Callable[[str], str]) -> Iterator[Wire]:
+    """A wire to the embedded Postgres."""
+    # A socket's path must stay below 100 characters: pytest's own directories can be longer.
+    directory = Path("/tmp") / f"churn-wire-{os.getpid()}"
+    directory.mkdir()
+    with wire_to(postgres_url("postgres"), directory) as wire:
+        yield wire
+    shutil.rmtree(directory)

@@ -1,0 +1,157 @@
+"""The steps from training to Production for fault tests: generated customers, each step as a function
+that a child can run, and what MLflow and gate.decisions hold, to compare."""
+
+import contextlib
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import psycopg
+import pytest
+from mlflow import MlflowClient
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+
+from churn import promotion, recipe, training
+from churn.database import connect
+from churn.grading import grade
+from churn.outcome import Outcome
+from churn.registry import MODEL_NAME
+from churn.training import train
+from tests.conftest import database_copy
+from tests.integration.faults import READ
+
+QUICK = recipe.Parameters(n_estimators=10)
+CHANGES = ("create_", "log_", "set_", "update_", "delete_", "transition_", "finalize_", "record_")
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Where training and the gate work, and on what."""
+
+    database_url: str
+    mlflow_uri: str
+    artifacts: Path
+    as_of: date
+    version: int = 0
+    decided: Outcome | None = None
+
+
+def run_train(world: Registry) -> Outcome:
+    with _talking_to(world):
+        return train(world.as_of, world.database_url)
+
+
+def run_grade(world: Registry) -> Outcome:
+    with _talking_to(world):
+        return grade(world.version, world.database_url)
+
+
+def run_promote(world: Registry) -> Outcome:
+    assert world.decided is not None
+    figures = world.decided.figures
+    with _talking_to(world):
+        return promotion.promote(
+            figures["version"], figures["production_version"], world.decided.reason, world.database_url
+        )
+
+
+def run_gate(world: Registry) -> Outcome:
+    """Grade the candidate, and promote it where that is the decision."""
+    decided = run_grade(world)
+    return run_promote(replace(world, decided=decided)) if decided.figures["decision"] == "PROMOTE" else decided
+
+
+@contextmanager
+def _talking_to(world: Registry) -> Iterator[None]:
+    """MLflow as this process's, its artifacts where they are, and small forests that are fitted once per data."""
+    fit = training.fit_candidate
+
+    def fitted(training_set: training.TrainingSet, parameters: recipe.Parameters) -> training.Candidate:
+        # What a fit gives is a function of its arguments, to the bit; fitting again would only take time.
+        kept = world.artifacts / f"candidate-{training_set.digest}.pickle"
+        if not kept.is_file():
+            kept.write_bytes(pickle.dumps(fit(training_set, parameters)))
+        return pickle.loads(kept.read_bytes())
+
+    with contextlib.chdir(world.artifacts), pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MLFLOW_TRACKING_URI", world.mlflow_uri)
+        patched.setattr(training, "fit_candidate", fitted)
+        patched.setattr(training.recipe, "Parameters", lambda: QUICK)
+        mlflow.set_tracking_uri(world.mlflow_uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(None)
+
+
+@contextmanager
+def registry_copy(world: Registry, postgres_url: Callable[[str], str]) -> Iterator[Registry]:
+    """A world like this one, gone at the end; the artifacts are shared. Connections to the original are closed."""
+    names = [url.split("?")[0].rsplit("/", 1)[1] for url in (world.database_url, world.mlflow_uri)]
+    with connect(postgres_url("postgres")) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)", [names])
+    with database_copy(postgres_url, names[0]) as database_url, database_copy(postgres_url, names[1]) as mlflow_url:
+        mlflow_uri = mlflow_url.replace("postgresql://", "postgresql+psycopg2://")
+        yield replace(world, database_url=database_url, mlflow_uri=mlflow_uri)
+
+
+def count_changes(act: Callable[[str], None]) -> None:
+    """In a child: each request to MLflow that changes something, and each statement of the steps' own that does, and
+    its commit, is an act."""
+    for store in (TrackingStore, RegistryStore):
+        for name in dir(store):
+            if name.startswith(CHANGES) and callable(getattr(store, name)):
+                setattr(store, name, _counted(getattr(store, name), name, act))
+    wrote: set[int] = set()
+    execute, commit = psycopg.Connection.execute, psycopg.Connection.commit
+
+    def executed(self: Any, query: Any, *arguments: Any, **named: Any) -> Any:
+        text = query if isinstance(query, str) else query.as_string(self)
+        if not READ.match(text):
+            wrote.add(id(self))
+            act(text)
+        return execute(self, query, *arguments, **named)
+
+    def committed(self: Any) -> None:
+        if id(self) in wrote:
+            act("commit")
+        commit(self)
+
+    psycopg.Connection.execute = executed  # type: ignore[method-assign]
+    psycopg.Connection.commit = committed  # type: ignore[method-assign]
+
+
+_depth = 0
+
+
+def _counted(method: Callable[..., Any], name: str, act: Callable[[str], None]) -> Callable[..., Any]:
+    def call(*arguments: Any, **named: Any) -> Any:
+        global _depth  # noqa: PLW0603 — a child runs one step, in one thread
+        if not _depth:
+            act(name)
+        _depth += 1
+        try:
+            return method(*arguments, **named)
+        finally:
+            _depth -= 1
+
+    return call
+
+
+def registered(world: Registry) -> list[Any]:
+    """Return what the registry holds, version by version, and every decision, without times and ids of runs."""
+    client = MlflowClient(world.mlflow_uri, world.mlflow_uri)
+    found = client.search_model_versions(f"name = '{MODEL_NAME}'")
+    versions = sorted((int(each.version), each.current_stage, sorted(each.tags.items())) for each in found)
+    aliases = client.get_registered_model(MODEL_NAME).aliases
+    with connect(world.database_url) as connection:
+        decisions = connection.execute(
+            "SELECT as_of, candidate_version, production_version, outcome, reason FROM gate.decisions ORDER BY id"
+        ).fetchall()
+    return [versions, aliases, decisions]

@@ -1,0 +1,160 @@
+"""A step of the data path that is killed before any of its acts: a reader sees the old state or the new one, and after
+the retry everything is as if nothing had happened."""
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+
+import pytest
+
+from tests.conftest import database_copy
+from tests.integration.fault_world import (
+    D31,
+    F29,
+    World,
+    about_to,
+    archived,
+    copy_of,
+    everything,
+    run_apply,
+    run_load,
+    run_materialize,
+    run_snapshot,
+    run_up_to,
+    run_validate,
+    served,
+    tables,
+    write_corrected_february,
+    write_february,
+    write_january,
+)
+from tests.integration.faults import Child
+
+
+@pytest.fixture(scope="module")
+def january(postgres_url, churn_template, tmp_path_factory):
+    """January is served, and February's drop has come."""
+    directory = tmp_path_factory.mktemp("january")
+    (directory / "archive").mkdir()
+    write_january(directory / "landing")
+    with database_copy(postgres_url, churn_template) as url:
+        world = run_up_to(World(url, directory / "landing", directory / "archive", D31))
+        write_february(directory / "landing")
+        yield replace(world, as_of=F29)
+
+
+@pytest.fixture(scope="module")
+def corrected(january, postgres_url, tmp_path_factory):
+    """February is served, and its drop was corrected."""
+    directory = tmp_path_factory.mktemp("corrected")
+    with copy_of(january, postgres_url, directory) as copy:
+        world = replace(copy, landing=directory / "landing")
+        write_january(world.landing)
+        write_february(world.landing)
+        run_up_to(world)
+        write_corrected_february(world.landing)
+        yield world
+
+
+@pytest.fixture
+def killed_before(children, wire):
+    """A function that runs a step and kills it before the n-th thing that it says to Postgres, or changes below
+    `watched`; it tells whether the step lived to its end."""
+
+    def run(n, step, world, reads=True, watched=None):
+        child: Future[Child] = Future()
+
+        def kill() -> bool:
+            child.result().kill()
+            return False
+
+        wire.before(0 if watched else n, kill, reads)
+        through = replace(world, database_url=wire.url(world.database_url))
+        child.set_result(Child(children, step, through, watched=watched, dies_before=n if watched else None))
+        lived, _, _ = child.result().result()
+        return lived
+
+    return run
+
+
+def die_everywhere(step, start, run, reader: Callable[[World], object], postgres_url, tmp_path) -> int:
+    """Run the step with `run(n, world)` for every n until it lives, retry it, and return how often it died."""
+    with about_to(step, start, postgres_url, tmp_path / "before") as world:
+        old = reader(world)
+        with copy_of(world, postgres_url, tmp_path / "undisturbed") as undisturbed:
+            step(undisturbed)
+            new, end = reader(undisturbed), everything(undisturbed)
+        for died in itertools.count():
+            with copy_of(world, postgres_url, tmp_path / "copy") as mortal:
+                lived = run(died + 1, mortal)
+                assert reader(mortal) in ([new] if lived else [old, new])
+                step(mortal)
+                assert reader(mortal) == new
+                assert everything(mortal) == end
+            if lived:
+                return died
+    raise AssertionError
+
+
+def archive_is_whole(world):
+    archived(world)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("step", "start", "least"),
+    [
+        (run_load, "january", 30),
+        (run_load, "corrected", 30),
+        (run_snapshot, "january", 15),
+        (run_snapshot, "corrected", 15),
+    ],
+    ids=["the first load", "a second load", "the first snapshot", "a second snapshot"],
+)
+def test_killed_before_any_of_its_statements_a_step_is_finished_by_the_retry(
+    step, start, least, request, killed_before, postgres_url, tmp_path
+):
+    def run(n, world):
+        return killed_before(n, step, world)
+
+    assert die_everywhere(step, request.getfixturevalue(start), run, tables, postgres_url, tmp_path) >= least
+
+
+def test_killed_before_one_in_a_dozen_changes_of_the_registry_applying_the_definitions_is_finished_by_the_retry(
+    killed_before, postgres_url, churn_template, tmp_path
+):
+    # Feast makes a transaction of each object, about fifty in all.
+    landing, archive = tmp_path / "landing", tmp_path / "archive"
+    archive.mkdir()
+    with database_copy(postgres_url, churn_template) as url:
+        applied = World(url, landing, archive, D31)
+        run_apply(applied)
+        end = everything(applied)
+    for n in itertools.count(1, 12):
+        with database_copy(postgres_url, churn_template) as url:
+            world = World(url, landing, archive, D31)
+            lived = killed_before(n, run_apply, world, reads=False)
+            run_apply(world)
+            assert everything(world) == end
+        if lived:
+            break
+    assert n > 60
+
+
+def test_killed_before_anything_changes_a_materialization_serves_the_old_or_the_new_and_the_retry_finishes_it(
+    january, killed_before, postgres_url, tmp_path
+):
+    def run(n, world):
+        return killed_before(n, run_materialize, world, reads=False)
+
+    assert die_everywhere(run_materialize, january, run, served, postgres_url, tmp_path) >= 10
+
+
+def test_killed_before_any_change_of_the_archive_validate_is_finished_by_the_retry(
+    corrected, killed_before, postgres_url, tmp_path
+):
+    def run(n, world):
+        return killed_before(n, run_validate, world, watched=world.archive)
+
+    assert die_everywhere(run_validate, corrected, run, archive_is_whole, postgres_url, tmp_path) >= 10

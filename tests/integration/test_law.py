@@ -1,0 +1,241 @@
+"""The law: what the system holds for AS_OF D depends on the drops up to D, and on nothing else.
+
+Hypothesis makes up drops, and what happens to them in which order; tests/law_model.py says in plain Python what must
+come of it. The plain in-order run is one of the orders, so that all of them agreeing with the model is all of them
+agreeing with it.
+"""
+
+import shutil
+from collections import Counter
+from datetime import date
+from functools import cache, partial
+
+import jinja2
+import pyarrow as pa
+import pytest
+from handmade_drops import write_drop
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from law_model import DATES, USERS, Model, actions, landed
+from opened_store import opened_store
+from psycopg import sql
+
+from churn import training_set
+from churn.contract import FILES
+from churn.database import connect
+from churn.features import FEATURE_SERVICE, apply_definitions, feature_types, read_online
+from churn.landing import ACCEPT, find_drop
+from churn.loading import StaleDrop, load
+from churn.materialization import NoSnapshot, materialize
+from churn.online_store import TYPES
+from churn.outcome import DONE, OLDER, UNCHANGED
+from churn.snapshots import FEATURE_TABLES, LABELS_TABLE, NotLoaded, build_snapshots
+from churn.training_set import NothingToLearn, build_training_set, digest_of, labelled_dates
+from churn.validation import validate
+
+SEQUENCES = 200
+"""How many CI tries, always the same ones. `--law-sequences` tries so many others."""
+
+WINDOW = 2
+"""How many labelled dates a training set has here: fewer than there are dates, so that what falls out is seen too."""
+
+WORTH_SEEING = {
+    "a drop was corrected",
+    "a drop came after newer ones were loaded",
+    "a run was overtaken by a correction",
+    "materialize was DONE",
+    "materialize was OLDER",
+    "materialize was UNCHANGED",
+    "what is served was corrected",
+    "a label came late",
+    "a later drop changed a label",
+    "a labelled date fell out of the window",
+    "there was nothing to learn",
+}
+LEAST = 5
+"""How often each must have happened in that many sequences."""
+
+
+class World:
+    """The pipeline, the model of it, and the drops: what happens happens to both, and each time they must agree."""
+
+    def __init__(self, database_url, store, directory):
+        self.database_url, self.store, self.directory = database_url, store, directory
+        self.landing, self.archive = directory / "landing", directory / "archive"
+        self.service = store.get_feature_service(FEATURE_SERVICE)
+        self.connection = connect(database_url, autocommit=True)
+        self.connection.execute("CREATE TABLE public.applied AS TABLE feast.feature_views")
+        self.happened = Counter()
+
+    def begin(self):
+        """Forget everything. Of a few rows in many partitions, DELETE is far quicker than TRUNCATE or another database.
+
+        Feast's views are forgotten too: it notes every materialization in them, and gets slower with each.
+        """
+        tables = self.connection.execute(
+            "SELECT relnamespace::regnamespace::text, relname FROM pg_class "
+            "WHERE relnamespace::regnamespace::text IN ('raw', 'snapshots', 'online') "
+            "AND relkind IN ('r', 'p') AND NOT relispartition "
+            "ORDER BY relname = 'served' DESC"
+        ).fetchall()
+        with self.connection.transaction():
+            for table in [*tables, ("feast", "feature_views")]:
+                self.connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(*table)))
+            self.connection.execute("INSERT INTO feast.feature_views TABLE public.applied")
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.model = Model()
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def arrives(self, as_of, content):
+        self.happened["a drop was corrected"] += self.model.landing.get(as_of, content) != content
+        self.happened["a drop came after newer ones were loaded"] += (
+            as_of not in self.model.loaded and max(self.model.loaded, default=as_of) > as_of
+        )
+        drop = write_drop(self.landing, as_of, content.texts(), content.label_rows(as_of))
+        (drop.path / ACCEPT).write_text("a law holds for small drops too", encoding="utf-8")
+        self.model.landing[as_of] = content
+
+    def runs(self, as_of):
+        """The chain, which ends at once where there is no drop."""
+        if self.loads(as_of):
+            self.snapshots(as_of)
+            self.materializes(as_of)
+
+    def backfill(self, days):
+        for day in days:
+            self.runs(day)
+
+    def loads(self, as_of):
+        drop = find_drop(self.landing, as_of)
+        assert (drop is not None) == (as_of in self.model.landing)
+        if drop is not None:
+            self._load(validate(drop, self.database_url, self.archive), self.model.landing[as_of])
+        return drop is not None
+
+    def overtaken(self, as_of, content):
+        """A run has validated the drop when it is corrected and another run overtakes it; then it goes on."""
+        drop = find_drop(self.landing, as_of)
+        validated = drop and validate(drop, self.database_url, self.archive)
+        before = self.model.landing.get(as_of, content)
+        self.arrives(as_of, content)
+        self.runs(as_of)
+        if validated and before != content:
+            self.happened["a run was overtaken by a correction"] += 1
+            with pytest.raises(StaleDrop):
+                load(validated, self.database_url, self.archive)
+        elif validated:
+            self._load(validated, content)
+
+    def _load(self, accepted, content):
+        outcome = load(accepted, self.database_url, self.archive).outcome
+        assert outcome == (UNCHANGED if self.model.loaded.get(accepted.as_of) == content else DONE)
+        self.model.loaded[accepted.as_of] = content
+
+    def snapshots(self, as_of):
+        if as_of not in self.model.loaded:
+            with pytest.raises(NotLoaded):
+                build_snapshots(as_of, self.database_url)
+            return
+        loaded = self.model.loaded[as_of]
+        outcome = build_snapshots(as_of, self.database_url).outcome
+        assert outcome == (UNCHANGED if self.model.built.get(as_of) == loaded else DONE)
+        self.model.built[as_of] = loaded
+
+    def materializes(self, as_of):
+        if as_of not in self.model.built:
+            with pytest.raises(NoSnapshot):
+                materialize(as_of, self.database_url)
+            return
+        found = materialize(as_of, self.database_url).outcome
+        built, (served_as_of, served) = self.model.built[as_of], self.model.served or (date.min, None)
+        expected = OLDER if as_of < served_as_of else UNCHANGED if (as_of, built) == (served_as_of, served) else DONE
+        assert found == expected
+        if expected == DONE:
+            self.model.served = as_of, built
+        self.happened[f"materialize was {expected}"] += 1
+        if as_of == served_as_of and built != served:
+            self.happened["what is served was corrected"] += 1
+
+    # --- what must hold ----------------------------------------------------------------------------------------------
+
+    def agrees_with(self, model):
+        """Raw tables, snapshots, labels and served features are what the model says, row by row."""
+        assert {file.table: self._rows("raw", file.table) for file in FILES} == model.raw()
+        for table, rows in {**dict.fromkeys(FEATURE_TABLES, model.profiles()), LABELS_TABLE: model.labels()}.items():
+            cursor = self.connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier("snapshots", table)))
+            names = [column.name for column in cursor.description]
+            assert Counter(cursor) == Counter(tuple(row[name] for name in names) for row in rows), table
+        features = list(feature_types(self.service))
+        served = read_online(self.store, self.service, list(USERS))
+        found = {user: (dict(f.values), f.missing, f.as_of) for user, f in zip(USERS, served, strict=True)}
+        assert found == {user: model.served_to(user, features) for user in USERS}
+
+    def trains_as(self, model):
+        """Each AS_OF that has a drop has the model's training set, and so its digest."""
+        types = {"user_id": pa.string(), "as_of": pa.date32(), "churn_label": pa.bool_()}
+        types |= {name: TYPES[feast_type][1] for name, feast_type in feature_types(self.service).items()}
+        for as_of in model.landing:
+            rows = model.training_rows(as_of, WINDOW)
+            if rows is None:
+                self.happened["there was nothing to learn"] += 1
+                with pytest.raises(NothingToLearn):
+                    build_training_set(self.store, FEATURE_SERVICE, as_of, self.database_url)
+                continue
+            found = build_training_set(self.store, FEATURE_SERVICE, as_of, self.database_url)
+            expected = pa.table({name: [row[name] for row in rows] for name in types}, pa.schema(types))
+            assert found.table.to_pylist() == expected.to_pylist()
+            assert found.digest == digest_of(expected)
+            own = [(model.built[row["as_of"]].labels or {}).get((row["user_id"], row["as_of"])) for row in rows]
+            told = [row["churn_label"] for row in rows]
+            self.happened["a label came late"] += any(label is None for label in own)
+            self.happened["a later drop changed a label"] += any(
+                a is not None and a != b for a, b in zip(own, told, strict=True)
+            )
+            self.happened["a labelled date fell out of the window"] += rows != model.training_rows(as_of, len(DATES))
+
+    def _rows(self, schema, table):
+        query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, table))
+        return Counter(self.connection.execute(query))
+
+
+@pytest.fixture
+def world(database_url, tmp_path, monkeypatch):
+    compiled = cache(jinja2.Environment().from_string)
+    monkeypatch.setattr(jinja2.Environment, "from_string", lambda _, source: compiled(source))
+    monkeypatch.setattr(training_set, "labelled_dates", partial(labelled_dates, limit=WINDOW))
+    apply_definitions(database_url)
+    with opened_store(database_url) as store:
+        world = World(database_url, store, tmp_path / "world")
+        yield world
+        world.connection.close()
+
+
+@pytest.mark.timeout(3600)
+def test_what_is_held_depends_on_the_drops_up_to_its_date_and_on_nothing_else(world, request):
+    asked = request.config.getoption("--law-sequences")
+
+    @settings(
+        max_examples=asked or SEQUENCES,
+        derandomize=asked is None,
+        print_blob=True,
+        phases=set(Phase) - {Phase.explain},
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(landed(), st.lists(actions(), min_size=3, max_size=7), st.permutations(DATES))
+    def the_law(there, what_happens, at_rest):
+        world.begin()
+        for as_of, content in there.items():
+            world.arrives(as_of, content)
+        for name, *arguments in what_happens:
+            getattr(world, name)(*arguments)
+            world.agrees_with(world.model)
+        world.backfill(at_rest)
+        world.agrees_with(world.model.at_rest())
+        world.trains_as(world.model.at_rest())
+
+    the_law()
+
+    # The test would also hold of sequences in which nothing happens.
+    if (asked or SEQUENCES) >= SEQUENCES:
+        assert {what for what, times in world.happened.items() if times >= LEAST} == WORTH_SEEING

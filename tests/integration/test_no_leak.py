@@ -1,0 +1,209 @@
+"""No leak: nothing that is known after AS_OF D moves D's snapshot, training set, model or metrics by a bit.
+
+The chain of D runs twice: where nothing later exists, and where absurd drops of later dates came before and after it,
+with labels that contradict every one that D knows.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+from handmade_drops import read_values, write_drop
+from mlflow import MlflowClient
+from opened_store import opened_store
+from psycopg import sql
+
+from churn import recipe, registry, training
+from churn.contract import FILES, LABELS, REQUIRED_FILES, USERS, Kind
+from churn.database import connect
+from churn.features import FEATURE_SERVICE, apply_definitions, read_online
+from churn.generate import write_drops
+from churn.landing import list_drops
+from churn.outcome import DONE, UNCHANGED
+from churn.snapshots import FEATURE_TABLES, LABELS_TABLE
+from churn.training import Candidate, fit_candidate, read_grades, train
+from churn.training_set import LABEL, TrainingSet, build_training_set
+from tests.conftest import database_copy
+from tests.integration.conftest import Pipeline
+
+D = date(2024, 3, 31)
+LATER = (D + timedelta(days=1), date(2024, 4, 30))
+"""The next day, whose snapshot is known a day after that of D, and the next month."""
+
+QUICK = recipe.Parameters(n_estimators=20)
+
+ABSURD_OF = {
+    Kind.TEXT: "absurd",
+    Kind.DATE: "1900-01-01",
+    Kind.BOOLEAN: "True",
+    Kind.COUNT: "9" * 18,
+    Kind.NUMBER: "1e300",
+}
+ABSURD = {column.name: ABSURD_OF[column.kind] for file in REQUIRED_FILES for column in file.columns[1:]}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The chain up to D in a database of its own, and what came of it."""
+
+    pipeline: Pipeline
+    training_set: TrainingSet
+    candidate: Candidate
+
+    @property
+    def database_url(self) -> str:
+        return self.pipeline.database_url
+
+
+def write_poison(landing, as_of):
+    """A drop of absurd values for everybody, with the opposite of every label that was ever delivered."""
+    earlier = [drop for drop in list_drops(landing) if drop.as_of <= D]
+    customers = {row["user_id"]: ABSURD for drop in earlier for row in read_values(drop, USERS)}
+    labels = {
+        (row["user_id"], drop.as_of): not row["churn_label"] for drop in earlier for row in read_values(drop, LABELS)
+    }
+    labels |= {(user, as_of): True for user in customers}
+    write_drop(landing, as_of, customers, [(user, label, day) for (user, day), label in labels.items()])
+
+
+def run_up_to_d(pipeline):
+    for drop in list_drops(pipeline.landing):
+        if drop.as_of <= D:
+            pipeline.serve(drop.as_of)
+    found = training_set(pipeline.database_url, D)
+    return Chain(pipeline, found, fit_candidate(found, QUICK))
+
+
+def training_set(database_url, as_of):
+    with opened_store(database_url) as store:
+        return build_training_set(store, FEATURE_SERVICE, as_of, database_url)
+
+
+@pytest.fixture(scope="module")
+def landing(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("no_leak") / "landing"
+    write_drops(directory, customers=600, months=3, seed=11, start=date(2024, 1, 31))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def pipelines(postgres_url, churn_template, landing, tmp_path_factory):
+    """Two pipelines over the landing directory, each with its own database."""
+    archive = tmp_path_factory.mktemp("archive")
+    with database_copy(postgres_url, churn_template) as one, database_copy(postgres_url, churn_template) as other:
+        for url in (one, other):
+            apply_definitions(url)
+        yield Pipeline(one, landing, archive), Pipeline(other, landing, archive)
+
+
+@pytest.fixture(scope="module")
+def clean(pipelines):
+    """D where nothing later exists."""
+    return run_up_to_d(pipelines[0])
+
+
+@pytest.fixture(scope="module")
+def poisoned(pipelines, clean):
+    """D where one absurd drop of a later date came before it, and another after it."""
+    pipeline = pipelines[1]
+    for as_of in LATER:
+        write_poison(pipeline.landing, as_of)
+    pipeline.serve(LATER[0])
+    run_up_to_d(pipeline)
+    pipeline.serve(LATER[1])
+    return run_up_to_d(pipeline)
+
+
+def held_up_to_d(database_url):
+    """Return {table: rows} of what raw.* and snapshots.* hold of drops up to D."""
+    tables = [("raw", file.table, "as_of") for file in FILES]
+    tables += [("snapshots", table, "as_of") for table in FEATURE_TABLES] + [("snapshots", LABELS_TABLE, "drop_as_of")]
+    with connect(database_url) as connection:
+        return {
+            (schema, table): connection.execute(
+                sql.SQL("SELECT t::text FROM {} t WHERE {} <= %s ORDER BY 1").format(
+                    sql.Identifier(schema, table), sql.Identifier(day)
+                ),
+                [D],
+            ).fetchall()
+            for schema, table, day in tables
+        }
+
+
+def bits_of(pipeline):
+    """Return all that a fitted pipeline learned: every node of every tree, and what came before the trees."""
+    preprocess = pipeline.named_steps["preprocess"].named_transformers_
+    states = [tree.tree_.__getstate__() for tree in pipeline.named_steps["classifier"].estimators_]
+    # Field by field: between the fields of a node lies memory that nobody wrote.
+    nodes = [{name: state["nodes"][name].tobytes() for name in state["nodes"].dtype.names} for state in states]
+    return (
+        nodes,
+        [state["values"].tobytes() for state in states],
+        preprocess["numbers"].statistics_.tobytes(),
+        preprocess["numbers"].indicator_.features_.tolist(),
+        [list(categories) for categories in preprocess["texts"].categories_],
+    )
+
+
+def figures_of(candidate):
+    """Return the metrics but for how long it took."""
+    return {name: repr(value) for name, value in candidate.metrics.items() if name != "train_seconds"}
+
+
+def test_the_poison_is_there_and_is_learnt_from_later(poisoned):
+    later, found = training_set(poisoned.database_url, LATER[0]).table, poisoned.training_set.table
+    of_d = later.filter(pc.less_equal(later["as_of"], D))
+    assert of_d.drop([LABEL]).equals(found.drop([LABEL]))
+    assert of_d[LABEL].to_pylist() == pc.invert(found[LABEL]).to_pylist()
+    absurd = later.filter(pc.equal(later["as_of"], LATER[0]))
+    assert set(absurd["monthly_fee"].to_pylist()) == {1e300}
+
+
+def test_the_poison_is_served(poisoned):
+    with opened_store(poisoned.database_url) as store:
+        user = poisoned.training_set.table["user_id"][0].as_py()
+        found = read_online(store, store.get_feature_service(FEATURE_SERVICE), [user])[0]
+    assert (found.as_of, found.values["monthly_fee"]) == (LATER[1], 1e300)
+
+
+def test_raw_tables_and_snapshots_of_d_do_not_move(clean, poisoned):
+    found = held_up_to_d(clean.database_url)
+    assert all(found.values())
+    assert held_up_to_d(poisoned.database_url) == found
+
+
+def test_the_training_set_does_not_move(clean, poisoned):
+    assert len(clean.training_set.dates) == 3
+    assert poisoned.training_set.table.equals(clean.training_set.table)
+    assert poisoned.training_set.digest == clean.training_set.digest
+
+
+def test_the_fitted_model_does_not_move(clean, poisoned):
+    assert bits_of(poisoned.candidate.pipeline) == bits_of(clean.candidate.pipeline)
+
+
+def test_the_scores_of_the_model_do_not_move(clean, poisoned):
+    features = clean.training_set.features(np.ones(len(clean.training_set.table), bool))
+    scores = [recipe.score(chain.candidate.pipeline, features).tobytes() for chain in (clean, poisoned)]
+    assert scores[0] == scores[1]
+
+
+def test_metrics_threshold_and_grades_do_not_move(clean, poisoned):
+    assert figures_of(poisoned.candidate) == figures_of(clean.candidate)
+    assert repr(poisoned.candidate.threshold) == repr(clean.candidate.threshold)
+    assert poisoned.candidate.graded_on == clean.candidate.graded_on == D
+    assert poisoned.candidate.grades.equals(clean.candidate.grades)
+
+
+def test_a_version_trained_before_the_poison_is_the_one_that_is_trained_after_it(
+    clean, poisoned, mlflow_uri, monkeypatch
+):
+    monkeypatch.setattr(training.recipe, "Parameters", lambda: QUICK)
+    before, after = train(D, clean.database_url), train(D, poisoned.database_url)
+    assert (before.outcome, after.outcome) == (DONE, UNCHANGED)
+    assert after.figures["version"] == before.figures["version"]
+    assert registry.get_version(MlflowClient(), 1).tags["data_digest"] == poisoned.training_set.digest
+    assert read_grades(after.figures["run_id"]).equals(poisoned.candidate.grades)
+    assert bits_of(registry.load_pipeline(1)) == bits_of(poisoned.candidate.pipeline)

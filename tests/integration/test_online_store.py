@@ -1,0 +1,278 @@
+"""The online store returns what the snapshot holds, of one AS_OF at a time, and outlives its connections."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+from feast import Entity, FeatureView, Field, ValueType
+from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.types import Array, Float64, Int64, String
+from handmade_drops import read_values, take_in, write_drop
+from opened_store import opened_store
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from churn.contract import PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE
+from churn.database import connect
+from churn.features import FEATURE_SERVICE, apply_definitions, read_online
+from churn.generate import write_drops
+from churn.landing import find_drop
+from churn.materialization import materialize
+from churn.online_store import UnsupportedView
+
+D1, D31 = date(2024, 1, 1), date(2024, 1, 31)
+FEATURES = {
+    "months_active": int,
+    "monthly_fee": float,
+    "paperless_billing": bool,
+    "plan_stream_tv": bool,
+    "plan_stream_movies": bool,
+    "net_service": str,
+    "watch_hours_30d": float,
+    "avg_session_mins_7d": float,
+    "unique_devices_30d": int,
+    "skips_7d": int,
+    "rebuffer_events_7d": int,
+    "failed_payments_90d": int,
+    "support_tickets_90d": int,
+    "ticket_avg_resolution_hrs_90d": float,
+}
+"""The 14 of the design with their types, written out: the feature service must not be its own witness."""
+
+
+@pytest.fixture(scope="module")
+def drop(tmp_path_factory):
+    landing = tmp_path_factory.mktemp("landing")
+    write_drops(landing, customers=200, months=1, seed=5, start=D31)
+    return find_drop(landing, D31)
+
+
+@pytest.fixture(scope="module")
+def served_url(shared_database_url, drop, tmp_path_factory):
+    """A database in which the drop is served."""
+    take_in(drop, shared_database_url, tmp_path_factory.mktemp("archive"))
+    apply_definitions(shared_database_url)
+    materialize(D31, shared_database_url)
+    return shared_database_url
+
+
+@pytest.fixture(scope="module")
+def store(served_url):
+    with opened_store(served_url) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def service(store):
+    return store.get_feature_service(FEATURE_SERVICE)
+
+
+@pytest.fixture(scope="module")
+def expected(drop):
+    """The features of each customer as the CSV files say them."""
+    customers = {}
+    for file in (SUBSCRIPTIONS, USAGE, PAYMENTS, SUPPORT):
+        for row in read_values(drop, file):
+            customers.setdefault(row["user_id"], {}).update(row)
+    return {user: {name: row[name] for name in FEATURES} for user, row in customers.items()}
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+
+def test_every_customer_has_the_values_of_the_drop_and_null_where_it_has_none(store, service, expected):
+    found = read_online(store, service, list(expected))
+    assert [customer.values for customer in found] == list(expected.values())
+    assert {customer.as_of for customer in found} == {D31}
+    assert {customer.missing for customer in found} == {()}
+    assert any(customer.values["plan_stream_tv"] is None for customer in found)
+
+
+def test_features_come_in_the_order_of_the_service_and_of_the_types_declared(store, service, expected):
+    for customer in read_online(store, service, list(expected)):
+        assert list(customer.values) == list(FEATURES)
+        assert all(type(v) is FEATURES[name] for name, v in customer.values.items() if v is not None)
+
+
+def test_the_tables_have_columns_of_the_types_declared(served_url):
+    postgres = {int: "bigint", float: "double precision", bool: "boolean", str: "text"}
+    with connect(served_url) as connection:
+        columns = connection.execute(
+            "SELECT column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = 'online' AND table_name LIKE '%_fv'"
+        ).fetchall()
+    assert {name: type_ for name, type_ in columns if name in FEATURES} == {n: postgres[t] for n, t in FEATURES.items()}
+
+
+def test_a_customer_whom_no_view_has_is_unknown(store, service):
+    (stranger,) = read_online(store, service, ["999999"])
+    assert (stranger.values, stranger.missing, stranger.as_of) == ({}, tuple(FEATURES), None)
+
+
+def test_answers_come_in_the_order_of_the_question_also_for_strangers_and_repeated_customers(store, service, expected):
+    first, second, *_ = expected
+    asked = [second, "999999", first, "", second, "'; --"]
+    found = read_online(store, service, asked)
+    assert [customer.values for customer in found] == [expected.get(user, {}) for user in asked]
+
+
+def test_one_view_can_be_read_alone_and_some_of_its_features(store, expected):
+    user = next(iter(expected))
+    found = store.get_online_features(["usage_agg_30d_fv:skips_7d"], [{"user_id": user}]).to_dict()
+    assert found == {"user_id": [user], "skips_7d": [expected[user]["skips_7d"]]}
+    view = store.get_feature_view("usage_agg_30d_fv")
+    key = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user)])
+    ((timestamp, values),) = store._get_provider().online_read(store.config, view, [key])
+    assert timestamp == datetime(2024, 2, 1, tzinfo=UTC)
+    assert set(values) == {field.name for field in view.features}
+
+
+def test_nothing_is_known_before_the_first_materialization(database_url):
+    apply_definitions(database_url)
+    with opened_store(database_url) as store:
+        (customer,) = read_online(store, store.get_feature_service(FEATURE_SERVICE), ["a"])
+    assert customer.missing == tuple(FEATURES)
+
+
+# --- one AS_OF at a time -----------------------------------------------------------------------------------------
+
+DAY_FEATURES = ("months_active", "skips_7d", "failed_payments_90d", "support_tickets_90d")  # one of each view
+
+
+def test_all_that_a_read_returns_is_of_one_as_of_while_others_are_published(tmp_path, database_url):
+    users, days = ["a", "b", "c"], [D1 + timedelta(days=number) for number in range(4)]
+    for number, day in enumerate(days, 1):
+        values = dict.fromkeys(DAY_FEATURES, str(number))
+        take_in(write_drop(tmp_path / "landing", day, dict.fromkeys(users, values)), database_url, tmp_path / "archive")
+    apply_definitions(database_url)
+    materialize(days[0], database_url)
+    done, seen = threading.Event(), set()
+
+    def read(store, service):
+        last = False
+        while not last:
+            last = done.is_set()
+            found = read_online(store, service, users)
+            assert all(customer.missing == () for customer in found)
+            seen.add(frozenset((c.as_of, *(c.values[name] for name in DAY_FEATURES)) for c in found))
+
+    with opened_store(database_url) as store, ThreadPoolExecutor() as pool:
+        service = store.get_feature_service(FEATURE_SERVICE)
+        readers = [pool.submit(read, store, service) for _ in range(2)]
+        try:
+            for day in days[1:]:
+                materialize(day, database_url)
+        finally:
+            done.set()
+        for reader in readers:
+            reader.result()
+    allowed = {frozenset({(day, number, number, number, number)}) for number, day in enumerate(days, 1)}
+    assert seen <= allowed
+    assert len(seen) > 1
+
+
+# --- connections -------------------------------------------------------------------------------------------------
+
+
+def drop_connections(database_url):
+    """Have the server drop every connection to the database."""
+    name = [conninfo_to_dict(database_url)["dbname"]]
+    with server_of(database_url) as server:
+        while server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", name
+        ).rowcount:
+            time.sleep(0.01)
+
+
+def server_of(database_url):
+    """Connect to another database of the same server."""
+    return connect(make_conninfo(database_url, dbname="postgres"), autocommit=True)
+
+
+def test_dropped_connections_are_replaced_again_and_again_without_failing_a_read(served_url, store, service, expected):
+    user = next(iter(expected))
+    # More often than the pool has connections: a slot that leaked each time would show.
+    for _ in range(store.config.online_store.max_connections + 2):
+        drop_connections(served_url)
+        assert read_online(store, service, [user])[0].values == expected[user]
+    assert store.get_feature_service(FEATURE_SERVICE, allow_cache=False) == service
+
+
+def test_every_connection_of_the_pool_may_have_been_dropped(served_url, store, service, expected):
+    users = list(expected)[:40]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            found = pool.map(lambda user: read_online(store, service, [user])[0].values, users)
+            assert list(found) == [expected[user] for user in users]
+            drop_connections(served_url)
+
+
+def test_reads_fail_while_the_database_refuses_and_work_at_once_when_it_does_not(served_url, store, service, expected):
+    user = next(iter(expected))
+    assert read_online(store, service, [user])[0].values == expected[user]
+    name = sql.Identifier(conninfo_to_dict(served_url)["dbname"])
+    with server_of(served_url) as server:
+        server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+        drop_connections(served_url)
+        for _ in range(3):
+            with pytest.raises(psycopg.OperationalError):
+                read_online(store, service, [user])
+        server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+    assert read_online(store, service, [user])[0].values == expected[user]
+
+
+# --- writing and tables ------------------------------------------------------------------------------------------
+
+
+def row(user, timestamp):
+    key = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user)])
+    return key, {"failed_payments_90d": Value(int64_val=1)}, timestamp, None
+
+
+def test_rows_of_several_as_ofs_are_refused_with_what_to_do(store):
+    view = store.get_feature_view("payments_agg_90d_fv")
+    rows = [row("a", datetime(2024, 2, day, tzinfo=UTC)) for day in (1, 2)]
+    with pytest.raises(ValueError, match=r"rows of 2 event timestamps.*materialize one AS_OF at a time"):
+        store._get_provider().online_write_batch(store.config, view, rows, None)
+
+
+def test_rows_that_no_materialization_asked_for_are_refused_with_what_to_do(store):
+    view = store.get_feature_view("payments_agg_90d_fv")
+    with pytest.raises(RuntimeError, match=r"no build of 2024-01-31 is being written: materialize through"):
+        store._get_provider().online_write_batch(store.config, view, [row("a", datetime(2024, 2, 1, tzinfo=UTC))], None)
+
+
+def view_of(field, *, join_keys=("user_id",)):
+    entities = [Entity(name=key, join_keys=[key], value_type=ValueType.STRING) for key in join_keys]
+    keys = [Field(name=key, dtype=String) for key in join_keys]
+    source = PostgreSQLSource(name="s", table="snapshots.payments_agg_90d_snapshots", timestamp_field="event_timestamp")
+    return FeatureView(name="later_fv", entities=entities, schema=[*keys, field], source=source)
+
+
+def update(store, view):
+    online_store = store._get_provider().online_store
+    online_store.update(store.config, [], [view], [], [], partial=True)
+
+
+def test_a_type_or_a_key_that_the_store_cannot_hold_is_refused_by_name(store):
+    with pytest.raises(UnsupportedView, match=r"later_fv.tags is of type .*: this store holds .*Int64"):
+        update(store, view_of(Field(name="tags", dtype=Array(Float64))))
+    with pytest.raises(UnsupportedView, match=r"later_fv has the join keys .*: this store takes one"):
+        update(store, view_of(Field(name="n", dtype=Int64), join_keys=("user_id", "device_id")))
+
+
+def test_a_view_gains_a_column_and_keeps_its_rows_and_another_update_changes_nothing(store, served_url, expected):
+    view = store.get_feature_view("payments_agg_90d_fv")
+    view.features.append(Field(name="gained", dtype=Float64))
+    for _ in range(2):
+        update(store, view)
+        with connect(served_url) as connection:
+            rows = connection.execute("SELECT user_id, failed_payments_90d, gained FROM online.payments_agg_90d_fv")
+            assert {user: (n, gained) for user, n, gained in rows} == {
+                user: (values["failed_payments_90d"], None) for user, values in expected.items()
+            }

@@ -1,0 +1,333 @@
+"""From training sets to stage Production: real Postgres, Feast and MLflow, generated and real drops."""
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import mlflow
+import numpy as np
+import psycopg
+import pytest
+from handmade_drops import write_drop
+from mlflow import MlflowClient
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from churn import gate, promotion, recipe, registry, training
+from churn.cohort import SALT, in_cohort
+from churn.features import feature_types, open_store
+from churn.generate import write_drops
+from churn.grading import GateInvalid, StaleCandidate, grade
+from churn.outcome import DONE, UNCHANGED
+from churn.training import fit_candidate, read_grades, train
+from churn.training_set import NothingToLearn, build_training_set
+from tests.conftest import database_copy, tracking
+from tests.integration.conftest import Pipeline
+
+JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
+QUICK = recipe.Parameters(n_estimators=30)
+
+
+@pytest.fixture(scope="module")
+def drops(tmp_path_factory):
+    """Three generated months, large enough for the gate to judge."""
+    landing = tmp_path_factory.mktemp("drops")
+    write_drops(landing, customers=2500, months=3, seed=5)
+    return landing
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_forests():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training.recipe, "Parameters", lambda: QUICK)
+        yield
+
+
+class Chain:
+    """The chain of an AS_OF to the gate's decision and its promotion."""
+
+    def __init__(self, pipeline):
+        self.pipeline, self.database_url = pipeline, pipeline.database_url
+
+    def __call__(self, as_of):
+        self.pipeline.serve(as_of)
+        trained = train(as_of, self.database_url)
+        decided = grade(trained.figures["version"], self.database_url)
+        moved = self.promote(decided) if decided.figures["decision"] == gate.PROMOTE else None
+        return trained, decided, moved
+
+    def promote(self, decided):
+        figures = decided.figures
+        return promotion.promote(figures["version"], figures["production_version"], decided.reason, self.database_url)
+
+    def training_set(self, as_of):
+        return build_training_set(open_store(self.database_url), "churn_v1", as_of, self.database_url)
+
+
+@pytest.fixture
+def chain(pipeline_on, drops, mlflow_uri):
+    return Chain(pipeline_on(drops))
+
+
+@pytest.fixture
+def client(mlflow_uri):
+    return MlflowClient()
+
+
+@pytest.fixture(scope="module")
+def january(postgres_url, churn_template, mlflow_template, drops, tmp_path_factory):
+    """The chain after January, to be looked at and left as it is, with what January's steps returned."""
+    directory = tmp_path_factory.mktemp("january")
+    with (
+        database_copy(postgres_url, churn_template) as database_url,
+        tracking(postgres_url, mlflow_template, directory),
+    ):
+        chain = Chain(Pipeline(database_url, drops, directory / "archive"))
+        chain.steps = chain(JANUARY)
+        yield chain
+
+
+def decisions(database_url):
+    with psycopg.connect(database_url) as connection:
+        return connection.execute(
+            "SELECT as_of, candidate_version, production_version, outcome FROM gate.decisions ORDER BY id"
+        ).fetchall()
+
+
+def test_the_chain_promotes_month_after_month_and_never_an_older_one(chain, client):
+    assert chain(JANUARY)[1].figures["decision"] == gate.PROMOTE
+    assert registry.production(client).as_of == JANUARY
+    trained, decided, _ = chain(MARCH)
+    assert decided.figures["decision"] == gate.PROMOTE, decided.reason
+    newest = registry.production(client)
+    assert (newest.as_of, newest.version) == (MARCH, trained.figures["version"])
+
+    late = chain(FEBRUARY)[1]
+    assert late.figures["decision"] == gate.KEEP
+    assert "2024-02-29" in late.reason
+    assert registry.production(client) == newest
+
+
+def test_a_promotion_leaves_one_version_in_production_with_alias_and_tags(chain, client):
+    chain(JANUARY)
+    version = chain(MARCH)[0].figures["version"]
+    stages = {int(each.version): each.current_stage for each in client.search_model_versions("name='streamflow_churn'")}
+    assert stages == {1: "Archived", version: "Production"}
+    assert int(client.get_model_version_by_alias("streamflow_churn", "champion").version) == version
+    tags = registry.get_version(client, version).tags
+    assert tags["gate.decision"] == gate.PROMOTE
+    assert tags["gate.reason"]
+
+
+def test_every_version_says_what_it_was_trained_on(january):
+    tags = registry.get_version(MlflowClient(), 1).tags
+    assert {
+        "as_of": "2024-01-31",
+        "feature_service": "churn_v1",
+        "cohort_salt": SALT,
+        "graded_on": "2024-01-31",
+    }.items() <= tags.items()
+    assert len(tags["data_digest"]) == 64
+    assert 0 < float(tags["threshold"]) < 1
+    assert tags["git_commit"]
+
+
+def test_a_run_in_mlflow_has_parameters_metrics_schema_signature_example_and_dataset(january):
+    figures = january.steps[0].figures
+    run = MlflowClient().get_run(figures["run_id"])
+    assert {"as_of", "random_state", "model_type", "n_estimators"} <= run.data.params.keys()
+    assert {"cohort_auc", "cohort_f1", "cohort_accuracy", "train_seconds", "train_rows"} <= run.data.metrics.keys()
+    assert len(run.inputs.dataset_inputs) == 1
+    schema = json.loads(mlflow.artifacts.load_text(f"runs:/{figures['run_id']}/feature_schema.json"))
+    assert list(schema)[:2] == ["months_active", "monthly_fee"]
+    assert len(schema) == 14
+    info = mlflow.models.get_model_info(f"models:/streamflow_churn/{figures['version']}")
+    assert info.signature.inputs.input_names() == list(schema)
+    assert info.saved_input_example_info
+
+
+def test_running_a_date_again_learns_nothing_new_and_decides_nothing_new(january):
+    again = january(JANUARY)
+    assert [step.outcome for step in again] == [UNCHANGED, UNCHANGED, UNCHANGED]
+    assert again[0].figures["version"] == january.steps[0].figures["version"]
+    assert len(decisions(january.database_url)) == 1
+
+
+def test_other_parameters_are_something_new_to_learn(chain, monkeypatch):
+    first = chain(JANUARY)[0]
+    monkeypatch.setattr(training.recipe, "Parameters", lambda: replace(QUICK, n_estimators=31))
+    second = train(JANUARY, chain.database_url)
+    assert second.outcome == DONE
+    assert second.figures["version"] == first.figures["version"] + 1
+
+
+def test_no_customer_of_the_gate_cohort_is_trained_on_or_left_ungraded(january, monkeypatch):
+    learnt = []
+    fit = recipe.fit
+
+    def watched(features, labels, types, parameters):
+        learnt.append(len(labels))
+        return fit(features, labels, types, parameters)
+
+    monkeypatch.setattr(recipe, "fit", watched)
+    rows = january.training_set(JANUARY)
+    cohort = rows.cohort
+    grades = fit_candidate(rows, QUICK).grades
+    assert max(learnt) == (~cohort).sum()
+    assert grades["user_id"].to_pylist() == list(rows.users(cohort))
+    assert in_cohort(grades["user_id"].to_pylist()).all()
+
+
+def test_with_two_dates_the_recipe_is_graded_by_a_twin_that_did_not_see_the_newest(chain):
+    chain.pipeline.snapshot(JANUARY)
+    chain.pipeline.serve(FEBRUARY)
+    rows = chain.training_set(FEBRUARY)
+    candidate = fit_candidate(rows, QUICK)
+    assert (candidate.out_of_time, candidate.graded_on) == (True, FEBRUARY)
+    learnt = ~rows.cohort & rows.on(JANUARY)
+    twin = recipe.fit(rows.features(learnt), rows.labels(learnt), feature_types(rows.service), QUICK)
+    expected = recipe.score(twin, rows.features(rows.cohort & rows.on(FEBRUARY)))
+    assert np.array_equal(candidate.grades["score"].to_numpy(), expected)
+
+
+def test_the_same_training_set_gives_the_same_candidate_to_the_bit(january):
+    rows = january.training_set(JANUARY)
+    candidate = fit_candidate(rows, QUICK)
+    assert candidate.grades.equals(read_grades(january.steps[0].figures["run_id"]))
+    assert repr(candidate.threshold) == registry.get_version(MlflowClient(), 1).tags["threshold"]
+
+
+def test_what_is_loaded_back_from_the_registry_scores_like_what_was_trained(january):
+    rows = january.training_set(JANUARY)
+    loaded = recipe.score(registry.load_pipeline(1), rows.features(rows.cohort))
+    assert np.array_equal(loaded, read_grades(january.steps[0].figures["run_id"])["score"].to_numpy())
+
+
+def test_earlier_dates_of_which_only_leavers_are_known_do_not_keep_a_model_from_being_graded(chain):
+    chain.pipeline.snapshot(JANUARY)
+    chain.pipeline.serve(FEBRUARY)
+    with psycopg.connect(chain.database_url) as connection:
+        connection.execute("DELETE FROM snapshots.labels_snapshots WHERE as_of = %s AND NOT churn_label", [JANUARY])
+    candidate = fit_candidate(chain.training_set(FEBRUARY), QUICK)
+    assert (candidate.out_of_time, candidate.graded_on) == (False, FEBRUARY)
+    assert candidate.metrics["cohort_auc"] > 0.7
+
+
+def test_without_any_label_there_is_nothing_to_learn(pipeline, mlflow_uri):
+    write_drop(pipeline.landing, JANUARY, ["a", "b"])
+    pipeline.serve(JANUARY)
+    with pytest.raises(NothingToLearn, match=r"labels\.csv"):
+        train(JANUARY, pipeline.database_url)
+
+
+def test_a_pickled_model_is_refused(mlflow_uri):
+    mlflow.set_experiment(registry.EXPERIMENT)
+    with mlflow.start_run():
+        logged = mlflow.sklearn.log_model(
+            make_pipeline(FunctionTransformer(print)),
+            name="model",
+            serialization_format="cloudpickle",
+            pip_requirements=["scikit-learn"],
+        )
+    foreign = mlflow.register_model(logged.model_uri, "streamflow_churn")
+    with pytest.raises(registry.ModelNotLoadable, match="skops"):
+        registry.load_pipeline(int(foreign.version))
+
+
+def test_a_signature_that_is_not_the_services_fails_the_gate_and_is_on_record(chain, client, monkeypatch):
+    chain.pipeline.serve(JANUARY)
+    signature_of = training.signature_of
+    monkeypatch.setattr(training, "signature_of", lambda types: signature_of(dict(list(types.items())[:-1])))
+    version = train(JANUARY, chain.database_url).figures["version"]
+    for _ in range(2):
+        with pytest.raises(GateInvalid, match="ticket_avg_resolution_hrs_90d"):
+            grade(version, chain.database_url)
+    assert decisions(chain.database_url) == [(JANUARY, version, None, gate.INVALID)]
+    assert registry.get_version(client, version).tags["gate.decision"] == gate.INVALID
+    assert registry.production(client) is None
+
+
+def test_a_person_who_moves_production_while_a_candidate_is_graded_wins(chain, client):
+    chain(JANUARY)
+    chain.pipeline.serve(FEBRUARY)
+    by_hand = train(FEBRUARY, chain.database_url).figures["version"]
+    chain.pipeline.serve(MARCH)
+    version = train(MARCH, chain.database_url).figures["version"]
+    decided = grade(version, chain.database_url)
+    assert decided.figures["decision"] == gate.PROMOTE
+    client.transition_model_version_stage(
+        "streamflow_churn", str(by_hand), "Production", archive_existing_versions=True
+    )
+    moved = chain.promote(decided)
+    assert moved.outcome == promotion.KEPT
+    assert registry.production(client).version == by_hand
+    assert decisions(chain.database_url)[-1] == (MARCH, version, 1, gate.KEEP)
+
+
+def test_clearing_an_old_promotion_does_not_undo_a_persons_choice(chain, client):
+    chain(JANUARY)
+    decided = chain(MARCH)[1]
+    client.transition_model_version_stage("streamflow_churn", "1", "Production", archive_existing_versions=True)
+    assert chain.promote(decided).outcome == promotion.KEPT
+    assert registry.production(client).version == 1
+
+
+def test_labels_that_changed_since_training_call_for_training_again(chain):
+    chain.pipeline.serve(JANUARY)
+    version = train(JANUARY, chain.database_url).figures["version"]
+    with psycopg.connect(chain.database_url) as connection:
+        connection.execute("UPDATE snapshots.labels_snapshots SET churn_label = NOT churn_label")
+    with pytest.raises(StaleCandidate, match="clear the task train"):
+        grade(version, chain.database_url)
+    assert decisions(chain.database_url) == []
+
+
+def test_what_a_person_took_out_of_production_is_not_brought_back_by_running_again(chain, client):
+    chain(JANUARY)
+    newest = chain(MARCH)[0].figures["version"]
+    client.transition_model_version_stage("streamflow_churn", "1", "Production", archive_existing_versions=True)
+    for _ in range(2):
+        decided = chain(MARCH)[1]
+        assert decided.figures["decision"] == gate.KEEP
+        assert f"version {newest} was in Production" in decided.reason
+    assert registry.production(client).version == 1
+    assert len(decisions(chain.database_url)) == 3
+
+
+@pytest.mark.parametrize(
+    "step", ["transition_model_version_stage", "set_registered_model_alias", "set_model_version_tag"]
+)
+def test_a_promotion_killed_before_any_step_is_finished_by_the_next_run(chain, client, monkeypatch, step):
+    chain.pipeline.serve(JANUARY)
+    version = train(JANUARY, chain.database_url).figures["version"]
+    decided = grade(version, chain.database_url)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, step, kill)
+        with pytest.raises(Killed):
+            chain.promote(decided)
+    chain.promote(grade(version, chain.database_url))
+    assert registry.production(client).version == version
+    assert int(client.get_model_version_by_alias("streamflow_churn", "champion").version) == version
+    assert registry.get_version(client, version).tags["gate.decision"] == gate.PROMOTE
+
+
+def test_a_production_that_was_not_trained_without_the_cohort_is_left_to_a_person(chain, client):
+    chain(JANUARY)
+    client.set_model_version_tag("streamflow_churn", "1", "cohort_salt", "another")
+    trained, decided, _ = chain(MARCH)
+    assert decided.figures["decision"] == gate.KEEP
+    assert "cohort salt" in decided.reason
+    assert registry.get_version(client, trained.figures["version"]).stage == "Staging"
+
+
+def test_the_real_january_drop_gives_an_auc_of_at_least_079(pipeline_on, real_drops, mlflow_uri):
+    pipeline = pipeline_on(real_drops)
+    pipeline.serve(JANUARY)
+    assert train(JANUARY, pipeline.database_url).figures["cohort_auc"] >= 0.79

@@ -1,0 +1,125 @@
+"""The landing directory is watched for drops that are complete, and not loaded or changed since."""
+
+import json
+import os
+from datetime import date
+
+import pytest
+from handmade_drops import take_in, write_drop, write_manifest
+
+from churn import watch
+from churn.landing import find_drop
+from churn.loading import load
+from churn.validation import validate
+from churn.watch import find_pending
+
+D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def landing(tmp_path):
+    return tmp_path / "landing"
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Drops without manifest.json and _SUCCESS count at once."""
+    monkeypatch.setattr(watch, "QUIET_SECONDS", -1)
+
+
+def pending(landing, database_url):
+    return [(drop.as_of, drop.revision) for drop in find_pending(landing, database_url)]
+
+
+def run_ids(landing, database_url):
+    return [drop.run_id for drop in find_pending(landing, database_url)]
+
+
+def test_drops_wait_oldest_first_until_they_are_loaded(settled, landing, archive, database_url):
+    for as_of in (M31, D31, F29):
+        write_drop(landing, as_of, ["a"])
+    assert pending(landing, database_url) == [(D31, 1), (F29, 1), (M31, 1)]
+    take_in(find_drop(landing, F29), database_url, archive)
+    assert pending(landing, database_url) == [(D31, 1), (M31, 1)]
+
+
+def test_a_late_drop_waits_while_later_dates_are_loaded(settled, landing, archive, database_url):
+    take_in(write_drop(landing, F29, ["a"]), database_url, archive)
+    write_drop(landing, D31, ["a"])
+    assert pending(landing, database_url) == [(D31, 1)]
+
+
+def test_a_corrected_drop_waits_as_the_next_revision(settled, landing, archive, database_url):
+    take_in(write_drop(landing, D31, ["a"]), database_url, archive)
+    write_drop(landing, D31, ["a"], [("a", True)])
+    assert pending(landing, database_url) == [(D31, 2)]
+
+
+def test_a_drop_that_was_copied_again_with_the_same_content_does_not_wait(settled, landing, archive, database_url):
+    drop = write_drop(landing, D31, ["a"])
+    take_in(drop, database_url, archive)
+    for path in drop.files():
+        os.utime(path, ns=(1, 1))
+    assert pending(landing, database_url) == []
+
+
+def test_a_change_while_the_drop_was_loaded_is_seen(settled, landing, archive, database_url):
+    accepted = validate(write_drop(landing, D31, ["a"]), database_url, archive)
+    write_drop(landing, D31, ["a", "b"])
+    load(accepted, database_url, archive)
+    assert pending(landing, database_url) == [(D31, 2)]
+
+
+def test_an_incomplete_drop_does_not_wait(settled, landing, database_url):
+    (write_drop(landing, D31, ["a"]).path / "users.csv").unlink()
+    write_manifest(write_drop(landing, F29, ["a"], [("a", True)]))
+    (landing / "2024-02-29" / "labels.csv").unlink()
+    assert pending(landing, database_url) == []
+
+
+def test_a_drop_without_manifest_and_success_rests_first(landing, database_url, monkeypatch):
+    drop = write_drop(landing, D31, ["a"])
+    # A copy keeps the time of the original's last change, which says nothing of when it came.
+    for path in drop.files():
+        os.utime(path, ns=(1, 1))
+    monkeypatch.setattr(watch, "QUIET_SECONDS", 3600)
+    assert pending(landing, database_url) == []
+    monkeypatch.setattr(watch, "QUIET_SECONDS", -1)
+    assert pending(landing, database_url) == [(D31, 1)]
+
+
+@pytest.mark.parametrize("say", [write_manifest, lambda drop: (drop.path / "_SUCCESS").touch()])
+def test_a_drop_whose_sender_says_that_it_is_whole_need_not_rest(say, landing, database_url, monkeypatch):
+    monkeypatch.setattr(watch, "QUIET_SECONDS", 3600)
+    say(write_drop(landing, D31, ["a"]))
+    assert pending(landing, database_url) == [(D31, 1)]
+
+
+def test_a_rejected_drop_has_the_same_run_id_until_something_that_its_verdict_depends_on_changes(
+    settled, landing, database_url
+):
+    drop = write_drop(landing, D31, {"a": {"months_active": "-1"}})
+    ids = run_ids(landing, database_url)
+    assert run_ids(landing, database_url) == ids
+    assert ids[0].startswith("landing__2024-01-31__revision_1__")
+    changes = [
+        lambda: write_drop(landing, D31, ["a"]),
+        lambda: write_manifest(drop),
+        lambda: (drop.path / "_ACCEPT").write_text("one customer is enough"),
+        lambda: (drop.path / "manifest.json").write_text(
+            json.dumps({"users.csv": {"sha256": "0" * 64}}), encoding="utf-8"
+        ),
+    ]
+    for change in changes:
+        change()
+        ids += run_ids(landing, database_url)
+    assert len(set(ids)) == len(ids) == 5
+
+
+def test_an_empty_landing_directory_or_none_has_no_pending_drops(landing, database_url):
+    assert find_pending(landing, database_url) == []

@@ -1,0 +1,190 @@
+"""The law of AS_OF in plain Python: small drops, and what the system holds once it was given them.
+
+Everything here is dictionaries and sorting. It shares with the pipeline the contract's columns and nothing else, so
+that a mistake of the SQL or of Feast cannot be its mistake too.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from handmade_drops import READ
+from hypothesis import strategies as st
+
+from churn.contract import FILES, LABELS, REQUIRED_FILES, Kind
+
+# Days that follow each other, over the end of a month too, of drops and of the instants from which they are known.
+DATES = (date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 1))
+NEVER = date(2024, 2, 10)
+"""A date that no drop ever comes for, though runs do, and labels."""
+DAYS = (*DATES, NEVER)
+
+USERS = ("0001", "0002", "7892-POOKP", "B", "a", "é")
+VARIANTS = 4
+
+Row = Mapping[str, Any]
+
+
+def _text_of(index: int, name: str, kind: Kind, nullable: bool, variant: int) -> str:
+    if nullable and (index + variant) % 3 == 0:
+        return ""
+    return {
+        Kind.TEXT: f"{name} {variant}",
+        Kind.DATE: f"2021-05-{index + 1:02d}",
+        Kind.BOOLEAN: str((index + variant) % 2 == 0),
+        Kind.COUNT: str(100 * index + variant),
+        Kind.NUMBER: f"{100 * index + variant}.35",
+    }[kind]
+
+
+COLUMNS = [column for file in REQUIRED_FILES for column in file.columns[1:]]
+TEXTS = [
+    {c.name: _text_of(index, c.name, c.kind, c.nullable, variant) for index, c in enumerate(COLUMNS)}
+    for variant in range(VARIANTS)
+]
+"""What the files say of a customer, in one way or another: no two columns alike, and each NULL that is legitimate."""
+
+VALUES = [{c.name: READ[c.kind](texts[c.name]) if texts[c.name] else None for c in COLUMNS} for texts in TEXTS]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a drop says: which variant of its values each customer has, and the labels by customer and date, if any."""
+
+    customers: Mapping[str, int]
+    labels: Mapping[tuple[str, date], bool] | None
+
+    def texts(self) -> dict[str, dict[str, str]]:
+        return {user: TEXTS[variant] for user, variant in self.customers.items()}
+
+    def label_rows(self, as_of: date) -> list[tuple[str, bool]] | list[tuple[str, bool, date]] | None:
+        """The rows of labels.csv: with the column as_of where a label is of another date than the drop's own."""
+        if self.labels is None:
+            return None
+        if all(day == as_of for _, day in self.labels):
+            return [(user, label) for (user, _), label in self.labels.items()]
+        return [(user, label, day) for (user, day), label in self.labels.items()]
+
+
+@dataclass
+class Model:
+    """What the system holds: by AS_OF the drop that is loaded and the one that the snapshots are of, and what is
+    served."""
+
+    landing: dict[date, Content] = field(default_factory=dict)
+    loaded: dict[date, Content] = field(default_factory=dict)
+    built: dict[date, Content] = field(default_factory=dict)
+    served: tuple[date, Content] | None = None
+
+    def at_rest(self) -> "Model":
+        """What the law says of the drops of the landing directory, without a word of what ran when."""
+        newest = max(self.landing, default=None)
+        served = None if newest is None else (newest, self.landing[newest])
+        return Model(self.landing, self.landing, self.landing, served)
+
+    def raw(self) -> dict[str, Counter[tuple[object, ...]]]:
+        """The rows of each table of raw.*, values in the order of the contract."""
+        rows = {
+            file.table: Counter(
+                (as_of, user, *(VALUES[variant][column.name] for column in file.columns[1:]))
+                for as_of, content in self.loaded.items()
+                for user, variant in content.customers.items()
+            )
+            for file in REQUIRED_FILES
+        }
+        return rows | {
+            LABELS.table: Counter(
+                (as_of, day, user, label)
+                for as_of, content in self.loaded.items()
+                for (user, day), label in (content.labels or {}).items()
+            )
+        }
+
+    def profiles(self) -> list[Row]:
+        """A row for each customer and date of the snapshots, with every column that a table of snapshots may have."""
+        return [
+            {"user_id": user, "as_of": as_of, "event_timestamp": known_from(as_of), **VALUES[variant]}
+            for as_of, content in self.built.items()
+            for user, variant in content.customers.items()
+        ]
+
+    def labels(self) -> list[Row]:
+        """The rows of labels_snapshots."""
+        return [
+            {"user_id": user, "as_of": day, "drop_as_of": drop_as_of, "churn_label": label}
+            for drop_as_of, content in self.built.items()
+            for (user, day), label in (content.labels or {}).items()
+        ]
+
+    def training_rows(self, as_of: date, window: int) -> list[Row] | None:
+        """The rows of the training set at `as_of` over the last `window` labelled dates, None where there is none."""
+        known: dict[tuple[str, date], bool] = {}
+        for drop_as_of in sorted(day for day in self.built if day <= as_of):
+            known |= self.built[drop_as_of].labels or {}
+        dates = sorted({day for user, day in known if day in self.built and user in self.built[day].customers})[
+            -window:
+        ]
+        return [
+            {"user_id": user, "as_of": day, "churn_label": known[user, day], **VALUES[variant]}
+            for day in dates
+            for user, variant in sorted(self.built[day].customers.items())
+            if (user, day) in known
+        ] if dates else None  # fmt: skip
+
+    def served_to(self, user: str, features: list[str]) -> tuple[Row, tuple[str, ...], date | None]:
+        """What is served of a customer: the values, the missing features, and the AS_OF."""
+        if self.served is None or user not in self.served[1].customers:
+            return {}, tuple(features), None
+        as_of, content = self.served
+        return {name: VALUES[content.customers[user]][name] for name in features}, (), as_of
+
+
+def known_from(as_of: date) -> datetime:
+    return datetime.combine(as_of + timedelta(days=1), time(), UTC)
+
+
+assert {file.table for file in FILES} == {*(file.table for file in REQUIRED_FILES), LABELS.table}
+
+
+# --- what may happen -----------------------------------------------------------------------------------------------
+
+
+@st.composite
+def contents(draw: st.DrawFn, as_of: date) -> Content:
+    """A drop: customers who come and go from one to the next, labels of its own date, late ones, or none."""
+    of_each = st.tuples(*[st.sampled_from((None, *range(VARIANTS)))] * len(USERS)).filter(any_of)
+    customers = {user: variant for user, variant in zip(USERS, draw(of_each), strict=True) if variant is not None}
+    labels: dict[tuple[str, date], bool] = {}
+    some = st.lists(st.sampled_from([day for day in DAYS if day <= as_of]), min_size=1, unique=True)
+    days = draw(st.sampled_from((None, [])) | some | some.map(list))
+    for day in days or []:
+        told = draw(st.tuples(*[st.sampled_from((None, False, True))] * len(USERS)))
+        labels |= {(user, day): label for user, label in zip(USERS, told, strict=True) if label is not None}
+    # A drop that labels its own date labels its own customers; of earlier dates it may label those who are gone.
+    own = {key: label for key, label in labels.items() if key[1] < as_of or key[0] in customers}
+    return Content(customers, None if days is None else own)
+
+
+def any_of(values: tuple[object, ...]) -> bool:
+    return any(value is not None for value in values)
+
+
+def landed() -> st.SearchStrategy[dict[date, Content]]:
+    """The drops that are there before anything runs."""
+    return st.fixed_dictionaries({}, optional={day: contents(day) for day in DATES})
+
+
+def actions() -> st.SearchStrategy[tuple[Any, ...]]:
+    """One thing that may happen: a name and its arguments."""
+    day = st.sampled_from(DAYS)
+    arrival = st.sampled_from(("arrives", "arrives", "overtaken")).flatmap(
+        lambda name: st.sampled_from(DATES).flatmap(
+            lambda as_of: st.tuples(st.just(name), st.just(as_of), contents(as_of))
+        )
+    )
+    run = st.tuples(st.just("runs"), day)
+    backfill = st.tuples(st.just("backfill"), st.lists(day, min_size=2, unique=True))
+    step = st.tuples(st.sampled_from(("loads", "snapshots", "materializes")), day)
+    return st.one_of(arrival, arrival.map(tuple), run, backfill, step)

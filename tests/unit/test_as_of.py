@@ -1,0 +1,84 @@
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from churn.as_of import AsOfError, as_of_of, event_timestamp, parse_as_of, resolve_as_of
+
+# The day after must exist too: the last instant of the calendar is the event_timestamp of no AS_OF.
+DATES = st.dates(max_value=date(9999, 12, 30))
+ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+INSTANTS = st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 12, 31), timezones=ZONES)  # noqa: DTZ001
+
+
+@given(DATES)
+def test_a_date_is_parsed_from_its_name(as_of):
+    assert parse_as_of(as_of.isoformat()) == as_of
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "today",
+        "2024-1-5",
+        "20240131",
+        "2024-W05-3",
+        "2024-02-30",
+        "2024-01-31T00:00",
+        " 2024-01-31",
+        "٢024-01-31",
+    ],
+)
+def test_a_text_that_is_not_the_name_of_a_date_is_refused_with_its_value(text):
+    with pytest.raises(AsOfError) as error:
+        parse_as_of(text)
+    assert str(error.value) == f"AS_OF must be a calendar date like 2024-01-31, got {text!r}"
+
+
+@given(DATES, st.none() | DATES, st.none() | INSTANTS)
+def test_the_parameter_comes_first(parameter, key, logical_date):
+    partition_key = key and parameter.isoformat()
+    assert resolve_as_of(parameter.isoformat(), partition_key, logical_date) == parameter
+
+
+@given(st.sampled_from([None, ""]), DATES, st.none() | INSTANTS)
+def test_the_partition_key_comes_second(parameter, key, logical_date):
+    assert resolve_as_of(parameter, key.isoformat(), logical_date) == key
+
+
+@given(st.sampled_from([None, ""]), st.sampled_from([None, ""]), INSTANTS)
+def test_the_day_in_utc_of_the_logical_date_comes_third(parameter, key, logical_date):
+    as_of = resolve_as_of(parameter, key, logical_date)
+    midnight = datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC)
+    assert midnight <= logical_date < midnight + timedelta(days=1)
+
+
+@given(DATES, DATES, st.none() | INSTANTS)
+def test_a_parameter_that_disagrees_with_the_partition_key_is_refused_with_both(parameter, key, logical_date):
+    if parameter == key:
+        return
+    with pytest.raises(AsOfError, match=f"as_of={parameter} disagrees with the run's partition key {key}: trigger"):
+        resolve_as_of(parameter.isoformat(), key.isoformat(), logical_date)
+
+
+@pytest.mark.parametrize(("parameter", "key"), [("31.01.2024", None), (None, "2024-01-31|eu"), ("2024-01-31", "x")])
+def test_a_parameter_or_partition_key_that_is_no_date_is_refused_even_where_the_other_is_one(parameter, key):
+    with pytest.raises(AsOfError, match="must be a calendar date"):
+        resolve_as_of(parameter, key, datetime(2024, 1, 31, tzinfo=UTC))
+
+
+def test_a_run_without_any_of_the_three_is_told_to_give_the_parameter():
+    with pytest.raises(AsOfError, match="has no AS_OF: trigger it with the parameter as_of"):
+        resolve_as_of(None, None, None)
+
+
+def test_a_snapshot_is_known_from_the_next_midnight_in_utc_on():
+    assert event_timestamp(date(2024, 2, 29)) == datetime(2024, 3, 1, tzinfo=UTC)
+
+
+@given(DATES, ZONES)
+def test_the_as_of_of_an_event_timestamp_is_found_again_in_any_zone(as_of, zone):
+    if date(1, 1, 2) < as_of < date(9999, 12, 29):
+        assert as_of_of(event_timestamp(as_of).astimezone(zone)) == as_of

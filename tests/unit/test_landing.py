@@ -1,0 +1,124 @@
+import json
+from datetime import date
+
+import pytest
+from handmade_drops import write_drop, write_manifest
+
+from churn.landing import (
+    Drop,
+    ManifestError,
+    digest_of,
+    find_drop,
+    is_complete,
+    list_drops,
+    nearest_earlier,
+    read_manifest,
+    sha256_of,
+)
+
+D30, D31, F29 = date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 29)
+SHA256 = "0" * 64
+
+
+@pytest.fixture
+def drop(tmp_path):
+    return write_drop(tmp_path, D31, ["a"], labels=[("a", True)])
+
+
+def say(drop, manifest):
+    text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+    (drop.path / "manifest.json").write_text(text, encoding="utf-8")
+
+
+def test_drops_are_listed_oldest_first_and_what_is_not_named_by_a_date_is_none(tmp_path):
+    for name in ("2024-02-29", "2024-01-31", "2024-1-30", "20240130", ".2024-01-29", "2024-02-30", "tmp"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "2024-01-01").write_text("a file")
+    assert [drop.as_of for drop in list_drops(tmp_path)] == [D31, F29]
+
+
+def test_a_landing_directory_that_is_not_there_has_no_drops(tmp_path):
+    assert list_drops(tmp_path / "none") == []
+
+
+def test_a_drop_is_found_by_its_date(tmp_path, drop):
+    assert find_drop(tmp_path, D31) == drop
+    assert find_drop(tmp_path, D30) is None
+
+
+def test_the_nearest_earlier_drop_is_the_newest_complete_one_before(tmp_path):
+    for as_of in (D30, F29):
+        write_drop(tmp_path, as_of, ["a"])
+    (tmp_path / D31.isoformat()).mkdir()
+    assert nearest_earlier(tmp_path, F29) == Drop(D30, tmp_path / "2024-01-30")
+    assert nearest_earlier(tmp_path, D30) is None
+
+
+def test_five_files_without_manifest_are_a_complete_drop_labels_or_not(drop):
+    assert is_complete(drop)
+    (drop.path / "labels.csv").unlink()
+    assert is_complete(drop)
+
+
+@pytest.mark.parametrize("name", ["users", "subscriptions", "usage_agg_30d", "payments_agg_90d", "support_agg_90d"])
+def test_a_drop_that_lacks_a_required_file_is_not_complete_whatever_it_says(drop, name):
+    (drop.path / f"{name}.csv").unlink()
+    write_manifest(drop)
+    (drop.path / "_SUCCESS").touch()
+    assert not is_complete(drop)
+
+
+def test_a_drop_is_not_complete_while_a_file_of_its_manifest_is_on_its_way(drop):
+    write_manifest(drop)
+    assert is_complete(drop)
+    (drop.path / "labels.csv").unlink()
+    assert not is_complete(drop)
+
+
+def test_a_drop_whose_manifest_is_half_written_is_not_complete(drop):
+    write_manifest(drop)
+    text = (drop.path / "manifest.json").read_text(encoding="utf-8")
+    say(drop, text[: len(text) // 2])
+    assert not is_complete(drop)
+
+
+def test_a_drop_without_manifest_has_none(drop):
+    assert read_manifest(drop) is None
+
+
+def test_the_rows_of_a_manifest_may_be_left_out(drop):
+    say(drop, {"users.csv": {"sha256": SHA256}})
+    assert read_manifest(drop).files == {"users.csv": {"sha256": SHA256}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "found"),
+    [
+        ("{", "not JSON: Expecting property name"),
+        (["users.csv"], '["users.csv"]'),
+        ({"users.csv": SHA256}, f'{{"users.csv": "{SHA256}"}}'),
+        ({"users.csv": {"rows": 3}}, '{"users.csv": {"rows": 3}}'),
+        ({"users.csv": {"sha256": "abc"}}, '{"users.csv": {"sha256": "abc"}}'),
+        ({"users.csv": {"sha256": SHA256, "rows": "3"}}, '"rows": "3"'),
+        ({"../users.csv": {"sha256": SHA256}}, '{"../users.csv": '),
+    ],
+)
+def test_a_manifest_of_another_form_is_refused_with_what_it_says(drop, manifest, found):
+    say(drop, manifest)
+    with pytest.raises(ManifestError) as error:
+        read_manifest(drop)
+    assert found in str(error.value)
+
+
+def test_accept_says_why(drop):
+    assert drop.accepted_because is None
+    (drop.path / "_ACCEPT").write_text("the South was sold \n", encoding="utf-8")
+    assert drop.accepted_because == "the South was sold"
+
+
+def test_the_digest_of_a_drop_depends_on_names_and_content_and_on_nothing_else(drop):
+    files = {path.name: sha256_of(path) for path in drop.files()}
+    assert len(files) == 6
+    assert digest_of(files) == digest_of(dict(reversed(files.items())))
+    assert digest_of(files) != digest_of({name: sha for name, sha in files.items() if name != "labels.csv"})
+    assert digest_of(files) != digest_of(files | {"users.csv": SHA256})
