@@ -98,22 +98,26 @@ def mlflow_template(postgres_url: Callable[[str], str]) -> str:
 @contextmanager
 def tracking(postgres_url: Callable[[str], str], template: str, artifacts: Path) -> Iterator[str]:
     """An empty MLflow, its artifacts below `artifacts`, as the one that this process talks to."""
+    with database_copy(postgres_url, template) as url, contextlib.chdir(artifacts), mlflow_at(_sqlalchemy(url)) as uri:
+        yield uri
+
+
+@contextmanager
+def mlflow_at(uri: str) -> Iterator[str]:
+    """MLflow at `uri` as the one that this process and its children talk to; after that, the one from before."""
     import mlflow
 
-    with (
-        database_copy(postgres_url, template) as url,
-        contextlib.chdir(artifacts),
-        pytest.MonkeyPatch.context() as environment,
-    ):
-        uri = _sqlalchemy(url)
+    with pytest.MonkeyPatch.context() as environment:
+        # Both are kept by MLflow, in the environment too: a registry that is not named is that of whoever came before.
         for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             environment.setenv(variable, uri)
         mlflow.set_tracking_uri(uri)
-        # MLflow keeps the registry of whoever came before, once one was named.
         mlflow.set_registry_uri(uri)
-        yield uri
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
+        try:
+            yield uri
+        finally:
+            mlflow.set_tracking_uri(None)
+            mlflow.set_registry_uri(None)
 
 
 @pytest.fixture

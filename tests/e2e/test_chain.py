@@ -75,7 +75,8 @@ class Stack:
         return self.airflow("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 1000})["dag_runs"]
 
     def client(self) -> MlflowClient:
-        return MlflowClient(self.settings["MLFLOW_TRACKING_URI"])
+        # Without the second one it would be the registry that an earlier test of this process named.
+        return MlflowClient(self.settings["MLFLOW_TRACKING_URI"], self.settings["MLFLOW_TRACKING_URI"])
 
     def log(self, service: str) -> str:
         """Return the end of a service's log."""

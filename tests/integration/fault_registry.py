@@ -10,7 +10,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import psycopg
 import pytest
 from mlflow import MlflowClient
@@ -23,7 +22,7 @@ from churn.grading import grade
 from churn.outcome import Outcome
 from churn.registry import MODEL_NAME
 from churn.training import train
-from tests.conftest import database_copy
+from tests.conftest import database_copy, mlflow_at
 from tests.integration.faults import READ
 
 QUICK = recipe.Parameters(n_estimators=10)
@@ -79,15 +78,10 @@ def _talking_to(world: Registry) -> Iterator[None]:
             kept.write_bytes(pickle.dumps(fit(training_set, parameters)))
         return pickle.loads(kept.read_bytes())
 
-    with contextlib.chdir(world.artifacts), pytest.MonkeyPatch.context() as patched:
-        patched.setenv("MLFLOW_TRACKING_URI", world.mlflow_uri)
+    with contextlib.chdir(world.artifacts), mlflow_at(world.mlflow_uri), pytest.MonkeyPatch.context() as patched:
         patched.setattr(training, "fit_candidate", fitted)
         patched.setattr(training.recipe, "Parameters", lambda: QUICK)
-        mlflow.set_tracking_uri(world.mlflow_uri)
-        try:
-            yield
-        finally:
-            mlflow.set_tracking_uri(None)
+        yield
 
 
 @contextmanager

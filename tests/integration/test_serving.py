@@ -36,6 +36,7 @@ from churn.validation import validate
 from serving import state
 from serving.app import create_app, follow
 from serving.settings import Settings
+from tests.conftest import mlflow_at
 
 REPOSITORY = Path(__file__).parents[2]
 AS_OF = date(2024, 1, 31)
@@ -81,13 +82,13 @@ def tracking(tmp_path_factory):
     """A model registry, and the models of the versions that tests make: they give everybody one probability."""
     home = tmp_path_factory.mktemp("mlflow")
     uri = f"sqlite:///{home}/mlflow.db"
-    mlflow.set_tracking_uri(uri)
-    client = MlflowClient(uri)
-    mlflow.set_experiment(experiment_id=client.create_experiment("streamflow", (home / "artifacts").as_uri()))
-    client.create_registered_model(MODEL_NAME)
-    models = {probability: log_model(constant_model(probability)) for probability in (0.25, 0.75)}
-    models["of one number"] = log_model(make_pipeline(LogisticRegression()).fit([[0], [1]], [0, 1]))
-    return client, models
+    with mlflow_at(uri):
+        client = MlflowClient(uri)
+        mlflow.set_experiment(experiment_id=client.create_experiment("streamflow", (home / "artifacts").as_uri()))
+        client.create_registered_model(MODEL_NAME)
+        models = {probability: log_model(constant_model(probability)) for probability in (0.25, 0.75)}
+        models["of one number"] = log_model(make_pipeline(LogisticRegression()).fit([[0], [1]], [0, 1]))
+        yield client, models
 
 
 def constant_model(probability):
@@ -385,11 +386,13 @@ def free_port():
 
 @contextmanager
 def gunicorn(database_url, port, tracking_port, home):
+    tracking_uri = f"http://127.0.0.1:{tracking_port}"
     environment = {
         "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY}",
         "CHURN_HOME": str(home),
         "CHURN_DATABASE_URL": database_url,
-        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{tracking_port}",
+        "MLFLOW_TRACKING_URI": tracking_uri,
+        "MLFLOW_REGISTRY_URI": tracking_uri,
         "SERVING_PORT": str(port),
         "SERVING_POLL_SECONDS": "1",
         "SERVING_WORKERS": "1",
