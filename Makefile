@@ -22,8 +22,8 @@ help: ## this list
 run: $(STAMP) ## start everything and run the chain over every drop [DROPS=directory]
 	@$(EMBEDDED) run $(if $(DROPS),--drops "$(DROPS)")
 
-test: $(STAMP) ## all tests [ARGS=pytest's arguments]
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(STAMP) ## all tests; with CI=true every case of the long ones [ARGS=pytest's arguments]
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(STAMP) ## the benchmarks, naive beside ours, into bench/results [ARGS=--help explains]
 	@$(RUN) -m bench $(ARGS)

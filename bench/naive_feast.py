@@ -17,7 +17,7 @@ from bench.naive import prepare_tables
 from churn.as_of import event_timestamp
 from churn.database_url import feast_environment
 from churn.features import FEATURE_SERVICE, feature_types
-from churn.online_store import TYPES
+from churn.online_tables import TYPES
 from churn.training_set import LABEL, digest_of
 from embedded.postgres_url import with_driver
 from feature_repo.definitions import OBJECTS

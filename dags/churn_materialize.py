@@ -30,7 +30,7 @@ def churn_materialize():
     def apply() -> dict:
         """Registers the feature definitions with Feast when the code changed."""
         from churn.features import apply_definitions
-        from churn.online_store import UnsupportedView
+        from churn.online_tables import UnsupportedView
 
         with no_retry(UnsupportedView):
             return apply_definitions(database_url()).to_json()

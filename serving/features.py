@@ -1,7 +1,7 @@
 """The online features, read from Feast: opened when first needed, and well again when Postgres is.
 
 The service starts without Postgres and outlives its restarts: a read ends in features, or in the problem
-feature-store-unavailable. The store itself replaces dead connections (churn.online_store).
+feature-store-unavailable. The store itself replaces dead connections (churn.online_reader).
 """
 
 import logging

@@ -19,6 +19,9 @@ REPOSITORY = Path(__file__).parents[1]
 REAL_DROPS = REPOSITORY.parent / "shared" / "data" / "drops"
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 
+THOROUGH = "CI" in os.environ
+"""CI tries every sequence of runs and every moment to die at; elsewhere a share of them, so that it takes minutes."""
+
 _numbers = itertools.count()
 
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"

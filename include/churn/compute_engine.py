@@ -19,7 +19,8 @@ from psycopg.conninfo import conninfo_to_dict
 from churn.as_of import as_of_of
 from churn.database import connect, execute
 from churn.offline_store import SnapshotOfflineStoreConfig
-from churn.online_store import SnapshotOnlineStoreConfig, build_being_written, build_table_of, join_key_of
+from churn.online_store import SnapshotOnlineStoreConfig
+from churn.online_tables import build_being_written, build_table_of, join_key_of
 
 
 class SnapshotEngineConfig(LocalComputeEngineConfig):

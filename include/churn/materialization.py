@@ -18,7 +18,7 @@ from churn.as_of import event_timestamp
 from churn.code import code_digest
 from churn.database import Connection, connect, execute, lock_session
 from churn.features import open_store, views_of
-from churn.online_store import build_table_of, table_of
+from churn.online_tables import build_table_of, table_of
 from churn.outcome import DONE, OLDER, UNCHANGED, Outcome
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,9 @@ def materialize(as_of: date, database_url: str) -> Outcome:
             return Outcome(UNCHANGED, f"{as_of} is served, from this drop and by this code", served[4])
         build = _begin_build(connection, as_of, digest, "writing")
         for view in views:
-            execute(connection, "online/create_build", table=table_of(view), build_table=build_table_of(view, build))
+            execute(
+                connection, "online/create_build", table=table_of(view.name), build_table=build_table_of(view, build)
+            )
         instant = event_timestamp(as_of)
         store.materialize(instant, instant, feature_views=[view.name for view in views])
         rows = _publish(connection, views, build, as_of, snapshot)
@@ -107,7 +109,9 @@ def _publish(
 
 def _attach(connection: Connection, view: FeatureView, build: int) -> int:
     build_table = build_table_of(view, build)
-    execute(connection, "online/attach_build", table=table_of(view), build_table=build_table, build=sql.Literal(build))
+    execute(
+        connection, "online/attach_build", table=table_of(view.name), build_table=build_table, build=sql.Literal(build)
+    )
     execute(connection, "partitions/analyze", table=build_table)
     found = execute(connection, "online/count_rows", build_table=build_table).fetchone()
     assert found is not None

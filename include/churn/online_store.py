@@ -6,8 +6,7 @@ then moves one pointer, for all views at once. A read of several feature views i
 """
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
-from functools import lru_cache
+from datetime import datetime
 from threading import Lock
 from typing import Any, Literal
 
@@ -17,29 +16,15 @@ from feast.infra.online_stores.online_store import OnlineStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
-from feast.types import Bool, Float64, Int64, String
-from psycopg import OperationalError, sql
-from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool
+from psycopg import sql
 
 from churn.as_of import as_of_of
 from churn.copy import copy_rows
-from churn.database import Connection, connect, execute, statement
+from churn.database import connect, execute
+from churn.online_reader import OnlineReader, ReadRow
+from churn.online_tables import build_being_written, build_table_of, join_key_of, key_value, table_of, type_of
 
 WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
-ReadRow = tuple[datetime | None, dict[str, Value] | None]
-
-# Feast's type: the column's type in Postgres, in Arrow, and the field of Feast's value.
-TYPES = {
-    Int64: ("bigint", pa.int64(), "int64_val"),
-    Float64: ("double precision", pa.float64(), "double_val"),
-    Bool: ("boolean", pa.bool_(), "bool_val"),
-    String: ("text", pa.string(), "string_val"),
-}
-
-
-class UnsupportedView(ValueError):
-    """A feature view that this store cannot hold."""
 
 
 class SnapshotOnlineStoreConfig(FeastConfigBaseModel):
@@ -55,7 +40,7 @@ class SnapshotOnlineStore(OnlineStore):
     """One table per feature view, a partition for each build; see the module."""
 
     def __init__(self) -> None:
-        self._pool: ConnectionPool | None = None
+        self._open: OnlineReader | None = None
         self._opening = Lock()
 
     def update(
@@ -71,20 +56,20 @@ class SnapshotOnlineStore(OnlineStore):
         with connect(config.online_store.database_url) as connection:
             for view in tables_to_keep:
                 join_key = sql.Identifier(join_key_of(view))
-                execute(connection, "online/create_table", table=table_of(view), join_key=join_key)
+                execute(connection, "online/create_table", table=table_of(view.name), join_key=join_key)
                 for field in view.features:
                     execute(
                         connection,
                         "online/add_column",
-                        table=table_of(view),
+                        table=table_of(view.name),
                         column=sql.Identifier(field.name),
-                        type=sql.SQL(_type_of(view, field)[0]),
+                        type=sql.SQL(type_of(view, field)[0]),
                     )
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         with connect(config.online_store.database_url) as connection:
             for view in tables:
-                execute(connection, "online/drop_table", table=table_of(view))
+                execute(connection, "online/drop_table", table=table_of(view.name))
 
     def online_write_batch(
         self,
@@ -121,7 +106,7 @@ class SnapshotOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[ReadRow]:
         features = tuple(requested_features or [field.name for field in table.features])
-        return self._read(config, ((table, features),), [_key_value(key) for key in entity_keys])[0]
+        return self._reader(config).read(((table, features),), [key_value(key) for key in entity_keys])[0]
 
     def _read_features_per_fv(
         self,
@@ -138,9 +123,9 @@ class SnapshotOnlineStore(OnlineStore):
         entities, indexes, output_length = utils._get_unique_entities(
             first, join_key_values, entity_name_to_join_key_map
         )
-        keys = [_key_value(key) for key in utils._get_entity_key_protos(entities)]
+        keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]
         request = tuple((view, tuple(features)) for view, features in grouped_refs)
-        for (view, features), rows in zip(request, self._read(config, request, keys), strict=True):
+        for (view, features), rows in zip(request, self._reader(config).read(request, keys), strict=True):
             utils._populate_response_from_feature_data(
                 list(features),
                 rows,
@@ -152,156 +137,33 @@ class SnapshotOnlineStore(OnlineStore):
                 include_feature_view_version_metadata,
             )
 
-    def _read(
-        self, config: RepoConfig, request: Sequence[tuple[FeatureView, tuple[str, ...]]], keys: list[str]
-    ) -> list[list[ReadRow]]:
-        """Return for each view its rows of the served build, one per key, in the order of the keys.
-
-        What was planned just before a build was published may not look into that build's tables, and find nobody. So a
-        read that misses somebody is made again, by when the build is known.
-        """
-        query = _read_query(tuple((view.name, join_key_of(view), features) for view, features in request))
-        rows = _split(request, self._fetch(config, query, keys))
-        if any(timestamp is None for of_view in rows for timestamp, _ in of_view):
-            rows = _split(request, self._fetch(config, query, keys))
-        return rows
-
-    def _fetch(self, config: RepoConfig, query: bytes, keys: list[str]) -> list[TupleRow]:
-        """Run a read; where the server had dropped the connection, on the next one, until every old one was tried."""
-        pool = self._connections(config)
-        for left in range(pool.max_size, -1, -1):
-            with pool.connection() as connection:
-                try:
-                    return connection.execute(query, {"keys": keys}).fetchall()
-                except OperationalError:
-                    if not connection.broken or not left:
-                        raise
-        raise AssertionError("the last attempt returns or raises")
-
-    def _connections(self, config: RepoConfig) -> ConnectionPool:
-        # Opened at the first read: a pool has threads, which a fork would not take along.
-        with self._opening:
-            if self._pool is None:
-                self._pool = ConnectionPool(
-                    config.online_store.database_url,
-                    min_size=1,
-                    max_size=config.online_store.max_connections,
-                    timeout=config.online_store.connection_timeout_seconds,
-                    kwargs={
-                        "autocommit": True,
-                        # Any key's plan is every key's plan: it is made once for each connection.
-                        "options": "-c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off",
-                        "prepare_threshold": 0,
-                        "application_name": "churn online store",
-                        "connect_timeout": 5,
-                    },
-                    # By default a failed attempt to connect is repeated after longer and longer pauses, for minutes.
-                    # Given up before a read is, the next read makes the next attempt.
-                    reconnect_timeout=config.online_store.connection_timeout_seconds / 2,
-                    open=True,
-                )
-            return self._pool
-
     async def close(self) -> None:
         """Close the connections; the next read opens new ones."""
         with self._opening:
-            if self._pool is not None:
-                self._pool.close()
-                self._pool = None
+            if self._open is not None:
+                self._open.close()
+                self._open = None
 
-
-def table_of(view: FeatureView) -> sql.Identifier:
-    """Return the name of the table that holds the view's published builds."""
-    return sql.Identifier("online", view.name)
-
-
-def build_table_of(view: FeatureView, build: int) -> sql.Identifier:
-    """Return the name of the table that holds one build of the view."""
-    return sql.Identifier("online", f"{view.name}_{build}")
-
-
-def join_key_of(view: FeatureView) -> str:
-    if len(view.join_keys) != 1:
-        raise UnsupportedView(f"{view.name} has the join keys {view.join_keys}: this store takes one")
-    return view.join_keys[0]
-
-
-def _type_of(view: FeatureView, field: Any) -> tuple[str, pa.DataType, str]:
-    if field.dtype not in TYPES:
-        known = ", ".join(str(dtype) for dtype in TYPES)
-        raise UnsupportedView(f"{view.name}.{field.name} is of type {field.dtype}: this store holds {known}")
-    return TYPES[field.dtype]
-
-
-def _key_value(key: EntityKey) -> str:
-    return key.entity_values[0].string_val
-
-
-def build_being_written(connection: Connection, as_of: date) -> int:
-    """Return the number of the build that a materialization of `as_of` has begun.
-
-    Raises:
-        RuntimeError: none has.
-    """
-    found = execute(connection, "online/build_being_written", {"as_of": as_of}).fetchone()
-    if found is None:
-        raise RuntimeError(
-            f"no build of {as_of} is being written: materialize through churn.materialization (or trigger the DAG "
-            "churn_materialize), which publishes what it wrote"
-        )
-    return found[0]
+    def _reader(self, config: RepoConfig) -> OnlineReader:
+        # Opened at the first read: a pool has threads, which a fork would not take along.
+        with self._opening:
+            if self._open is None:
+                store = config.online_store
+                self._open = OnlineReader(store.database_url, store.max_connections, store.connection_timeout_seconds)
+            return self._open
 
 
 def _to_arrow(view: FeatureView, data: list[WriteRow], build: int, event_timestamp: datetime) -> pa.Table:
     columns = {
-        join_key_of(view): pa.array([_key_value(row[0]) for row in data], pa.string()),
+        join_key_of(view): pa.array([key_value(row[0]) for row in data], pa.string()),
         "build": pa.repeat(build, len(data)),
         "event_timestamp": pa.repeat(pa.scalar(event_timestamp, pa.timestamp("us", "UTC")), len(data)),
     }
     for field in view.features:
-        _, arrow_type, value_field = _type_of(view, field)
+        _, arrow_type, value_field = type_of(view, field)
         values = [row[1].get(field.name) for row in data]
         columns[field.name] = pa.array(
             [getattr(v, value_field) if v is not None and v.WhichOneof("val") else None for v in values],
             arrow_type,
         )
     return pa.table(columns)
-
-
-@lru_cache(maxsize=64)
-def _read_query(request: tuple[tuple[str, str, tuple[str, ...]], ...]) -> bytes:
-    # As bytes: putting a statement together takes as long as running it.
-    columns, joins = [], []
-    for view, join_key, features in request:
-        alias = sql.Identifier(view)
-        columns += [sql.SQL("{}.{}").format(alias, sql.Identifier(name)) for name in ("event_timestamp", *features)]
-        joins.append(
-            sql.SQL(statement("online/read_view")).format(
-                table=sql.Identifier("online", view), view=alias, join_key=sql.Identifier(join_key)
-            )
-        )
-    query = sql.SQL(statement("online/read")).format(
-        columns=sql.SQL(", ").join(columns), views=sql.SQL("\n").join(joins)
-    )
-    return query.as_bytes(None)
-
-
-def _split(request: Sequence[tuple[FeatureView, tuple[str, ...]]], fetched: Sequence[TupleRow]) -> list[list[ReadRow]]:
-    result: list[list[ReadRow]] = []
-    start = 0
-    for view, features in request:
-        fields = {field.name: _type_of(view, field)[2] for field in view.features}
-        end = start + 1 + len(features)
-        result.append([_to_read_row(row[start:end], features, fields) for row in fetched])
-        start = end
-    return result
-
-
-def _to_read_row(values: Sequence[Any], features: tuple[str, ...], fields: dict[str, str]) -> ReadRow:
-    event_timestamp, *found = values
-    if event_timestamp is None:
-        return None, None
-    return event_timestamp, {
-        name: Value() if value is None else Value(**{fields[name]: value})
-        for name, value in zip(features, found, strict=True)
-    }

@@ -203,7 +203,7 @@ def test_the_plugin_links_to_the_addresses_that_airflow_was_told_of(monkeypatch)
         ("churn_snapshot.load", "loading.load", "loading.StaleDrop", [ACCEPTED]),
         ("churn_snapshot.load", "loading.load", "violations.DropRejected", [ACCEPTED]),
         ("churn_snapshot.snapshot", "snapshots.build_snapshots", "snapshots.NotLoaded", []),
-        ("churn_materialize.apply", "features.apply_definitions", "online_store.UnsupportedView", []),
+        ("churn_materialize.apply", "features.apply_definitions", "online_tables.UnsupportedView", []),
         ("churn_materialize.materialize", "materialization.materialize", "materialization.NoSnapshot", []),
         ("churn_train.gate", "grading.grade", "grading.GateInvalid", [{"version": 1}]),
         ("churn_train.gate", "grading.grade", "grading.StaleCandidate", [{"version": 1}]),

@@ -90,6 +90,17 @@ def write_corrected_february(landing: Path) -> None:
 
 
 @contextmanager
+def new_world(postgres_url: Callable[[str], str], template: str, directory: Path) -> Iterator[World]:
+    """A world about to work on January, whose drop and February's have come and which is else empty; gone at the
+    end."""
+    (directory / "archive").mkdir()
+    write_january(directory / "landing")
+    write_february(directory / "landing")
+    with database_copy(postgres_url, template) as url:
+        yield World(url, directory / "landing", directory / "archive", D31)
+
+
+@contextmanager
 def copy_of(world: World, postgres_url: Callable[[str], str], directory: Path) -> Iterator[World]:
     """A world like this one, gone at the end. Connections to the one that is copied are closed."""
     template = world.database_url.split("?")[0].rsplit("/", 1)[1]

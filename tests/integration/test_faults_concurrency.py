@@ -10,21 +10,19 @@ from dataclasses import replace
 import pytest
 
 from churn.outcome import DONE, OLDER, UNCHANGED
-from tests.conftest import database_copy
+from tests.conftest import THOROUGH
 from tests.integration.fault_world import (
     D31,
     F29,
-    World,
     copy_of,
     everything,
+    new_world,
     run_load,
     run_materialize,
     run_snapshot,
     run_up_to,
     served,
     tables,
-    write_february,
-    write_january,
 )
 from tests.integration.faults import Child, waits_for_a_lock
 
@@ -32,12 +30,7 @@ from tests.integration.faults import Child, waits_for_a_lock
 @pytest.fixture(scope="module")
 def both(postgres_url, churn_template, tmp_path_factory):
     """Two dates came, and the definitions are applied."""
-    directory = tmp_path_factory.mktemp("both")
-    (directory / "archive").mkdir()
-    write_january(directory / "landing")
-    write_february(directory / "landing")
-    with database_copy(postgres_url, churn_template) as url:
-        world = World(url, directory / "landing", directory / "archive", D31)
+    with new_world(postgres_url, churn_template, tmp_path_factory.mktemp("both")) as world:
         yield world
 
 
@@ -103,7 +96,7 @@ def test_two_at_once_end_like_one_after_the_other(
             for as_of in sorted(dates):
                 step(in_copy(worlds[as_of], copy))
             seen, end = reader(in_copy(held, copy)), everything(in_copy(held, copy))
-        for n in itertools.count(1, stride):
+        for n in itertools.count(1, stride if THOROUGH else 2 * stride):
             with copy_of(start, postgres_url, tmp_path / "copy") as copy:
                 pair = [(step, in_copy(world, copy)) for world in (held, passing)]
                 was_held, *outcomes = run_while_held(n, *pair, wire, children)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conftest import database_copy
+from tests.conftest import THOROUGH, database_copy
 from tests.integration.fault_world import (
     D31,
     F29,
@@ -17,6 +17,7 @@ from tests.integration.fault_world import (
     archived,
     copy_of,
     everything,
+    new_world,
     run_apply,
     run_load,
     run_materialize,
@@ -31,17 +32,15 @@ from tests.integration.fault_world import (
 )
 from tests.integration.faults import Child
 
+STRIDE = 1 if THOROUGH else 4
+"""Of the moments that a step can be killed at, one in so many is tried."""
+
 
 @pytest.fixture(scope="module")
 def january(postgres_url, churn_template, tmp_path_factory):
     """January is served, and February's drop has come."""
-    directory = tmp_path_factory.mktemp("january")
-    (directory / "archive").mkdir()
-    write_january(directory / "landing")
-    with database_copy(postgres_url, churn_template) as url:
-        world = run_up_to(World(url, directory / "landing", directory / "archive", D31))
-        write_february(directory / "landing")
-        yield replace(world, as_of=F29)
+    with new_world(postgres_url, churn_template, tmp_path_factory.mktemp("january")) as world:
+        yield replace(run_up_to(world), as_of=F29)
 
 
 @pytest.fixture(scope="module")
@@ -79,21 +78,22 @@ def killed_before(children, wire):
 
 
 def die_everywhere(step, start, run, reader: Callable[[World], object], postgres_url, tmp_path) -> int:
-    """Run the step with `run(n, world)` for every n until it lives, retry it, and return how often it died."""
+    """Run the step with `run(n, world)` for every STRIDE-th n until it lives, retry it, and return how many n there
+    were to die at."""
     with about_to(step, start, postgres_url, tmp_path / "before") as world:
         old = reader(world)
         with copy_of(world, postgres_url, tmp_path / "undisturbed") as undisturbed:
             step(undisturbed)
             new, end = reader(undisturbed), everything(undisturbed)
-        for died in itertools.count():
+        for n in itertools.count(1, STRIDE):
             with copy_of(world, postgres_url, tmp_path / "copy") as mortal:
-                lived = run(died + 1, mortal)
+                lived = run(n, mortal)
                 assert reader(mortal) in ([new] if lived else [old, new])
                 step(mortal)
                 assert reader(mortal) == new
                 assert everything(mortal) == end
             if lived:
-                return died
+                return n - 1
     raise AssertionError
 
 

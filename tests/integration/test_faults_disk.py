@@ -14,15 +14,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.conftest import database_copy
 from tests.handmade_drops import write_drop
 from tests.integration.fault_world import (
-    D31,
     F29,
-    World,
     about_to,
     copy_of,
     everything,
+    new_world,
     run_load,
     run_materialize,
     run_snapshot,
@@ -30,8 +28,6 @@ from tests.integration.fault_world import (
     run_validate,
     served,
     tables,
-    write_february,
-    write_january,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -71,16 +67,31 @@ def filled(disk, left):
 @pytest.fixture(scope="module")
 def corrected(postgres_url, churn_template, tmp_path_factory):
     """February is served, and its drop was corrected."""
-    directory = tmp_path_factory.mktemp("corrected")
-    (directory / "archive").mkdir()
-    write_january(directory / "landing")
-    write_february(directory / "landing")
-    with database_copy(postgres_url, churn_template) as url:
-        world = World(url, directory / "landing", directory / "archive", D31)
+    with new_world(postgres_url, churn_template, tmp_path_factory.mktemp("corrected")) as world:
         run_up_to(world)
         run_up_to(replace(world, as_of=F29))
         write_drop(world.landing, F29, MANY)
         yield replace(world, as_of=F29)
+
+
+def run_with_ever_more_room(step, disk, by, copied, reader, new, end):
+    """Run the step in copies of its world, each with `by` bytes more on the disk, until there is enough; return how
+    often there was not."""
+    for fails in itertools.count():
+        with copied() as world:
+            old = reader(world)
+            try:
+                with filled(disk, fails * by):
+                    step(world)
+            except Exception as error:
+                assert "No space left on device" in str(error)  # noqa: PT017 — some amount of space is enough
+                assert reader(world) == old
+            else:
+                return fails
+            step(world)
+            assert reader(world) == new
+            assert everything(world) == end
+    raise AssertionError
 
 
 def test_a_full_archive_fails_validate_and_loses_nothing(corrected, postgres_url, tmp_path):
@@ -88,30 +99,21 @@ def test_a_full_archive_fails_validate_and_loses_nothing(corrected, postgres_url
         run_validate(undisturbed)
         end = everything(undisturbed)
     with small_disk(tmp_path / "disk", 1) as disk:
-        for fails in itertools.count():
-            with copy_of(corrected, postgres_url, disk) as world:
-                old = everything(world)
-                try:
-                    with filled(disk, fails * 4096):
-                        run_validate(world)
-                except OSError as error:
-                    assert "No space left on device" in str(error)  # noqa: PT017 — some amount of space is enough
-                    assert everything(world) == old
-                else:
-                    break
-                run_validate(world)
-                assert everything(world) == end
-    assert fails >= 3
+
+        def copied():
+            return copy_of(corrected, postgres_url, disk)
+
+        assert run_with_ever_more_room(run_validate, disk, 4096, copied, everything, end, end) >= 3
 
 
 @contextmanager
-def copy_on(disk, world, postgres_url, directory):
-    """A copy of the world whose database lies on that disk."""
+def copy_on_small_disk(world, postgres_url, directory):
+    """A copy of the world whose database lies in the tablespace `small`."""
     with (
         copy_of(world, postgres_url, directory) as copy,
         psycopg.connect(postgres_url("postgres"), autocommit=True) as connection,
     ):
-        (name,) = (psycopg.conninfo.conninfo_to_dict(copy.database_url)["dbname"],)
+        name = psycopg.conninfo.conninfo_to_dict(copy.database_url)["dbname"]
         connection.execute(sql.SQL("ALTER DATABASE {} SET TABLESPACE small").format(sql.Identifier(name)))
         yield copy
 
@@ -133,20 +135,10 @@ def test_a_full_database_fails_a_step_and_loses_nothing(step, reader, corrected,
             step(undisturbed)
             new, end = reader(undisturbed), everything(undisturbed)
         connection.execute(sql.SQL("CREATE TABLESPACE small LOCATION {}").format(sql.Literal(str(disk))))
-        for fails in itertools.count():
-            with copy_on(disk, start, postgres_url, tmp_path / "copy") as world:
-                old = reader(world)
-                try:
-                    with filled(disk, fails * 65536):
-                        step(world)
-                except Exception as error:
-                    assert "No space left on device" in str(error)  # noqa: PT017 — some amount of space is enough
-                    assert reader(world) == old
-                else:
-                    break
-                step(world)
-                assert reader(world) == new
-                assert everything(world) == end
+
+        def copied():
+            return copy_on_small_disk(start, postgres_url, tmp_path / "copy")
+
+        assert run_with_ever_more_room(step, disk, 65536, copied, reader, new, end) >= 1
         connection.execute("DROP TABLESPACE small")
     directory.rmdir()
-    assert fails >= 1

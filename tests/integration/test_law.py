@@ -27,14 +27,15 @@ from churn.features import FEATURE_SERVICE, apply_definitions, feature_types, re
 from churn.landing import ACCEPT, find_drop
 from churn.loading import StaleDrop, load
 from churn.materialization import NoSnapshot, materialize
-from churn.online_store import TYPES
+from churn.online_tables import TYPES
 from churn.outcome import DONE, OLDER, UNCHANGED
 from churn.snapshots import FEATURE_TABLES, LABELS_TABLE, NotLoaded, build_snapshots
 from churn.training_set import NothingToLearn, build_training_set, digest_of, labelled_dates
 from churn.validation import validate
+from tests.conftest import THOROUGH
 
-SEQUENCES = 200
-"""How many CI tries, always the same ones. `--law-sequences` tries so many others."""
+SEQUENCES = 200 if THOROUGH else 50
+"""How many are tried, always the same ones. `--law-sequences` tries so many others."""
 
 WINDOW = 2
 """How many labelled dates a training set has here: fewer than there are dates, so that what falls out is seen too."""
@@ -52,7 +53,7 @@ WORTH_SEEING = {
     "a labelled date fell out of the window",
     "there was nothing to learn",
 }
-LEAST = 5
+LEAST = SEQUENCES // 40
 """How often each must have happened in that many sequences."""
 
 

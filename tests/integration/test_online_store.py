@@ -23,7 +23,7 @@ from churn.features import FEATURE_SERVICE, apply_definitions, read_online
 from churn.generate import write_drops
 from churn.landing import find_drop
 from churn.materialization import materialize
-from churn.online_store import UnsupportedView
+from churn.online_tables import UnsupportedView
 
 D1, D31 = date(2024, 1, 1), date(2024, 1, 31)
 FEATURES = {
