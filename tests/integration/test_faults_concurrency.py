@@ -96,7 +96,7 @@ def test_two_at_once_end_like_one_after_the_other(
             for as_of in sorted(dates):
                 step(in_copy(worlds[as_of], copy))
             seen, end = reader(in_copy(held, copy)), everything(in_copy(held, copy))
-        for n in itertools.count(1, stride if THOROUGH else 2 * stride):
+        for n in itertools.count(1, stride if THOROUGH else 3 * stride):
             with copy_of(start, postgres_url, tmp_path / "copy") as copy:
                 pair = [(step, in_copy(world, copy)) for world in (held, passing)]
                 was_held, *outcomes = run_while_held(n, *pair, wire, children)

@@ -34,7 +34,7 @@ from churn.training_set import NothingToLearn, build_training_set, digest_of, la
 from churn.validation import validate
 from tests.conftest import THOROUGH
 
-SEQUENCES = 200 if THOROUGH else 50
+SEQUENCES = 200 if THOROUGH else 40
 """How many are tried, always the same ones. `--law-sequences` tries so many others."""
 
 WINDOW = 2
