@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -50,22 +50,25 @@ class Incoming:
     def __init__(self, archive: Path):
         self._archive = archive
         archive.mkdir(parents=True, exist_ok=True)
-        self._in_use = os.open(archive, os.O_RDONLY)
-        _clear_away_what_the_dead_left(archive, self._in_use)
-        self._directory = tempfile.TemporaryDirectory(prefix=".incoming-", dir=archive)
         self._waiting: list[tuple[Path, HashedReader]] = []
+        with ExitStack() as opened:
+            in_use = os.open(archive, os.O_RDONLY)
+            opened.callback(os.close, in_use)
+            _clear_away_what_the_dead_left(archive, in_use)
+            directory = tempfile.TemporaryDirectory(prefix=".incoming-", dir=archive)
+            self._directory = Path(opened.enter_context(directory))
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> "Incoming":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._directory.cleanup()
-        os.close(self._in_use)
+        self._opened.close()
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[HashedReader]:
         """Open the file at `path`; what is read of it goes to the archive, once it is accepted."""
-        waiting = Path(self._directory.name) / path.name
+        waiting = self._directory / path.name
         with path.open("rb") as file, pa.CompressedOutputStream(pa.OSFile(str(waiting), "wb"), "zstd") as copy:
             reader = HashedReader(file, copy)
             yield reader
@@ -80,9 +83,19 @@ class Incoming:
         for waiting, reader in self._waiting:
             target = _path(self._archive, reader.sha256)
             target.parent.mkdir(exist_ok=True)
-            with waiting.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(waiting)
             waiting.replace(target)
+            _sync(target.parent)
+        _sync(self._archive)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the file, or the names in the directory, outlive a power failure."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _clear_away_what_the_dead_left(archive: Path, in_use: int) -> None:

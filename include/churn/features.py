@@ -15,12 +15,16 @@ from feast.repo_config import RepoConfig
 
 from churn.as_of import as_of_of
 from churn.code import code_digest
+from churn.database import connect, lock_session
 from churn.database_url import feast_environment
 from churn.outcome import DONE, UNCHANGED, Outcome
 
 FEATURE_REPO = Path(__file__).parents[1] / "feature_repo"
 FEATURE_SERVICE = "churn_v1"
 """The feature service that new models are trained on; a model version names its own in a tag."""
+
+STORE_LOCK = "feature store"
+"""The lock of whoever writes Feast's registry or the online store."""
 
 
 def open_store(database_url: str) -> FeatureStore:
@@ -45,7 +49,12 @@ def apply_definitions(database_url: str) -> Outcome:
 
     Objects that are no longer defined stay: a version in Production may still name their feature service.
     """
-    store = open_store(database_url)
+    with connect(database_url, autocommit=True) as connection:
+        lock_session(connection, STORE_LOCK)
+        return _apply(open_store(database_url))
+
+
+def _apply(store: FeatureStore) -> Outcome:
     definitions = load_definitions()
     services = [each for each in definitions if isinstance(each, FeatureService)]
     registered = {service.name: service.tags.get("code_digest") for service in store.list_feature_services()}

@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow
 from churn.as_of import event_timestamp
 from churn.code import code_digest
 from churn.database import Connection, connect, execute, lock_session
-from churn.features import open_store, views_of
+from churn.features import STORE_LOCK, open_store, views_of
 from churn.online_tables import build_table_of, table_of
 from churn.outcome import DONE, OLDER, UNCHANGED, Outcome
 
@@ -44,7 +44,7 @@ def materialize(as_of: date, database_url: str) -> Outcome:
     """
     store = open_store(database_url)
     with connect(database_url, autocommit=True) as connection:
-        lock_session(connection, "materialize")
+        lock_session(connection, STORE_LOCK)
         snapshot = execute(connection, "snapshots/current_build", {"as_of": as_of}).fetchone()
         if snapshot is None:
             raise NoSnapshot(f"there is no snapshot of {as_of}: run churn_snapshot for it first")

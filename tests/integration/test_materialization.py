@@ -14,7 +14,7 @@ from opened_store import opened_store
 
 from churn import materialization
 from churn.database import connect, lock_session
-from churn.features import FEATURE_SERVICE, apply_definitions, read_online
+from churn.features import FEATURE_SERVICE, STORE_LOCK, apply_definitions, read_online
 from churn.materialization import IncompleteBuild, NoSnapshot, materialize
 from churn.outcome import DONE, OLDER, UNCHANGED
 
@@ -224,7 +224,7 @@ def test_materializations_at_once_end_with_the_newest_served(snapshots, database
 def test_a_materialization_waits_for_another_and_goes_on_when_that_one_dies(snapshots, database_url):
     snapshots(D31, 1)
     other = connect(database_url, autocommit=True)
-    lock_session(other, "materialize")
+    lock_session(other, STORE_LOCK)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(materialize, D31, database_url)
         while not other.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0]:
