@@ -10,8 +10,7 @@ from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry
 @dag(
     schedule=PartitionedAssetTimetable(assets=churn_online_features),
     params={"as_of": AS_OF_PARAM},
-    # The pool's slot goes to the run that is furthest: it is decided on before the next AS_OF is trained.
-    default_args={**DEFAULT_ARGS, "weight_rule": "upstream"},
+    default_args=DEFAULT_ARGS,
     tags=["churn"],
 )
 def churn_train():
@@ -46,7 +45,7 @@ def churn_train():
         except (NothingToLearn, NotEnoughToLearn) as error:
             raise AirflowSkipException(f"nothing to do: {error}") from error
 
-    @task(multiple_outputs=False, pool="churn_training")
+    @task(multiple_outputs=False, pool="churn_gate")
     def gate(candidate: dict) -> dict:
         """Compares the candidate with Production on the gate cohort, on which neither has trained, and records the
         decision."""
@@ -55,7 +54,7 @@ def churn_train():
         with no_retry(GateInvalid, StaleCandidate):
             return grade(candidate["version"], database_url()).to_json()
 
-    @task(multiple_outputs=False, pool="churn_training", outlets=[churn_production_model])
+    @task(multiple_outputs=False, pool="churn_gate", outlets=[churn_production_model])
     def promote(decision: dict) -> dict:
         """Moves stage Production on a decision PROMOTE, if it is still where the gate found it. Skips on KEEP."""
         from churn.promotion import KEPT, promote

@@ -22,6 +22,7 @@ HEAVY = (
     "pyarrow.csv",
     "pyarrow.parquet",
     "adbc_driver_postgresql.dbapi",
+    "sklearn.calibration",
     "sklearn.compose",
     "sklearn.ensemble",
     "sklearn.impute",

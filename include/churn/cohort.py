@@ -1,7 +1,10 @@
-"""The gate cohort: about 20 % of customers, the same for ever, whom no model version ever trains on.
+"""The gate cohort: about 20 % of customers, chosen for ever, whom no model version ever trains on; and the audit
+cohort, 5 % more, who are kept even from the gate's decisions.
 
 Splitting by time alone is not enough: the same customers recur from date to date with near-identical features, so a
-model that saw a customer in January is graded on its own training data in February.
+model that saw a customer in January is graded on its own training data in February. And a cohort on which many
+candidates were chosen is one day fitted by the choice itself: the audit cohort, looked at only when a candidate is
+promoted, shows by how much.
 """
 
 import hashlib
@@ -15,8 +18,22 @@ SALT = "streamflow-gate-cohort-1"
 SHARE = 0.20
 """Large enough to grade on (1,400 of 7,000 customers), small enough that training barely feels it."""
 
+AUDIT_SHARE = 0.05
+"""350 of 7,000 customers: an AUC of 0.83 to within 0.05, which shows a fitted gate and costs training little."""
+
 
 def in_cohort(user_ids: Iterable[str], salt: str = SALT) -> np.ndarray:
     """Return for each user whether the gate cohort holds them, as an array of booleans in the same order."""
+    return _position(user_ids, salt) < SHARE
+
+
+def in_audit(user_ids: Iterable[str], salt: str = SALT) -> np.ndarray:
+    """Return for each user whether the audit cohort holds them; it has nobody of the gate cohort."""
+    position = _position(user_ids, salt)
+    return (position >= SHARE) & (position < SHARE + AUDIT_SHARE)
+
+
+def _position(user_ids: Iterable[str], salt: str) -> np.ndarray:
+    """Return for each user a number in [0, 1) that depends on nothing but the user and the salt."""
     digests = (hashlib.sha256(f"{salt}:{user_id}".encode()).digest()[:8] for user_id in user_ids)
-    return np.fromiter((int.from_bytes(digest) < SHARE * 2**64 for digest in digests), dtype=bool)
+    return np.fromiter((int.from_bytes(digest) for digest in digests), dtype=np.uint64) / 2.0**64

@@ -16,8 +16,8 @@ from churn.cohort import SALT
 from churn.database import Connection, connect, execute, lock
 from churn.features import feature_types, open_store
 from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.registration import Evidence, signature_of
 from churn.registry import MODEL_NAME, STAGING, ModelVersion
-from churn.training import read_grades, signature_of
 from churn.training_set import LABEL, TrainingSet, digest_of, join_features
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def _gather(candidate: ModelVersion, production: ModelVersion | None, database_u
             f"the gate cohort's rows on {_graded_on(candidate)} changed since version {candidate.version} "
             "was trained: clear the task train"
         )
-    grades = read_grades(candidate.run_id)
+    grades = Evidence.read(candidate.run_id).grades
     return gate.Evidence(
         candidate=candidate.version,
         as_of=candidate.as_of,

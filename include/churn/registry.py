@@ -1,17 +1,22 @@
 """The model registry: what a version says of itself, which one stage Production holds, and loading one safely."""
 
+import itertools
 import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import numpy as np
 import skops.io
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
 
 # MLflow says at every call that stages are deprecated. The design is built on them, and the lock decides when they go.
@@ -26,9 +31,16 @@ CHAMPION = "champion"
 PAGE = 1000
 """How many versions MLflow is asked for at once."""
 
-TRUSTED_TYPES = ("numpy.dtype", "sklearn.tree._tree.Tree")
+TRUSTED_TYPES = (
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+)
 """What a model file may hold beside what skops trusts itself, reviewed: a dtype names a type; a Tree is arrays of
-numbers, which scikit-learn checks when it restores them."""
+numbers, which scikit-learn checks when it restores them; a TreePredictor is one that it does not check, so that
+load_pipeline() does; the two of a calibration hold estimators and two numbers, and run nothing when they are made."""
 
 
 class ModelNotLoadable(RuntimeError):
@@ -120,7 +132,28 @@ def load_pipeline(version: int) -> Pipeline:
             raise ModelNotLoadable(f"{uri} cannot be restored: {type(error).__name__}: {error}") from error
     if not isinstance(pipeline, Pipeline):
         raise ModelNotLoadable(f"{uri} is a {type(pipeline).__name__}, not a scikit-learn Pipeline")
+    if not _walkable(pipeline[-1]):
+        raise ModelNotLoadable(f"{uri} has a tree that leads outside of itself: it was not made by scikit-learn")
     return pipeline
+
+
+def _walkable(classifier: Any) -> bool:
+    """Tell whether boosted trees lead from each node to later ones and ask for features that there are. scikit-learn
+    follows them without looking, into foreign memory if that is where they point."""
+    if isinstance(classifier, CalibratedClassifierCV):
+        return all(_walkable(each.estimator) for each in classifier.calibrated_classifiers_)
+    if not isinstance(classifier, HistGradientBoostingClassifier):
+        return True
+    for tree in itertools.chain.from_iterable(classifier._predictors):
+        inner = np.flatnonzero(tree.nodes["is_leaf"] == 0)
+        nodes = tree.nodes[inner]
+        children = np.concatenate([nodes["left"], nodes["right"]])
+        forward = (children > np.tile(inner, 2)) & (children < len(tree.nodes))
+        # Categories are compared by bit sets of their own, which this project's trees have none of.
+        asked = (nodes["feature_idx"] < classifier.n_features_in_) & (nodes["is_categorical"] == 0)
+        if not len(tree.nodes) or not forward.all() or not asked.all():
+            return False
+    return True
 
 
 def _download(uri: str, directory: str) -> Path:

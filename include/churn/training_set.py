@@ -18,7 +18,7 @@ from feast.types import Bool, Float64, Int64, String
 from psycopg import sql
 
 from churn.as_of import event_timestamp
-from churn.cohort import in_cohort
+from churn.cohort import in_audit, in_cohort
 from churn.database import Connection, connect, execute, statement
 from churn.features import feature_types
 
@@ -58,6 +58,11 @@ class TrainingSet:
     def cohort(self) -> np.ndarray:
         """For each row, whether its customer is in the gate cohort."""
         return in_cohort(self.table["user_id"].to_pylist())
+
+    @cached_property
+    def audit(self) -> np.ndarray:
+        """For each row, whether its customer is in the audit cohort."""
+        return in_audit(self.table["user_id"].to_pylist())
 
     def cohort_rows(self, day: date) -> pa.Table:
         """Return the gate cohort's rows of that labelled date."""

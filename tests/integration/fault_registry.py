@@ -17,15 +17,17 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Regi
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
 from churn import promotion, recipe, training
+from churn.candidate import Candidate
 from churn.database import connect
 from churn.grading import grade
 from churn.outcome import Outcome
 from churn.registry import MODEL_NAME
 from churn.training import train
+from churn.training_set import TrainingSet
 from tests.conftest import database_copy, mlflow_at
 from tests.integration.faults import READ
 
-QUICK = recipe.Parameters(n_estimators=10)
+QUICK = recipe.Parameters(families=("logistic regression",))
 CHANGES = ("create_", "log_", "set_", "update_", "delete_", "transition_", "finalize_", "record_")
 
 
@@ -68,10 +70,10 @@ def run_gate(world: Registry) -> Outcome:
 
 @contextmanager
 def _talking_to(world: Registry) -> Iterator[None]:
-    """MLflow as this process's, its artifacts where they are, and small forests that are fitted once per data."""
+    """MLflow as this process's, its artifacts where they are, and a small model that is fitted once per data."""
     fit = training.fit_candidate
 
-    def fitted(training_set: training.TrainingSet, parameters: recipe.Parameters) -> training.Candidate:
+    def fitted(training_set: TrainingSet, parameters: recipe.Parameters) -> Candidate:
         # What a fit gives is a function of its arguments, to the bit; fitting again would only take time.
         kept = world.artifacts / f"candidate-{training_set.digest}.pickle"
         if not kept.is_file():

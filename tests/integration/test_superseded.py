@@ -74,7 +74,7 @@ def world(database_url, mlflow_uri, tmp_path):
 
 @pytest.fixture(autouse=True)
 def small_forests(monkeypatch):
-    quick = recipe.Parameters(n_estimators=5)
+    quick = recipe.Parameters(families=("logistic regression",))
     monkeypatch.setattr(training.recipe, "Parameters", lambda: quick)
 
 

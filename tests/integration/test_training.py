@@ -10,22 +10,25 @@ import psycopg
 import pytest
 from handmade_drops import write_drop
 from mlflow import MlflowClient
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from churn import gate, promotion, recipe, registry, training
-from churn.cohort import SALT, in_cohort
+from churn import gate, promotion, recipe, registration, registry, training
+from churn.candidate import fit_candidate
+from churn.cohort import SALT, in_audit, in_cohort
 from churn.features import feature_types, open_store
 from churn.generate import write_drops
 from churn.grading import GateInvalid, StaleCandidate, grade
 from churn.outcome import DONE, UNCHANGED
-from churn.training import fit_candidate, read_grades, train
+from churn.registration import Evidence
+from churn.training import train
 from churn.training_set import NothingToLearn, build_training_set
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
-QUICK = recipe.Parameters(n_estimators=30)
+QUICK = recipe.Parameters(families=("logistic regression",))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def drops(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_forests():
+def quick_models():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training.recipe, "Parameters", lambda: QUICK)
         yield
@@ -135,7 +138,7 @@ def test_every_version_says_what_it_was_trained_on(january):
 def test_a_run_in_mlflow_has_parameters_metrics_schema_signature_example_and_dataset(january):
     figures = january.steps[0].figures
     run = MlflowClient().get_run(figures["run_id"])
-    assert {"as_of", "random_state", "model_type", "n_estimators"} <= run.data.params.keys()
+    assert {"as_of", "random_state", "model_type", "C"} <= run.data.params.keys()
     assert {"cohort_auc", "cohort_f1", "cohort_accuracy", "train_seconds", "train_rows"} <= run.data.metrics.keys()
     assert len(run.inputs.dataset_inputs) == 1
     schema = json.loads(mlflow.artifacts.load_text(f"runs:/{figures['run_id']}/feature_schema.json"))
@@ -155,7 +158,7 @@ def test_running_a_date_again_learns_nothing_new_and_decides_nothing_new(january
 
 def test_other_parameters_are_something_new_to_learn(chain, monkeypatch):
     first = chain(JANUARY)[0]
-    monkeypatch.setattr(training.recipe, "Parameters", lambda: replace(QUICK, n_estimators=31))
+    monkeypatch.setattr(training.recipe, "Parameters", lambda: replace(QUICK, folds=4))
     second = train(JANUARY, chain.database_url)
     assert second.outcome == DONE
     assert second.figures["version"] == first.figures["version"] + 1
@@ -165,17 +168,19 @@ def test_no_customer_of_the_gate_cohort_is_trained_on_or_left_ungraded(january, 
     learnt = []
     fit = recipe.fit
 
-    def watched(features, labels, types, parameters):
-        learnt.append(len(labels))
-        return fit(features, labels, types, parameters)
+    def watched(chosen, learned, types, parameters):
+        learnt.append(len(learned))
+        return fit(chosen, learned, types, parameters)
 
     monkeypatch.setattr(recipe, "fit", watched)
     rows = january.training_set(JANUARY)
-    cohort = rows.cohort
-    grades = fit_candidate(rows, QUICK).grades
-    assert max(learnt) == (~cohort).sum()
-    assert grades["user_id"].to_pylist() == list(rows.users(cohort))
-    assert in_cohort(grades["user_id"].to_pylist()).all()
+    candidate = fit_candidate(rows, QUICK)
+    assert max(learnt) == (~rows.cohort & ~rows.audit).sum()
+    assert candidate.grades["user_id"].to_pylist() == list(rows.users(rows.cohort))
+    assert in_cohort(candidate.grades["user_id"].to_pylist()).all()
+    assert in_audit(candidate.audit["user_id"].to_pylist()).all()
+    trained_on = candidate.trained_on["user_id"].to_pylist()
+    assert not (in_cohort(trained_on) | in_audit(trained_on)).any()
 
 
 def test_with_two_dates_the_recipe_is_graded_by_a_twin_that_did_not_see_the_newest(chain):
@@ -184,8 +189,9 @@ def test_with_two_dates_the_recipe_is_graded_by_a_twin_that_did_not_see_the_newe
     rows = chain.training_set(FEBRUARY)
     candidate = fit_candidate(rows, QUICK)
     assert (candidate.out_of_time, candidate.graded_on) == (True, FEBRUARY)
-    learnt = ~rows.cohort & rows.on(JANUARY)
-    twin = recipe.fit(rows.features(learnt), rows.labels(learnt), feature_types(rows.service), QUICK)
+    learnt = ~rows.cohort & ~rows.audit & rows.on(JANUARY)
+    earlier = recipe.Rows(rows.features(learnt), rows.labels(learnt), rows.users(learnt), rows.on(FEBRUARY)[learnt])
+    twin = recipe.fit(candidate.selection.recipe, earlier, feature_types(rows.service), QUICK)
     expected = recipe.score(twin, rows.features(rows.cohort & rows.on(FEBRUARY)))
     assert np.array_equal(candidate.grades["score"].to_numpy(), expected)
 
@@ -193,14 +199,14 @@ def test_with_two_dates_the_recipe_is_graded_by_a_twin_that_did_not_see_the_newe
 def test_the_same_training_set_gives_the_same_candidate_to_the_bit(january):
     rows = january.training_set(JANUARY)
     candidate = fit_candidate(rows, QUICK)
-    assert candidate.grades.equals(read_grades(january.steps[0].figures["run_id"]))
+    assert candidate.grades.equals(Evidence.read(january.steps[0].figures["run_id"]).grades)
     assert repr(candidate.threshold) == registry.get_version(MlflowClient(), 1).tags["threshold"]
 
 
 def test_what_is_loaded_back_from_the_registry_scores_like_what_was_trained(january):
     rows = january.training_set(JANUARY)
     loaded = recipe.score(registry.load_pipeline(1), rows.features(rows.cohort))
-    assert np.array_equal(loaded, read_grades(january.steps[0].figures["run_id"])["score"].to_numpy())
+    assert np.array_equal(loaded, Evidence.read(january.steps[0].figures["run_id"]).grades["score"].to_numpy())
 
 
 def test_earlier_dates_of_which_only_leavers_are_known_do_not_keep_a_model_from_being_graded(chain):
@@ -234,10 +240,28 @@ def test_a_pickled_model_is_refused(mlflow_uri):
         registry.load_pipeline(int(foreign.version))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("left", 0), ("right", 10**6), ("feature_idx", 99), ("is_categorical", 1)]
+)
+def test_boosted_trees_that_lead_outside_of_themselves_are_refused(mlflow_uri, field, value):
+    features = np.random.default_rng(1).random((200, 2))
+    model = make_pipeline(HistGradientBoostingClassifier(max_iter=3).fit(features, features[:, 0] > 0.5))
+    nodes = model[-1]._predictors[1][0].nodes
+    nodes[field][np.flatnonzero(nodes["is_leaf"] == 0)[-1]] = value
+    mlflow.set_experiment(registry.EXPERIMENT)
+    with mlflow.start_run():
+        logged = mlflow.sklearn.log_model(
+            model, name="model", skops_trusted_types=list(registry.TRUSTED_TYPES), pip_requirements=["scikit-learn"]
+        )
+    foreign = mlflow.register_model(logged.model_uri, "streamflow_churn")
+    with pytest.raises(registry.ModelNotLoadable, match="outside of itself"):
+        registry.load_pipeline(int(foreign.version))
+
+
 def test_a_signature_that_is_not_the_services_fails_the_gate_and_is_on_record(chain, client, monkeypatch):
     chain.pipeline.serve(JANUARY)
-    signature_of = training.signature_of
-    monkeypatch.setattr(training, "signature_of", lambda types: signature_of(dict(list(types.items())[:-1])))
+    signature_of = registration.signature_of
+    monkeypatch.setattr(registration, "signature_of", lambda types: signature_of(dict(list(types.items())[:-1])))
     version = train(JANUARY, chain.database_url).figures["version"]
     for _ in range(2):
         with pytest.raises(GateInvalid, match="ticket_avg_resolution_hrs_90d"):

@@ -1,0 +1,157 @@
+"""Putting a candidate on record: one run in MLflow, with a nested one for each contender, and a registered version."""
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pyarrow as pa
+import pyarrow.parquet
+from feast.types import Bool, Float64, Int64, String
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from churn.candidate import Candidate
+from churn.code import git_commit
+from churn.cohort import SALT
+from churn.features import feature_types
+from churn.recipe import Parameters
+from churn.registry import EXPERIMENT, MODEL_NAME, TRUSTED_TYPES
+from churn.selection import Contender
+from churn.training_set import TrainingSet, digest_of
+
+MLFLOW_TYPES = {Int64: DataType.long, Float64: DataType.double, Bool: DataType.boolean, String: DataType.string}
+
+EVIDENCE = "evidence"
+
+PIP_REQUIREMENTS = [f"{name}=={version(name)}" for name in ("scikit-learn", "skops", "numpy", "pandas")]
+
+
+def register(
+    candidate: Candidate, training_set: TrainingSet, parameters: Parameters, identity: Mapping[str, str]
+) -> tuple[int, str]:
+    """Log the candidate to MLflow and register its model with its tags; return version and run."""
+    types = feature_types(training_set.service)
+    chosen = candidate.selection.recipe
+    mlflow.set_experiment(EXPERIMENT)
+    with mlflow.start_run(run_name=f"{training_set.as_of}") as run:
+        mlflow.log_params({
+            "as_of": identity["as_of"],
+            "labelled_dates": len(training_set.dates),
+            "random_state": parameters.random_state,
+            "folds": parameters.folds,
+            "model_type": chosen.family,
+            "calibrated": chosen.calibrated,
+            **chosen.settings,
+        })  # fmt: skip
+        mlflow.log_metrics(dict(candidate.metrics))
+        mlflow.log_dict({name: str(dtype) for name, dtype in types.items()}, "feature_schema.json")
+        MlflowClient().log_inputs(run.info.run_id, [_dataset(training_set, candidate, identity["data_digest"])])
+        _log_contenders(run.info.experiment_id, run.info.run_id, candidate.selection.contenders, chosen)
+        Evidence.of(candidate).log(run.info.run_id)
+        logged = mlflow.sklearn.log_model(
+            candidate.pipeline,
+            name="model",
+            signature=signature_of(types),
+            input_example=candidate.golden.head(3).drop(columns="score"),
+            serialization_format="skops",
+            skops_trusted_types=list(TRUSTED_TYPES),
+            pip_requirements=PIP_REQUIREMENTS,
+        )
+    registered = mlflow.register_model(
+        logged.model_uri,
+        MODEL_NAME,
+        tags={
+            **identity,
+            "feature_service": training_set.service.name,
+            "cohort_salt": SALT,
+            "threshold": repr(candidate.threshold),
+            "git_commit": git_commit(),
+            "graded_on": candidate.graded_on.isoformat(),
+            "graded_digest": digest_of(training_set.cohort_rows(candidate.graded_on)),
+            "graded_out_of_time": str(candidate.out_of_time),
+        },
+    )
+    return int(registered.version), run.info.run_id
+
+
+def signature_of(types: Mapping[str, Any]) -> ModelSignature:
+    """Return the signature of a model over features of these Feast types."""
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(MLFLOW_TYPES[dtype], name) for name, dtype in types.items()]
+    return ModelSignature(Schema(inputs), Schema([ColSpec(DataType.boolean)]))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run keeps for the gate, as artifacts below EVIDENCE: see Candidate for each."""
+
+    grades: pa.Table
+    audit: pa.Table
+    trained_on: pa.Table
+    golden: pa.Table
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> "Evidence":
+        golden = pa.Table.from_pandas(candidate.golden, preserve_index=False)
+        return cls(candidate.grades, candidate.audit, candidate.trained_on, golden)
+
+    @classmethod
+    def read(cls, run_id: str) -> "Evidence":
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=EVIDENCE, dst_path=directory))
+            # Read whole: the files are gone when this returns.
+            return cls(**{
+                name: pyarrow.parquet.read_table(path / f"{name}.parquet", memory_map=False)
+                for name in cls.__dataclass_fields__
+            })  # fmt: skip
+
+    def log(self, run_id: str) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            for name in self.__dataclass_fields__:
+                file = Path(directory) / f"{name}.parquet"
+                pyarrow.parquet.write_table(getattr(self, name), file, compression="zstd")
+            MlflowClient().log_artifacts(run_id, directory, EVIDENCE)
+
+
+def _log_contenders(experiment: str, parent: str, contenders: Sequence[Contender], chosen: Any) -> None:
+    """Log each contender as a nested run, so that the choice can be seen."""
+    client, now = MlflowClient(), int(time.time() * 1000)
+    for each in contenders:
+        run = client.create_run(experiment, tags={MLFLOW_PARENT_RUN_ID: parent}, run_name=str(each.recipe))
+        figures = {"out_of_fold_brier": each.brier}
+        if each.auc:
+            figures |= {"out_of_fold_auc": each.auc.value, "out_of_fold_auc_error": each.auc.error}
+        said = {
+            "model_type": each.recipe.family,
+            "calibrated": each.recipe.calibrated,
+            "chosen": each.recipe == chosen,
+            **each.recipe.settings,
+        }
+        client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in figures.items()],
+            params=[Param(name, str(value)) for name, value in said.items()],
+        )
+        client.set_terminated(run.info.run_id)
+
+
+def _dataset(training_set: TrainingSet, candidate: Candidate, digest: str) -> DatasetInput:
+    """Describe the rows that were learned from. The schema is known: MLflow would infer it from every value."""
+    schema = signature_of(feature_types(training_set.service)).inputs
+    dataset = Dataset(
+        name=f"churn training set of {training_set.as_of}",
+        digest=digest[:32],
+        source_type="code",
+        source=json.dumps({"tags": {"feature_service": training_set.service.name, "git_commit": git_commit()}}),
+        schema=json.dumps({"mlflow_colspec": schema.to_dict()}),
+        profile=json.dumps({"num_rows": int(candidate.metrics["train_rows"])}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training"), InputTag("data_digest", digest)])

@@ -1,0 +1,102 @@
+"""Which recipe is chosen, and on what: customers that a contender did not see, on the newest date."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from feast.types import Float64
+from sklearn.metrics import roc_auc_score
+
+from churn.recipe import Parameters, Rows
+from churn.selection import run_at_once, select
+
+TYPES = {"one": Float64, "two": Float64}
+
+
+def rows_of(customers: int, labels_of, dates: int = 2, seed: int = 1) -> Rows:
+    """Every customer on each date, with features of chance; `labels_of(features, newest, random)` says who leaves."""
+    random = np.random.default_rng(seed)
+    features = pd.DataFrame({name: random.normal(size=customers * dates) for name in TYPES})
+    newest = np.repeat(np.arange(dates) == dates - 1, customers)
+    users = np.tile(np.arange(customers).astype(str), dates)
+    return Rows(features, labels_of(features, newest, random), users, newest)
+
+
+def by_a_line(features, _, random):
+    return features["one"].to_numpy() + random.normal(size=len(features)) > 0.8
+
+
+def by_a_ring(features, _, random):
+    return (features["one"] ** 2 + features["two"] ** 2).to_numpy() + random.normal(size=len(features)) * 0.3 < 0.8
+
+
+def test_where_a_line_parts_them_the_simplest_family_is_chosen():
+    assert select(rows_of(1500, by_a_line), TYPES, Parameters()).recipe.family == "logistic regression"
+
+
+def test_where_no_line_parts_them_trees_are_chosen():
+    chosen = select(rows_of(1500, by_a_ring), TYPES, Parameters())
+    assert chosen.recipe.family in ("boosted trees", "random forest")
+    auc = {each.recipe.family: each.auc.value for each in chosen.contenders}
+    assert auc["logistic regression"] < 0.6 < auc[chosen.recipe.family]
+
+
+def test_a_customer_who_is_known_by_heart_counts_for_nothing():
+    """A customer's features and label are the same on both dates: only a model that saw the customer can tell."""
+    random = np.random.default_rng(3)
+    one = pd.DataFrame({name: random.normal(size=800) for name in TYPES})
+    labels = np.tile(random.random(800) < 0.3, 2)
+    users = np.tile(np.arange(800).astype(str), 2)
+    rows = Rows(pd.concat([one, one], ignore_index=True), labels, users, np.repeat([False, True], 800))
+    found = select(rows, TYPES, Parameters(families=("random forest",)))
+    assert found.auc.value == pytest.approx(0.5, abs=0.06)
+
+
+def test_the_newest_date_is_graded_by_what_the_earlier_ones_teach():
+    """On the newest date the relation is turned round: what was learned from it would show."""
+
+    def turned(features, newest, random):
+        sign = np.where(newest, -1, 1)
+        return sign * features["one"].to_numpy() + random.normal(size=len(features)) * 0.5 > 0.5
+
+    found = select(rows_of(900, turned), TYPES, Parameters(families=("logistic regression",)))
+    assert found.contenders[0].auc.value < 0.2
+
+
+def test_with_one_date_all_of_it_is_graded_out_of_fold():
+    found = select(rows_of(900, by_a_line, dates=1), TYPES, Parameters(families=("logistic regression",)))
+    assert len(found.contenders[0].scores) == 900
+    assert found.auc.value > 0.65
+
+
+def test_an_unbalanced_forests_probabilities_are_left_and_a_balanced_ones_are_calibrated():
+    rows = rows_of(1500, by_a_line)
+    assert select(rows, TYPES, Parameters(families=("random forest",))).recipe.calibrated
+    assert not select(rows, TYPES, Parameters(families=("logistic regression",))).recipe.calibrated
+
+
+def test_more_rows_than_the_limit_are_compared_on_a_share_of_the_customers():
+    rows = rows_of(2000, by_a_line)
+    found = select(rows, TYPES, Parameters(families=("logistic regression",), selection_rows=1000))
+    assert 350 < len(found.contenders[0].scores) < 650
+
+
+def test_the_same_rows_choose_the_same_recipe_threshold_and_scores_however_the_threads_run():
+    rows = rows_of(600, by_a_ring)
+    first, second = (select(rows, TYPES, Parameters()) for _ in range(2))
+    assert (first.recipe, first.threshold, first.auc) == (second.recipe, second.threshold, second.auc)
+    for one, other in zip(first.contenders, second.contenders, strict=True):
+        assert np.array_equal(one.scores, other.scores)
+
+
+def test_the_auc_of_the_choice_is_that_of_its_scores():
+    rows = rows_of(900, by_a_line, dates=1)
+    found = select(rows, TYPES, Parameters(families=("logistic regression",)))
+    chosen = next(each for each in found.contenders if each.recipe == found.recipe)
+    assert found.auc.value == pytest.approx(roc_auc_score(rows.labels, chosen.scores))
+    assert found.auc.value == max(each.auc.value for each in found.contenders)
+
+
+def test_jobs_come_back_in_their_order_and_an_error_of_one_is_raised():
+    assert run_at_once([lambda n=n: n * n for n in range(7)]) == [n * n for n in range(7)]
+    with pytest.raises(ZeroDivisionError):
+        run_at_once([lambda: 1, lambda: 1 // 0])
