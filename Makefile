@@ -13,7 +13,7 @@ EMBEDDED := $(RUN) -m embedded
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench up down status env backfill trigger predict clean lint lock
+.PHONY: help run test bench up down status env backfill trigger predict rollback release reproduce clean lint lock
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,7 +23,7 @@ run: $(STAMP) ## start everything and run the chain over every drop [DROPS=direc
 	@$(EMBEDDED) run $(if $(DROPS),--drops "$(DROPS)")
 
 test: $(STAMP) ## all tests; with CI=true every case of the long ones [ARGS=pytest's arguments]
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 bench: $(STAMP) ## the benchmarks, naive beside ours, into bench/results [ARGS=--help explains]
 	@$(RUN) -m bench $(ARGS)
@@ -53,6 +53,16 @@ trigger: $(STAMP) ## the whole chain for AS_OF=date
 predict: $(STAMP) ## ask the running service about USER=user_id
 	$(if $(filter command line,$(origin USER)),,$(error say which: make predict USER=7892-POOKP))
 	@$(EMBEDDED) predict "$(USER)"
+
+rollback: $(STAMP) ## the version before, or VERSION=n, into Production, pinned until release [WHY=reason]
+	@$(EMBEDDED) rollback $(if $(VERSION),--version "$(VERSION)") $(if $(WHY),--why "$(WHY)")
+
+release: $(STAMP) ## let the gate move Production again after a rollback [WHY=reason]
+	@$(EMBEDDED) release $(if $(WHY),--why "$(WHY)")
+
+reproduce: $(STAMP) ## make VERSION=n again from the archive: equal to the bit, or what differs first
+	$(call need,VERSION,3)
+	@$(EMBEDDED) reproduce "$(VERSION)"
 
 clean: $(STAMP) ## stop the services and remove their state (databases, models, drops, logs)
 	@$(EMBEDDED) clean

@@ -1,15 +1,38 @@
 """Feast's point-in-time join → candidate → MLflow → gate → stage Production."""
 
-from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
+import os
+
+from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from approval import NOTE_PARAM, ApprovalTask
 from assets import churn_online_features, churn_production_model
-from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry
+from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry, triggered_by
+
+APPROVAL_PARAM = Param(
+    os.environ.get("CHURN_APPROVAL", "").lower() == "true",
+    type="boolean",
+    title="Ask a person",
+    description=(
+        "Whether a decision PROMOTE on the newest drop waits for a person to approve it, under Required Actions. "
+        "Runs of the chain take the default, which CHURN_APPROVAL=true in Airflow's environment turns on."
+    ),
+)
+
+THRESHOLDS_PARAM = Param(
+    {},
+    type="object",
+    title="Thresholds",
+    description=(
+        "Thresholds of the gate for this run in place of the house's, like "
+        '{"max_auc_loss": 0.01, "require_superior": true}. The report says which, and who asked for them.'
+    ),
+)
 
 
 @dag(
     schedule=PartitionedAssetTimetable(assets=churn_online_features),
-    params={"as_of": AS_OF_PARAM},
+    params={"as_of": AS_OF_PARAM, "approval": APPROVAL_PARAM, "thresholds": THRESHOLDS_PARAM},
     default_args=DEFAULT_ARGS,
     tags=["churn"],
 )
@@ -24,13 +47,20 @@ def churn_train():
     **`train` skipped**: no date up to this AS_OF has labels and a snapshot yet, or too few of them.
 
     **`gate` is red with INVALID**: the comparison cannot be trusted; its log and the report say which check. Look
-    before anything is promoted by hand.
+    before anything is promoted by hand. It is red too when a threshold that the run was given is none.
+
+    **`approve` waits**: the run was asked to ask a person. Its tab Required Actions shows the report, with Approve and
+    Reject; meanwhile the candidate is in stage Staging. No answer within a day, or Reject, is KEEP. A candidate older
+    than the newest drop is never asked about.
+
+    **`report` is red**: the page that shows the decision could not be drawn; the decision stands, and `promote` did
+    not wait for it. Clear the task.
 
     **A version that you moved to Production by hand stays there**: a candidate of the gate replaces it only when it
     is as new and not worse.
 
-    **To go back**: move an older version to stage Production in the MLflow UI; serving follows within seconds, and
-    the gate never brings back by itself what you replaced.
+    **To go back**: DAG `churn_rollback`, or `make rollback`. Production is pinned then until it is released, `promote`
+    is skipped, and the gate never brings back by itself what you replaced.
     """
 
     @task(multiple_outputs=False, pool="churn_training")
@@ -49,25 +79,55 @@ def churn_train():
     def gate(candidate: dict) -> dict:
         """Compares the candidate with Production on the gate cohort, on which neither has trained, and records the
         decision."""
-        from churn.grading import GateInvalid, StaleCandidate, grade
+        from churn.gate.grading import GateInvalid, StaleCandidate, ThresholdError, grade
 
-        with no_retry(GateInvalid, StaleCandidate):
-            return grade(candidate["version"], database_url()).to_json()
+        overrides = get_current_context()["params"].get("thresholds") or {}
+        asked_by = triggered_by() if overrides else None
+        with no_retry(GateInvalid, StaleCandidate, ThresholdError):
+            return grade(candidate["version"], database_url(), overrides=overrides, overridden_by=asked_by).to_json()
 
     @task(multiple_outputs=False, pool="churn_gate", outlets=[churn_production_model])
-    def promote(decision: dict) -> dict:
-        """Moves stage Production on a decision PROMOTE, if it is still where the gate found it. Skips on KEEP."""
-        from churn.promotion import KEPT, promote
+    def promote(decision: dict, answer: dict | None) -> dict:
+        """Moves stage Production on a decision PROMOTE, if it is still where the gate found it, is not pinned, and
+        nobody who was asked said no. Skips on KEEP."""
+        from churn.gate.approval import Approval
+        from churn.gate.promotion import KEPT, promote
 
         if decision["decision"] != "PROMOTE":
             raise AirflowSkipException(f"{decision['decision']}: {decision['reason']}")
-        outcome = promote(decision["version"], decision["production_version"], decision["reason"], database_url())
+        outcome = promote(
+            decision["version"],
+            decision["production_version"],
+            decision["reason"],
+            database_url(),
+            superior=bool(decision.get("superior")),
+            approval=Approval(**answer) if answer else None,
+        )
         if outcome.outcome == KEPT:
             raise AirflowSkipException(outcome.reason)
         get_current_context()["outlet_events"][churn_production_model].add_partitions(current_as_of().isoformat())
         return outcome.to_json()
 
-    promote(gate(train()))
+    @task(multiple_outputs=False, trigger_rule="all_done_min_one_success")
+    def report(candidate: dict) -> dict:
+        """Draws the model card of the candidate, report.html, and logs it to its MLflow run, also where the decision is
+        INVALID. Nothing waits for it."""
+        from churn.report.model_card import NotDecided, write_report
+
+        with no_retry(NotDecided):
+            return write_report(candidate["version"], database_url()).to_json()
+
+    candidate = train()
+    decided = gate(candidate)
+    asked = ApprovalTask(
+        task_id="approve",
+        decision=decided,
+        params={"note": NOTE_PARAM},
+        doc_md="Asks a person about a decision PROMOTE on the newest drop, where the run's parameter says so; "
+        "otherwise it passes at once.",
+    )
+    promote(decided, asked.output)
+    decided >> report(candidate)
 
 
 churn_train()

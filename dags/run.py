@@ -41,6 +41,11 @@ def current_as_of() -> date:
         return resolve_as_of(context["params"].get("as_of"), run.partition_key, run.logical_date)
 
 
+def triggered_by() -> str:
+    """Return the name of the user who started the running task's run, as Airflow knows it."""
+    return get_current_context()["dag_run"].triggering_user_name or "unknown: started in Airflow"
+
+
 def database_url() -> str:
     """Return the libpq URI of the Airflow connection `churn_postgres`, the one authority on where the database is."""
     from airflow.providers.postgres.hooks.postgres import PostgresHook

@@ -16,6 +16,8 @@ from embedded.drops import DropsError
 from embedded.postgres import PostgresError
 from embedded.prediction import PredictionError, predict
 from embedded.process_manager import StackError
+from embedded.production import NotMoved, release, rollback
+from embedded.reproduction import ReproductionError, reproduce
 from embedded.settings import Settings, SettingsError, environment, load_settings
 
 # What says itself what is wrong and what to do; anything else is a bug and keeps its traceback.
@@ -23,8 +25,10 @@ EXPECTED = (
     AirflowError,
     ChainError,
     DropsError,
+    NotMoved,
     PostgresError,
     PredictionError,
+    ReproductionError,
     SettingsError,
     StackError,
     psycopg.Error,
@@ -66,6 +70,12 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
             print(shell_lines(environment(settings)))  # noqa: T201
         case "predict":
             print(predict(settings, arguments.user))  # noqa: T201
+        case "rollback":
+            print(rollback(settings, arguments.version, arguments.why))  # noqa: T201
+        case "release":
+            print(release(settings, arguments.why))  # noqa: T201
+        case "reproduce":
+            return reproduce(settings, arguments.version, say)
     return True
 
 
@@ -106,6 +116,13 @@ def _parser() -> argparse.ArgumentParser:
     backfill.add_argument("last", type=_as_of, metavar="TO", help="the last AS_OF")
     ask = commands.add_parser("predict", help="ask the running service about a customer")
     ask.add_argument("user", metavar="USER", help="a user_id")
+    back = commands.add_parser("rollback", help="an earlier version into Production, pinned there until release")
+    back.add_argument("--version", type=int, help="the version to go back to (default: the one before)")
+    free = commands.add_parser("release", help="let the gate move Production again after a rollback")
+    for command in (back, free):
+        command.add_argument("--why", help="the reason, which is kept in gate.moves")
+    again = commands.add_parser("reproduce", help="a version made again from the archive, compared bit for bit")
+    again.add_argument("version", type=int, metavar="VERSION", help="the number of a version")
     return parser
 
 

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from sklearn.pipeline import Pipeline
 
 from churn.registry import MODEL_NAME, ModelVersion, load_pipeline, production
-from churn.training_set import to_frame
+from churn.scorer import score_online
 from serving.features import reason
 from serving.metrics import MODEL_LOADS, MODEL_VERSION, REGISTRY_FAILURES
 from serving.problems import Problem
@@ -51,7 +51,7 @@ class ServedModel:
             Problem: model-unavailable, when a version that was promoted by hand wants other features than its tag says.
         """
         try:
-            return float(self.pipeline.predict_proba(to_frame([features], service))[0, 1])
+            return float(score_online(self.pipeline, [features], service)[0])
         except (ValueError, KeyError) as error:
             why = f"version {self.version} in stage Production cannot score the features of {self.feature_service}"
             raise Problem("model-unavailable", f"{why}: {reason(error)}") from error

@@ -1,8 +1,8 @@
 """Tests are marked by their folder: unit, integration, dags, e2e. Fixtures here are the real services, started once."""
 
 import contextlib
-import itertools
 import os
+import secrets
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,8 +22,6 @@ JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 THOROUGH = "CI" in os.environ
 """CI tries every sequence of runs and every moment to die at; elsewhere a share of them, so that it takes minutes."""
 
-_numbers = itertools.count()
-
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
 # How long an example takes says how busy the machine is.
@@ -41,6 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
         item.add_marker(folder)
+        # One worker runs a file from start to end, and all of e2e, whose files share one running stack.
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "e2e" else item.path.stem))
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +141,8 @@ def real_drops() -> Path:
 @contextmanager
 def database_copy(postgres_url: Callable[[str], str], template: str) -> Iterator[str]:
     """A database of its own with the content of `template`, gone at the end."""
-    server, name = postgres_url("postgres"), f"{template}_{next(_numbers)}"
+    # Random: a test that imports this module has another copy of it than pytest, and of any counter in it.
+    server, name = postgres_url("postgres"), f"{template}_{secrets.token_hex(4)}"
     _execute(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
     # A copy has its template's content and not its settings.
     _execute(server, "ALTER DATABASE {} SET timezone TO 'UTC'", name)

@@ -15,10 +15,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score
 from sklearn.pipeline import Pipeline
 
-from churn import recipe
+from churn import recipe, statistics
 from churn.features import feature_types
 from churn.recipe import Rows
 from churn.selection import Selection, run_at_once, select
@@ -57,7 +57,14 @@ class Candidate:
 
     @property
     def threshold(self) -> float:
+        """The probability from which on it says churn."""
         return self.selection.threshold
+
+    def __str__(self) -> str:
+        auc = "undefined"
+        if "cohort_auc" in self.metrics:
+            auc = "{cohort_auc:.3f} ({cohort_auc_low:.3f} to {cohort_auc_high:.3f})".format(**self.metrics)
+        return f"{self.selection.recipe}, AUC {auc} on the gate cohort on {self.graded_on}"
 
 
 def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> Candidate:
@@ -130,7 +137,7 @@ def _golden_rows(features: pd.DataFrame) -> pd.DataFrame:
 
 
 def _metrics(name: str, labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
-    """Return AUC, F1 and accuracy; without both classes an AUC is not defined and is left out."""
+    """Return F1, accuracy, and AUC with its 95 % interval; with one class an AUC is not defined and is left out."""
     if len(labels) == 0:
         return {}
     said = scores >= threshold
@@ -138,6 +145,7 @@ def _metrics(name: str, labels: np.ndarray, scores: np.ndarray, threshold: float
         f"{name}_f1": f1_score(labels, said, zero_division=0.0),
         f"{name}_accuracy": accuracy_score(labels, said),
     }
-    if len(np.unique(labels)) == 2:
-        metrics[f"{name}_auc"] = roc_auc_score(labels, scores)
+    if auc := statistics.auc(labels, scores):
+        low, high = auc.interval()
+        metrics |= {f"{name}_auc": auc.value, f"{name}_auc_low": low, f"{name}_auc_high": high}
     return {key: float(value) for key, value in metrics.items()}

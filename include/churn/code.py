@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 INCLUDE = Path(__file__).parents[1]
+LOCK = INCLUDE.parent / "requirements.txt"
 
 
 @cache
@@ -13,10 +14,16 @@ def code_digest() -> str:
     """Return the sha256 over the pipeline's Python, SQL and YAML files and the lock of its libraries."""
     files = sorted(p for ending in ("py", "sql", "yaml") for p in INCLUDE.rglob(f"*.{ending}"))
     digest = hashlib.sha256()
-    for path in [*files, INCLUDE.parent / "requirements.txt"]:
+    for path in [*files, LOCK]:
         digest.update(path.relative_to(INCLUDE.parent).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+@cache
+def lock_digest() -> str:
+    """Return the sha256 of the lock of the libraries."""
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
 
 
 @cache

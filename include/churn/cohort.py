@@ -37,3 +37,8 @@ def _position(user_ids: Iterable[str], salt: str) -> np.ndarray:
     """Return for each user a number in [0, 1) that depends on nothing but the user and the salt."""
     digests = (hashlib.sha256(f"{salt}:{user_id}".encode()).digest()[:8] for user_id in user_ids)
     return np.fromiter((int.from_bytes(digest) for digest in digests), dtype=np.uint64) / 2.0**64
+
+
+def both_cohorts_below() -> bytes:
+    """Return the eight bytes that the hash of every customer of the two cohorts lies below, and nobody else's."""
+    return int((SHARE + AUDIT_SHARE) * 2.0**64).to_bytes(8)

@@ -25,6 +25,7 @@ from churn.cohort import SALT
 from churn.features import feature_types
 from churn.recipe import Parameters
 from churn.registry import EXPERIMENT, MODEL_NAME, TRUSTED_TYPES
+from churn.reproduction.lineage import lineage_of, log_lineage
 from churn.selection import Contender
 from churn.training_set import TrainingSet, digest_of
 
@@ -36,9 +37,17 @@ PIP_REQUIREMENTS = [f"{name}=={version(name)}" for name in ("scikit-learn", "sko
 
 
 def register(
-    candidate: Candidate, training_set: TrainingSet, parameters: Parameters, identity: Mapping[str, str]
+    candidate: Candidate,
+    training_set: TrainingSet,
+    parameters: Parameters,
+    identity: Mapping[str, str],
+    revisions: Mapping[str, Any],
 ) -> tuple[int, str]:
-    """Log the candidate to MLflow and register its model with its tags; return version and run."""
+    """Log the candidate to MLflow and register its model with its tags; return version and run.
+
+    Args:
+        revisions: the drops that the training set is made of, see read_revisions().
+    """
     types = feature_types(training_set.service)
     chosen = candidate.selection.recipe
     mlflow.set_experiment(EXPERIMENT)
@@ -48,6 +57,7 @@ def register(
             "labelled_dates": len(training_set.dates),
             "random_state": parameters.random_state,
             "folds": parameters.folds,
+            "recipe": str(chosen),
             "model_type": chosen.family,
             "calibrated": chosen.calibrated,
             **chosen.settings,
@@ -56,7 +66,9 @@ def register(
         mlflow.log_dict({name: str(dtype) for name, dtype in types.items()}, "feature_schema.json")
         MlflowClient().log_inputs(run.info.run_id, [_dataset(training_set, candidate, identity["data_digest"])])
         _log_contenders(run.info.experiment_id, run.info.run_id, candidate.selection.contenders, chosen)
-        Evidence.of(candidate).log(run.info.run_id)
+        RunEvidence.of(candidate).log(run.info.run_id)
+        lineage = lineage_of(candidate, training_set, parameters, identity, revisions)
+        log_lineage(run.info.run_id, lineage, training_set)
         logged = mlflow.sklearn.log_model(
             candidate.pipeline,
             name="model",
@@ -90,7 +102,7 @@ def signature_of(types: Mapping[str, Any]) -> ModelSignature:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunEvidence:
     """What a run keeps for the gate, as artifacts below EVIDENCE: see Candidate for each."""
 
     grades: pa.Table
@@ -99,12 +111,12 @@ class Evidence:
     golden: pa.Table
 
     @classmethod
-    def of(cls, candidate: Candidate) -> "Evidence":
+    def of(cls, candidate: Candidate) -> "RunEvidence":
         golden = pa.Table.from_pandas(candidate.golden, preserve_index=False)
         return cls(candidate.grades, candidate.audit, candidate.trained_on, golden)
 
     @classmethod
-    def read(cls, run_id: str) -> "Evidence":
+    def read(cls, run_id: str) -> "RunEvidence":
         with tempfile.TemporaryDirectory() as directory:
             path = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=EVIDENCE, dst_path=directory))
             # Read whole: the files are gone when this returns.

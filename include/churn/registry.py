@@ -111,6 +111,16 @@ def get_version(client: MlflowClient, version: int) -> ModelVersion:
     return _to_version(client.get_model_version(MODEL_NAME, str(version)))
 
 
+def find_version(client: MlflowClient, version: int) -> ModelVersion:
+    """Return that version, without run and tags where it was deleted: then nothing is known of it."""
+    try:
+        return get_version(client, version)
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return ModelVersion(version, "", "None", {})
+        raise
+
+
 def _to_version(found: mlflow.entities.model_registry.ModelVersion) -> ModelVersion:
     return ModelVersion(int(found.version), found.run_id or "", found.current_stage or "None", dict(found.tags))
 

@@ -68,7 +68,8 @@ def select(rows: Rows, types: dict[str, Any], parameters: Parameters) -> Selecti
         contenders.append(_contender(recipe, labels, out_of_fold))
     # max() keeps the first of equals, which is the simpler one.
     best = max(contenders, key=lambda each: each.auc.value if each.auc else 0.0)
-    calibrated = _calibrate(labels, best.scores, fold, parameters)
+    # In one thread too: what several add up depends on how many there are.
+    [calibrated] = run_at_once([partial(_calibrate, labels, best.scores, fold, parameters)])
     gain = statistics.brier_difference(labels, calibrated, best.scores)
     if gain is not None and gain.interval(0.90)[1] < 0:
         best = _contender(replace(best.recipe, calibrated=True), labels, calibrated)

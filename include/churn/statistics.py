@@ -51,12 +51,34 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> Estimate | None:
     return _estimate(*_placements(labels, scores))
 
 
+def error_of_auc(auc: float, positives: int, negatives: int) -> float:
+    """Return the standard error that a true `auc` has on so many rows of each class, of which nothing else is known.
+
+    Source: Hanley and McNeil (Radiology 143, 1982).
+    """
+    pair_of_negatives, pair_of_positives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = (
+        auc * (1 - auc)
+        + (positives - 1) * (pair_of_negatives - auc**2)
+        + (negatives - 1) * (pair_of_positives - auc**2)
+    ) / (positives * negatives)
+    return float(np.sqrt(max(variance, 0.0)))
+
+
 def auc_difference(labels: np.ndarray, scores: np.ndarray, other: np.ndarray) -> Estimate | None:
     """Return AUC(scores) - AUC(other) on the same rows, with DeLong's standard error of the paired difference."""
+    found = paired_aucs(labels, scores, other)
+    return found[2] if found else None
+
+
+def paired_aucs(
+    labels: np.ndarray, scores: np.ndarray, other: np.ndarray
+) -> tuple[Estimate, Estimate, Estimate] | None:
+    """Return AUC(scores), AUC(other) and their difference, at the cost of one of them less."""
     if not _enough(labels):
         return None
     ours, theirs = _placements(labels, scores), _placements(labels, other)
-    return _estimate(ours[0] - theirs[0], ours[1] - theirs[1])
+    return _estimate(*ours), _estimate(*theirs), _estimate(ours[0] - theirs[0], ours[1] - theirs[1])
 
 
 def brier_difference(labels: np.ndarray, scores: np.ndarray, other: np.ndarray) -> Estimate | None:
@@ -109,10 +131,17 @@ def _enough(labels: np.ndarray) -> bool:
 def _placements(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return for each positive the share of negatives below it, and for each negative that of positives above it."""
     positive, negative = scores[labels], scores[~labels]
-    ranks = rankdata(np.concatenate([positive, negative]))
-    below = (ranks[: len(positive)] - rankdata(positive)) / len(negative)
-    above = 1 - (ranks[len(positive) :] - rankdata(negative)) / len(positive)
-    return below, above
+    return _share_below(positive, negative), 1 - _share_below(negative, positive)
+
+
+def _share_below(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return for each score the share of the others below it, an equal one for half."""
+    # Asked in their order, neighbours are found in the same memory: half the time of a random order.
+    order = np.argsort(scores)
+    asked, ordered = scores[order], np.sort(others)
+    share = np.empty(len(scores))
+    share[order] = np.searchsorted(ordered, asked, "left") + np.searchsorted(ordered, asked, "right")
+    return share / (2 * len(others))
 
 
 def _estimate(below: np.ndarray, above: np.ndarray) -> Estimate:

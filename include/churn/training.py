@@ -13,6 +13,7 @@ from churn.features import FEATURE_SERVICE, open_store
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.registration import register
 from churn.registry import find_versions
+from churn.reproduction.lineage import read_revisions
 from churn.superseded import DROPS, renew, to_tag
 from churn.training_set import TrainingSet, build_training_set, drops_of
 
@@ -63,12 +64,10 @@ def _train(as_of: date, database_url: str) -> Outcome:
             {"version": found.version, "run_id": found.run_id},
         )
     candidate = fit_candidate(training_set, parameters)
-    version, run_id = register(candidate, training_set, parameters, {**identity, DROPS: to_tag(drops)})
+    revisions = read_revisions(drops, database_url)
+    version, run_id = register(candidate, training_set, parameters, {**identity, DROPS: to_tag(drops)}, revisions)
     renew(as_of, training_set.digest, drops, database_url)
-    auc = candidate.metrics.get("cohort_auc")
-    grade = f"cohort AUC {'undefined' if auc is None else f'{auc:.3f}'} on {candidate.graded_on}"
-    reason = f"version {version}: {candidate.selection.recipe}, {grade}"
-    return Outcome(DONE, reason, {"version": version, "run_id": run_id, **candidate.metrics})
+    return Outcome(DONE, f"version {version}: {candidate}", {"version": version, "run_id": run_id, **candidate.metrics})
 
 
 def _read_training_set(as_of: date, database_url: str) -> tuple[TrainingSet, dict[date, str]]:

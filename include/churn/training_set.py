@@ -18,7 +18,7 @@ from feast.types import Bool, Float64, Int64, String
 from psycopg import sql
 
 from churn.as_of import event_timestamp
-from churn.cohort import in_audit, in_cohort
+from churn.cohort import SALT, both_cohorts_below, in_audit, in_cohort
 from churn.database import Connection, connect, execute, statement
 from churn.features import feature_types
 
@@ -81,7 +81,7 @@ class TrainingSet:
     def features(self, rows: np.ndarray) -> pd.DataFrame:
         """Return the features of the rows as a model takes them."""
         types = feature_types(self.service)
-        return _to_model_types(self.table.filter(pa.array(rows)).select(list(types)).to_pandas(), types)
+        return to_model_types(self.table.filter(pa.array(rows)).select(list(types)).to_pandas(), types)
 
 
 def build_training_set(store: FeatureStore, service_name: str, as_of: date, database_url: str) -> TrainingSet:
@@ -122,11 +122,26 @@ def drops_of(connection: Connection, as_ofs: Iterable[date]) -> dict[date, dict[
 
 
 def join_features(
-    connection: Connection, store: FeatureStore, service: FeatureService, labelled: date, as_of: date
+    connection: Connection,
+    store: FeatureStore,
+    service: FeatureService,
+    labelled: date,
+    as_of: date,
+    *,
+    cohorts_only: bool = False,
 ) -> pa.Table:
-    """Return one labelled date's rows, ordered by user_id; a customer without a snapshot of that date has no row."""
+    """Return one labelled date's rows, ordered by user_id; a customer without a snapshot of that date has no row.
+
+    Args:
+        cohorts_only: leave out everybody who is neither in the gate cohort nor in the audit cohort.
+    """
     query = sql.SQL(statement("training/entities")).format(
-        labelled=sql.Literal(labelled), as_of=sql.Literal(as_of), event_timestamp=sql.Literal(event_timestamp(labelled))
+        labelled=sql.Literal(labelled),
+        as_of=sql.Literal(as_of),
+        event_timestamp=sql.Literal(event_timestamp(labelled)),
+        everybody=sql.Literal(not cohorts_only),
+        salt=sql.Literal(SALT),
+        below=sql.Literal(both_cohorts_below()),
     )
     # A query instead of a data frame of entities: the database joins, nothing is uploaded.
     job = store.get_historical_features(entity_df=query.as_string(connection), features=service)
@@ -142,10 +157,10 @@ def join_features(
 def to_frame(rows: Sequence[Mapping[str, Any]], service: FeatureService) -> pd.DataFrame:
     """Return online features, a mapping for each customer with every feature of the service, as a model takes them."""
     types = feature_types(service)
-    return _to_model_types(pd.DataFrame({name: [row[name] for row in rows] for name in types}, dtype=object), types)
+    return to_model_types(pd.DataFrame({name: [row[name] for row in rows] for name in types}, dtype=object), types)
 
 
-def _to_model_types(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
+def to_model_types(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
     """Give every column the type that it has for a model; a NULL is None in a boolean or a text, NaN in a number."""
     for name, dtype in types.items():
         column = frame[name]

@@ -5,7 +5,8 @@ import pydoc
 import runpy
 import subprocess
 import sys
-from datetime import UTC, datetime
+from copy import copy
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,9 +26,12 @@ PRODUCES = {
 ORDER = {
     "churn_snapshot": ["validate", "load", "snapshot", "supersede"],
     "churn_materialize": ["apply", "materialize"],
-    "churn_train": ["train", "gate", "promote"],
+    "churn_train": ["train", "gate", "approve", "promote"],
     "churn_landing": ["find_drops", "start_chain"],
+    "churn_rollback": ["move"],
 }
+BESIDE = {"churn_train": {"train": {"report"}, "gate": {"promote", "report"}}}
+"""What a task starts beside the next one."""
 
 
 def test_every_dag_file_imports(dag_bag):
@@ -37,10 +41,16 @@ def test_every_dag_file_imports(dag_bag):
 
 @pytest.mark.parametrize("dag_id", ORDER)
 def test_the_tasks_run_in_the_order_of_the_design(dag_bag, dag_id):
-    dag = dag_bag.dags[dag_id]
-    assert [task.task_id for task in dag.topological_sort()] == ORDER[dag_id]
+    dag, beside = dag_bag.dags[dag_id], BESIDE.get(dag_id, {})
+    order = [task.task_id for task in dag.topological_sort()]
+    assert [task for task in order if task in ORDER[dag_id]] == ORDER[dag_id]
+    assert set(order) == set(ORDER[dag_id]).union(*beside.values())
     for before, after in zip(ORDER[dag_id], ORDER[dag_id][1:], strict=False):
-        assert dag.task_dict[before].downstream_task_ids == {after}
+        assert dag.task_dict[before].downstream_task_ids == {after} | beside.get(before, set())
+
+
+def test_the_model_card_keeps_no_promotion_from_running(dag_bag):
+    assert dag_bag.dags["churn_train"].task_dict["report"].downstream_task_ids == set()
 
 
 @pytest.mark.parametrize("dag_id", CHAIN)
@@ -55,7 +65,7 @@ def test_a_dag_of_the_chain_produces_the_asset_of_the_next_one(dag_bag, dag_id):
 @pytest.mark.parametrize("dag_id", CHAIN)
 def test_an_outcome_is_stored_once_and_not_key_by_key(dag_bag, dag_id):
     """Airflow takes a task that returns a dict for one of many outputs, and makes a request for each."""
-    assert not [task.task_id for task in dag_bag.dags[dag_id].tasks if task.multiple_outputs]
+    assert not [task.task_id for task in dag_bag.dags[dag_id].tasks if getattr(task, "multiple_outputs", False)]
 
 
 @pytest.mark.parametrize(("dag_id", "asset"), SCHEDULED_ON.items())
@@ -79,6 +89,68 @@ def test_the_trigger_form_asks_for_as_of_with_a_date_picker_that_explains_itself
     assert param.schema["format"] == "date"
     assert param.schema["title"] == "AS_OF"
     assert len(param.description) > 40
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "name", "default"),
+    [
+        ("churn_train", "approval", False),
+        ("churn_train", "thresholds", {}),
+        ("churn_rollback", "action", "rollback"),
+        ("churn_rollback", "version", None),
+    ],
+)
+def test_a_parameter_has_a_title_a_description_and_a_default_that_changes_nothing(dag_bag, dag_id, name, default):
+    param = dag_bag.dags[dag_id].params.get_param(name)
+    assert param.value == default
+    assert param.schema["title"]
+    assert len(param.description) > 40
+
+
+def test_a_rollback_needs_a_reason(dag_bag):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    why = dag_bag.dags["churn_rollback"].params.get_param("why")
+    for missing in ({}, {"value": ""}):
+        with pytest.raises(ParamValidationError):
+            why.resolve(**missing)
+    assert why.resolve("the month's prices are wrong") == "the month's prices are wrong"
+
+
+def test_waiting_for_a_person_holds_no_slot_of_the_gate_and_ends_in_keep(dag_bag):
+    approve = dag_bag.dags["churn_train"].task_dict["approve"]
+    assert approve.pool == "default_pool"
+    assert (approve.options, approve.defaults) == (["Approve", "Reject"], ["Reject"])
+    assert approve.response_timeout == timedelta(hours=24)
+
+
+@pytest.mark.parametrize(
+    ("approval", "decision"), [(False, "PROMOTE"), (True, "KEEP")], ids=["nobody was to be asked", "nothing to ask"]
+)
+def test_the_approval_passes_at_once_where_there_is_nothing_to_ask(dag_bag, approval, decision):
+    task = copy(dag_bag.dags["churn_train"].task_dict["approve"])
+    task.decision = {"decision": decision, "version": 1}
+    assert task.execute({"params": {"approval": approval}}) is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "user", "answer"),
+    [
+        ("Approve", {"id": "7", "name": "ada"}, {"approved": True, "who": "ada", "note": "looks right"}),
+        ("Reject", {"id": "7", "name": ""}, {"approved": False, "who": "7", "note": "looks right"}),
+        ("Reject", None, {"approved": False, "who": None, "note": "looks right"}),
+    ],
+    ids=["approved", "rejected", "nobody answered"],
+)
+def test_an_answer_says_who_gave_it_and_when(dag_bag, chosen, user, answer):
+    task = copy(dag_bag.dags["churn_train"].task_dict["approve"])
+    event = {
+        "chosen_options": [chosen],
+        "params_input": {"note": "looks right"},
+        "responded_at": datetime(2024, 2, 1, 9, tzinfo=UTC),
+        "responded_by_user": user,
+    }
+    assert task.execute_complete({}, event) == answer | {"at": "2024-02-01T09:00:00+00:00"}
 
 
 def test_every_dag_and_task_documents_itself_for_the_person_on_call(dag_bag):
@@ -118,7 +190,7 @@ def test_a_dag_file_imports_nothing_heavy_at_module_level(file):
 def test_reading_the_dags_loads_no_heavy_library():
     code = (
         "import sys; sys.path[:0] = ['include', 'dags']\n"
-        "import churn_snapshot, churn_materialize, churn_train, churn_landing\n"
+        "import churn_snapshot, churn_materialize, churn_train, churn_landing, churn_rollback\n"
         f"print(sorted(set(sys.modules) & {HEAVY!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
@@ -127,8 +199,9 @@ def test_reading_the_dags_loads_no_heavy_library():
 
 
 def _context(parameter=None, partition_key=None, logical_date=None):
-    run = SimpleNamespace(partition_key=partition_key, logical_date=logical_date)
-    return {"params": {"as_of": parameter}, "dag_run": run}
+    run = SimpleNamespace(partition_key=partition_key, logical_date=logical_date, triggering_user_name="ada")
+    params = {"as_of": parameter, "action": "rollback", "version": 1, "why": "a test"}
+    return {"params": params, "dag_run": run}
 
 
 @pytest.mark.parametrize(
@@ -206,15 +279,18 @@ def test_the_plugin_links_to_the_addresses_that_airflow_was_told_of(monkeypatch)
         ("churn_snapshot.snapshot", "snapshots.build_snapshots", "snapshots.NotLoaded", []),
         ("churn_materialize.apply", "features.apply_definitions", "online_tables.UnsupportedView", []),
         ("churn_materialize.materialize", "materialization.materialize", "materialization.NoSnapshot", []),
-        ("churn_train.gate", "grading.grade", "grading.GateInvalid", [{"version": 1}]),
-        ("churn_train.gate", "grading.grade", "grading.StaleCandidate", [{"version": 1}]),
+        ("churn_train.gate", "gate.grading.grade", "gate.grading.GateInvalid", [{"version": 1}]),
+        ("churn_train.gate", "gate.grading.grade", "gate.grading.StaleCandidate", [{"version": 1}]),
+        ("churn_train.gate", "gate.grading.grade", "gate.grading.ThresholdError", [{"version": 1}]),
+        ("churn_rollback.move", "gate.rollback.rollback", "gate.rollback.RollbackRefused", []),
+        ("churn_rollback.move", "gate.rollback.rollback", "gate.moves.PinUnreadable", []),
     ],
 )
 def test_what_a_retry_cannot_help_fails_at_once(dag_bag, monkeypatch, tmp_path, task, calls, error, arguments):
     from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
     from airflow.sdk.exceptions import AirflowFailException
 
-    def fail(*_):
+    def fail(*_, **__):
         raise pydoc.locate(f"churn.{error}")("what is wrong and what to do")
 
     dag_id, task_id = task.split(".")

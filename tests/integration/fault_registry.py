@@ -2,6 +2,7 @@
 that a child can run, and what MLflow and gate.decisions hold, to compare."""
 
 import contextlib
+import json
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +16,13 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+from psycopg import sql
 
-from churn import promotion, recipe, training
+from churn import recipe, training
 from churn.candidate import Candidate
 from churn.database import connect
-from churn.grading import grade
+from churn.gate import promotion
+from churn.gate.grading import grade
 from churn.outcome import Outcome
 from churn.registry import MODEL_NAME
 from churn.training import train
@@ -44,21 +47,25 @@ class Registry:
 
 
 def run_train(world: Registry) -> Outcome:
-    with _talking_to(world):
+    with talking_to(world):
         return train(world.as_of, world.database_url)
 
 
 def run_grade(world: Registry) -> Outcome:
-    with _talking_to(world):
+    with talking_to(world):
         return grade(world.version, world.database_url)
 
 
 def run_promote(world: Registry) -> Outcome:
     assert world.decided is not None
     figures = world.decided.figures
-    with _talking_to(world):
+    with talking_to(world):
         return promotion.promote(
-            figures["version"], figures["production_version"], world.decided.reason, world.database_url
+            figures["version"],
+            figures["production_version"],
+            world.decided.reason,
+            world.database_url,
+            superior=figures["superior"],
         )
 
 
@@ -69,7 +76,7 @@ def run_gate(world: Registry) -> Outcome:
 
 
 @contextmanager
-def _talking_to(world: Registry) -> Iterator[None]:
+def talking_to(world: Registry) -> Iterator[None]:
     """MLflow as this process's, its artifacts where they are, and a small model that is fitted once per data."""
     fit = training.fit_candidate
 
@@ -108,7 +115,9 @@ def count_changes(act: Callable[[str], None]) -> None:
     execute, commit = psycopg.Connection.execute, psycopg.Connection.commit
 
     def executed(self: Any, query: Any, *arguments: Any, **named: Any) -> Any:
-        text = query if isinstance(query, str) else query.as_string(self)
+        text = query.as_string(self) if isinstance(query, sql.Composable) else query
+        # psycopg's own, such as BEGIN, are bytes.
+        text = text.decode() if isinstance(text, bytes) else text
         if not READ.match(text):
             wrote.add(id(self))
             act(text)
@@ -141,13 +150,18 @@ def _counted(method: Callable[..., Any], name: str, act: Callable[[str], None]) 
 
 
 def registered(world: Registry) -> list[Any]:
-    """Return what the registry holds, version by version, and every decision, without times and ids of runs."""
+    """Return what the registry holds, version by version, every decision and every move, without times and ids of
+    runs."""
     client = MlflowClient(world.mlflow_uri, world.mlflow_uri)
     found = client.search_model_versions(f"name = '{MODEL_NAME}'")
     versions = sorted((int(each.version), each.current_stage, sorted(each.tags.items())) for each in found)
-    aliases = client.get_registered_model(MODEL_NAME).aliases
+    model = client.get_registered_model(MODEL_NAME)
+    pinned = {name: {**json.loads(value), "at": None} for name, value in model.tags.items()}
     with connect(world.database_url) as connection:
         decisions = connection.execute(
             "SELECT as_of, candidate_version, production_version, outcome, reason FROM gate.decisions ORDER BY id"
         ).fetchall()
-    return [versions, aliases, decisions]
+        moves = connection.execute(
+            "SELECT kind, version, previous_version, who, why, superior FROM gate.moves ORDER BY id"
+        ).fetchall()
+    return [versions, model.aliases, decisions, moves, pinned]

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from mlflow import MlflowClient
 
-from churn import gate
+from churn.gate import rule
 from churn.generate import write_drops
 from churn.outcome import DONE, UNCHANGED
 from churn.registry import MODEL_NAME
@@ -58,7 +58,7 @@ def decided(candidate, postgres_url):
     """The gate decided to promote it."""
     with registry_copy(candidate, postgres_url) as world:
         outcome = run_grade(world)
-        assert outcome.figures["decision"] == gate.PROMOTE
+        assert outcome.figures["decision"] == rule.PROMOTE
         yield replace(world, decided=outcome)
 
 

@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 from churn import recipe, registry, training
 from churn.database import connect
 from churn.features import apply_definitions
-from churn.grading import grade
+from churn.gate.grading import grade
+from churn.gate.promotion import promote
 from churn.outcome import DONE, UNCHANGED
-from churn.promotion import promote
 from churn.superseded import DROPS, SUPERSEDED, mark_superseded, to_tag
 from churn.training import DropsChanged, train
 from churn.training_set import NothingToLearn, drops_of, labelled_dates

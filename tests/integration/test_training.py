@@ -14,21 +14,22 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from churn import gate, promotion, recipe, registration, registry, training
+from churn import recipe, registration, registry, training
 from churn.candidate import fit_candidate
 from churn.cohort import SALT, in_audit, in_cohort
-from churn.features import feature_types, open_store
+from churn.features import feature_types
+from churn.gate import promotion, rule
+from churn.gate.grading import GateInvalid, StaleCandidate, grade
 from churn.generate import write_drops
-from churn.grading import GateInvalid, StaleCandidate, grade
 from churn.outcome import DONE, UNCHANGED
-from churn.registration import Evidence
+from churn.registration import RunEvidence
 from churn.training import train
-from churn.training_set import NothingToLearn, build_training_set
+from churn.training_set import NothingToLearn
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
+from tests.integration.training_chain import QUICK, Chain
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
-QUICK = recipe.Parameters(families=("logistic regression",))
 
 
 @pytest.fixture(scope="module")
@@ -44,27 +45,6 @@ def quick_models():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training.recipe, "Parameters", lambda: QUICK)
         yield
-
-
-class Chain:
-    """The chain of an AS_OF to the gate's decision and its promotion."""
-
-    def __init__(self, pipeline):
-        self.pipeline, self.database_url = pipeline, pipeline.database_url
-
-    def __call__(self, as_of):
-        self.pipeline.serve(as_of)
-        trained = train(as_of, self.database_url)
-        decided = grade(trained.figures["version"], self.database_url)
-        moved = self.promote(decided) if decided.figures["decision"] == gate.PROMOTE else None
-        return trained, decided, moved
-
-    def promote(self, decided):
-        figures = decided.figures
-        return promotion.promote(figures["version"], figures["production_version"], decided.reason, self.database_url)
-
-    def training_set(self, as_of):
-        return build_training_set(open_store(self.database_url), "churn_v1", as_of, self.database_url)
 
 
 @pytest.fixture
@@ -98,15 +78,15 @@ def decisions(database_url):
 
 
 def test_the_chain_promotes_month_after_month_and_never_an_older_one(chain, client):
-    assert chain(JANUARY)[1].figures["decision"] == gate.PROMOTE
+    assert chain(JANUARY)[1].figures["decision"] == rule.PROMOTE
     assert registry.production(client).as_of == JANUARY
     trained, decided, _ = chain(MARCH)
-    assert decided.figures["decision"] == gate.PROMOTE, decided.reason
+    assert decided.figures["decision"] == rule.PROMOTE, decided.reason
     newest = registry.production(client)
     assert (newest.as_of, newest.version) == (MARCH, trained.figures["version"])
 
     late = chain(FEBRUARY)[1]
-    assert late.figures["decision"] == gate.KEEP
+    assert late.figures["decision"] == rule.KEEP
     assert "2024-02-29" in late.reason
     assert registry.production(client) == newest
 
@@ -118,7 +98,7 @@ def test_a_promotion_leaves_one_version_in_production_with_alias_and_tags(chain,
     assert stages == {1: "Archived", version: "Production"}
     assert int(client.get_model_version_by_alias("streamflow_churn", "champion").version) == version
     tags = registry.get_version(client, version).tags
-    assert tags["gate.decision"] == gate.PROMOTE
+    assert tags["gate.decision"] == rule.PROMOTE
     assert tags["gate.reason"]
 
 
@@ -199,14 +179,14 @@ def test_with_two_dates_the_recipe_is_graded_by_a_twin_that_did_not_see_the_newe
 def test_the_same_training_set_gives_the_same_candidate_to_the_bit(january):
     rows = january.training_set(JANUARY)
     candidate = fit_candidate(rows, QUICK)
-    assert candidate.grades.equals(Evidence.read(january.steps[0].figures["run_id"]).grades)
+    assert candidate.grades.equals(RunEvidence.read(january.steps[0].figures["run_id"]).grades)
     assert repr(candidate.threshold) == registry.get_version(MlflowClient(), 1).tags["threshold"]
 
 
 def test_what_is_loaded_back_from_the_registry_scores_like_what_was_trained(january):
     rows = january.training_set(JANUARY)
     loaded = recipe.score(registry.load_pipeline(1), rows.features(rows.cohort))
-    assert np.array_equal(loaded, Evidence.read(january.steps[0].figures["run_id"]).grades["score"].to_numpy())
+    assert np.array_equal(loaded, RunEvidence.read(january.steps[0].figures["run_id"]).grades["score"].to_numpy())
 
 
 def test_earlier_dates_of_which_only_leavers_are_known_do_not_keep_a_model_from_being_graded(chain):
@@ -266,8 +246,8 @@ def test_a_signature_that_is_not_the_services_fails_the_gate_and_is_on_record(ch
     for _ in range(2):
         with pytest.raises(GateInvalid, match="ticket_avg_resolution_hrs_90d"):
             grade(version, chain.database_url)
-    assert decisions(chain.database_url) == [(JANUARY, version, None, gate.INVALID)]
-    assert registry.get_version(client, version).tags["gate.decision"] == gate.INVALID
+    assert decisions(chain.database_url) == [(JANUARY, version, None, rule.INVALID)]
+    assert registry.get_version(client, version).tags["gate.decision"] == rule.INVALID
     assert registry.production(client) is None
 
 
@@ -278,14 +258,14 @@ def test_a_person_who_moves_production_while_a_candidate_is_graded_wins(chain, c
     chain.pipeline.serve(MARCH)
     version = train(MARCH, chain.database_url).figures["version"]
     decided = grade(version, chain.database_url)
-    assert decided.figures["decision"] == gate.PROMOTE
+    assert decided.figures["decision"] == rule.PROMOTE
     client.transition_model_version_stage(
         "streamflow_churn", str(by_hand), "Production", archive_existing_versions=True
     )
     moved = chain.promote(decided)
     assert moved.outcome == promotion.KEPT
     assert registry.production(client).version == by_hand
-    assert decisions(chain.database_url)[-1] == (MARCH, version, 1, gate.KEEP)
+    assert decisions(chain.database_url)[-1] == (MARCH, version, 1, rule.KEEP)
 
 
 def test_clearing_an_old_promotion_does_not_undo_a_persons_choice(chain, client):
@@ -312,7 +292,7 @@ def test_what_a_person_took_out_of_production_is_not_brought_back_by_running_aga
     client.transition_model_version_stage("streamflow_churn", "1", "Production", archive_existing_versions=True)
     for _ in range(2):
         decided = chain(MARCH)[1]
-        assert decided.figures["decision"] == gate.KEEP
+        assert decided.figures["decision"] == rule.KEEP
         assert f"version {newest} was in Production" in decided.reason
     assert registry.production(client).version == 1
     assert len(decisions(chain.database_url)) == 3
@@ -339,14 +319,14 @@ def test_a_promotion_killed_before_any_step_is_finished_by_the_next_run(chain, c
     chain.promote(grade(version, chain.database_url))
     assert registry.production(client).version == version
     assert int(client.get_model_version_by_alias("streamflow_churn", "champion").version) == version
-    assert registry.get_version(client, version).tags["gate.decision"] == gate.PROMOTE
+    assert registry.get_version(client, version).tags["gate.decision"] == rule.PROMOTE
 
 
 def test_a_production_that_was_not_trained_without_the_cohort_is_left_to_a_person(chain, client):
     chain(JANUARY)
     client.set_model_version_tag("streamflow_churn", "1", "cohort_salt", "another")
     trained, decided, _ = chain(MARCH)
-    assert decided.figures["decision"] == gate.KEEP
+    assert decided.figures["decision"] == rule.KEEP
     assert "cohort salt" in decided.reason
     assert registry.get_version(client, trained.figures["version"]).stage == "Staging"
 

@@ -16,6 +16,7 @@ from churn.statistics import (
     brier_difference,
     calibration_error,
     chance_of_auc,
+    error_of_auc,
     holm,
 )
 
@@ -52,6 +53,14 @@ def test_auc_is_scikit_learns_with_ties():
 def test_the_error_of_an_auc_is_that_of_the_bootstrap():
     labels, scores, _ = pair()
     assert auc(labels, scores).error == pytest.approx(resampled(roc_auc_score, labels, scores), rel=0.08)
+
+
+def test_the_error_that_an_auc_would_have_is_that_of_many_cohorts_and_not_less():
+    random = np.random.default_rng(8)
+    labels = np.arange(300) < 80
+    found = [auc(labels, labels * 1.35 + random.normal(size=300)).value for _ in range(2000)]
+    # Scores spread alike in both classes, for which the formula is a little cautious.
+    assert 1.0 < error_of_auc(float(np.mean(found)), 80, 220) / np.std(found) < 1.3
 
 
 def test_the_error_of_a_difference_of_aucs_is_that_of_the_bootstrap():

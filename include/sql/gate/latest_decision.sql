@@ -1,4 +1,4 @@
-SELECT outcome, reason, production_version
+SELECT outcome, reason, production_version, superior
 FROM gate.decisions
 WHERE candidate_version = %(version)s
 ORDER BY id DESC

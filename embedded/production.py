@@ -1,0 +1,53 @@
+"""Moving Production back, and releasing it, on the embedded stack: the functions that the DAG churn_rollback calls."""
+
+import getpass
+import os
+
+from embedded.process_manager import ProcessManager, StackError
+from embedded.settings import Settings, environment
+
+WHY = "asked for on the command line"
+"""The reason that is recorded where none was given."""
+
+
+class NotMoved(RuntimeError):
+    """Production stays as it was; the message says why."""
+
+
+def rollback(settings: Settings, version: int | None, why: str | None) -> str:
+    """Put `version` (None: the one before) into Production, pin it there, and say what came of it.
+
+    Raises:
+        NotMoved: there is no such version, or it cannot be served.
+        StackError: the stack is down.
+    """
+    return _act(settings, "rollback", version, why)
+
+
+def release(settings: Settings, why: str | None) -> str:
+    """Let the gate move Production again, and say what came of it.
+
+    Raises:
+        NotMoved: the pin cannot be read.
+        StackError: the stack is down.
+    """
+    return _act(settings, "release", None, why)
+
+
+def _act(settings: Settings, action: str, version: int | None, why: str | None) -> str:
+    if not ProcessManager(settings).running():
+        raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
+    variables = environment(settings)
+    # MLflow and its HTTP client read them.
+    os.environ.update(variables, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — seconds, and the environment comes first
+
+    from churn.gate.moves import PinUnreadable  # noqa: PLC0415
+    from churn.gate.rollback import RollbackRefused, release, rollback  # noqa: PLC0415
+
+    who, why, url = getpass.getuser(), why or WHY, variables["CHURN_DATABASE_URL"]
+    try:
+        outcome = release(who, why, url) if action == "release" else rollback(version, who, why, url)
+    except (RollbackRefused, PinUnreadable, MlflowException) as error:
+        raise NotMoved(str(error)) from error
+    return f"{outcome.outcome}: {outcome.reason}"

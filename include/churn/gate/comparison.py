@@ -1,0 +1,86 @@
+"""The candidate beside another version on the same rows: every figure that a check or the report needs, once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from churn import statistics
+from churn.gate.evidence import Graded
+from churn.gate.thresholds import Thresholds
+from churn.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some of the graded rows: what both models are worth there, and whether the candidate harms them."""
+
+    name: str
+    rows: int
+    churned: int
+    candidate_auc: float | None
+    other_auc: float | None
+    difference: Estimate | None
+    p_value: float | None
+    harmed: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """AUC and Brier score of the candidate less those of the other; None where they are not defined."""
+
+    auc: Estimate | None
+    brier: Estimate | None
+    identical: bool
+
+
+def compare(labels: np.ndarray, candidate: Graded, other: Graded | None) -> Comparison | None:
+    """Compare both on all rows; None where there is no other, or it has no scores."""
+    if other is None or other.scores is None or candidate.scores is None:
+        return None
+    return Comparison(
+        statistics.auc_difference(labels, candidate.scores, other.scores),
+        statistics.brier_difference(labels, candidate.scores, other.scores),
+        bool(np.array_equal(candidate.scores, other.scores)),
+    )
+
+
+def compare_slices(
+    labels: np.ndarray, slices: Mapping[str, np.ndarray], candidate: Graded, other: Graded | None, limits: Thresholds
+) -> list[Slice]:
+    """Return every slice, harmed or not.
+
+    A slice is harmed where its loss of AUC is significantly more than the limit. With a dozen slices one of them is
+    bad by chance in most decisions: Holm's correction keeps that at 1 - confidence for all of them together.
+    """
+    found = [
+        _slice(name, labels[rows], _of(candidate, rows), _of(other, rows), limits) for name, rows in slices.items()
+    ]
+    tested = [index for index, each in enumerate(found) if each.p_value is not None]
+    p_values = [p_value for each in found if (p_value := each.p_value) is not None]
+    for index, harmed in zip(tested, statistics.holm(p_values, 1 - limits.confidence), strict=True):
+        if harmed:
+            found[index] = replace(found[index], harmed=True)
+    return found
+
+
+def _of(model: Graded | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if model is None or model.scores is None else model.scores[rows]
+
+
+def _slice(
+    name: str, labels: np.ndarray, ours: np.ndarray | None, theirs: np.ndarray | None, limits: Thresholds
+) -> Slice:
+    churned = int(labels.sum())
+    enough = len(labels) >= limits.min_slice_rows and min(churned, len(labels) - churned) >= limits.min_slice_each_class
+    candidate_auc = other_auc = difference = None
+    if ours is not None and theirs is not None:
+        candidate_auc, other_auc, difference = statistics.paired_aucs(labels, ours, theirs) or (None, None, None)
+    else:
+        candidate_auc, other_auc = (
+            statistics.auc(labels, scores) if scores is not None else None for scores in (ours, theirs)
+        )
+    difference = difference if enough else None
+    p_value = difference.chance_of_at_most(-limits.max_slice_auc_loss) if difference else None
+    ours_there, theirs_there = (each.value if each else None for each in (candidate_auc, other_auc))
+    return Slice(name, len(labels), churned, ours_there, theirs_there, difference, p_value)

@@ -1,0 +1,217 @@
+"""What the gate needs to know of a candidate, of Production and of the anchor: read from MLflow and from Postgres."""
+
+import time
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import mlflow
+import numpy as np
+import pyarrow as pa
+from feast import FeatureService, FeatureStore
+from feast.errors import FeatureServiceNotFoundException
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from churn import recipe, registry
+from churn.as_of import event_timestamp
+from churn.cohort import in_cohort
+from churn.database import Connection, connect, execute
+from churn.features import feature_types, open_store, read_online
+from churn.gate.evidence import Audit, Evidence, Graded, Loading
+from churn.registration import RunEvidence, signature_of
+from churn.registry import MODEL_NAME, ModelVersion
+from churn.scorer import score_online
+from churn.statistics import Estimate
+from churn.training_set import LABEL, TrainingSet, digest_of, join_features, to_model_types
+
+TIMED_ROWS = 10
+
+
+class StaleCandidate(RuntimeError):
+    """A candidate that was graded on data that have changed since."""
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """What the candidate is compared with, and whether Production may be moved."""
+
+    production: ModelVersion | None
+    anchor: ModelVersion | None
+    pinned: str | None
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The evidence, and what belongs to it: the customers of its rows, and the audit cohort, to be opened once."""
+
+    evidence: Evidence
+    users: np.ndarray
+    audit: Audit
+
+
+def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gathered:
+    """Gather the evidence on a candidate.
+
+    Raises:
+        StaleCandidate: labels or features of the graded rows changed since the candidate was trained.
+    """
+    store = open_store(database_url)
+    service = store.get_feature_service(candidate.feature_service)
+    graded_on = date.fromisoformat(candidate.tags["graded_on"])
+    with connect(database_url) as connection:
+        rows = _Rows(candidate.as_of, graded_on, store, connection)
+        of_service = rows.of(service)
+        if digest_of(of_service.cohort_rows(graded_on)) != candidate.tags["graded_digest"]:
+            raise StaleCandidate(
+                f"the gate cohort's rows on {graded_on} changed since version {candidate.version} was trained: clear "
+                "the task train"
+            )
+        run = RunEvidence.read(candidate.run_id)
+        figures = _figures(candidate.run_id)
+        users = of_service.users(of_service.cohort)
+        production, production_audit = _grade(rivals.production, rows)
+        same = rivals.anchor and rivals.production and rivals.anchor.version == rivals.production.version
+        anchor, _ = (None, None) if same else _grade(rivals.anchor, rows)
+        evidence = Evidence(
+            candidate=Graded(
+                candidate.version,
+                candidate.as_of,
+                run.grades["score"].to_numpy(),
+                trained_on_cohort=_meets_cohort(run.trained_on),
+                cohort_salt=candidate.tags.get("cohort_salt"),
+                **_of_run(figures),
+            ),
+            production=production,
+            anchor=anchor,
+            signature=_columns(mlflow.models.get_model_info(f"models:/{MODEL_NAME}/{candidate.version}").signature),
+            service_signature=_columns(signature_of(feature_types(service))),
+            graded_on=graded_on,
+            out_of_time=candidate.tags["graded_out_of_time"] == "True",
+            labels=run.grades[LABEL].to_numpy(),
+            train_rows=int(figures.data.metrics["train_rows"]),
+            train_churned=int(figures.data.metrics["train_churned"]),
+            slices=_slices(connection, graded_on, users),
+            loading=_try_out(candidate, run.golden, service),
+            online_problem=_online_problem(connection, store, service),
+            pinned=rivals.pinned,
+            was_promoted=was_promoted(candidate),
+        )
+    audit = Audit(run.audit[LABEL].to_numpy(), run.audit["score"].to_numpy(), production_audit)
+    return Gathered(evidence, users, audit)
+
+
+def was_promoted(version: ModelVersion) -> bool:
+    """Tell whether the version was in Production; the tag is the last step of a promotion."""
+    return version.tags.get("gate.decision") == "PROMOTE"
+
+
+class _Rows:
+    """The rows of both cohorts on the grading date, labelled as the candidate knows them, by feature service."""
+
+    def __init__(self, as_of: date, graded_on: date, store: FeatureStore, connection: Connection):
+        self.as_of, self.graded_on, self.store, self.connection = as_of, graded_on, store, connection
+        self._held: dict[str, TrainingSet] = {}
+
+    def of(self, service: FeatureService) -> TrainingSet:
+        if service.name not in self._held:
+            table = join_features(
+                self.connection, self.store, service, self.graded_on, self.as_of, cohorts_only=True
+            )  # fmt: skip
+            self._held[service.name] = TrainingSet(self.as_of, service, table)
+        return self._held[service.name]
+
+
+def _grade(version: ModelVersion | None, rows: _Rows) -> tuple[Graded | None, np.ndarray | None]:
+    """Score the rows by a version, with the features of its own feature service; return it, and the audit's scores.
+
+    A version that cannot be graded is a finding for a person; a server that is away is for a retry.
+    """
+    if version is None:
+        return None, None
+    try:
+        as_of = version.as_of
+    except (registry.ModelNotLoadable, ValueError) as error:
+        return Graded(version.version, date.min, problem=str(error)), None
+    graded = Graded(version.version, as_of, cohort_salt=version.tags.get("cohort_salt"))
+    try:
+        own = rows.of(rows.store.get_feature_service(version.feature_service))
+        pipeline = registry.load_pipeline(version.version)
+        scores, audit = (recipe.score(pipeline, own.features(of)) for of in (own.cohort, own.audit))
+    except (registry.ModelNotLoadable, FeatureServiceNotFoundException, ValueError) as error:
+        return replace(graded, problem=f"{type(error).__name__}: {error}"), None
+    try:
+        figures = _of_run(_figures(version.run_id))
+        met = _meets_cohort(RunEvidence.read(version.run_id).trained_on)
+    except (MlflowException, FileNotFoundError):
+        # Registered by hand, or by code of before: the check `disjoint` says that nothing is known of it.
+        return replace(graded, scores=scores), audit
+    return replace(graded, scores=scores, trained_on_cohort=met, **figures), audit
+
+
+def _figures(run_id: str) -> mlflow.entities.Run:
+    return MlflowClient().get_run(run_id)
+
+
+def _of_run(run: mlflow.entities.Run) -> dict[str, Any]:
+    metrics = run.data.metrics
+    known = {"out_of_fold_auc", "out_of_fold_auc_error"} <= metrics.keys()
+    out_of_fold = Estimate(metrics["out_of_fold_auc"], metrics["out_of_fold_auc_error"]) if known else None
+    return {"recipe": run.data.params.get("recipe", ""), "out_of_fold_auc": out_of_fold}
+
+
+def _meets_cohort(trained_on: pa.Table) -> int:
+    return int(in_cohort(trained_on["user_id"].to_pylist()).sum())
+
+
+def _columns(signature: Any) -> list[tuple[str, str]]:
+    return [(column.name, column.type.name) for column in signature.inputs] if signature else []
+
+
+def _slices(connection: Connection, graded_on: date, users: np.ndarray) -> dict[str, np.ndarray]:
+    at = {user: index for index, user in enumerate(users)}
+    found = {}
+    asked = {"event_timestamp": event_timestamp(graded_on), "users": list(users)}
+    for name, members in execute(connection, "gate/slices", asked):
+        rows = np.zeros(len(users), dtype=bool)
+        rows[[at[user] for user in members]] = True
+        found[name] = rows
+    return found
+
+
+def _try_out(candidate: ModelVersion, golden: pa.Table, service: FeatureService) -> Loading:
+    """Load the candidate as serving does, and let it answer for its golden rows, all at once and one by one."""
+    try:
+        pipeline = registry.load_pipeline(candidate.version)
+    except registry.ModelNotLoadable as error:
+        return Loading(problem=str(error))
+    types = feature_types(service)
+    rows = to_model_types(golden.select(list(types)).to_pandas(), types).to_dict("records")
+    try:
+        # Threads that wait for each other would be timed, not the model.
+        with threadpool_limits(1):
+            found = score_online(pipeline, rows, service)
+            milliseconds = [_time(pipeline, row, service) for row in rows[:TIMED_ROWS]]
+    except (ValueError, KeyError) as error:
+        return Loading(problem=f"it cannot score its golden rows: {error}")
+    return Loading(None, float(np.abs(found - golden["score"].to_numpy()).max()), min(milliseconds))
+
+
+def _time(pipeline: Pipeline, row: dict[str, Any], service: FeatureService) -> float:
+    started = time.perf_counter()
+    score_online(pipeline, [row], service)
+    return (time.perf_counter() - started) * 1000
+
+
+def _online_problem(connection: Connection, store: FeatureStore, service: FeatureService) -> str | None:
+    """Return why a customer who is served cannot be scored by the candidate's features, None if they can."""
+    served = execute(connection, "online/served").fetchone()
+    if served is None:
+        return "nothing is served: run churn_materialize"
+    as_of = served[1]
+    asked = {"event_timestamp": event_timestamp(as_of)}
+    users = [user for (user,) in execute(connection, "gate/some_customers", asked)]
+    missing = {name for found in read_online(store, service, users) for name in found.missing} if users else set()
+    return f"AS_OF {as_of} is served without {', '.join(sorted(missing))}: run churn_materialize" if missing else None

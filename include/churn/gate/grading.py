@@ -1,0 +1,216 @@
+"""gate: gather the evidence on a candidate, decide, and put the decision on record."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+from mlflow import MlflowClient
+
+from churn import registry
+from churn.database import Connection, connect, execute, lock
+from churn.gate import moves, rule
+from churn.gate.evidence import Graded
+from churn.gate.gathering import Gathered, Rivals, StaleCandidate, gather, was_promoted
+from churn.gate.thresholds import ThresholdError, Thresholds
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.registry import MODEL_NAME, STAGING, ModelVersion
+from churn.statistics import Estimate
+from churn.training_set import LABEL
+
+__all__ = [
+    "GateInvalid",
+    "StaleCandidate",
+    "ThresholdError",
+    "grade",
+    "tag_decision",
+    "was_promoted",
+]
+
+log = logging.getLogger(__name__)
+
+REPORT = "gate/report.json"
+SCORES = "scores.parquet"
+
+
+class GateInvalid(RuntimeError):
+    """The comparison cannot be trusted; the decision INVALID is on record."""
+
+
+def grade(
+    version: int, database_url: str, overrides: Mapping[str, Any] | None = None, overridden_by: str | None = None
+) -> Outcome:
+    """Decide on a candidate, record the decision (gate.decisions, the version's tags, artifacts of its run), and
+    return it.
+
+    The same candidate was decided on against the same Production, with the same thresholds, before: that decision
+    holds, nothing is added; unless what kept it back may have passed, such as a pin.
+
+    Args:
+        overrides: thresholds of this run in place of the house's, by name.
+        overridden_by: the person who asked for them.
+
+    Raises:
+        GateInvalid: the decision is INVALID. It is recorded first.
+        StaleCandidate: labels or features of the graded rows changed since the candidate was trained.
+        ThresholdError: an override that is none.
+    """
+    asked = _Asked(Thresholds().override(overrides or {}), dict(overrides or {}), overridden_by)
+    with connect(database_url) as connection:
+        # A connection of its own: what a person did stays on record whatever comes of this decision.
+        moves.notice(connection, registry.production(MlflowClient()))
+    with connect(database_url) as connection:
+        # Of two that decide on the same candidate at once, the second finds the decision of the first.
+        lock(connection, "grade", str(version))
+        return _grade(version, asked, connection, database_url)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The thresholds of this run, which of them are not the house's, and who asked for them."""
+
+    thresholds: Thresholds
+    overridden: Mapping[str, Any]
+    by: str | None
+
+
+def _grade(version: int, asked: _Asked, connection: Connection, database_url: str) -> Outcome:
+    client = MlflowClient()
+    candidate = registry.get_version(client, version)
+    production = registry.production(client)
+    earlier = _earlier_decision(connection, candidate, production, asked.overridden)
+    if earlier:
+        outcome, reason, graded_against, superior = earlier
+        figures = {"decision": outcome, "version": version, "production_version": graded_against, "superior": superior}
+        result = Outcome(UNCHANGED, reason, figures)
+    else:
+        gathered = gather(candidate, _rivals(connection, client, production), database_url)
+        decision = rule.decide(gathered.evidence, asked.thresholds)
+        if decision.outcome == rule.PROMOTE:
+            decision = rule.with_audit(decision, gathered.audit)
+        report = {**decision.to_json(), "overridden": asked.overridden, "overridden_by": asked.by}
+        _record(candidate, gathered, decision, report, database_url)
+        outcome, reason = decision.outcome, decision.reason
+        figures = {
+            "decision": outcome,
+            "version": version,
+            "production_version": production.version if production else None,
+            "superior": decision.superior,
+            "candidate_auc": _value(decision.candidate_auc),
+            "production_auc": _value(decision.production_auc),
+        }
+        result = Outcome(DONE, reason, figures)
+    log.info("%s version %d: %s", outcome, version, reason)
+    if outcome == rule.INVALID:
+        raise GateInvalid(f"version {version}: {reason}")
+    return result
+
+
+def _rivals(connection: Connection, client: MlflowClient, production: ModelVersion | None) -> Rivals:
+    anchor = moves.anchor(connection)
+    pin = moves.pin(client)
+    return Rivals(
+        production,
+        registry.find_version(client, anchor) if production and anchor else None,
+        str(pin) if pin else None,
+    )
+
+
+def _earlier_decision(
+    connection: Connection, candidate: ModelVersion, production: ModelVersion | None, overrides: Mapping[str, Any]
+) -> tuple[str, str, int | None, bool] | None:
+    """Return outcome, reason, graded Production and superior of the decision that still holds."""
+    if production and production.version == candidate.version:
+        found = execute(connection, "gate/latest_decision", {"version": candidate.version}).fetchone()
+        return found or (rule.PROMOTE, f"version {candidate.version} is in Production", candidate.version, False)
+    found = find_decision(connection, candidate.version, production.version if production else None, overrides)
+    if found and found[0] == rule.PROMOTE and was_promoted(candidate):
+        # It was in Production, and a person put back what it had replaced: that is news.
+        return None
+    return found
+
+
+def find_decision(
+    connection: Connection, version: int, production: int | None, overrides: Mapping[str, Any] | None = None
+) -> tuple[str, str, int | None, bool] | None:
+    """Return outcome, reason, graded Production and superior of the newest decision on `version` against
+    `production`, where it still holds."""
+    against = {"version": version, "production_version": production, "overridden": json.dumps(overrides or {})}
+    return execute(connection, "gate/decision_against", against).fetchone()
+
+
+def _record(
+    candidate: ModelVersion,
+    gathered: Gathered,
+    decision: rule.Decision,
+    report: Mapping[str, Any],
+    database_url: str,
+) -> None:
+    """Write the decision down. A PROMOTE gets its tags by the promotion, which they are the last step of."""
+    client = MlflowClient()
+    production = decision.evidence.production
+    client.log_dict(candidate.run_id, dict(report), REPORT)
+    _log_scores(client, candidate.run_id, gathered)
+    if decision.outcome != rule.PROMOTE and not decision.evidence.was_promoted:
+        tag_decision(client, candidate.version, decision.outcome, decision.reason)
+    if decision.needs_person:
+        client.transition_model_version_stage(MODEL_NAME, str(candidate.version), STAGING)
+    difference = decision.against_production.auc if decision.against_production else None
+    with connect(database_url) as connection:
+        execute(
+            connection,
+            "gate/append_decision",
+            {
+                "as_of": candidate.as_of,
+                "candidate_version": candidate.version,
+                "run_id": candidate.run_id,
+                "production_version": production.version if production else None,
+                "graded_on": decision.evidence.graded_on,
+                "outcome": decision.outcome,
+                "reason": decision.reason,
+                "superior": decision.superior,
+                "overridden": json.dumps(report["overridden"]),
+                "report": json.dumps(report),
+                **_columns("candidate_auc", decision.candidate_auc),
+                **_columns("production_auc", decision.production_auc),
+                **_columns("auc_difference", difference),
+            },
+        )
+
+
+def _log_scores(client: MlflowClient, run_id: str, gathered: Gathered) -> None:
+    """Keep what every model gave each graded row, for the pictures."""
+    evidence = gathered.evidence
+    columns: dict[str, Any] = {"user_id": gathered.users, LABEL: evidence.labels}
+    for role, model in (
+        ("candidate", evidence.candidate), ("production", evidence.production), ("anchor", evidence.anchor)
+    ):  # fmt: skip
+        columns[role] = pa.array(_scores(model, len(evidence.labels)), pa.float64(), from_pandas=True)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / SCORES
+        pyarrow.parquet.write_table(pa.table(columns), file, compression="zstd")
+        client.log_artifact(run_id, str(file), "gate")
+
+
+def _scores(model: Graded | None, rows: int) -> np.ndarray:
+    return np.full(rows, np.nan) if model is None or model.scores is None else model.scores
+
+
+def _columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    return {name: _value(estimate), f"{name}_error": estimate.error if estimate else None}
+
+
+def _value(estimate: Estimate | None) -> float | None:
+    return estimate.value if estimate else None
+
+
+def tag_decision(client: MlflowClient, version: int, outcome: str, reason: str) -> None:
+    """Tag a version with the decision on it."""
+    client.set_model_version_tag(MODEL_NAME, str(version), "gate.reason", reason)
+    client.set_model_version_tag(MODEL_NAME, str(version), "gate.decision", outcome)

@@ -1,0 +1,59 @@
+"""Did a version learn from the gate cohort? Three ways to find out: what it says, what it was given, what it knows.
+
+The gap between its AUC on training rows and on others is none: an honest forest has 1.00 and 0.83, a leaked one 1.00
+and 1.00. What a model knows too well shows beside its own AUC on other customers whom it did not see.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from churn import statistics
+from churn.cohort import SALT
+from churn.gate.evidence import Graded
+from churn.gate.thresholds import Thresholds
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What one way of looking found."""
+
+    name: str
+    figure: Any
+    threshold: Any
+    found: bool
+    sentence: str
+
+
+def find_leaks(model: Graded, labels: np.ndarray, limits: Thresholds) -> Iterator[Leak]:
+    """Yield what each way of looking says of a version, on the labels of its scored rows."""
+    salt = model.cohort_salt
+    sentence = "its gate cohort is this one"
+    if salt != SALT:
+        sentence = f"its cohort salt is {salt!r}: it may have trained on the gate cohort"
+    yield Leak("cohort_salt", salt, SALT, salt != SALT, sentence)
+
+    met = model.trained_on_cohort
+    sentence = "no customer that it was trained on is in the gate cohort"
+    if met is None:
+        sentence = "its run does not say which customers it was trained on"
+    elif met:
+        sentence = f"it was trained on {met} customers of the gate cohort"
+    yield Leak("disjoint", met, 0, met != 0, sentence)
+
+    auc = statistics.auc(labels, model.scores) if model.scores is not None else None
+    other = model.out_of_fold_auc
+    if auc is None or other is None:
+        yield Leak("leak_alarm", None, None, False, "without an AUC on the cohort and one out of fold: not judged")
+        return
+    above = auc.value - other.value
+    # The error that the cohort's AUC would have, were it in truth the other one: a lucky cohort's own looks smaller.
+    positives = int(labels.sum())
+    by_chance = math.hypot(statistics.error_of_auc(other.value, positives, len(labels) - positives), other.error)
+    limit = max(limits.leak_margin, limits.leak_errors * by_chance)
+    gap = f"AUC {auc.value:.3f} on the gate cohort, {other.value:.3f} on others whom it did not see"
+    sentence = f"it knows the gate cohort too well: {gap}" if above > limit else f"no sign of a leak: {gap}"
+    yield Leak("leak_alarm", above, limit, above > limit, sentence)

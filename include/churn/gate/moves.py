@@ -1,0 +1,188 @@
+"""The history of stage Production, gate.moves, and the pin that a rollback leaves.
+
+A move is recorded after it was made, so that the history never tells of one that did not happen; whoever made it and
+died before the record finishes it when run again. The pin is a tag of the registered model in MLflow, beside the stage
+that it protects.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from churn.database import Connection, execute, lock
+from churn.gate import approval
+from churn.registry import MODEL_NAME, ModelVersion
+
+PIN = "gate.pin"
+"""The tag of the registered model; its value is JSON."""
+
+PROMOTION = "promotion"
+PERSON = "person"
+ROLLBACK = "rollback"
+RELEASE = "release"
+
+GATE = "gate"
+"""Who promoted, where nobody was asked."""
+BY_HAND = "unknown: moved in MLflow"
+"""Who moved, where MLflow does not say."""
+
+
+class PinUnreadable(RuntimeError):
+    """Somebody wrote the tag by hand. Until it is deleted nothing moves."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Production stays at `version` until it is released. `at` is an instant of the database's clock, in ISO."""
+
+    version: int
+    who: str
+    why: str
+    at: str
+
+    def __str__(self) -> str:
+        return (
+            f"Production is pinned to version {self.version} by {self.who} since {self.at[:16]} ({self.why}); "
+            "to release it: make release, or DAG churn_rollback with action release"
+        )
+
+
+@dataclass(frozen=True)
+class Move:
+    """A row of gate.moves."""
+
+    kind: str
+    version: int | None
+    moved_at: datetime
+
+
+def pin(client: MlflowClient) -> Pin | None:
+    """Return the pin of Production, None where it is free.
+
+    Raises:
+        PinUnreadable: the tag is there and is no pin.
+    """
+    try:
+        value = client.get_registered_model(MODEL_NAME).tags.get(PIN)
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return None
+        raise
+    if value is None:
+        return None
+    try:
+        return Pin(**json.loads(value))
+    except (TypeError, ValueError) as error:
+        raise PinUnreadable(f"tag {PIN} of {MODEL_NAME} is no pin: {value!r}; delete it in MLflow") from error
+
+
+def set_pin(client: MlflowClient, pinned: Pin) -> None:
+    """Pin Production."""
+    client.set_registered_model_tag(MODEL_NAME, PIN, json.dumps(asdict(pinned)))
+
+
+def remove_pin(client: MlflowClient) -> None:
+    """Free Production again."""
+    client.delete_registered_model_tag(MODEL_NAME, PIN)
+
+
+def append(
+    connection: Connection, kind: str, version: int | None, who: str, why: str, *, superior: bool = False
+) -> None:
+    """Add a move to the history; what it moved Production away from is what the history says last."""
+    row = {"kind": kind, "version": version, "who": who, "why": why, "superior": superior}
+    execute(connection, "gate/append_move", row)
+
+
+def newest(connection: Connection) -> Move | None:
+    """Return the last move, which a release is not."""
+    row = execute(connection, "gate/newest_move").fetchone()
+    return Move(*row) if row else None
+
+
+def made_since(connection: Connection, kind: str, version: int | None, since: str) -> bool:
+    """Tell whether such a move is on record since that instant."""
+    row = execute(connection, "gate/move_since", {"kind": kind, "version": version, "since": since}).fetchone()
+    return row is not None
+
+
+def anchor(connection: Connection) -> int | None:
+    """Return the version that a chain of promotions is held against: the newest that a person put into Production, by
+    hand or by a rollback, or that was promoted as superior. None before the first, or where a person took all out."""
+    row = execute(connection, "gate/anchor").fetchone()
+    return row[0] if row else None
+
+
+def notice(connection: Connection, production: ModelVersion | None) -> None:
+    """Put on record that a person moved Production by hand, where no other move accounts for what it holds.
+
+    A promotion or a rollback that was killed before its own record accounts for it: that one finishes its record.
+    """
+    found = production.version if production else None
+    if _accounted(connection, found):
+        return
+    with connection.transaction():
+        # Of two that notice the same move at once, the second finds the record of the first.
+        lock(connection, "moves")
+        if not _accounted(connection, found):
+            what = f"version {found}" if found else "nothing"
+            append(connection, PERSON, found, BY_HAND, f"stage Production holds {what}; no recorded move put it there")
+
+
+def settle(connection: Connection, production: ModelVersion | None) -> None:
+    """Bring the history up to what Production holds, for one that is about to move it and lets nobody else do so: a
+    promotion that was killed before its record gets it, a person's move is noticed."""
+    found = production.version if production else None
+    if production and not _recorded(connection, found) and not _rolling_back(connection, found):
+        row = execute(connection, "gate/unrecorded_promotion", {"version": found}).fetchone()
+        if row:
+            reason, superior = row
+            approved = approval.from_tags(production.tags)
+            who, why = (approved.who or GATE, approved.consent(reason)) if approved else (GATE, reason)
+            append(connection, PROMOTION, found, who, why, superior=superior)
+            return
+    notice(connection, production)
+
+
+def _accounted(connection: Connection, found: int | None) -> bool:
+    if _recorded(connection, found):
+        return True
+    if found is None:
+        return False
+    promoted = execute(connection, "gate/unrecorded_promotion", {"version": found}).fetchone()
+    return promoted is not None or _rolling_back(connection, found)
+
+
+def _recorded(connection: Connection, found: int | None) -> bool:
+    last = newest(connection)
+    return found == (last.version if last else None)
+
+
+def _rolling_back(connection: Connection, found: int | None) -> bool:
+    """Tell whether a rollback to that version has pinned it and has not put itself on record yet."""
+    pinned = pin(MlflowClient())
+    return bool(pinned and pinned.version == found and not made_since(connection, ROLLBACK, found, pinned.at))
+
+
+def before(connection: Connection) -> list[int]:
+    """Return the versions that Production held before what it holds now, the latest first."""
+    row = newest(connection)
+    path = _path(version for (version,) in execute(connection, "gate/moved_to").fetchall())
+    return path[:-1][::-1] if row and row.version is not None else path[::-1]
+
+
+def _path(moved_to: Iterable[int | None]) -> list[int]:
+    """Return the versions that lead to the present one: going back to one forgets those that came after it, so that
+    two rollbacks in a row do not end where the first began."""
+    path: list[int] = []
+    for version in moved_to:
+        if version in path:
+            del path[path.index(version) + 1 :]
+        elif version is not None:
+            path.append(version)
+    return path

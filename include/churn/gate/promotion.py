@@ -1,0 +1,159 @@
+"""promote: carry out a decision PROMOTE. Production is moved only if it is still the version that was graded, is not
+pinned, and the person who was asked did not say no.
+
+Stage Production first, then alias champion, then the tags, then the record in gate.moves: killed between any two, the
+next run finishes what is missing and changes nothing else.
+"""
+
+import logging
+
+from mlflow import MlflowClient
+
+from churn import registry
+from churn.database import Connection, connect, execute, lock_session
+from churn.gate import moves, rule
+from churn.gate.approval import APPROVAL, Approval, from_tags, to_tag
+from churn.gate.grading import grade, tag_decision, was_promoted
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.registry import CHAMPION, MODEL_NAME, PRODUCTION, ModelVersion
+
+log = logging.getLogger(__name__)
+
+ARCHIVED = "Archived"
+KEPT = "KEPT"
+"""Production stays as it is: pinned, moved by somebody else meanwhile, or a person refused."""
+
+
+def promote(
+    version: int,
+    graded_against: int | None,
+    reason: str,
+    database_url: str,
+    *,
+    superior: bool = False,
+    approval: Approval | None = None,
+) -> Outcome:
+    """Move Production to `version` if it is still `graded_against` (None: still empty) and not pinned.
+
+    Where the gate itself has moved Production on since, the version is graded again, against what is there now; where
+    a person has, or a person approved on the figures of then, Production stays. A version in Production already only
+    gets what is missing: alias, tags, record.
+
+    Args:
+        superior: it was shown to be better than what it replaces, or is the first.
+        approval: the answer of the person who was asked; None where nobody was.
+    """
+    client = MlflowClient()
+    with connect(database_url, autocommit=True) as connection:
+        # One promotion or rollback at a time; free again when this process ends.
+        lock_session(connection, "promote")
+        current = registry.production(client)
+        found = current.version if current else None
+        if current and found == version:
+            return _finish(client, connection, current, reason)
+        moves.settle(connection, current)
+        candidate = registry.get_version(client, version)
+        if kept := _why_not(client, connection, candidate):
+            return _kept(version, kept)
+        if approval and not approval.approved:
+            return _keep(client, connection, candidate, graded_against, approval.refusal)
+        if found != graded_against:
+            if approval or not _gate_moved(connection, graded_against, found):
+                return _keep(client, connection, candidate, graded_against, _moved_meanwhile(graded_against, found))
+            # Another candidate that was graded meanwhile came first: this one is compared with it, as in order.
+            decided = _grade_again(connection, version, database_url)
+            if decided.figures["decision"] != rule.PROMOTE:
+                return _kept(version, decided.reason)
+            reason, superior = decided.reason, bool(decided.figures.get("superior"))
+        if approval:
+            client.set_model_version_tag(MODEL_NAME, str(version), APPROVAL, to_tag(approval))
+            reason = approval.consent(reason)
+        # With two versions in Production MLflow serves the higher number: the previous one must leave.
+        client.transition_model_version_stage(MODEL_NAME, str(version), PRODUCTION, archive_existing_versions=True)
+        _label(client, version, reason)
+        who = approval.who if approval else None
+        moves.append(connection, moves.PROMOTION, version, who or moves.GATE, reason, superior=superior)
+    return Outcome(DONE, f"version {version} is in Production", {"version": version, "previous_version": found})
+
+
+def _grade_again(connection: Connection, version: int, database_url: str) -> Outcome:
+    """Decide with the thresholds of the last decision, which may not be the house's."""
+    found = execute(connection, "gate/latest_report", {"version": version}).fetchone()
+    report = found[1] if found else {}
+    return grade(version, database_url, report.get("overridden"), report.get("overridden_by"))
+
+
+def _finish(client: MlflowClient, connection: Connection, current: ModelVersion, reason: str) -> Outcome:
+    """Give a version that is in Production what a promotion that was killed left out."""
+    decision = execute(connection, "gate/latest_decision", {"version": current.version}).fetchone()
+    if decision and decision[0] == rule.PROMOTE:
+        reason = decision[1]
+    approved = from_tags(current.tags)
+    _label(client, current.version, approved.consent(reason) if approved else reason)
+    moves.settle(connection, current)
+    return Outcome(UNCHANGED, f"version {current.version} was in Production already", {"version": current.version})
+
+
+def _label(client: MlflowClient, version: int, reason: str) -> None:
+    move_champion(client, version)
+    if registry.get_version(client, version).tags.get("gate.decision") != rule.PROMOTE:
+        tag_decision(client, version, rule.PROMOTE, reason)
+
+
+def move_champion(client: MlflowClient, version: int) -> None:
+    """Point alias champion at `version`, where it does not yet."""
+    if client.get_registered_model(MODEL_NAME).aliases.get(CHAMPION) != str(version):
+        client.set_registered_model_alias(MODEL_NAME, CHAMPION, str(version))
+
+
+def _why_not(client: MlflowClient, connection: Connection, candidate: ModelVersion) -> str | None:
+    """Return why this version must not be moved to Production by the gate, None where it may."""
+    recorded = execute(connection, "gate/was_promoted", {"version": candidate.version}).fetchone()
+    if was_promoted(candidate) or recorded:
+        return (
+            f"version {candidate.version} was in Production and was taken out of it: a person may bring it back "
+            f"(make rollback VERSION={candidate.version})"
+        )
+    pinned = moves.pin(client)
+    return f"version {candidate.version} would be promoted, but {pinned}, then run its AS_OF again" if pinned else None
+
+
+def _gate_moved(connection: Connection, since: int | None, current: int | None) -> bool:
+    """Tell whether the gate's own promotions led from version `since` to `current`, no person's move among them."""
+    seen = set()
+    while current != since:
+        if current is None or current in seen:
+            return False
+        seen.add(current)
+        decision = execute(connection, "gate/latest_decision", {"version": current}).fetchone()
+        if decision is None or decision[0] != rule.PROMOTE:
+            return False
+        current = decision[2]
+    return True
+
+
+def _moved_meanwhile(graded_against: int | None, found: int | None) -> str:
+    expected, holds = (f"version {version}" if version else "nothing" for version in (graded_against, found))
+    return (
+        f"it was graded against {expected} in Production, which holds {holds} by now: it was moved "
+        "meanwhile; run this AS_OF again to compare with it"
+    )
+
+
+def _keep(
+    client: MlflowClient, connection: Connection, candidate: ModelVersion, graded_against: int | None, why: str
+) -> Outcome:
+    """Set the decision PROMOTE aside: the tags, the stage, and a decision KEEP against the version that was graded.
+    Against the one there now, nothing is decided yet."""
+    reason = f"version {candidate.version}: {why}"
+    log.warning(reason)
+    tag_decision(client, candidate.version, rule.KEEP, reason)
+    if candidate.stage == registry.STAGING:
+        client.transition_model_version_stage(MODEL_NAME, str(candidate.version), ARCHIVED)
+    against = {"version": candidate.version, "production_version": graded_against, "reason": reason}
+    execute(connection, "gate/append_keep", against)
+    return _kept(candidate.version, reason)
+
+
+def _kept(version: int, reason: str) -> Outcome:
+    return Outcome(KEPT, reason, {"version": version})

@@ -1,0 +1,101 @@
+"""The question to a person whether a decision PROMOTE may be carried out.
+
+Asked is only about the newest loaded drop: a backfill of old dates asks nobody. While the question is open, the
+candidate is in stage Staging.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow import MlflowClient
+
+from churn import registry
+from churn.database import connect, execute
+from churn.gate import moves
+from churn.gate.approval import WAIT
+from churn.registry import MODEL_NAME, PRODUCTION, STAGING, ModelVersion
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person is shown; the body is Markdown."""
+
+    subject: str
+    body: str
+
+
+def ask(version: int, database_url: str) -> Question | None:
+    """Put a candidate into stage Staging and return the question about it; None where nobody needs to be asked: its
+    AS_OF is not the newest loaded drop's, it is in Production already, or Production is pinned."""
+    client = MlflowClient()
+    candidate = registry.get_version(client, version)
+    with connect(database_url) as connection:
+        newest = execute(connection, "gate/newest_drop").fetchone()
+        decided = execute(connection, "gate/latest_report", {"version": version}).fetchone()
+    if newest is None or newest[0] != candidate.as_of:
+        log.info("nobody is asked about AS_OF %s: the newest drop is %s", candidate.as_of, newest and newest[0])
+        return None
+    if decided is None or candidate.stage == PRODUCTION or moves.pin(client):
+        log.info("nobody is asked about version %d: it waits for no answer", version)
+        return None
+    if candidate.stage != STAGING:
+        client.transition_model_version_stage(MODEL_NAME, str(version), STAGING)
+    reason, report = decided
+    subject = f"Promote version {version} of {MODEL_NAME}, AS_OF {candidate.as_of}, to Production?"
+    return Question(subject, _body(client, candidate, reason, report))
+
+
+def _body(client: MlflowClient, candidate: ModelVersion, reason: str, report: Mapping[str, Any]) -> str:
+    checks = [
+        (check["name"], check.get("outcome"), check.get("figure"), check.get("threshold"), check["sentence"])
+        for check in report.get("checks", ())
+    ]
+    models = [
+        (name, model.get("version"), model.get("as_of"), _interval(model.get("auc")))
+        for name in ("candidate", "production", "anchor")
+        if isinstance(model := report.get(name), Mapping)
+    ]
+    parts = [
+        f"The gate's decision is PROMOTE: {reason}",
+        _table(("", "version", "AS_OF", "AUC on the gate cohort (95 %)"), models) if models else "",
+        f"AUC difference, candidate less Production: {_interval(report.get('difference'))}",
+        _table(("check", "outcome", "figure", "threshold", "what it says"), checks),
+        f"Thresholds that this run was given: {report['overridden']}" if report.get("overridden") else "",
+        _link(client, candidate),
+        f"Without an answer within {WAIT.total_seconds() / 3600:.0f} hours Production stays as it is.",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _link(client: MlflowClient, candidate: ModelVersion) -> str:
+    mlflow_url = os.environ.get("MLFLOW_URL")
+    if not mlflow_url:
+        return f"Its run in MLflow: {candidate.run_id}"
+    experiment = client.get_run(candidate.run_id).info.experiment_id
+    return f"[Its run in MLflow]({mlflow_url}/#/experiments/{experiment}/runs/{candidate.run_id})"
+
+
+def _interval(interval: Any) -> str:
+    if not isinstance(interval, Mapping):
+        return "none"
+    return f"{interval['value']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        # The columns of a signature would push the sentence off the page.
+        return f"{len(value)} names"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,97 @@
+"""The gate's checks of the candidate beside another version: the one in Production, or the anchor."""
+
+from dataclasses import dataclass, replace
+
+from churn import statistics
+from churn.gate.checks import UNCHANGED, Check, check, figure
+from churn.gate.comparison import Comparison, Slice
+from churn.gate.evidence import Evidence, Graded
+from churn.gate.leaks import find_leaks
+from churn.gate.thresholds import Thresholds
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What the candidate is held against, and what it is called."""
+
+    model: Graded
+    role: str
+    check: str
+
+    def __str__(self) -> str:
+        return f"version {self.model.version}, {self.role}"
+
+
+def production(model: Graded) -> Rival:
+    """The version in stage Production."""
+    return Rival(model, "in Production", "production_comparable")
+
+
+def anchor(model: Graded) -> Rival:
+    """The last version that was shown to be better than what it replaced, or that a person chose."""
+    return Rival(model, "the anchor", "anchor_comparable")
+
+
+def comparable(evidence: Evidence, rival: Rival, limits: Thresholds) -> Check:
+    """Was it kept from the cohort too? One that was not would win against every honest candidate."""
+    leaks = find_leaks(rival.model, evidence.labels, limits)
+    problem = rival.model.problem or next((leak.sentence for leak in leaks if leak.found), None)
+    sentence = f"{rival}, was graded on the same rows, on which it has not trained either"
+    if problem:
+        sentence = f"{rival}, cannot be compared fairly: {problem}"
+    return check(rival.check, problem, None, problem is None, sentence)
+
+
+def not_older(evidence: Evidence, rival: Rival) -> Check:
+    """A candidate older than Production is never promoted: a backfill cannot move serving back."""
+    ours, theirs = evidence.candidate.as_of, rival.model.as_of
+    sentence = f"the candidate is of {ours}, Production (version {rival.model.version}) of {theirs}"
+    return check("not_older", str(ours), str(theirs), ours >= theirs, sentence)
+
+
+def not_worse(evidence: Evidence, rival: Rival, found: Comparison, least: float, limits: Thresholds) -> Check:
+    """Is the difference of AUC shown to be above `least`?"""
+    name = "not_worse" if rival.check == "production_comparable" else "not_worse_than_anchor"
+    bound = found.auc.lower_bound(limits.confidence) if found.auc else None
+    passed = bound is not None and bound > least
+    ours, theirs = (
+        statistics.auc(evidence.labels, each.scores) if each.scores is not None else None
+        for each in (evidence.candidate, rival.model)
+    )
+    sentence = (
+        f"AUC {figure(ours)} against {figure(theirs)} of {rival}, on the gate cohort on {evidence.graded_on}: "
+        f"a difference of {figure(found.auc)}, above {_signed(bound)} with {limits.confidence:.0%} confidence, where "
+        f"more than {least:g} is asked"
+    )
+    if found.identical:
+        sentence = (
+            f"every score is that of {rival}: nothing is lost and nothing won, where more than {least:g} is asked"
+        )
+    outcome = check(name, bound, least, passed, sentence)
+    return replace(outcome, outcome=UNCHANGED) if found.identical and passed else outcome
+
+
+def calibration(rival: Rival, found: Comparison, limits: Thresholds) -> Check:
+    """Are the probabilities not significantly further from what happened, by more than the limit?"""
+    low = found.brier.lower_bound(limits.confidence) if found.brier else None
+    most = limits.max_brier_loss
+    sentence = (
+        f"the Brier score less that of {rival}, is {_signed(found.brier.value if found.brier else None)}, above "
+        f"{_signed(low)} with {limits.confidence:.0%} confidence; up to {most:g} is accepted"
+    )
+    return check("calibration", low, most, low is None or low <= most, sentence)
+
+
+def no_slice_harmed(slices: list[Slice], limits: Thresholds) -> Check:
+    """Does the candidate harm no kind of customers?"""
+    harmed = [f"{each.name} ({_signed(each.difference.value)})" for each in slices if each.harmed and each.difference]
+    tested = sum(each.p_value is not None for each in slices)
+    more = f"significantly more than {limits.max_slice_auc_loss:g} (Holm's correction)"
+    sentence = f"in none of {tested} slices is the loss of AUC {more}"
+    if harmed:
+        sentence = f"the loss of AUC is {more} in {', '.join(harmed)}"
+    return check("slices", harmed, [], not harmed, sentence)
+
+
+def _signed(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:+.4f}"

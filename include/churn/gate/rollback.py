@@ -1,0 +1,130 @@
+"""rollback: put an earlier version back into Production, and pin it there until release.
+
+The pin first, so that no promotion comes between; then stage Production, then alias champion, then the record in
+gate.moves. Killed between any two, running it again finishes what is missing and changes nothing else.
+"""
+
+import logging
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from churn import registry
+from churn.database import Connection, connect, execute, lock_session
+from churn.gate import moves
+from churn.gate.moves import Pin
+from churn.gate.promotion import move_champion
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.registry import MODEL_NAME, PRODUCTION
+
+log = logging.getLogger(__name__)
+
+MAX_WHY = 1000
+"""Characters of a reason; the pin is a tag of MLflow, which holds 5,000 bytes."""
+
+
+class RollbackRefused(RuntimeError):
+    """There is no such version to go back to; nothing was moved."""
+
+
+def rollback(version: int | None, who: str, why: str, database_url: str) -> Outcome:
+    """Move Production to `version` and pin it there; None: the one before the present one that can still be loaded.
+
+    While Production is pinned, None is the pinned version: it finishes a rollback that was killed, and a second one
+    does not go back twice.
+
+    Raises:
+        RollbackRefused: the version does not exist or cannot be served, there is none before, or `why` is empty.
+    """
+    who, why = _said(who, why)
+    client = MlflowClient()
+    with connect(database_url, autocommit=True) as connection:
+        # The lock of promote: one of them at a time.
+        lock_session(connection, "promote")
+        current = registry.production(client)
+        moves.settle(connection, current)
+        pinned = moves.pin(client)
+        target = version or (pinned.version if pinned else _previous(connection))
+        if problem := _problem(client, target):
+            raise RollbackRefused(f"version {target} cannot be brought back: {problem}; nothing was moved")
+        figures = {"version": target, "previous_version": current.version if current else None}
+        moved = current is None or current.version != target
+        recorded = bool(pinned and moves.made_since(connection, moves.ROLLBACK, target, pinned.at))
+        if pinned and pinned.version == target and recorded and not moved:
+            move_champion(client, target)
+            return Outcome(UNCHANGED, f"{pinned}; to go back further, name the version", figures)
+        if not pinned or pinned.version != target or recorded:
+            # Not the pin of a rollback that was killed, whose reason stays its own.
+            pinned = Pin(target, who, why, _now(connection))
+            moves.set_pin(client, pinned)
+        if moved:
+            # With two versions in Production MLflow serves the higher number: the present one must leave.
+            client.transition_model_version_stage(MODEL_NAME, str(target), PRODUCTION, archive_existing_versions=True)
+        move_champion(client, target)
+        moves.append(connection, moves.ROLLBACK, target, pinned.who, pinned.why)
+    return Outcome(DONE, f"version {target} is in Production; {pinned}", figures)
+
+
+def release(who: str, why: str, database_url: str) -> Outcome:
+    """Let the gate move Production again. The record first, then the pin goes: killed between, the next run finishes.
+
+    Raises:
+        RollbackRefused: `why` is empty.
+    """
+    who, why = _said(who, why)
+    client = MlflowClient()
+    with connect(database_url, autocommit=True) as connection:
+        lock_session(connection, "promote")
+        current = registry.production(client)
+        figures = {"version": current.version if current else None}
+        pinned = moves.pin(client)
+        if pinned is None:
+            return Outcome(UNCHANGED, "Production is not pinned", figures)
+        moves.settle(connection, current)
+        if not moves.made_since(connection, moves.RELEASE, figures["version"], pinned.at):
+            moves.append(connection, moves.RELEASE, figures["version"], who, why)
+        moves.remove_pin(client)
+    return Outcome(DONE, f"Production is no longer pinned to version {pinned.version}", figures)
+
+
+def _previous(connection: Connection) -> int:
+    """Return the last version before the present one that can be served."""
+    client, problems = MlflowClient(), []
+    for version in moves.before(connection):
+        problem = _problem(client, version)
+        if problem is None:
+            return version
+        problems.append(f"version {version}: {problem}")
+    why = "; ".join(problems) or "the history (gate.moves) knows of none before the present one"
+    raise RollbackRefused(f"there is no version to go back to: {why}. Name one: make rollback VERSION=n")
+
+
+def _problem(client: MlflowClient, version: int) -> str | None:
+    """Return why serving could not serve this version, None where it could."""
+    try:
+        found = registry.get_version(client, version)
+        found.as_of, found.threshold, found.feature_service  # noqa: B018 — what serving reads of a version
+        registry.load_pipeline(version)
+    except (registry.ModelNotLoadable, ValueError) as error:
+        return str(error)
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return f"{MODEL_NAME} has no such version"
+        raise
+    return None
+
+
+def _said(who: str, why: str) -> tuple[str, str]:
+    """Return both without blanks around them."""
+    who, why = who.strip(), why.strip()
+    if not who or not why or len(why) > MAX_WHY:
+        raise RollbackRefused(f"say who and why, the reason in at most {MAX_WHY} characters; got {who!r}, {why!r}")
+    return who, why
+
+
+def _now(connection: Connection) -> str:
+    """Return an instant of the database's clock, which dates the moves too."""
+    row = execute(connection, "gate/clock").fetchone()
+    assert row is not None
+    return row[0].isoformat()

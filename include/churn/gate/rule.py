@@ -1,0 +1,186 @@
+"""The promotion gate: does the candidate replace the version in stage Production?
+
+The rule. The comparison must be one that can be trusted (else INVALID). With no Production, the candidate must be good
+enough by itself. With one, it must also be at least as new, and shown not to be worse by more than a margin on the same
+cohort rows, which neither has trained on; nor worse by more than that than the anchor, the last version that was shown
+to be better than what it replaced, or that a person chose, so that a chain of small losses cannot creep. Everything
+else is KEEP. A backfill is safe: an older candidate is never promoted.
+
+This module is the rule and nothing else: evidence comes in, a decision with every check and its reason goes out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from churn import statistics
+from churn.gate import checks, rival_checks
+from churn.gate.checks import FAIL, INVALID, KEEP, Check
+from churn.gate.comparison import Comparison, Slice, compare, compare_slices
+from churn.gate.evidence import Audit, Evidence, Graded
+from churn.gate.rival_checks import Rival
+from churn.gate.thresholds import Thresholds
+from churn.statistics import Estimate
+
+__all__ = ["INVALID", "KEEP", "PROMOTE", "Decision", "decide", "with_audit"]
+
+PROMOTE = "PROMOTE"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The outcome, its reason in words, and every check.
+
+    Attributes:
+        superior: shown to be better than Production, or nothing was there; such a version becomes the anchor.
+        recommendation: what would have been done, were Production not pinned.
+        needs_person: only a person can judge further.
+        passing_away: run again, the same candidate may be decided on otherwise: what failed may pass another time.
+    """
+
+    outcome: str
+    reason: str
+    checks: tuple[Check, ...]
+    evidence: Evidence
+    candidate_auc: Estimate | None
+    production_auc: Estimate | None
+    against_production: Comparison | None
+    slices: tuple[Slice, ...]
+    superior: bool = False
+    recommendation: str | None = None
+    needs_person: bool = False
+    passing_away: bool = False
+    audit: Mapping[str, Any] | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report."""
+        evidence, against = self.evidence, self.against_production
+        return {
+            **{name: getattr(self, name) for name in (
+                "outcome", "reason", "recommendation", "needs_person", "superior", "passing_away", "audit"
+            )},
+            "as_of": str(evidence.candidate.as_of),
+            "graded_on": str(evidence.graded_on),
+            "out_of_time": evidence.out_of_time,
+            "rows": len(evidence.labels),
+            "churned": int(evidence.labels.sum()),
+            **{role: _describe(evidence, role) for role in ("candidate", "production", "anchor")},
+            "difference": _interval(against.auc if against else None),
+            "brier_difference": _interval(against.brier if against else None),
+            "checks": [asdict(check) for check in self.checks],
+            "slices": [_describe_slice(each) for each in self.slices],
+            "thresholds": self.thresholds.to_json(),
+        }  # fmt: skip
+
+
+def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Decision:
+    """Return the decision on the candidate."""
+    limits = thresholds or Thresholds()
+    production = evidence.production
+    auc = _auc(evidence, evidence.candidate)
+    found = [*checks.validity(evidence, limits), *checks.worth(evidence, auc, limits)]
+    against = compare(evidence.labels, evidence.candidate, production)
+    slices = compare_slices(evidence.labels, evidence.slices, evidence.candidate, production, limits)
+    if production is not None:
+        rival = rival_checks.production(production)
+        compared = _compared(evidence, rival, against, limits)
+        found += [rival_checks.not_older(evidence, rival), *compared]
+        # Beside a version that knows the cohort by heart everything is harm: nothing is said by it.
+        if against is not None and compared[0].outcome != FAIL:
+            found += [rival_checks.calibration(rival, against, limits), rival_checks.no_slice_harmed(slices, limits)]
+    if evidence.anchor is not None:
+        with_anchor = compare(evidence.labels, evidence.candidate, evidence.anchor)
+        found += _compared(evidence, rival_checks.anchor(evidence.anchor), with_anchor, limits)
+    found += checks.going_out(evidence, limits)
+    failed = [check for check in found if check.outcome == FAIL]
+    outcome = PROMOTE if not failed else INVALID if any(check.failing == INVALID for check in failed) else KEEP
+    bound = against.auc.lower_bound(limits.confidence) if against and against.auc else 0.0
+    return Decision(
+        outcome=outcome,
+        reason=_reason(evidence, found, failed, outcome),
+        checks=tuple(found),
+        evidence=evidence,
+        candidate_auc=auc,
+        production_auc=_auc(evidence, production),
+        against_production=against,
+        slices=tuple(slices),
+        superior=production is None or bound > 0,
+        recommendation=PROMOTE if [check.name for check in failed] == ["not_pinned"] else None,
+        # With a version that cannot be compared, a candidate that passes all else waits for a person.
+        needs_person=outcome == KEEP and all(check.name.endswith("_comparable") for check in failed),
+        passing_away=any(check.passing_away for check in failed),
+        thresholds=limits,
+    )
+
+
+def with_audit(decision: Decision, audit: Audit) -> Decision:
+    """Return the decision with what the audit cohort says beside it. It is not judged: judged, it would be one more
+    cohort that candidates are chosen on."""
+    production = None if audit.production is None else statistics.auc(audit.labels, audit.production)
+    said = {
+        "rows": len(audit.labels),
+        "churned": int(audit.labels.sum()),
+        "candidate_auc": _interval(statistics.auc(audit.labels, audit.candidate)),
+        "production_auc": _interval(production),
+    }
+    return replace(decision, audit=said)
+
+
+def _compared(evidence: Evidence, rival: Rival, found: Comparison | None, limits: Thresholds) -> list[Check]:
+    fair = rival_checks.comparable(evidence, rival, limits)
+    if fair.outcome == FAIL or found is None:
+        return [fair]
+    superior = limits.require_superior and rival.model is evidence.production
+    least = 0.0 if superior else -limits.max_auc_loss
+    return [fair, rival_checks.not_worse(evidence, rival, found, least, limits)]
+
+
+def _reason(evidence: Evidence, found: Sequence[Check], failed: Sequence[Check], outcome: str) -> str:
+    if failed:
+        return "; ".join(check.sentence for check in failed if check.failing == outcome)
+    said = {check.name: check.sentence for check in found}
+    return said["not_worse"] if evidence.production else f"nothing is in Production, and {said['auc_floor']}"
+
+
+def _auc(evidence: Evidence, model: Graded | None) -> Estimate | None:
+    return statistics.auc(evidence.labels, model.scores) if model is not None and model.scores is not None else None
+
+
+def _describe(evidence: Evidence, role: str) -> dict[str, Any] | None:
+    model: Graded | None = getattr(evidence, role)
+    if model is None:
+        return None
+    graded = model.scores is not None and len(evidence.labels) > 0
+    return {
+        "version": model.version,
+        "as_of": str(model.as_of),
+        "recipe": model.recipe,
+        "problem": model.problem,
+        "auc": _interval(_auc(evidence, model)),
+        "out_of_fold_auc": _interval(model.out_of_fold_auc),
+        "brier": float(((model.scores - evidence.labels) ** 2).mean()) if graded and model.scores is not None else None,
+        "calibration_error": statistics.calibration_error(evidence.labels, model.scores)
+        if model.scores is not None
+        else None,
+    }
+
+
+def _describe_slice(each: Slice) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "rows": each.rows,
+        "churned": each.churned,
+        "candidate_auc": each.candidate_auc,
+        "production_auc": each.other_auc,
+        "difference": _interval(each.difference),
+        "p_value": each.p_value,
+        "harmed": each.harmed,
+    }
+
+
+def _interval(estimate: Estimate | None) -> dict[str, float] | None:
+    if estimate is None:
+        return None
+    low, high = estimate.interval()
+    return {"value": estimate.value, "low": low, "high": high}

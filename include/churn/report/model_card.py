@@ -1,0 +1,193 @@
+"""report: the pictures of a decision and the model card that shows them, among the artifacts of the candidate's run.
+
+The card follows Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). It is drawn from what the run and the
+registry hold; the decision was made before, and nothing here changes it.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from mlflow import MlflowClient
+
+from churn import registry, statistics
+from churn.code import code_digest
+from churn.database import connect
+from churn.features import open_store
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.registry import ModelVersion
+from churn.report.artifacts import Artifacts
+from churn.report.importance import Importance, importance_of
+from churn.report.page import TEMPLATE, render
+from churn.report.pictures import Graded, draw_scores
+from churn.report.pictures_of_checks import draw_differences, draw_importance, draw_slices
+from churn.report.plotting import Picture
+from churn.training_set import LABEL, TrainingSet, digest_of, join_features
+
+REPORT = "report"
+PAGE = f"{REPORT}/report.html"
+IMPORTANCE = f"{REPORT}/importance.json"
+"""Kept, since it can be worked out only as long as the graded rows are what they were."""
+SEAL = f"{REPORT}/seal.txt"
+"""What the report was made of. It is written last: without it, the report is not whole."""
+
+
+class NotDecided(RuntimeError):
+    """A version that the gate has not decided on yet, or that an earlier gate did, whose report says less."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What MLflow holds of a candidate and the decision on it.
+
+    Attributes:
+        report: gate/report.json, as gate.decisions has it.
+        trained_customers: how many customers it was trained on, None where the run does not say.
+        contenders: name, params and metrics of each recipe that was compared, the best first.
+        lineage: lineage.json, empty where the run has none.
+    """
+
+    version: int
+    run_id: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    report: Mapping[str, Any]
+    features: Mapping[str, str]
+    trained_customers: int | None
+    contenders: Sequence[Mapping[str, Any]]
+    lineage: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        """The graded rows, in words."""
+        report = self.report
+        return f"The gate cohort on {report['graded_on']}: {report['rows']:,} rows, {report['churned']:,} left"
+
+    @property
+    def seal(self) -> str:
+        """The sha256 of everything that the report is made of."""
+        made_of = json.dumps([asdict(self), code_digest(), TEMPLATE.read_text(encoding="utf-8")], sort_keys=True)
+        return hashlib.sha256(made_of.encode()).hexdigest()
+
+
+def write_report(version: int, database_url: str) -> Outcome:
+    """Draw the decision on a version and log pictures and card to its run, below REPORT.
+
+    A report of the same record by the same code is there: UNCHANGED.
+
+    Raises:
+        NotDecided: the gate has not decided on the version.
+    """
+    client = MlflowClient()
+    model = registry.get_version(client, version)
+    with tempfile.TemporaryDirectory() as directory:
+        logged = Artifacts(client, model.run_id, Path(directory), ("gate", "evidence", REPORT))
+        if not logged.has("gate/report.json"):
+            raise NotDecided(f"version {version} has no gate/report.json: run the gate on it first")
+        record = _read(client, model, logged)
+        if "difference" not in record.report:
+            raise NotDecided(f"version {version} was decided on by an earlier gate, whose report has no intervals")
+        figures = {"version": version, "run_id": model.run_id, "report": PAGE}
+        if logged.text(SEAL) == record.seal:
+            return Outcome(UNCHANGED, f"the report on version {version} was made of the same", figures)
+        scores = logged.table("gate/scores.parquet")
+        importance = _importance(model, record, logged, database_url)
+    pictures = _draw(model, record, scores, importance)
+    _log(client, record, pictures, importance)
+    return Outcome(DONE, f"{len(pictures)} pictures and the model card of version {version}", figures)
+
+
+def _read(client: MlflowClient, model: ModelVersion, logged: Artifacts) -> Record:
+    run = client.get_run(model.run_id)
+    nested = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{model.run_id}'")
+    contenders = [
+        {"name": each.info.run_name, "params": dict(each.data.params), "metrics": dict(each.data.metrics)}
+        for each in nested
+    ]
+    trained_on = logged.table("evidence/trained_on.parquet")
+    return Record(
+        version=model.version,
+        run_id=model.run_id,
+        tags=dict(model.tags),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        report=logged.json("gate/report.json"),
+        features=logged.json("feature_schema.json"),
+        trained_customers=None if trained_on is None else len(trained_on),
+        contenders=sorted(contenders, key=lambda each: (-each["metrics"].get("out_of_fold_auc", 0.0), each["name"])),
+        lineage=logged.json("lineage.json"),
+    )
+
+
+def _importance(model: ModelVersion, record: Record, logged: Artifacts, database_url: str) -> Importance | None:
+    """Return the importance of the registered model's features on the graded rows, None where these have changed since
+    or the model cannot be loaded: the gate says so."""
+    if logged.has(IMPORTANCE):
+        return Importance.from_json(logged.json(IMPORTANCE))
+    graded_on = date.fromisoformat(record.report["graded_on"])
+    store = open_store(database_url)
+    service = store.get_feature_service(model.feature_service)
+    with connect(database_url) as connection:
+        table = join_features(connection, store, service, graded_on, model.as_of, cohorts_only=True)
+    rows = TrainingSet(model.as_of, service, table)
+    if digest_of(rows.cohort_rows(graded_on)) != model.tags.get("graded_digest"):
+        return None
+    try:
+        pipeline = registry.load_pipeline(model.version)
+    except registry.ModelNotLoadable:
+        return None
+    return importance_of(pipeline, rows.features(rows.cohort), rows.labels(rows.cohort))
+
+
+def _draw(model: ModelVersion, record: Record, scores: pa.Table | None, importance: Importance | None) -> list[Picture]:
+    report, limits = record.report, record.report["thresholds"]
+    pictures: list[Picture | None] = []
+    if scores is not None:
+        graded = _graded(model, report, scores, record.where)
+        pictures += draw_scores(graded)
+        ours = graded.scores.get("candidate")
+        against = {
+            graded.names[who]: difference
+            for who, theirs in graded.scores.items()
+            if who != "candidate" and ours is not None
+            if (difference := statistics.auc_difference(graded.labels, ours, theirs))
+        }
+        if against:
+            pictures.append(draw_differences(against, limits["max_auc_loss"], limits["confidence"], record.where))
+    pictures.append(draw_slices(report["slices"], limits["max_slice_auc_loss"], record.where))
+    if importance:
+        pictures.append(draw_importance(importance, f"the gate cohort on {report['graded_on']}"))
+    return [each for each in pictures if each]
+
+
+def _graded(model: ModelVersion, report: Mapping[str, Any], scores: pa.Table, where: str) -> Graded:
+    columns = {"candidate": "candidate", "Production": "production", "anchor": "anchor"}
+    known = {who: column for who, column in columns.items() if scores[column].null_count == 0 and report.get(column)}
+    return Graded(
+        where=where,
+        labels=scores[LABEL].to_numpy(),
+        scores={who: scores[column].to_numpy() for who, column in known.items()},
+        names={who: f"{who} (version {report[column]['version']})" for who, column in known.items()},
+        threshold=model.threshold,
+    )
+
+
+def _log(client: MlflowClient, record: Record, pictures: Sequence[Picture], importance: Importance | None) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        files = {f"pictures/{each.name}.svg": each.svg for each in pictures}
+        files["report.html"] = render(record, pictures)
+        if importance:
+            files[Path(IMPORTANCE).name] = json.dumps(importance.to_json(), indent=1)
+        for name, text in files.items():
+            file = Path(directory) / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        client.log_artifacts(record.run_id, directory, REPORT)
+    client.log_text(record.run_id, record.seal, SEAL)

@@ -1,0 +1,116 @@
+"""How pictures look: figures as SVG, the same bytes for the same content, with colours that a page can replace.
+
+Colours are told apart by people who are colour-blind (Okabe and Ito, Color Universal Design, 2008), and nothing is said
+by colour alone: lines differ in dashes and bars in filling, for print.
+"""
+
+import io
+import re
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+PAPER, INK, MUTED, GRID = "#ffffff", "#1f2328", "#656d76", "#d8dee4"
+CANDIDATE, PRODUCTION, ANCHOR, STAYED, LEFT = "#0072b2", "#d55e00", "#009e73", "#8fc6e0", "#882255"
+
+DARK = {
+    PAPER: "#0d1117",
+    INK: "#e6edf3",
+    MUTED: "#9aa4af",
+    GRID: "#30363d",
+    CANDIDATE: "#56b4e9",
+    PRODUCTION: "#f08a3c",
+    ANCHOR: "#2fc7a0",
+    STAYED: "#2f6f8f",
+    LEFT: "#f49ac1",
+}
+"""What each colour becomes on a dark page."""
+
+WIDTH = 6.4
+"""Inches: what half of a page is wide, with text of 9 points."""
+
+STYLE: Any = {
+    # Text stays text: it is small, can be searched, and is laid out by a wide font, so that others fit too.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "churn",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    # Names come from data: a $ in one is no formula.
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": PAPER,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "figure.facecolor": PAPER,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture: the name of its file, what is seen, how to read it, and the SVG itself."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+    @property
+    def inline(self) -> str:
+        """The SVG as a part of a page: colours are the page's variables, and no id is that of another picture."""
+        svg = self.svg[self.svg.index("<svg") :]
+        for colour in DARK:
+            svg = svg.replace(colour, f"var({variable(colour)},{colour})")
+        svg = re.sub(r'\bid="', f'id="{self.name}-', svg)
+        svg = re.sub(r'(url\(#|xlink:href="#)', rf"\g<1>{self.name}-", svg)
+        # As wide as its place on the page.
+        return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r'<svg \1role="img"', svg, count=1, flags=re.S)
+
+
+def variable(colour: str) -> str:
+    """Return the name of the page's variable for a colour."""
+    return f"--c{colour[1:]}"
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Figures made and drawn in here look like the project's own."""
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def figure(title: str, height: float = 4.2, **subplots: Any) -> tuple[Figure, Any]:
+    """Return a figure and its axes, with what is seen above them."""
+    made = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = made.subplots(**subplots)
+    first: Axes = axes if isinstance(axes, Axes) else axes[0]
+    first.set_title(textwrap.fill(title, 68))
+    return made, axes
+
+
+def to_svg(made: Figure) -> str:
+    """Draw a figure; nothing in the SVG depends on when."""
+    file = io.StringIO()
+    FigureCanvasSVG(made).print_svg(file, metadata={"Date": None, "Creator": None})
+    return file.getvalue()

@@ -1,0 +1,92 @@
+"""What is on record of a model version, held against the same made again: equal means equal to the last bit."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+
+from churn import recipe
+from churn.candidate import Candidate
+from churn.registration import RunEvidence
+from churn.registry import ModelNotLoadable, ModelVersion, load_pipeline
+from churn.reproduction.lineage import read_kept_set
+from churn.selection import run_at_once
+from churn.training_set import TrainingSet, digest_of
+
+Check = tuple[str, str | None]
+"""What was compared, and how it differs; None where it is equal."""
+
+
+def set_difference(found: ModelVersion, training_set: TrainingSet) -> str | None:
+    """Say how a training set differs from the version's, by its digest; from one that was kept, where it does first."""
+    table, then, now = training_set.table, found.tags["data_digest"], training_set.digest
+    if then == now:
+        return None
+    said = f"the training set of {found.as_of} had the sha256 {then[:12]}…, has {now[:12]}…"
+    kept = read_kept_set(found.run_id)
+    if kept is None:
+        return said
+    if len(kept) != len(table) or kept.column_names != table.column_names:
+        return f"{said}: {len(kept)} rows of {kept.column_names}, now {len(table)} of {table.column_names}"
+    for name in table.column_names:
+        for row, (old, new) in enumerate(zip(kept[name].to_pylist(), table[name].to_pylist(), strict=True)):
+            if repr(old) != repr(new):
+                of = f"{table['user_id'][row]} at {table['as_of'][row]}"
+                return f"{said}: {name} of {of} was {old!r}, is {new!r}"
+    return f"{said}, though the set that was kept is equal to it"
+
+
+def compare(
+    found: ModelVersion, lineage: Mapping[str, Any], candidate: Candidate, training_set: TrainingSet
+) -> Iterator[Check]:
+    """Yield what of a candidate was compared with the version on record, and how it differs."""
+    chosen = json.loads(json.dumps(asdict(candidate.selection.recipe)))
+    yield f"recipe, {candidate.selection.recipe}", _changed(lineage["recipe"], chosen)
+    yield "threshold", _changed(found.threshold, candidate.threshold)
+    yield from _compare_metrics(found, lineage["metrics"], candidate)
+    yield from _compare_evidence(found, candidate)
+    yield _compare_predictions(found, candidate, training_set)
+
+
+def _changed(then: Any, now: Any) -> str | None:
+    """Say how two values differ; floats that are written alike are the same to the bit."""
+    return None if repr(then) == repr(now) else f"was {then!r}, is {now!r}"
+
+
+def _compare_metrics(found: ModelVersion, names: Iterable[str], candidate: Candidate) -> Iterator[Check]:
+    """Compare the metrics of those names: the gate logs others to the same run, and later code may know more."""
+    recorded = MlflowClient().get_run(found.run_id).data.metrics
+    names = sorted(names)
+    for name in names:
+        if difference := _changed(recorded.get(name), candidate.metrics.get(name)):
+            yield f"metric {name}", difference
+    yield f"{len(names)} metrics", None
+
+
+def _compare_evidence(found: ModelVersion, candidate: Candidate) -> Iterator[Check]:
+    then, now = RunEvidence.read(found.run_id), RunEvidence.of(candidate)
+    for name in RunEvidence.__dataclass_fields__:
+        old, new = getattr(then, name), getattr(now, name)
+        same = old.schema.equals(new.schema) and digest_of(old) == digest_of(new)
+        yield f"{name}, {len(new)} rows", None if same else f"evidence/{name}.parquet has other rows"
+
+
+def _compare_predictions(found: ModelVersion, candidate: Candidate, training_set: TrainingSet) -> Check:
+    what = f"{len(training_set.table)} predictions of the registered model"
+    try:
+        registered = load_pipeline(found.version)
+    except ModelNotLoadable as error:
+        return what, str(error)
+    features = training_set.features(np.ones(len(training_set.table), dtype=bool))
+    pipelines = (registered, candidate.pipeline)
+    then, now = run_at_once([partial(recipe.score, pipeline, features) for pipeline in pipelines])
+    if then.tobytes() == now.tobytes():
+        return what, None
+    differing = np.flatnonzero(then.view(np.int64) != now.view(np.int64))
+    row = int(differing[0])
+    user, as_of = training_set.table["user_id"][row], training_set.table["as_of"][row]
+    return what, f"{len(differing)} differ; that of {user} at {as_of} was {then[row]!r}, is {now[row]!r}"

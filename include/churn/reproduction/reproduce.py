@@ -1,0 +1,165 @@
+"""reproduce: a model version made again from the archive, and compared with what is on record, bit for bit.
+
+Nothing is read of raw.*, of the snapshots or of the landing directory: the drops that the version's lineage names are
+loaded from the archive into a scratch database, by the same steps as ever, and the recorded recipe search is run on
+what comes of them. MLflow and the database `churn` are read only.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from churn import recipe
+from churn.archive import ArchiveError, open_archived
+from churn.candidate import fit_candidate
+from churn.features import apply_definitions, open_store
+from churn.loading import load
+from churn.registry import MODEL_NAME, ModelVersion, get_version
+from churn.reproduction.bit_for_bit import Check, compare, set_difference
+from churn.reproduction.environment import environment_differences
+from churn.reproduction.lineage import code_differences, commit_differences, read_lineage
+from churn.reproduction.scratch import scratch_database
+from churn.snapshots import build_snapshots
+from churn.training_set import TrainingSet, build_training_set
+from churn.validation import AcceptedDrop
+
+Say = Callable[[str], None]
+TRAINING_SET = "training set"
+
+
+class NotReproducible(RuntimeError):
+    """A version that does not exist, or does not say what it was made of."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of making a version again.
+
+    Attributes:
+        compared: what was found equal, in the order in which it was looked at.
+        difference: the first thing that differs, in words that begin with environment, data, code or record; None when
+            everything is equal.
+        notes: what else is known to differ: of the checkout, and where everything is equal, of code and environment.
+    """
+
+    version: int
+    compared: tuple[str, ...]
+    difference: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def equal(self) -> bool:
+        return self.difference is None
+
+    def __str__(self) -> str:
+        verdict = "equal, bit for bit" if self.equal else f"not equal. First difference: {self.difference}"
+        lines = [f"version {self.version}: {verdict}", *(f"  equal: {each}" for each in self.compared)]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+
+def reproduce(version: int, database_url: str, archive: Path, say: Say) -> Reproduction:
+    """Make a version again and compare; see the module.
+
+    Args:
+        database_url: the database `churn`; the scratch database is made beside it and dropped at the end.
+        say: is told what is being done.
+
+    Raises:
+        NotReproducible: there is no such version, or it keeps no lineage.
+    """
+    found, lineage = _find(version)
+    environment = [*environment_differences(lineage["environment"])]
+    code, checkout = [*code_differences(lineage)], tuple(commit_differences(lineage))
+    compared: list[str] = []
+
+    def differs(difference: str) -> Reproduction:
+        return Reproduction(version, tuple(compared), difference, checkout)
+
+    try:
+        for what, difference in _checks(found, lineage, database_url, archive, say):
+            if difference:
+                return differs(_first(environment, code, what, difference))
+            say(f"equal: {what}")
+            compared.append(what)
+    except ArchiveError as error:
+        return differs(f"data: {error}")
+    except (psycopg.OperationalError, MlflowException):
+        raise
+    except Exception as error:
+        # By other code or other libraries anything may go wrong; by the same ones this is a fault to be seen.
+        if not environment and not code:
+            raise
+        return differs(_first(environment, code, "making it again failed", f"{type(error).__name__}: {error}"))
+    return Reproduction(version, tuple(compared), notes=(*environment, *code, *checkout))
+
+
+def _first(environment: Sequence[str], code: Sequence[str], what: str, difference: str) -> str:
+    """Name what differs first where a result does, given that every archived file is what it was."""
+    if environment:
+        return f"environment: {environment[0]}; so it may come that {what} differs: {difference}"
+    if code:
+        return f"code: {code[0]}; so it may come that {what} differs: {difference}"
+    if what == TRAINING_SET:
+        return f"data: {difference}"
+    return f"record: {what}: {difference}, though data, code and environment are the same: MLflow holds something else"
+
+
+def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
+    try:
+        found = get_version(MlflowClient(), version)
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise NotReproducible(f"there is no version {version} of {MODEL_NAME}") from None
+        raise
+    lineage = read_lineage(found.run_id) if found.run_id else None
+    if lineage is None:
+        raise NotReproducible(
+            f"version {version} of {MODEL_NAME} keeps no lineage.json: it was registered by hand, or by code that kept "
+            f"none; run its AS_OF {found.tags.get('as_of', '')} again to train one that does"
+        )
+    return found, lineage
+
+
+def _checks(
+    found: ModelVersion, lineage: Mapping[str, Any], database_url: str, archive: Path, say: Say
+) -> Iterator[Check]:
+    drops = [AcceptedDrop.from_json({"as_of": as_of, **of}) for as_of, of in sorted(lineage["drops"].items())]
+    say(f"checking the archived files of {len(drops)} drops")
+    for drop in drops:
+        _check_archived(drop, lineage, archive)
+    yield f"{sum(len(drop.files) for drop in drops)} archived files of {len(drops)} drops", None
+    training_set = _rebuild(found, drops, database_url, archive, say)
+    yield TRAINING_SET, set_difference(found, training_set)
+    say(f"choosing and fitting the recipe on {len(training_set.table)} rows")
+    parameters: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in lineage["parameters"].items()
+    }
+    candidate = fit_candidate(training_set, recipe.Parameters(**parameters))
+    yield from compare(found, lineage, candidate, training_set)
+
+
+def _check_archived(drop: AcceptedDrop, lineage: Mapping[str, Any], archive: Path) -> None:
+    for name, file in drop.files.items():
+        try:
+            with open_archived(archive, file.sha256):
+                pass  # it is read to its end, and its hash compared, when the block ends
+        except ArchiveError as error:
+            revision = lineage["drops"][drop.as_of.isoformat()]["revision"]
+            raise ArchiveError(f"{name} of the drop of {drop.as_of}, revision {revision}: {error}") from error
+
+
+def _rebuild(found: ModelVersion, drops: list[AcceptedDrop], database_url: str, archive: Path, say: Say) -> TrainingSet:
+    with scratch_database(database_url) as scratch:
+        for drop in drops:
+            say(f"loading the drop of {drop.as_of}")
+            load(drop, scratch, archive)
+            build_snapshots(drop.as_of, scratch)
+        apply_definitions(scratch)
+        say(f"building the training set of {found.as_of}")
+        return build_training_set(open_store(scratch), found.feature_service, found.as_of, scratch)

@@ -1,0 +1,59 @@
+"""A scratch database: of the same server as the database `churn`, migrated, and gone when the block ends."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from churn.database import Connection, connect, execute, lock_session
+from churn.database_url import make_url
+from churn.migrate import migrate
+
+
+@contextmanager
+def scratch_database(database_url: str) -> Iterator[str]:
+    """Give the URL of an empty, migrated database beside the one at `database_url`, which is left as it is.
+
+    One at a time: whoever waits for its turn also clears away what one that was killed has left.
+
+    Raises:
+        psycopg.errors.InsufficientPrivilege: the role may not create databases.
+    """
+    prefix = f"{_name(database_url)}_reproduce_"
+    with connect(database_url, autocommit=True) as connection:
+        lock_session(connection, "scratch database")
+        for (left,) in execute(connection, "scratch/databases", {"prefix": prefix}).fetchall():
+            _drop(connection, left)
+        name = prefix + secrets.token_hex(4)
+        try:
+            execute(connection, "scratch/create_database", database=sql.Identifier(name))
+            scratch = _beside(database_url, name)
+            migrate(scratch)
+            yield scratch
+        finally:
+            _drop(connection, name)
+
+
+def _drop(connection: Connection, name: str) -> None:
+    execute(connection, "scratch/drop_database", database=sql.Identifier(name))
+
+
+def _name(database_url: str) -> str:
+    return str(conninfo_to_dict(database_url)["dbname"])
+
+
+def _beside(database_url: str, name: str) -> str:
+    """Return the URL of another database of the same server."""
+    parts = conninfo_to_dict(database_url)
+    host, port, user, password = (parts.pop(key, None) for key in ("host", "port", "user", "password"))
+    parts.pop("dbname")
+    return make_url(
+        host=str(host) if host else None,
+        port=int(port) if port else None,
+        user=str(user) if user else None,
+        password=str(password) if password else None,
+        database=name,
+        options=parts,
+    )

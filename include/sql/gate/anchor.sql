@@ -1,0 +1,5 @@
+SELECT version
+FROM gate.moves
+WHERE kind IN ('person', 'rollback') OR (kind = 'promotion' AND superior)
+ORDER BY id DESC
+LIMIT 1

@@ -1,0 +1,17 @@
+-- Sets a decision aside: the same figures, the outcome KEEP. Nothing where that was done before.
+INSERT INTO gate.decisions (
+    as_of, candidate_version, run_id, production_version, graded_on, outcome, reason, candidate_auc, production_auc,
+    candidate_auc_error, production_auc_error, auc_difference, auc_difference_error, superior, overridden, report
+)
+SELECT
+    as_of, candidate_version, run_id, production_version, graded_on, 'KEEP', %(reason)s, candidate_auc, production_auc,
+    candidate_auc_error, production_auc_error, auc_difference, auc_difference_error, superior, overridden,
+    report || jsonb_build_object('outcome', 'KEEP', 'reason', %(reason)s::text)
+FROM (
+    SELECT *
+    FROM gate.decisions
+    WHERE candidate_version = %(version)s AND production_version IS NOT DISTINCT FROM %(production_version)s
+    ORDER BY id DESC
+    LIMIT 1
+) AS last
+WHERE last.outcome <> 'KEEP'

@@ -1,0 +1,6 @@
+INSERT INTO gate.moves (kind, version, previous_version, who, why, superior)
+VALUES (
+    %(kind)s, %(version)s,
+    (SELECT version FROM gate.moves WHERE kind <> 'release' ORDER BY id DESC LIMIT 1),
+    %(who)s, %(why)s, %(superior)s
+)

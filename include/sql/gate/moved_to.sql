@@ -1,0 +1,4 @@
+SELECT version
+FROM gate.moves
+WHERE kind <> 'release'
+ORDER BY id

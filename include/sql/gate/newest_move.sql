@@ -1,0 +1,5 @@
+SELECT kind, version, moved_at
+FROM gate.moves
+WHERE kind <> 'release'
+ORDER BY id DESC
+LIMIT 1

@@ -1,0 +1,4 @@
+SELECT id
+FROM gate.moves
+WHERE kind = 'promotion' AND version = %(version)s
+LIMIT 1

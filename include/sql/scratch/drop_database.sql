@@ -1,0 +1,2 @@
+-- FORCE: the feature store may still hold a connection.
+DROP DATABASE IF EXISTS {database} WITH (FORCE)

@@ -1,0 +1,232 @@
+"""The gate on real versions: what it gathers, what it leaves on record, and which of its decisions hold."""
+
+import json
+import tempfile
+from datetime import date
+
+import mlflow
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+import pytest
+from mlflow import MlflowClient
+
+from churn import registry, training
+from churn.cohort import in_audit, in_cohort
+from churn.database import connect
+from churn.features import open_store
+from churn.gate import rule
+from churn.gate.grading import GateInvalid, grade
+from churn.gate.rollback import release, rollback
+from churn.gate.thresholds import ThresholdError
+from churn.generate import write_drops
+from churn.outcome import DONE, UNCHANGED
+from churn.registration import RunEvidence
+from churn.training import train
+from churn.training_set import LABEL, join_features
+from tests.conftest import database_copy, tracking
+from tests.integration.conftest import Pipeline
+from tests.integration.training_chain import QUICK, Chain
+
+JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_models():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training.recipe, "Parameters", lambda: QUICK)
+        yield
+
+
+@pytest.fixture(scope="module")
+def drops(tmp_path_factory):
+    landing = tmp_path_factory.mktemp("drops")
+    write_drops(landing, customers=2500, months=3, seed=5)
+    return landing
+
+
+@pytest.fixture(scope="module")
+def february(postgres_url, churn_template, mlflow_template, drops, tmp_path_factory):
+    """January's model in Production, February's promoted over it; to be looked at and left as it is."""
+    directory = tmp_path_factory.mktemp("february")
+    with (
+        database_copy(postgres_url, churn_template) as database_url,
+        tracking(postgres_url, mlflow_template, directory),
+    ):
+        chain = Chain(Pipeline(database_url, drops, directory / "archive"))
+        chain(JANUARY)
+        chain.steps = chain(FEBRUARY)
+        yield chain
+
+
+@pytest.fixture
+def chain(pipeline_on, drops, mlflow_uri):
+    return Chain(pipeline_on(drops))
+
+
+def report_of(chain, version):
+    run_id = registry.get_version(MlflowClient(), version).run_id
+    return json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/gate/report.json"))
+
+
+def outcome_of(report, name):
+    return next(check["outcome"] for check in report["checks"] if check["name"] == name)
+
+
+def last_row(chain, columns):
+    with psycopg.connect(chain.database_url) as connection:
+        return connection.execute(f"SELECT {columns} FROM gate.decisions ORDER BY id DESC LIMIT 1").fetchone()
+
+
+def test_only_the_cohorts_are_read_and_all_of_them(february):
+    store = open_store(february.database_url)
+    service = store.get_feature_service("churn_v1")
+    with connect(february.database_url) as connection:
+        everybody = join_features(connection, store, service, FEBRUARY, FEBRUARY)
+        cohorts = join_features(connection, store, service, FEBRUARY, FEBRUARY, cohorts_only=True)
+    users = everybody["user_id"].to_pylist()
+    assert cohorts.equals(everybody.filter(pa.array(in_cohort(users) | in_audit(users))))
+    assert 0.2 < len(cohorts) / len(everybody) < 0.3
+
+
+def test_a_decision_is_a_row_with_intervals_a_report_and_the_scores_that_it_rests_on(february):
+    trained, decided, _ = february.steps
+    assert decided.figures["decision"] == rule.PROMOTE
+    report = report_of(february, 2)
+    row = last_row(february, "report, candidate_auc, candidate_auc_error, auc_difference, superior, overridden")
+    assert row[0] == report
+    assert row[1] == report["candidate"]["auc"]["value"]
+    assert report["candidate"]["auc"]["high"] == pytest.approx(row[1] + 1.96 * row[2], abs=1e-4)
+    assert row[3] == report["difference"]["value"]
+    assert row[5] == {}
+    with tempfile.TemporaryDirectory() as directory:
+        path = mlflow.artifacts.download_artifacts(
+            run_id=trained.figures["run_id"], artifact_path="gate/scores.parquet", dst_path=directory
+        )
+        scores = pyarrow.parquet.read_table(path, memory_map=False)
+    grades = RunEvidence.read(trained.figures["run_id"]).grades
+    assert scores["user_id"].equals(grades["user_id"])
+    assert scores[LABEL].equals(grades[LABEL])
+    assert np.array_equal(scores["candidate"].to_numpy(), grades["score"].to_numpy())
+    assert scores["production"].null_count == 0
+    assert scores["anchor"].null_count == len(scores)
+
+
+def test_every_customer_of_the_cohort_is_in_one_slice_of_each_kind(february):
+    report = report_of(february, 2)
+    kinds = {"net service": 3, "senior": 1, "not senior": 1, "paperless billing": 1, "billing on paper": 1, "tenure": 3}
+    assert len(report["slices"]) == sum(kinds.values())
+    assert sum(each["rows"] for each in report["slices"]) == 4 * report["rows"]
+    assert sum(each["churned"] for each in report["slices"]) == 4 * report["churned"]
+
+
+def test_the_audit_cohort_is_opened_for_a_promotion(february):
+    promoted = report_of(february, 2)["audit"]
+    assert promoted["rows"] == pytest.approx(125, abs=40)
+    assert promoted["candidate_auc"]["value"] > 0.7
+    assert promoted["production_auc"]["value"] > 0.7
+
+
+def test_the_audit_cohort_stays_closed_where_nothing_is_promoted(chain):
+    chain(FEBRUARY)
+    kept = chain(JANUARY)[0].figures["version"]
+    assert report_of(chain, kept)["outcome"] == rule.KEEP
+    assert report_of(chain, kept)["audit"] is None
+
+
+def test_thresholds_of_a_run_are_used_and_said_with_who_asked_and_make_another_decision(chain):
+    chain(JANUARY)
+    chain.pipeline.serve(FEBRUARY)
+    version = train(FEBRUARY, chain.database_url).figures["version"]
+    strict = grade(version, chain.database_url, {"max_auc_loss": 0.0}, "ada")
+    assert strict.figures["decision"] == rule.KEEP
+    report = report_of(chain, version)
+    assert (report["overridden"], report["overridden_by"]) == ({"max_auc_loss": 0.0}, "ada")
+    assert report["thresholds"]["max_auc_loss"] == 0.0
+    assert grade(version, chain.database_url, {"max_auc_loss": 0.0}, "ada").outcome == UNCHANGED
+    usual = grade(version, chain.database_url)
+    assert (usual.outcome, usual.figures["decision"]) == (DONE, rule.PROMOTE)
+
+
+def test_a_threshold_that_there_is_not_is_refused_before_anything_is_decided(chain):
+    chain(JANUARY)
+    with pytest.raises(ThresholdError, match="max_acu_loss"):
+        grade(1, chain.database_url, {"max_acu_loss": 0.0}, "ada")
+
+
+def test_a_pinned_production_gets_a_recommendation_and_is_decided_on_anew_once_released(chain):
+    chain(JANUARY)
+    rollback(1, "ada", "a holiday", chain.database_url)
+    decided = chain(FEBRUARY)[1]
+    assert decided.figures["decision"] == rule.KEEP
+    assert "ada" in decided.reason
+    assert report_of(chain, 2)["recommendation"] == rule.PROMOTE
+    assert chain(FEBRUARY)[1].outcome == DONE
+    release("ada", "back", chain.database_url)
+    assert chain(FEBRUARY)[1].figures["decision"] == rule.PROMOTE
+    assert registry.production(MlflowClient()).version == 2
+
+
+def test_the_first_promotion_is_the_anchor_of_those_that_are_only_not_worse(chain):
+    chain(JANUARY)
+    chain(FEBRUARY)
+    chain(MARCH)
+    report = report_of(chain, 3)
+    assert [report_of(chain, version)["superior"] for version in (1, 2)] == [True, False]
+    assert (report["production"]["version"], report["anchor"]["version"]) == (2, 1)
+    assert outcome_of(report, "not_worse_than_anchor") == "PASS"
+
+
+def test_a_candidate_whose_run_says_that_it_was_given_the_cohort_is_invalid(chain, monkeypatch):
+    chain.pipeline.serve(JANUARY)
+    version = train(JANUARY, chain.database_url).figures["version"]
+    read = RunEvidence.read
+
+    def with_the_cohort(run_id):
+        kept = read(run_id)
+        users = pa.concat_arrays([kept.trained_on["user_id"].combine_chunks(), kept.grades["user_id"].combine_chunks()])
+        return RunEvidence(kept.grades, kept.audit, pa.table({"user_id": users}), kept.golden)
+
+    monkeypatch.setattr(RunEvidence, "read", with_the_cohort)
+    with pytest.raises(GateInvalid, match="customers of the gate cohort"):
+        grade(version, chain.database_url)
+
+
+def test_a_candidate_that_is_not_the_one_that_was_trained_is_invalid(chain, monkeypatch):
+    """Its golden rows say what the pipeline gave in training."""
+    chain.pipeline.serve(JANUARY)
+    version = train(JANUARY, chain.database_url).figures["version"]
+    load = registry.load_pipeline
+
+    def another(version):
+        pipeline = load(version)
+        pipeline[-1].intercept_ += 0.01
+        return pipeline
+
+    monkeypatch.setattr(registry, "load_pipeline", another)
+    with pytest.raises(GateInvalid, match="of those that it was registered with"):
+        grade(version, chain.database_url)
+
+
+def test_without_served_features_a_candidate_is_kept_until_they_are_there(chain):
+    chain.pipeline.serve(JANUARY)
+    version = train(JANUARY, chain.database_url).figures["version"]
+    with psycopg.connect(chain.database_url) as connection:
+        connection.execute("CREATE TABLE kept AS TABLE online.served")
+        connection.execute("DELETE FROM online.served")
+    found = grade(version, chain.database_url)
+    assert found.figures["decision"] == rule.KEEP
+    assert "nothing is served: run churn_materialize" in found.reason
+    with psycopg.connect(chain.database_url) as connection:
+        connection.execute("INSERT INTO online.served SELECT * FROM kept")
+    assert grade(version, chain.database_url).figures["decision"] == rule.PROMOTE
+
+
+def test_golden_rows_hold_nulls_and_are_scored_as_serving_scores(february):
+    golden = RunEvidence.read(february.steps[0].figures["run_id"]).golden
+    assert golden["plan_stream_tv"].null_count >= 2
+    assert len(golden) >= 50
+    assert pc.min(golden["score"]).as_py() > 0
+    assert outcome_of(report_of(february, 2), "golden_rows") == "PASS"

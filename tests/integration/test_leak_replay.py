@@ -1,0 +1,169 @@
+"""The leak, replayed on the real drops: a Production that was trained on everybody, the gate cohort included.
+
+Under the naive rule nothing ever replaces it: on customers whom it knows by heart it scores far above the truth, as an
+honest candidate does not. Here it is found out, by each of two ways of looking alone, while an honest forest, which
+scores 1.00 on its own training rows just so, is compared as fairly as any other model.
+"""
+
+from dataclasses import replace
+
+import mlflow
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from mlflow import MlflowClient
+from opened_store import opened_store
+
+from churn import recipe, registry, statistics, training, training_set
+from churn.cohort import in_cohort
+from churn.families import FAMILIES
+from churn.features import FEATURE_SERVICE
+from churn.gate import gathering
+from churn.gate.gathering import Rivals
+from churn.gate.grading import grade
+from churn.gate.leaks import find_leaks
+from churn.gate.rule import KEEP, PROMOTE, decide
+from churn.gate.thresholds import Thresholds
+from churn.registration import RunEvidence
+from churn.registry import MODEL_NAME
+from churn.training import train
+from churn.training_set import build_training_set
+from tests.conftest import JANUARY
+
+NAIVE_MARGIN = 0.01
+FOREST = recipe.Parameters(families=("random forest",))
+
+
+@pytest.fixture(autouse=True)
+def leaves_of_one(monkeypatch):
+    """Forests as many use them: each tree knows its rows by heart."""
+    family = FAMILIES["random forest"]
+    by_heart = ({"n_estimators": 100, "min_samples_leaf": 1},)
+    monkeypatch.setitem(FAMILIES, "random forest", replace(family, grid=by_heart))
+
+
+@pytest.fixture
+def database_url(pipeline_on, real_drops, mlflow_uri):
+    """The real January, served, with nothing trained yet."""
+    pipeline = pipeline_on(real_drops)
+    pipeline.serve(JANUARY)
+    return pipeline.database_url
+
+
+def train_by(database_url, parameters=FOREST):
+    """Train January's candidate and return its version."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training.recipe, "Parameters", lambda: parameters)
+        return train(JANUARY, database_url).figures["version"]
+
+
+def train_on_everybody(database_url):
+    """Train as code would that knows of no cohorts, and put it into Production by hand."""
+    with pytest.MonkeyPatch.context() as patched:
+        for cohort in ("in_cohort", "in_audit"):
+            patched.setattr(training_set, cohort, lambda users: np.zeros(len(users), dtype=bool))
+        version = train_by(database_url, replace(FOREST, random_state=1))
+    move_to_production(version)
+    return version
+
+
+def move_to_production(version):
+    MlflowClient().transition_model_version_stage(
+        MODEL_NAME, str(version), "Production", archive_existing_versions=True
+    )
+
+
+def gather(candidate, database_url):
+    """The evidence on a candidate beside what is in Production."""
+    client = MlflowClient()
+    rivals = Rivals(registry.production(client), None, None)
+    return gathering.gather(registry.get_version(client, candidate), rivals, database_url).evidence
+
+
+def auc(evidence, model):
+    return statistics.auc(evidence.labels, model.scores).value
+
+
+def found_by(evidence, model):
+    return [leak.name for leak in find_leaks(model, evidence.labels, Thresholds()) if leak.found]
+
+
+def failed(decision):
+    return [check.name for check in decision.checks if check.outcome == "FAIL"]
+
+
+def test_a_production_that_was_trained_on_everybody_wins_under_the_naive_rule_and_is_caught_here(database_url):
+    leaked = train_on_everybody(database_url)
+    candidate = train_by(database_url)
+    evidence = gather(candidate, database_url)
+    truth, shown = auc(evidence, evidence.candidate), auc(evidence, evidence.production)
+    assert 0.80 < truth < 0.85
+    assert shown > truth + 0.10
+    # "AUC 0.99 in Production, 0.83 for the candidate, skipped": the same recipe, which is as good.
+    assert not truth > shown + NAIVE_MARGIN
+
+    assert found_by(evidence, evidence.production) == ["disjoint", "leak_alarm"]
+    assert found_by(evidence, evidence.candidate) == []
+    assert evidence.production.trained_on_cohort == len(evidence.labels)
+
+    decided = grade(candidate, database_url)
+    assert decided.figures["decision"] == KEEP
+    assert f"version {leaked}, in Production, cannot be compared fairly: it was trained on 1400" in decided.reason
+    report = report_of(candidate)
+    assert report["needs_person"]
+    assert [check["name"] for check in report["checks"] if check["outcome"] == "FAIL"] == ["production_comparable"]
+    assert registry.get_version(MlflowClient(), candidate).stage == registry.STAGING
+
+
+def test_each_way_of_looking_finds_the_leak_alone(database_url):
+    leaked = train_on_everybody(database_url)
+    candidate = train_by(database_url)
+    evidence = gather(candidate, database_url)
+    silent = replace(evidence, production=replace(evidence.production, out_of_fold_auc=None))
+    assert found_by(silent, silent.production) == ["disjoint"]
+    assert (decide(silent).outcome, failed(decide(silent))) == (KEEP, ["production_comparable"])
+
+    # Its run says that it was kept from the cohort: what it knows of the cohort says otherwise.
+    run_id = registry.get_version(MlflowClient(), leaked).run_id
+    said = RunEvidence.read(run_id)
+    others = pc.invert(pa.array(in_cohort(said.trained_on["user_id"].to_pylist())))
+    replace(said, trained_on=said.trained_on.filter(others)).log(run_id)
+    lying = gather(candidate, database_url)
+    assert found_by(lying, lying.production) == ["leak_alarm"]
+    decided = grade(candidate, database_url)
+    assert decided.figures["decision"] == KEEP
+    assert "knows the gate cohort too well" in decided.reason
+
+
+def test_an_honest_forest_that_knows_its_own_training_rows_by_heart_is_compared_fairly(database_url):
+    honest = train_by(database_url)
+    assert auc_on_its_training_rows(honest, database_url) == pytest.approx(1.0, abs=0.005)
+    first = grade(honest, database_url)
+    assert first.figures["decision"] == PROMOTE, first.reason
+    move_to_production(honest)
+
+    candidate = train_by(database_url, recipe.Parameters(families=("logistic regression",)))
+    decided = grade(candidate, database_url)
+    report = report_of(candidate)
+    passed = {check["name"] for check in report["checks"] if check["outcome"] == "PASS"}
+    assert {"production_comparable", "not_worse", "disjoint", "leak_alarm"} <= passed
+    assert decided.figures["decision"] == PROMOTE, decided.reason
+    assert 0.80 < report["production"]["auc"]["value"] < 0.85
+    assert report["production"]["auc"]["value"] == pytest.approx(
+        report["production"]["out_of_fold_auc"]["value"], abs=0.03
+    )
+
+
+def auc_on_its_training_rows(version, database_url):
+    with opened_store(database_url) as store:
+        rows = build_training_set(store, FEATURE_SERVICE, JANUARY, database_url)
+    learnt = ~rows.cohort & ~rows.audit
+    return statistics.auc(
+        rows.labels(learnt), recipe.score(registry.load_pipeline(version), rows.features(learnt))
+    ).value
+
+
+def report_of(version):
+    run_id = registry.get_version(MlflowClient(), version).run_id
+    return mlflow.artifacts.load_dict(f"runs:/{run_id}/gate/report.json")

@@ -1,0 +1,37 @@
+"""The chain from a drop to Production, a step a call, for tests of training and of the gate."""
+
+from churn import recipe
+from churn.features import open_store
+from churn.gate import promotion, rule
+from churn.gate.grading import grade
+from churn.training import train
+from churn.training_set import build_training_set
+
+QUICK = recipe.Parameters(families=("logistic regression",))
+
+
+class Chain:
+    """The chain of an AS_OF to the gate's decision and its promotion."""
+
+    def __init__(self, pipeline):
+        self.pipeline, self.database_url = pipeline, pipeline.database_url
+
+    def __call__(self, as_of):
+        self.pipeline.serve(as_of)
+        trained = train(as_of, self.database_url)
+        decided = grade(trained.figures["version"], self.database_url)
+        moved = self.promote(decided) if decided.figures["decision"] == rule.PROMOTE else None
+        return trained, decided, moved
+
+    def promote(self, decided):
+        figures = decided.figures
+        return promotion.promote(
+            figures["version"],
+            figures["production_version"],
+            decided.reason,
+            self.database_url,
+            superior=figures["superior"],
+        )
+
+    def training_set(self, as_of):
+        return build_training_set(open_store(self.database_url), "churn_v1", as_of, self.database_url)
