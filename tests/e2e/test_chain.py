@@ -2,124 +2,19 @@
 
 import csv
 import json
-import os
 import re
 import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-import psycopg
-import pytest
-import requests
-from mlflow import MlflowClient
+from tests.e2e.stack import FEBRUARY, JANUARY, MARCH, Stack, wait_for
 
-from churn.generate import write_drops
-
-REPOSITORY = Path(__file__).parents[2]
-JANUARY, FEBRUARY, MARCH = "2024-01-31", "2024-02-29", "2024-03-31"
 TABLES = (
     "subscriptions_profile_snapshots",
     "usage_agg_30d_snapshots",
     "payments_agg_90d_snapshots",
     "support_agg_90d_snapshots",
 )
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A running stack: its settings, and the drops that it was started on."""
-
-    settings: dict[str, str]
-    drops: Path
-
-    def make(self, *arguments: str) -> subprocess.CompletedProcess:
-        """Run `make` with these arguments."""
-        return subprocess.run(
-            ["make", "--silent", *arguments],
-            cwd=REPOSITORY,
-            env={**_environment(), **self.settings},
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
-
-    def query(self, statement: str) -> list[tuple]:
-        with psycopg.connect(self.settings["CHURN_DATABASE_URL"]) as connection:
-            return connection.execute(statement).fetchall()
-
-    def decided(self) -> list[tuple]:
-        """Return AS_OF, outcome and version of every decision, in the order in which they were made."""
-        return self.query("SELECT as_of, outcome, candidate_version FROM gate.decisions ORDER BY id")
-
-    def predict(self, user_id: str) -> requests.Response:
-        return requests.post(f"{self.settings['SERVING_URL']}/predict", json={"user_id": user_id}, timeout=10)
-
-    def airflow(self, method: str, path: str, **arguments: Any) -> Any:
-        """Call Airflow's REST API, which its UI is made on."""
-        url = self.settings["AIRFLOW_URL"]
-        token = requests.get(f"{url}/auth/token", timeout=10).json()["access_token"]
-        answer = requests.request(
-            method, f"{url}/api/v2{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30, **arguments
-        )
-        answer.raise_for_status()
-        return answer.json()
-
-    def runs(self, dag_id: str = "~") -> list[dict]:
-        return self.airflow("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 1000})["dag_runs"]
-
-    def client(self) -> MlflowClient:
-        # Without the second one it would be the registry that an earlier test of this process named.
-        return MlflowClient(self.settings["MLFLOW_TRACKING_URI"], self.settings["MLFLOW_TRACKING_URI"])
-
-    def log(self, service: str) -> str:
-        """Return the end of a service's log."""
-        return (Path(self.settings["CHURN_HOME"]) / "logs" / f"{service}.log").read_text()[-4000:]
-
-    def production(self) -> int:
-        return int(self.client().get_latest_versions("streamflow_churn", stages=["Production"])[0].version)
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory) -> Iterator[Stack]:
-    """`make run` over two generated months, on ports of its own; March lies ready."""
-    drops = tmp_path_factory.mktemp("drops")
-    write_drops(drops, customers=1500, months=3, seed=11)
-    first = tmp_path_factory.mktemp("first")
-    for as_of in (JANUARY, FEBRUARY):
-        shutil.copytree(drops / as_of, first / as_of)
-    home = tmp_path_factory.mktemp("home")
-    settings = {"CHURN_HOME": str(home), **_free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")}
-    stack = Stack(settings, drops)
-    try:
-        done = stack.make("run", f"DROPS={first}")
-        assert done.returncode == 0, done.stdout + done.stderr
-        lines = stack.make("env").stdout.splitlines()
-        stack.settings.update(line.split("=", 1) for line in lines)
-        (home / "run.txt").write_text(done.stdout)
-        yield stack
-    finally:
-        stack.make("clean")
-
-
-def _environment() -> dict[str, str]:
-    """The environment of this process without what other tests, or their libraries, left there for services."""
-    for_services = ("AIRFLOW", "MLFLOW", "_MLFLOW", "PROMETHEUS", "CHURN", "PYTEST", "PYTHONPATH")
-    return {name: value for name, value in os.environ.items() if not name.startswith(for_services)}
-
-
-def _free_ports(*names: str) -> dict[str, str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    ports = {name: str(each.getsockname()[1]) for name, each in zip(names, sockets, strict=True)}
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def test_run_says_what_came_of_every_as_of_and_gives_one_prediction(stack):
@@ -220,7 +115,7 @@ def test_a_drop_in_the_landing_directory_is_picked_up_and_goes_through_the_whole
     (landing / ".copying").rename(landing / MARCH)
     # It looks by itself every five minutes; a person in a hurry asks it to look now.
     stack.airflow("POST", "/dags/churn_landing/dagRuns", json={"logical_date": None})
-    _wait_for(lambda: stack.query(f"SELECT outcome FROM gate.decisions WHERE as_of = '{MARCH}'"), seconds=240)
+    wait_for(lambda: stack.query(f"SELECT outcome FROM gate.decisions WHERE as_of = '{MARCH}'"), seconds=240)
     runs = [run["dag_run_id"] for run in stack.runs("churn_snapshot")]
     assert len([run for run in runs if run.startswith(f"landing__{MARCH}__revision_1__")]) == 1
     assert stack.query("SELECT as_of FROM online.served") == [(date.fromisoformat(MARCH),)]
@@ -233,7 +128,7 @@ def test_the_ui_can_start_the_chain_with_an_as_of_and_it_ends_in_the_gate(stack)
 
     before = trained()
     stack.airflow("POST", "/dags/churn_snapshot/dagRuns", json={"logical_date": None, "conf": {"as_of": FEBRUARY}})
-    _wait_for(lambda: trained() > before, seconds=240)
+    wait_for(lambda: trained() > before, seconds=240)
     tasks = stack.airflow("GET", "/dags/churn_train/dagRuns/~/taskInstances", params={"limit": 1000})["task_instances"]
     assert {task["state"] for task in tasks if task["task_id"] == "gate"} == {"success"}
 
@@ -244,7 +139,7 @@ def test_serving_follows_a_version_that_a_person_moves_to_production_without_a_r
     user_id = (stack.drops / MARCH / "users.csv").read_text().splitlines()[1].split(",")[0]
     client.transition_model_version_stage("streamflow_churn", str(other), "Production", archive_existing_versions=True)
     # Two workers follow by themselves: five answers in a row are of both.
-    _wait_for(
+    wait_for(
         lambda: {stack.predict(user_id).json()["model"]["version"] for _ in range(5)} == {other},
         seconds=120,
         or_say=lambda: f"{stack.production()} in Production, not {other}; {stack.log('serving')}",
@@ -293,11 +188,3 @@ def _land_with_another_value(stack: Stack, drop: Path, day: date, skips: int) ->
 
 def _conf(stack: Stack, run_id: str) -> dict:
     return next(run["conf"] or {} for run in stack.runs() if run["dag_run_id"] == run_id)
-
-
-def _wait_for(condition: Callable[[], Any], seconds: float, or_say: Callable[[], str] = str) -> None:
-    """Wait until it is so. The limit ends a test that would hang; how fast things are is for benchmarks to say."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {seconds} seconds: {or_say()}"
-        time.sleep(0.5)

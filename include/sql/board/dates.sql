@@ -1,0 +1,30 @@
+-- What the system holds for each of the newest AS_OF dates, and whether each step has seen the drop that is loaded.
+SELECT
+    as_of,
+    drops.revision,
+    drops.received_at,
+    (drops.files -> 'users.csv' ->> 'rows')::bigint AS rows,
+    builds.built_at AS snapshot_at,
+    builds.drop_digest = drops.digest AS snapshot_is_current,
+    online.published_at AS online_at,
+    online.drop_digest = drops.digest AS online_is_current,
+    served.as_of IS NOT NULL AS is_served,
+    decisions.id AS decision,
+    decisions.outcome,
+    decisions.candidate_version
+FROM raw.drops
+FULL JOIN snapshots.builds USING (as_of)
+LEFT JOIN (
+    SELECT DISTINCT ON (as_of) as_of, id, outcome, candidate_version
+    FROM gate.decisions
+    ORDER BY as_of, id DESC
+) AS decisions USING (as_of)
+LEFT JOIN (
+    SELECT DISTINCT ON (as_of) as_of, drop_digest, begun_at AS published_at
+    FROM online.builds
+    WHERE state = 'published'
+    ORDER BY as_of, build DESC
+) AS online USING (as_of)
+LEFT JOIN online.served USING (as_of)
+ORDER BY as_of DESC
+LIMIT %(limit)s

@@ -1,0 +1,51 @@
+"""The board as an application of its own, which Airflow mounts: everything in it wants a signed-in user."""
+
+from collections.abc import Awaitable, Callable
+
+import psycopg
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from gate_board.routes import page, router
+from gate_board.sources import Unavailable
+
+HEADERS = {
+    # The page loads nothing from elsewhere and runs nothing but its own files: text of the database that should ever
+    # become markup stays without effect.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def make_app() -> FastAPI:
+    """Return the application."""
+    # Its documentation would load scripts from the network, and would need no user.
+    app = FastAPI(title="Gate board", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(page)
+    app.include_router(router)
+
+    @app.middleware("http")
+    async def headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.exception_handler(Unavailable)
+    def unavailable(_request: Request, error: Unavailable) -> Response:
+        return JSONResponse({"detail": str(error)}, status_code=503)
+
+    @app.exception_handler(psycopg.Error)
+    def database_is_away(_request: Request, error: psycopg.Error) -> Response:
+        if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+            detail = f"the database `churn` is older than this page; `python -m churn.migrate` mends that: {error}"
+        else:
+            detail = f"the database `churn` cannot be read: {error}"
+        return JSONResponse({"detail": detail}, status_code=503)
+
+    return app

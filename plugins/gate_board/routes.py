@@ -1,0 +1,133 @@
+"""What the board answers. Every route wants a signed-in user, and is plain `def`: it waits in a thread of its own."""
+
+import json
+import os
+from dataclasses import is_dataclass
+from datetime import UTC, date, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from airflow.api_fastapi.core_api.security import requires_authenticated
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
+
+from churn import board, board_registry
+from gate_board import sources
+
+STATIC = Path(__file__).parent / "static"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+FILES = {file.name: file for file in STATIC.iterdir() if file.suffix in TYPES}
+
+# A report is a page of its own: whatever is in it runs nothing, reads nothing, and is a stranger to Airflow's session.
+REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; sandbox"
+
+# Airflow mounts applications of plugins without authentication: a router that lacks this is open to everybody.
+AUTHENTICATED = [Depends(requires_authenticated())]
+page = APIRouter(dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/api", dependencies=AUTHENTICATED)
+
+
+@page.get("/")
+def shell() -> Response:
+    return static("board.html")
+
+
+@page.get("/static/{name}")
+def static(name: str) -> Response:
+    file = FILES.get(name)
+    if file is None:
+        raise HTTPException(404, f"the board has no file {name}")
+    return Response(file.read_bytes(), media_type=TYPES[file.suffix])
+
+
+@router.get("/mark")
+def mark() -> Response:
+    """Something small that differs when the rest does; asked for every few seconds."""
+    return _json({"mark": _mark(board.read_mark(sources.database_url()))})
+
+
+@router.get("/board")
+def everything(limit: int = Query(board.DECISIONS, ge=1, le=10_000)) -> Response:
+    url = sources.database_url()
+    shown, registry = board.read_board(url, limit), sources.registry()
+    production = registry.production if isinstance(registry, board_registry.Registry) else None
+    today = datetime.now(UTC).date()
+    return _json({
+        **_fields(shown),
+        "mark": _mark(shown.mark),
+        "today": today,
+        "production": production and {
+            **_fields(production),
+            "age_days": (today - production.as_of).days if production.as_of else None,
+            "grades": board.read_grades(url, production.version),
+        },
+        "pin": registry.pin if isinstance(registry, board_registry.Registry) else None,
+        "registry_problem": registry if isinstance(registry, str) else None,
+        "serving": sources.serving(),
+        "mlflow_url": os.environ.get("MLFLOW_URL"),
+    })  # fmt: skip
+
+
+@router.get("/decisions/{decision}")
+def decision(decision: int) -> Response:
+    return _json(_decision(decision))
+
+
+@router.get("/decisions/{decision}/files")
+def files(decision: int) -> Response:
+    """The pictures and the report of the candidate's run; where they cannot be listed, why."""
+    run_id = _decision(decision).run_id
+    try:
+        return _json({"files": board_registry.report_files(run_id), "problem": None})
+    except Exception as error:  # the checks are shown whatever keeps MLflow from answering
+        return _json({"files": [], "problem": f"MLflow cannot list the pictures of run {run_id}: {error}"})
+
+
+@router.get("/decisions/{decision}/files/{path:path}")
+def file(decision: int, path: str) -> Response:
+    """One of these files. By the decision, not by the run: a run that was never decided about is nobody's business."""
+    try:
+        content = board_registry.read_report_file(_decision(decision).run_id, path)
+    except board_registry.NotShown as error:
+        raise HTTPException(404, str(error)) from error
+    except Exception as error:
+        raise sources.Unavailable(f"MLflow cannot give {path}: {error}") from error
+    headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "private, max-age=60"}
+    return Response(content, media_type=TYPES[Path(path).suffix], headers=headers)
+
+
+def _decision(number: int) -> board.FullDecision:
+    # As large as the column's type: another number is no decision's.
+    found = board.read_decision(sources.database_url(), number) if 0 < number < 2**63 else None
+    if found is None:
+        raise HTTPException(404, f"there is no decision {number}")
+    return found
+
+
+def _mark(of_database: str) -> str:
+    everything_else = (sources.registry(), sources.serving(), datetime.now(UTC).date())
+    return sha256(repr((of_database, everything_else)).encode()).hexdigest()[:16]
+
+
+def _json(content: Any) -> Response:
+    # FastAPI's own encoder takes ten times as long for a thousand decisions.
+    return Response(json.dumps(content, default=_plain, allow_nan=False), media_type="application/json")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _fields(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in an answer of the board")
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass; asdict() would copy everything beneath, too."""
+    return dict(vars(value))

@@ -1,0 +1,31 @@
+"""One stack for all tests of the folder: it takes a minute to start and two months to fill."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from churn.generate import write_drops
+from tests.e2e.stack import FEBRUARY, JANUARY, Stack, free_ports
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory) -> Iterator[Stack]:
+    """`make run` over two generated months, on ports of its own; March lies ready."""
+    drops = tmp_path_factory.mktemp("drops")
+    write_drops(drops, customers=1500, months=3, seed=11)
+    first = tmp_path_factory.mktemp("first")
+    for as_of in (JANUARY, FEBRUARY):
+        shutil.copytree(drops / as_of, first / as_of)
+    home = tmp_path_factory.mktemp("home")
+    settings = {"CHURN_HOME": str(home), **free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")}
+    stack = Stack(settings, drops)
+    try:
+        done = stack.make("run", f"DROPS={first}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = stack.make("env").stdout.splitlines()
+        stack.settings.update(line.split("=", 1) for line in lines)
+        (home / "run.txt").write_text(done.stdout)
+        yield stack
+    finally:
+        stack.make("clean")

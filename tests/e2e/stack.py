@@ -1,0 +1,94 @@
+"""The running stack as a test talks to it: make, SQL, HTTP, the registry."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import requests
+from mlflow import MlflowClient
+
+REPOSITORY = Path(__file__).parents[2]
+JANUARY, FEBRUARY, MARCH = "2024-01-31", "2024-02-29", "2024-03-31"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack: its settings, and the drops that it was started on."""
+
+    settings: dict[str, str]
+    drops: Path
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run `make` with these arguments."""
+        return subprocess.run(
+            ["make", "--silent", *arguments],
+            cwd=REPOSITORY,
+            env={**clean_environment(), **self.settings},
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    def query(self, statement: str) -> list[tuple]:
+        with psycopg.connect(self.settings["CHURN_DATABASE_URL"]) as connection:
+            return connection.execute(statement).fetchall()
+
+    def decided(self) -> list[tuple]:
+        """Return AS_OF, outcome and version of every decision, in the order in which they were made."""
+        return self.query("SELECT as_of, outcome, candidate_version FROM gate.decisions ORDER BY id")
+
+    def predict(self, user_id: str) -> requests.Response:
+        return requests.post(f"{self.settings['SERVING_URL']}/predict", json={"user_id": user_id}, timeout=10)
+
+    def airflow(self, method: str, path: str, **arguments: Any) -> Any:
+        """Call Airflow's REST API, which its UI is made on."""
+        url = self.settings["AIRFLOW_URL"]
+        token = requests.get(f"{url}/auth/token", timeout=10).json()["access_token"]
+        answer = requests.request(
+            method, f"{url}/api/v2{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30, **arguments
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+    def runs(self, dag_id: str = "~") -> list[dict]:
+        return self.airflow("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 1000})["dag_runs"]
+
+    def client(self) -> MlflowClient:
+        # Without the second one it would be the registry that an earlier test of this process named.
+        return MlflowClient(self.settings["MLFLOW_TRACKING_URI"], self.settings["MLFLOW_TRACKING_URI"])
+
+    def log(self, service: str) -> str:
+        """Return the end of a service's log."""
+        return (Path(self.settings["CHURN_HOME"]) / "logs" / f"{service}.log").read_text()[-4000:]
+
+    def production(self) -> int:
+        return int(self.client().get_latest_versions("streamflow_churn", stages=["Production"])[0].version)
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment of this process without what other tests, or their libraries, left there for services."""
+    for_services = ("AIRFLOW", "MLFLOW", "_MLFLOW", "PROMETHEUS", "CHURN", "PYTEST", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if not name.startswith(for_services)}
+
+
+def free_ports(*names: str) -> dict[str, str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    ports = {name: str(each.getsockname()[1]) for name, each in zip(names, sockets, strict=True)}
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, or_say: Callable[[], str] = str) -> None:
+    """Wait until it is so. The limit ends a test that would hang; how fast things are is for benchmarks to say."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {seconds} seconds: {or_say()}"
+        time.sleep(0.5)
