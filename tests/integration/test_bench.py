@@ -9,12 +9,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import psutil
 import psycopg
 import pytest
 
-from bench import naive, naive_feast, ours
+from bench import gate_simulation, naive, naive_feast, ours
 from bench.measure import Watch
+from churn import statistics
 from churn.generate import write_drops
 from churn.landing import list_drops
 
@@ -113,6 +115,36 @@ def test_a_run_measures_every_step_of_every_side_and_leaves_only_its_results(tmp
     assert set(result["machine"]) == {"cores", "feast", "git_commit", "memory_gb", "postgres", "python", "system"}
     assert (out / "steps.svg").read_text().startswith("<?xml")
     assert "training set" in output
+    assert list(work.iterdir()) == []
+
+
+def test_versions_are_drawn_with_the_auc_and_the_likeness_that_are_asked_for():
+    correlation = gate_simulation.correlation_of(error=0.005, rows=1_400)
+    drawn = gate_simulation.draw(np.random.default_rng(5), 100_000, correlation, gate_simulation.Truth(0.81))
+    ours, theirs = drawn.candidate.scores, drawn.production.scores
+    difference = statistics.auc_difference(drawn.labels, ours, theirs)
+    assert difference.error == pytest.approx(0.005 * (1_400 / 100_000) ** 0.5, rel=0.03)
+    assert difference.value == pytest.approx(0.81 - 0.83, abs=4 * difference.error)
+    assert statistics.calibration_error(drawn.labels, ours) < 0.01
+    assert all(1_000 < rows.sum() < 99_000 for rows in drawn.slices.values())
+
+
+def test_a_run_of_the_gate_says_how_often_each_candidate_was_promoted_and_leaves_only_its_results(tmp_path, work):
+    out = tmp_path / "out"
+    process = run_bench("gate", "--customers", 1_000, "--repeats", 2, "--out", out, "--work", work)
+    output, progress = process.communicate(timeout=300)
+    assert process.returncode == 0, progress
+    result = json.loads((out / "gate.json").read_text())
+    found = {(row["pairs"], row["truth"], row["rows"]): row for row in result["decisions"]}
+    assert len(found) == 4 * 4 + 2 * 2
+    assert all(row["promoted"] + row["keep"] + row["invalid"] == 1 for row in found.values())
+    # More than ten standard errors away: no chance is in it.
+    assert found["two families", "worse by 2 δ", 20_000]["promoted"] == 0
+    assert found["two families", "equal", 20_000]["promoted"] == 1
+    assert [each["anchor"] for each in result["chains"]] == [True, False]
+    assert result["pairs"]["naive"]["training_auc"] > 0.95
+    assert (result["large"]["rows"], result["large"]["seconds"] > 0) == (200_000, True)
+    assert "worse by δ" in output
     assert list(work.iterdir()) == []
 
 

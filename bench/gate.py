@@ -1,0 +1,195 @@
+"""How often the gate errs, by simulation: the whole decision on candidates of which the truth is known.
+
+How alike the versions are is measured on real fits first. Beside it: a chain of candidates that are each a little
+worse, two rules of thumb, and what a decision on 200,000 cohort rows costs.
+"""
+
+import multiprocessing
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from math import sqrt
+from statistics import median
+from typing import Any
+
+from bench import gate_pairs
+from bench.context import Bench
+from bench.figures import MEGABYTE, Row, goal, goal_rows, number, percentile, significant
+from bench.gate_cost import cost, ignore_interrupts
+from bench.gate_simulation import (
+    AUC,
+    CHAIN,
+    CHURN_RATE,
+    MARGIN,
+    Case,
+    Chain,
+    Found,
+    correlation_of,
+    parts,
+    run_chain,
+    simulate,
+)
+from bench.measure import measure
+from embedded.table import table
+
+DATABASE = "bench"
+LARGE = 200_000
+EQUAL, WORSE = "equal", "worse by δ"
+OFFSETS = {EQUAL: 0.0, WORSE: -MARGIN, "worse by 2 δ": -2 * MARGIN, "better by δ": MARGIN}
+REPETITIONS = {500: 2_000, 1_400: 2_000, 5_000: 2_000, 20_000: 500}
+ALIKE, UNLIKE = "one recipe", "two families"
+GRID = {UNLIKE: (tuple(REPETITIONS), tuple(OFFSETS)), ALIKE: ((500, 1_400), (EQUAL, WORSE))}
+"""Versions of one recipe are so alike that more rows have nothing left to show."""
+
+CHAINS = 200
+CHAIN_ROWS = 1_400
+
+
+def run(bench: Bench) -> Row:
+    """Simulate with both kinds of pairs; --repeats says how many decisions and chains in place of thousands."""
+    pairs = _pairs(bench)
+    correlations = {kind: correlation_of(error, pairs["rows"]) for kind, error in pairs["errors"].items()}
+    cases = list(_cases(correlations, pairs["naive"]["training_auc"], bench.repeats))
+    chains = [
+        Chain(correlations[UNLIKE], CHAIN_ROWS, anchored, seed)
+        for anchored in (True, False)
+        for seed in range(bench.repeats or CHAINS)
+    ]
+    # Fresh processes, which import what a decision needs and nothing that was imported here.
+    spawned = multiprocessing.get_context("spawn")
+    with spawned.Pool(1, ignore_interrupts) as alone:
+        seconds, peak = alone.apply(cost, (LARGE,))
+    bench.say(f"one decision on {LARGE:,} rows: {number(seconds)} s")
+    with spawned.Pool(os.cpu_count(), ignore_interrupts) as pool:
+        bench.say(f"{sum(case.repetitions for case in cases):,} decisions")
+        jobs = [(case, part) for case in cases for part in parts(case)]
+        found = pool.map(simulate, [part for _, part in jobs], chunksize=1)
+        bench.say(f"{len(chains)} chains of {CHAIN} candidates")
+        ends = pool.map(run_chain, chains, chunksize=1)
+    result: Row = {
+        "auc": AUC,
+        "churn_rate": CHURN_RATE,
+        "margin": MARGIN,
+        "pairs": pairs,
+        "correlations": {kind: round(value, 4) for kind, value in correlations.items()},
+        "decisions": summarize((case, each) for (case, _), each in zip(jobs, found, strict=True)),
+        "chains": [_ends(anchored, chains, ends) for anchored in (True, False)],
+        "large": {"rows": LARGE, "seconds": significant(seconds), "peak_mb": round(peak / MEGABYTE)},
+    }
+    return {**result, "goals": _goals(result)}
+
+
+def summarize(found: Iterable[tuple[Case, Found]]) -> list[Row]:
+    """Return the shares of each case's decisions, its parts together."""
+    together: dict[Case, Found] = defaultdict(Counter)
+    for case, part in found:
+        together[case].update(part)
+    return [_shares(case, counts) for case, counts in together.items()]
+
+
+def render(result: Row) -> str:
+    """Return the result as tables for a terminal."""
+    shares = ("promoted", "promoted_without_anchor", "keep", "invalid", "point_rule", "naive_rule")
+    rows = [
+        (each["pairs"], each["truth"], f"{each['rows']:,}", *(_percent(each[name]) for name in shares), _failed(each))
+        for each in result["decisions"]
+    ]
+    names = ("promoted", "without anchor", "KEEP", "INVALID", "point + 0.01", "naive", "failed checks")
+    ends = [
+        (
+            "with" if each["anchor"] else "without",
+            *(number(each[name]) for name in ("median", "low", "high", "promoted")),
+        )
+        for each in result["chains"]
+    ]
+    chain = (f"{CHAIN} worse by δ/2 each, {CHAIN_ROWS:,} rows: anchor", "AUC lost", "5 %", "95 %", "promoted")
+    pairs, naive = result["pairs"], result["pairs"]["naive"]
+    errors = ", ".join(f"{number(error)} of {kind}" for kind, error in pairs["errors"].items())
+    about = (
+        f"δ = {result['margin']}; standard error of the difference of AUC at {pairs['rows']:,} rows: {errors}",
+        "without anchor: where the anchor is Production itself; point + 0.01: AUC on the same rows, without its error",
+        f"naive: against Production on its training customers, AUC {number(naive['training_auc'])} of a random "
+        f"forest that has {number(naive['auc'])} on others",
+    )
+    tables = (
+        table(("versions of", "candidate", "rows", *names), rows),
+        table(chain, ends),
+        table(("goal", "is", "asked", "met"), goal_rows(result["goals"])),
+    )
+    return "\n\n".join(("\n".join(about), *tables))
+
+
+def _pairs(bench: Bench) -> Row:
+    drops = bench.drops(bench.customers[0], gate_pairs.MONTHS)
+    url = bench.server.create(DATABASE)
+    landing, dates = drops[0].path.parent, [drop.as_of for drop in drops]
+    bench.say("fitting pairs of versions")
+    pairs: Row = measure(bench.server, DATABASE, None, gate_pairs.study, url, landing, dates).result
+    bench.server.drop(DATABASE)
+    bench.forget_drops(drops)
+    return pairs
+
+
+def _cases(correlations: Mapping[str, float], training_auc: float, repeats: int | None) -> Iterator[Case]:
+    for kind, (sizes, truths) in GRID.items():
+        for index, (truth, rows) in enumerate((truth, rows) for truth in truths for rows in sizes):
+            repetitions = repeats or REPETITIONS[rows]
+            # Apart by more than the repetitions of a case, whose parts count on from here.
+            yield Case(kind, correlations[kind], rows, OFFSETS[truth], repetitions, training_auc, index * 10_000)
+
+
+def _shares(case: Case, found: Found) -> Row:
+    def share(name: str) -> float:
+        return round(found[name] / case.repetitions, 4)
+
+    failed = {name.removeprefix("failed "): share(name) for name in found if name.startswith("failed ")}
+    return {
+        "pairs": case.pairs,
+        "truth": next(truth for truth, offset in OFFSETS.items() if offset == case.offset),
+        "rows": case.rows,
+        "repetitions": case.repetitions,
+        "promoted": share("PROMOTE"),
+        "promoted_without_anchor": share("without the anchor"),
+        "keep": share("KEEP"),
+        "invalid": share("INVALID"),
+        "failed": dict(sorted(failed.items(), key=lambda each: (-each[1], each[0]))),
+        "point_rule": share("point"),
+        "naive_rule": share("naive"),
+    }
+
+
+def _ends(anchored: bool, chains: list[Chain], ends: list[tuple[float, int]]) -> Row:
+    ours = [end for chain, end in zip(chains, ends, strict=True) if chain.anchored == anchored]
+    lost = [each for each, _ in ours]
+    return {
+        "anchor": anchored,
+        "rows": CHAIN_ROWS,
+        "chains": len(ours),
+        "median": significant(median(lost)),
+        "low": significant(percentile(lost, 0.05)),
+        "high": significant(percentile(lost, 0.95)),
+        "promoted": median(promoted for _, promoted in ours),
+    }
+
+
+def _goals(result: Row) -> list[Row]:
+    goals = []
+    for each in result["decisions"]:
+        if each["truth"] == WORSE:
+            # What chance adds to 5 % in so many decisions, in one of forty simulations.
+            most = round(0.05 + 2 * sqrt(0.05 * 0.95 / each["repetitions"]), 4)
+            # The anchor can only keep more back: where it is Production itself is where most are promoted.
+            what = f"share promoted, worse by δ, {each['pairs']}, {each['rows']:,} rows"
+            goals.append(goal(what, each["promoted_without_anchor"], most=most))
+    large = result["large"]
+    goals.append(goal(f"s of a decision on {LARGE:,} cohort rows", large["seconds"], most=10))
+    goals.append(goal(f"MB of a decision on {LARGE:,} cohort rows", large["peak_mb"], most=500))
+    return goals
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _failed(each: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_percent(share)}" for name, share in each["failed"].items())

@@ -1,0 +1,200 @@
+"""Graded rows as they occur here, drawn so that what is true of them is known, and how the whole gate decides on them.
+
+Each version has a score of its own for a customer, d for those who left and 0 for the others, plus a normal error that
+it shares in part with every other version (the binormal model: its AUC is the normal distribution function of d / √2).
+Its probability of churn is what the score says of a customer, so that every version is calibrated.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+from scipy.special import expit, logit, ndtri
+
+from churn import statistics
+from churn.cohort import SALT
+from churn.gate.evidence import Evidence, Graded
+from churn.gate.rule import PROMOTE, decide
+from churn.gate.thresholds import Thresholds
+from churn.statistics import Estimate
+
+CHURN_RATE = 0.27
+AUC = 0.83
+"""Both as the real and the generated drops have them."""
+
+MARGIN = Thresholds().max_auc_loss
+
+TRAINING_ROWS = 3.75
+"""Rows out of fold for each row of the gate cohort: 75 % of customers are in neither cohort, 20 % in this one."""
+
+POINT = 0.01
+"""By how much the rules of thumb ask the candidate's AUC to exceed Production's."""
+
+ANCHOR_CHECK = "not_worse_than_anchor"
+CHAIN = 50
+
+SIGNATURE = (("months_active", "long"),)
+JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
+
+# Each kind's share of customers, and how far the kind goes with the risk: the slices of include/sql/gate/slices.sql.
+SLICES = {
+    "tenure": ((0.31, 0.24, 0.45), -0.4),
+    "net service": ((0.22, 0.34, 0.44), 0.35),
+    "billing": ((0.41, 0.59), 0.2),
+    "senior": ((0.84, 0.16), 0.15),
+}
+
+AS_MANY_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true AUC of each version; without an anchor where that is Production itself."""
+
+    candidate: float = AUC
+    production: float = AUC
+    anchor: float | None = AUC
+
+
+EQUAL = Truth()
+
+
+@dataclass(frozen=True)
+class Case:
+    """Decisions to be made on candidates whose true AUC is Production's + `offset`.
+
+    Attributes:
+        rows: of the gate cohort.
+        pairs: how alike the versions are, in words; `correlation` says it of their errors.
+        training_auc: what the naive rule takes for Production's AUC, on customers whom it was trained on.
+    """
+
+    pairs: str
+    correlation: float
+    rows: int
+    offset: float
+    repetitions: int
+    training_auc: float
+    seed: int
+
+
+Found = Counter[str]
+"""How many decisions ended in an outcome, failed in a check, …"""
+
+
+def simulate(case: Case) -> Found:
+    """Return how many of the decisions had each outcome, failed each check, and what the rules of thumb would do."""
+    random = np.random.default_rng((case.seed, case.rows))
+    found: Found = Counter()
+    for _ in range(case.repetitions):
+        decision = decide(draw(random, case.rows, case.correlation, Truth(AUC + case.offset)))
+        failed = {check.name for check in decision.checks if check.outcome == "FAIL"}
+        found[decision.outcome] += 1
+        found.update(f"failed {name}" for name in failed)
+        found["without the anchor"] += failed <= {ANCHOR_CHECK}
+        found["naive"] += _above(decision.candidate_auc, case.training_auc)
+        fair = decision.production_auc
+        found["point"] += fair is not None and _above(decision.candidate_auc, fair.value)
+    return found
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Fifty AS_OFs in a row, each with a candidate worse by half the margin than what is in Production then."""
+
+    correlation: float
+    rows: int
+    anchored: bool
+    seed: int
+
+
+def run_chain(chain: Chain) -> tuple[float, int]:
+    """Return by how much the true AUC in Production is less at the end, and how many candidates were promoted."""
+    random = np.random.default_rng((chain.seed, chain.rows))
+    production = anchor = AUC
+    promoted, anchor_is_production = 0, True
+    for _ in range(CHAIN):
+        candidate = production - MARGIN / 2
+        held = anchor if chain.anchored and not anchor_is_production else None
+        decision = decide(draw(random, chain.rows, chain.correlation, Truth(candidate, production, held)))
+        if decision.outcome == PROMOTE:
+            production, promoted, anchor_is_production = candidate, promoted + 1, decision.superior
+            anchor = candidate if decision.superior else anchor
+    return AUC - production, promoted
+
+
+def draw(random: np.random.Generator, rows: int, correlation: float, truth: Truth = EQUAL) -> Evidence:
+    """Return the evidence on versions of these true AUCs, none of which has anything else wrong with it."""
+    labels = random.random(rows) < CHURN_RATE
+    common = random.normal(size=rows)
+
+    def version(number: int, as_of: date, auc: float) -> Graded:
+        error = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * random.normal(size=rows)
+        away = float(np.sqrt(2) * ndtri(auc))
+        probabilities = expit(logit(CHURN_RATE) + away * (away * labels + error) - away**2 / 2)
+        return Graded(
+            number, as_of, probabilities, trained_on_cohort=0, cohort_salt=SALT,
+            out_of_fold_auc=_out_of_fold(random, auc, rows),
+        )  # fmt: skip
+
+    return Evidence(
+        candidate=version(3, FEBRUARY, truth.candidate),
+        production=version(2, JANUARY, truth.production),
+        anchor=None if truth.anchor is None else version(1, JANUARY, truth.anchor),
+        signature=SIGNATURE,
+        service_signature=SIGNATURE,
+        graded_on=FEBRUARY,
+        out_of_time=True,
+        labels=labels,
+        train_rows=max(int(TRAINING_ROWS * rows), Thresholds().small_training_rows),
+        train_churned=int(TRAINING_ROWS * rows * CHURN_RATE),
+        slices=_slices(random, labels, common),
+    )
+
+
+def correlation_of(error: float, rows: int, seed: int = 0) -> float:
+    """Return the correlation at which two versions of equal AUC have this standard error of their difference of AUC.
+
+    By halving the interval, on one large draw of the same random numbers.
+    """
+    low, high = 0.0, 1.0
+    many = 100_000
+    for _ in range(20):
+        middle = (low + high) / 2
+        drawn = draw(np.random.default_rng(seed), many, middle)
+        assert drawn.candidate.scores is not None
+        assert drawn.production is not None
+        assert drawn.production.scores is not None
+        found = statistics.auc_difference(drawn.labels, drawn.candidate.scores, drawn.production.scores)
+        assert found is not None
+        low, high = (middle, high) if found.error * np.sqrt(many / rows) > error else (low, middle)
+    return (low + high) / 2
+
+
+def parts(case: Case) -> Iterator[Case]:
+    """Yield the case in parts of few repetitions each, so that no process is left with a long one at the end."""
+    for begin in range(0, case.repetitions, AS_MANY_AT_ONCE):
+        yield replace(case, repetitions=min(AS_MANY_AT_ONCE, case.repetitions - begin), seed=case.seed + begin)
+
+
+def _out_of_fold(random: np.random.Generator, auc: float, rows: int) -> Estimate:
+    # 0.45 / √rows is DeLong's standard error at this AUC and share of leavers.
+    error = 0.45 / np.sqrt(TRAINING_ROWS * rows)
+    return Estimate(float(random.normal(auc, error)), float(error))
+
+
+def _slices(random: np.random.Generator, labels: np.ndarray, common: np.ndarray) -> dict[str, np.ndarray]:
+    risk = common + np.sqrt(2) * ndtri(AUC) * (labels - CHURN_RATE)
+    risk /= risk.std()
+    found: dict[str, np.ndarray] = {}
+    for kind, (shares, weight) in SLICES.items():
+        place = weight * risk + np.sqrt(1 - weight**2) * random.normal(size=len(labels))
+        band = np.searchsorted(ndtri(np.cumsum(shares)[:-1]), place)
+        found |= {f"{kind} {index}": band == index for index in range(len(shares))}
+    return found
+
+
+def _above(candidate: Estimate | None, production: float) -> bool:
+    return candidate is not None and candidate.value > production + POINT
