@@ -108,10 +108,10 @@ def churn_train():
         get_current_context()["outlet_events"][churn_production_model].add_partitions(current_as_of().isoformat())
         return outcome.to_json()
 
-    @task(multiple_outputs=False, trigger_rule="all_done_min_one_success")
+    @task(multiple_outputs=False, pool="churn_training", trigger_rule="all_done_min_one_success")
     def report(candidate: dict) -> dict:
         """Draws the model card of the candidate, report.html, and logs it to its MLflow run, also where the decision is
-        INVALID. Nothing waits for it."""
+        INVALID. Nothing waits for it, and trainings that are ready go first."""
         from churn.report.model_card import NotDecided, write_report
 
         with no_retry(NotDecided):

@@ -50,7 +50,20 @@ def test_the_tasks_run_in_the_order_of_the_design(dag_bag, dag_id):
 
 
 def test_the_model_card_keeps_no_promotion_from_running(dag_bag):
-    assert dag_bag.dags["churn_train"].task_dict["report"].downstream_task_ids == set()
+    tasks = dag_bag.dags["churn_train"].task_dict
+    assert tasks["report"].downstream_task_ids == set()
+
+
+def test_a_training_that_is_ready_goes_before_the_model_card_of_another(dag_bag):
+    tasks = dag_bag.dags["churn_train"].task_dict
+    assert tasks["train"].pool == tasks["report"].pool
+    weights = []
+    for task in (tasks["train"], tasks["report"]):
+        # Airflow's rule of that name: a task's own weight and those of all that wait for it.
+        assert task.weight_rule == "downstream"
+        waiting = task.get_flat_relative_ids(upstream=False)
+        weights.append(task.priority_weight + sum(tasks[each].priority_weight for each in waiting))
+    assert weights[0] > weights[1]
 
 
 @pytest.mark.parametrize("dag_id", CHAIN)
@@ -172,7 +185,7 @@ def test_every_task_has_an_owner_retries_with_backoff_and_a_time_limit(dag_bag):
 def test_tasks_that_must_not_meet_share_a_pool_of_one_slot(dag_bag):
     pools = {task.task_id: task.pool for dag_id in CHAIN for task in dag_bag.dags[dag_id].tasks}
     assert {pools[task] for task in ("apply", "materialize")} == {"churn_materialize"}
-    assert pools["train"] == "churn_training"
+    assert {pools[task] for task in ("train", "report")} == {"churn_training"}
     assert {pools[task] for task in ("gate", "promote")} == {"churn_gate"}
 
 
