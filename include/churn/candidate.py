@@ -80,8 +80,9 @@ def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> C
     _require_enough(rows.labels, rows.users, parameters)
     _warn_of_constants(rows.features)
     started = time.monotonic()
-    selection = select(rows, types, parameters)
-    learned = [rows, rows.take(~rows.newest)] if rows.forward_in_time else [rows]
+    forward = rows.forward_in_time(parameters)
+    selection = select(rows, types, parameters, forward=forward)
+    learned = [rows, rows.take(~rows.newest)] if forward else [rows]
     pipeline, *twin = run_at_once([partial(recipe.fit, selection.recipe, of, types, parameters) for of in learned])
     seconds = time.monotonic() - started
     graded = twin[0] if twin else pipeline

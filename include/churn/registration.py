@@ -125,6 +125,11 @@ class RunEvidence:
                 for name in cls.__dataclass_fields__
             })  # fmt: skip
 
+    @staticmethod
+    def is_kept(run_id: str) -> bool:
+        """Tell whether that run keeps it."""
+        return bool(MlflowClient().list_artifacts(run_id, EVIDENCE))
+
     def log(self, run_id: str) -> None:
         with tempfile.TemporaryDirectory() as directory:
             for name in self.__dataclass_fields__:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
@@ -43,11 +44,14 @@ class Selection:
     contenders: tuple[Contender, ...]
 
 
-def select(rows: Rows, types: dict[str, Any], parameters: Parameters) -> Selection:
-    """Return the recipe of the best AUC out of fold, calibrated where that helps, and its threshold."""
+def select(rows: Rows, types: dict[str, Any], parameters: Parameters, *, forward: bool) -> Selection:
+    """Return the recipe of the best AUC out of fold, calibrated where that helps, and its threshold.
+
+    Args:
+        forward: learn from the earlier dates and grade on the newest; otherwise all dates are both.
+    """
     rows = _at_most(rows, parameters)
     fold = assign_folds(rows.labels, rows.users, parameters)
-    forward = rows.forward_in_time
     graded = rows.newest if forward else np.ones(len(rows), dtype=bool)
     learned = ~rows.newest if forward else graded
 
@@ -69,7 +73,7 @@ def select(rows: Rows, types: dict[str, Any], parameters: Parameters) -> Selecti
     # max() keeps the first of equals, which is the simpler one.
     best = max(contenders, key=lambda each: each.auc.value if each.auc else 0.0)
     # In one thread too: what several add up depends on how many there are.
-    [calibrated] = run_at_once([partial(_calibrate, labels, best.scores, fold, parameters)])
+    [calibrated] = run_at_once([partial(_calibrate, best, labels, fold, parameters)])
     gain = statistics.brier_difference(labels, calibrated, best.scores)
     if gain is not None and gain.interval(0.90)[1] < 0:
         best = _contender(replace(best.recipe, calibrated=True), labels, calibrated)
@@ -103,9 +107,13 @@ def _contender(recipe: Recipe, labels: np.ndarray, scores: np.ndarray) -> Conten
     return Contender(recipe, statistics.auc(labels, scores), float(np.mean((scores - labels) ** 2)), scores)
 
 
-def _calibrate(labels: np.ndarray, scores: np.ndarray, fold: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """Return the scores as a sigmoid over them gives them, each fold's fitted on the other folds."""
-    calibrated = np.array(scores)
+def _calibrate(best: Contender, labels: np.ndarray, fold: np.ndarray, parameters: Parameters) -> np.ndarray:
+    """Return the scores as a sigmoid over them gives them, each fold's fitted on the other folds; over their log odds
+    where the family has a decision function, which is what scikit-learn's calibration takes."""
+    classifier = FAMILIES[best.recipe.family].make(len(labels), parameters.random_state, **best.recipe.settings)
+    scores, calibrated = best.scores, np.array(best.scores)
+    if hasattr(classifier, "decision_function"):
+        scores = logit(np.clip(scores, 1e-12, 1 - 1e-12))
     for k in range(parameters.folds):
         learn, grade = fold != k, fold == k
         if grade.any() and len(np.unique(labels[learn])) == 2:

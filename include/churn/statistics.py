@@ -56,11 +56,11 @@ def error_of_auc(auc: float, positives: int, negatives: int) -> float:
 
     Source: Hanley and McNeil (Radiology 143, 1982).
     """
-    pair_of_negatives, pair_of_positives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    two_positives_above, two_negatives_below = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = (
         auc * (1 - auc)
-        + (positives - 1) * (pair_of_negatives - auc**2)
-        + (negatives - 1) * (pair_of_positives - auc**2)
+        + (positives - 1) * (two_positives_above - auc**2)
+        + (negatives - 1) * (two_negatives_below - auc**2)
     ) / (positives * negatives)
     return float(np.sqrt(max(variance, 0.0)))
 

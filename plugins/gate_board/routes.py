@@ -49,18 +49,19 @@ def static(name: str) -> Response:
 @router.get("/mark")
 def mark() -> Response:
     """Something small that differs when the rest does; asked for every few seconds."""
-    return _json({"mark": _mark(board.read_mark(sources.database_url()))})
+    return _json({"mark": _mark(board.read_mark(sources.database_url()), sources.registry(), sources.serving())})
 
 
 @router.get("/board")
 def everything(limit: int = Query(board.DECISIONS, ge=1, le=10_000)) -> Response:
     url = sources.database_url()
-    shown, registry = board.read_board(url, limit), sources.registry()
+    # Read once: the mark is of what is shown, or the page would believe that it has seen what came a moment later.
+    shown, registry, serving = board.read_board(url, limit), sources.registry(), sources.serving()
     production = registry.production if isinstance(registry, board_registry.Registry) else None
     today = datetime.now(UTC).date()
     return _json({
         **_fields(shown),
-        "mark": _mark(shown.mark),
+        "mark": _mark(shown.mark, registry, serving),
         "today": today,
         "production": production and {
             **_fields(production),
@@ -69,7 +70,7 @@ def everything(limit: int = Query(board.DECISIONS, ge=1, le=10_000)) -> Response
         },
         "pin": registry.pin if isinstance(registry, board_registry.Registry) else None,
         "registry_problem": registry if isinstance(registry, str) else None,
-        "serving": sources.serving(),
+        "serving": serving,
         "mlflow_url": os.environ.get("MLFLOW_URL"),
     })  # fmt: skip
 
@@ -110,9 +111,8 @@ def _decision(number: int) -> board.FullDecision:
     return found
 
 
-def _mark(of_database: str) -> str:
-    everything_else = (sources.registry(), sources.serving(), datetime.now(UTC).date())
-    return sha256(repr((of_database, everything_else)).encode()).hexdigest()[:16]
+def _mark(*shown: Any) -> str:
+    return sha256(repr((*shown, datetime.now(UTC).date())).encode()).hexdigest()[:16]
 
 
 def _json(content: Any) -> Response:

@@ -14,7 +14,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 
 from churn import registry
-from churn.database import connect
+from churn.database import connect, lock_session
 from churn.gate import moves, promotion, question, rollback
 from churn.gate.approval import Approval
 from churn.outcome import DONE, UNCHANGED
@@ -85,7 +85,7 @@ class House:
 
     def notice(self):
         with connect(self.url) as connection:
-            moves.notice(connection, registry.production(self.client))
+            moves.notice(connection, self.client)
 
 
 def decide(database_url, version, against, superior=False, outcome="PROMOTE"):
@@ -304,11 +304,50 @@ def test_a_move_back_and_forth_by_hand_is_a_persons_both_times(three):
 def test_a_promotion_that_has_not_recorded_itself_yet_is_no_persons_move(three):
     version = three.register()
     three.decide(version, 3)
+    three.client.set_model_version_tag(MODEL_NAME, str(version), moves.PROMOTING, "3")
     three.by_hand(version)
     three.notice()
     assert len(three.moves) == 3
     assert three.back().figures == {"version": 3, "previous_version": version}
     assert three.moves[3:] == [("promotion", version, 3, "gate"), ("rollback", 3, version, "ada")]
+
+
+def test_a_person_who_moves_what_the_gate_would_promote_moved_it_and_anchors(three):
+    version = three.register()
+    three.decide(version, 3)
+    three.by_hand(version)
+    three.notice()
+    assert three.moves[-1] == ("person", version, 3, moves.BY_HAND)
+    assert three.anchor() == version
+
+
+def test_a_candidate_graded_before_a_persons_move_does_not_go_over_it(three):
+    by_hand, late = three.register(), three.register()
+    three.decide(by_hand, 3)
+    three.decide(late, 3)
+    three.by_hand(by_hand)
+    moved = promotion.promote(late, 3, "good", three.url)
+    assert moved.outcome == promotion.KEPT
+    assert "was moved meanwhile" in moved.reason
+    assert three.production == [by_hand]
+
+
+def test_while_somebody_moves_production_nobody_is_noticed(three):
+    with connect(three.url, autocommit=True) as connection:
+        lock_session(connection, moves.PROMOTE_LOCK)
+        three.by_hand(1)
+        three.notice()
+        assert len(three.moves) == 3
+    three.notice()
+    assert three.moves[-1] == ("person", 1, 3, moves.BY_HAND)
+
+
+def test_a_rejection_is_on_record_though_production_was_pinned_meanwhile(three):
+    version = three.register()
+    three.decide(version, 3)
+    three.back()
+    rejected = promotion.promote(version, 3, "good", three.url, approval=NO)
+    assert "rejected by" in rejected.reason
 
 
 def test_a_rejected_version_that_a_person_moves_by_hand_is_a_persons(three):
@@ -487,7 +526,7 @@ def test_killed_before_any_act_and_looked_at_by_the_gate_it_is_finished_by_the_r
         with registry_copy(start, postgres_url) as world:
             lived, *_ = Child(children, step, world, dies_before=deaths + 1, prepare=count_changes).result()
             with talking_to(world), connect(world.database_url) as connection:
-                moves.notice(connection, registry.production(MlflowClient()))
+                moves.notice(connection, MlflowClient())
             step(world)
             assert registered(world) == new
         if lived:

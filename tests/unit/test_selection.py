@@ -6,8 +6,9 @@ import pytest
 from feast.types import Float64
 from sklearn.metrics import roc_auc_score
 
-from churn.recipe import Parameters, Rows
-from churn.selection import run_at_once, select
+from churn import selection
+from churn.recipe import Parameters, Recipe, Rows
+from churn.selection import Selection, run_at_once
 
 TYPES = {"one": Float64, "two": Float64}
 
@@ -19,6 +20,10 @@ def rows_of(customers: int, labels_of, dates: int = 2, seed: int = 1) -> Rows:
     newest = np.repeat(np.arange(dates) == dates - 1, customers)
     users = np.tile(np.arange(customers).astype(str), dates)
     return Rows(features, labels_of(features, newest, random), users, newest)
+
+
+def select(rows: Rows, types: dict, parameters: Parameters) -> Selection:
+    return selection.select(rows, types, parameters, forward=rows.forward_in_time(parameters))
 
 
 def by_a_line(features, _, random):
@@ -60,6 +65,34 @@ def test_the_newest_date_is_graded_by_what_the_earlier_ones_teach():
 
     found = select(rows_of(900, turned), TYPES, Parameters(families=("logistic regression",)))
     assert found.contenders[0].auc.value < 0.2
+
+
+@pytest.mark.parametrize(("leavers", "stayers"), [(5, 0), (5, 1), (29, 200), (200, 29)])
+@pytest.mark.parametrize("few_are_newest", [False, True])
+def test_a_date_of_which_too_few_customers_are_known_is_not_held_apart(leavers, stayers, few_are_newest):
+    """Earlier dates may hold no more than the leavers who were reported late."""
+    rows = rows_of(900, by_a_line, dates=1)
+    few = leavers + stayers
+    more = rows_of(few, lambda *_: np.arange(few) < leavers, dates=1, seed=2)
+    both = Rows(
+        pd.concat([rows.features, more.features], ignore_index=True),
+        np.concatenate([rows.labels, more.labels]),
+        np.concatenate([rows.users, np.char.add("late ", more.users)]),
+        np.concatenate([np.full(900, not few_are_newest), np.full(few, few_are_newest)]),
+    )
+    found = select(both, TYPES, Parameters())
+    assert not both.forward_in_time(Parameters())
+    assert len(found.contenders[0].scores) == 900 + few
+
+
+def test_a_calibration_is_judged_as_the_one_that_ships():
+    """Over log odds, where the classifier has them: a well calibrated model stays as it is."""
+    rows = rows_of(3000, by_a_line, dates=1)
+    labels, fold = rows.labels, np.arange(len(rows)) % 3
+    odds = 2.0 * (rows.features["one"].to_numpy() - 0.8)
+    best = selection.Contender(Recipe("logistic regression", {"C": 1.0}), None, 0.0, 1 / (1 + np.exp(-odds)))
+    calibrated = selection._calibrate(best, labels, fold, Parameters())
+    assert np.mean((calibrated - labels) ** 2) < np.mean((best.scores - labels) ** 2) + 1e-4
 
 
 def test_with_one_date_all_of_it_is_graded_out_of_fold():

@@ -1,8 +1,10 @@
 """What the gate needs to know of a candidate, of Production and of the anchor: read from MLflow and from Postgres."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 import mlflow
@@ -12,6 +14,7 @@ from feast import FeatureService, FeatureStore
 from feast.errors import FeatureServiceNotFoundException
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -45,11 +48,12 @@ class Rivals:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The evidence, and what belongs to it: the customers of its rows, and the audit cohort, to be opened once."""
+    """The evidence, and what belongs to it: the customers of its rows, and what opens the audit cohort, which is for a
+    promotion alone."""
 
     evidence: Evidence
     users: np.ndarray
-    audit: Audit
+    open_audit: Callable[[], Audit]
 
 
 def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gathered:
@@ -72,7 +76,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
         run = RunEvidence.read(candidate.run_id)
         figures = _figures(candidate.run_id)
         users = of_service.users(of_service.cohort)
-        production, production_audit = _grade(rivals.production, rows)
+        production, score_audit = _grade(rivals.production, rows)
         same = rivals.anchor and rivals.production and rivals.anchor.version == rivals.production.version
         anchor, _ = (None, None) if same else _grade(rivals.anchor, rows)
         evidence = Evidence(
@@ -99,8 +103,12 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
             pinned=rivals.pinned,
             was_promoted=was_promoted(candidate),
         )
-    audit = Audit(run.audit[LABEL].to_numpy(), run.audit["score"].to_numpy(), production_audit)
-    return Gathered(evidence, users, audit)
+
+    def open_audit() -> Audit:
+        by_production = score_audit() if score_audit else None
+        return Audit(run.audit[LABEL].to_numpy(), run.audit["score"].to_numpy(), by_production)
+
+    return Gathered(evidence, users, open_audit)
 
 
 def was_promoted(version: ModelVersion) -> bool:
@@ -124,8 +132,12 @@ class _Rows:
         return self._held[service.name]
 
 
-def _grade(version: ModelVersion | None, rows: _Rows) -> tuple[Graded | None, np.ndarray | None]:
-    """Score the rows by a version, with the features of its own feature service; return it, and the audit's scores.
+ScoresAudit = Callable[[], np.ndarray]
+
+
+def _grade(version: ModelVersion | None, rows: _Rows) -> tuple[Graded | None, ScoresAudit | None]:
+    """Score the rows by a version, with the features of its own feature service; return it, and what scores the audit
+    cohort by it.
 
     A version that cannot be graded is a finding for a person; a server that is away is for a retry.
     """
@@ -139,16 +151,22 @@ def _grade(version: ModelVersion | None, rows: _Rows) -> tuple[Graded | None, np
     try:
         own = rows.of(rows.store.get_feature_service(version.feature_service))
         pipeline = registry.load_pipeline(version.version)
-        scores, audit = (recipe.score(pipeline, own.features(of)) for of in (own.cohort, own.audit))
+        scores, audit = _score(pipeline, own, own.cohort), partial(_score, pipeline, own, own.audit)
     except (registry.ModelNotLoadable, FeatureServiceNotFoundException, ValueError) as error:
         return replace(graded, problem=f"{type(error).__name__}: {error}"), None
     try:
         figures = _of_run(_figures(version.run_id))
-        met = _meets_cohort(RunEvidence.read(version.run_id).trained_on)
-    except (MlflowException, FileNotFoundError):
-        # Registered by hand, or by code of before: the check `disjoint` says that nothing is known of it.
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        # Registered by hand: the check `disjoint` says that nothing is known of it. So it does of one by older code.
         return replace(graded, scores=scores), audit
+    met = _meets_cohort(RunEvidence.read(version.run_id).trained_on) if RunEvidence.is_kept(version.run_id) else None
     return replace(graded, scores=scores, trained_on_cohort=met, **figures), audit
+
+
+def _score(pipeline: Pipeline, rows: TrainingSet, which: np.ndarray) -> np.ndarray:
+    return recipe.score(pipeline, rows.features(which)) if which.any() else np.empty(0)
 
 
 def _figures(run_id: str) -> mlflow.entities.Run:

@@ -64,7 +64,7 @@ def grade(
     asked = _Asked(Thresholds().override(overrides or {}), dict(overrides or {}), overridden_by)
     with connect(database_url) as connection:
         # A connection of its own: what a person did stays on record whatever comes of this decision.
-        moves.notice(connection, registry.production(MlflowClient()))
+        moves.notice(connection, MlflowClient())
     with connect(database_url) as connection:
         # Of two that decide on the same candidate at once, the second finds the decision of the first.
         lock(connection, "grade", str(version))
@@ -93,7 +93,7 @@ def _grade(version: int, asked: _Asked, connection: Connection, database_url: st
         gathered = gather(candidate, _rivals(connection, client, production), database_url)
         decision = rule.decide(gathered.evidence, asked.thresholds)
         if decision.outcome == rule.PROMOTE:
-            decision = rule.with_audit(decision, gathered.audit)
+            decision = rule.with_audit(decision, gathered.open_audit())
         report = {**decision.to_json(), "overridden": asked.overridden, "overridden_by": asked.by}
         _record(candidate, gathered, decision, report, database_url)
         outcome, reason = decision.outcome, decision.reason
@@ -129,20 +129,17 @@ def _earlier_decision(
     if production and production.version == candidate.version:
         found = execute(connection, "gate/latest_decision", {"version": candidate.version}).fetchone()
         return found or (rule.PROMOTE, f"version {candidate.version} is in Production", candidate.version, False)
-    found = find_decision(connection, candidate.version, production.version if production else None, overrides)
+    against = {
+        "version": candidate.version,
+        "production_version": production.version if production else None,
+        "anchor": (moves.anchor(connection) or production.version) if production else None,
+        "overridden": json.dumps(overrides),
+    }
+    found = execute(connection, "gate/decision_against", against).fetchone()
     if found and found[0] == rule.PROMOTE and was_promoted(candidate):
         # It was in Production, and a person put back what it had replaced: that is news.
         return None
     return found
-
-
-def find_decision(
-    connection: Connection, version: int, production: int | None, overrides: Mapping[str, Any] | None = None
-) -> tuple[str, str, int | None, bool] | None:
-    """Return outcome, reason, graded Production and superior of the newest decision on `version` against
-    `production`, where it still holds."""
-    against = {"version": version, "production_version": production, "overridden": json.dumps(overrides or {})}
-    return execute(connection, "gate/decision_against", against).fetchone()
 
 
 def _record(

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from churn.database import Connection, execute, lock
+from churn import registry
+from churn.database import Connection, execute, try_lock
 from churn.gate import approval
 from churn.registry import MODEL_NAME, ModelVersion
 
@@ -25,6 +26,12 @@ PROMOTION = "promotion"
 PERSON = "person"
 ROLLBACK = "rollback"
 RELEASE = "release"
+
+PROMOTE_LOCK = "promote"
+"""Who moves Production holds it, for the session."""
+
+PROMOTING = "gate.promoting"
+"""The tag of a version that a promotion sets before it moves Production: without it, a person did."""
 
 GATE = "gate"
 """Who promoted, where nobody was asked."""
@@ -118,44 +125,62 @@ def anchor(connection: Connection) -> int | None:
     return row[0] if row else None
 
 
-def notice(connection: Connection, production: ModelVersion | None) -> None:
+def notice(connection: Connection, client: MlflowClient) -> None:
     """Put on record that a person moved Production by hand, where no other move accounts for what it holds.
 
-    A promotion or a rollback that was killed before its own record accounts for it: that one finishes its record.
+    A promotion or a rollback that was killed before its own record accounts for it: that one finishes its record. While
+    one is under way, nothing is looked at: what it leaves is noticed another time.
     """
-    found = production.version if production else None
-    if _accounted(connection, found):
-        return
     with connection.transaction():
-        # Of two that notice the same move at once, the second finds the record of the first.
-        lock(connection, "moves")
-        if not _accounted(connection, found):
+        if not try_lock(connection, PROMOTE_LOCK):
+            return
+        production = registry.production(client)
+        if not _accounted(connection, production):
+            found = production.version if production else None
             what = f"version {found}" if found else "nothing"
             append(connection, PERSON, found, BY_HAND, f"stage Production holds {what}; no recorded move put it there")
 
 
-def settle(connection: Connection, production: ModelVersion | None) -> None:
+def settle(connection: Connection, client: MlflowClient, production: ModelVersion | None) -> None:
     """Bring the history up to what Production holds, for one that is about to move it and lets nobody else do so: a
     promotion that was killed before its record gets it, a person's move is noticed."""
     found = production.version if production else None
     if production and not _recorded(connection, found) and not _rolling_back(connection, found):
-        row = execute(connection, "gate/unrecorded_promotion", {"version": found}).fetchone()
+        row = _unrecorded_promotion(connection, production)
         if row:
             reason, superior = row
             approved = approval.from_tags(production.tags)
             who, why = (approved.who or GATE, approved.consent(reason)) if approved else (GATE, reason)
             append(connection, PROMOTION, found, who, why, superior=superior)
             return
-    notice(connection, production)
+    notice(connection, client)
 
 
-def _accounted(connection: Connection, found: int | None) -> bool:
-    if _recorded(connection, found):
+def led_by_gate(connection: Connection, since: int | None, current: int | None) -> bool:
+    """Tell whether promotions alone led from version `since` to `current`, no person's move among them."""
+    for kind, version, previous in execute(connection, "gate/moves_back"):
+        if version != current or kind != PROMOTION:
+            return False
+        if previous == since:
+            return True
+        current = previous
+    return False
+
+
+def _accounted(connection: Connection, production: ModelVersion | None) -> bool:
+    if _recorded(connection, production.version if production else None):
         return True
-    if found is None:
+    if production is None:
         return False
-    promoted = execute(connection, "gate/unrecorded_promotion", {"version": found}).fetchone()
-    return promoted is not None or _rolling_back(connection, found)
+    promoted = _unrecorded_promotion(connection, production)
+    return promoted is not None or _rolling_back(connection, production.version)
+
+
+def _unrecorded_promotion(connection: Connection, production: ModelVersion) -> tuple[str, bool] | None:
+    """Return reason and superior of a promotion that began, and is not on record yet."""
+    if PROMOTING not in production.tags:
+        return None
+    return execute(connection, "gate/unrecorded_promotion", {"version": production.version}).fetchone()
 
 
 def _recorded(connection: Connection, found: int | None) -> bool:

@@ -1,8 +1,8 @@
 """promote: carry out a decision PROMOTE. Production is moved only if it is still the version that was graded, is not
 pinned, and the person who was asked did not say no.
 
-Stage Production first, then alias champion, then the tags, then the record in gate.moves: killed between any two, the
-next run finishes what is missing and changes nothing else.
+A tag that says so first, then stage Production, then alias champion, then the decision's tags, then the record in
+gate.moves: killed between any two, the next run finishes what is missing and changes nothing else.
 """
 
 import logging
@@ -46,19 +46,19 @@ def promote(
     client = MlflowClient()
     with connect(database_url, autocommit=True) as connection:
         # One promotion or rollback at a time; free again when this process ends.
-        lock_session(connection, "promote")
+        lock_session(connection, moves.PROMOTE_LOCK)
         current = registry.production(client)
         found = current.version if current else None
         if current and found == version:
             return _finish(client, connection, current, reason)
-        moves.settle(connection, current)
+        moves.settle(connection, client, current)
         candidate = registry.get_version(client, version)
-        if kept := _why_not(client, connection, candidate):
-            return _kept(version, kept)
         if approval and not approval.approved:
             return _keep(client, connection, candidate, graded_against, approval.refusal)
+        if kept := _why_not(client, connection, candidate):
+            return _kept(version, kept)
         if found != graded_against:
-            if approval or not _gate_moved(connection, graded_against, found):
+            if approval or not moves.led_by_gate(connection, graded_against, found):
                 return _keep(client, connection, candidate, graded_against, _moved_meanwhile(graded_against, found))
             # Another candidate that was graded meanwhile came first: this one is compared with it, as in order.
             decided = _grade_again(connection, version, database_url)
@@ -68,6 +68,7 @@ def promote(
         if approval:
             client.set_model_version_tag(MODEL_NAME, str(version), APPROVAL, to_tag(approval))
             reason = approval.consent(reason)
+        client.set_model_version_tag(MODEL_NAME, str(version), moves.PROMOTING, str(found))
         # With two versions in Production MLflow serves the higher number: the previous one must leave.
         client.transition_model_version_stage(MODEL_NAME, str(version), PRODUCTION, archive_existing_versions=True)
         _label(client, version, reason)
@@ -90,7 +91,7 @@ def _finish(client: MlflowClient, connection: Connection, current: ModelVersion,
         reason = decision[1]
     approved = from_tags(current.tags)
     _label(client, current.version, approved.consent(reason) if approved else reason)
-    moves.settle(connection, current)
+    moves.settle(connection, client, current)
     return Outcome(UNCHANGED, f"version {current.version} was in Production already", {"version": current.version})
 
 
@@ -116,20 +117,6 @@ def _why_not(client: MlflowClient, connection: Connection, candidate: ModelVersi
         )
     pinned = moves.pin(client)
     return f"version {candidate.version} would be promoted, but {pinned}, then run its AS_OF again" if pinned else None
-
-
-def _gate_moved(connection: Connection, since: int | None, current: int | None) -> bool:
-    """Tell whether the gate's own promotions led from version `since` to `current`, no person's move among them."""
-    seen = set()
-    while current != since:
-        if current is None or current in seen:
-            return False
-        seen.add(current)
-        decision = execute(connection, "gate/latest_decision", {"version": current}).fetchone()
-        if decision is None or decision[0] != rule.PROMOTE:
-            return False
-        current = decision[2]
-    return True
 
 
 def _moved_meanwhile(graded_against: int | None, found: int | None) -> str:

@@ -41,9 +41,9 @@ def rollback(version: int | None, who: str, why: str, database_url: str) -> Outc
     client = MlflowClient()
     with connect(database_url, autocommit=True) as connection:
         # The lock of promote: one of them at a time.
-        lock_session(connection, "promote")
+        lock_session(connection, moves.PROMOTE_LOCK)
         current = registry.production(client)
-        moves.settle(connection, current)
+        moves.settle(connection, client, current)
         pinned = moves.pin(client)
         target = version or (pinned.version if pinned else _previous(connection))
         if problem := _problem(client, target):
@@ -75,13 +75,13 @@ def release(who: str, why: str, database_url: str) -> Outcome:
     who, why = _said(who, why)
     client = MlflowClient()
     with connect(database_url, autocommit=True) as connection:
-        lock_session(connection, "promote")
+        lock_session(connection, moves.PROMOTE_LOCK)
         current = registry.production(client)
         figures = {"version": current.version if current else None}
         pinned = moves.pin(client)
         if pinned is None:
             return Outcome(UNCHANGED, "Production is not pinned", figures)
-        moves.settle(connection, current)
+        moves.settle(connection, client, current)
         if not moves.made_since(connection, moves.RELEASE, figures["version"], pinned.at):
             moves.append(connection, moves.RELEASE, figures["version"], who, why)
         moves.remove_pin(client)

@@ -89,6 +89,7 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Decision
         # Beside a version that knows the cohort by heart everything is harm: nothing is said by it.
         if against is not None and compared[0].outcome != FAIL:
             found += [rival_checks.calibration(rival, against, limits), rival_checks.no_slice_harmed(slices, limits)]
+    with_anchor = None
     if evidence.anchor is not None:
         with_anchor = compare(evidence.labels, evidence.candidate, evidence.anchor)
         found += _compared(evidence, rival_checks.anchor(evidence.anchor), with_anchor, limits)
@@ -105,7 +106,8 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Decision
         production_auc=_auc(evidence, production),
         against_production=against,
         slices=tuple(slices),
-        superior=production is None or bound > 0,
+        # Better than a Production that lost to the anchor is not yet better than the anchor.
+        superior=production is None or (bound > 0 and (with_anchor is None or _gains(with_anchor))),
         recommendation=PROMOTE if [check.name for check in failed] == ["not_pinned"] else None,
         # With a version that cannot be compared, a candidate that passes all else waits for a person.
         needs_person=outcome == KEEP and all(check.name.endswith("_comparable") for check in failed),
@@ -134,6 +136,10 @@ def _compared(evidence: Evidence, rival: Rival, found: Comparison | None, limits
     superior = limits.require_superior and rival.model is evidence.production
     least = 0.0 if superior else -limits.max_auc_loss
     return [fair, rival_checks.not_worse(evidence, rival, found, least, limits)]
+
+
+def _gains(found: Comparison) -> bool:
+    return found.auc is not None and found.auc.value >= 0
 
 
 def _reason(evidence: Evidence, found: Sequence[Check], failed: Sequence[Check], outcome: str) -> str:

@@ -68,6 +68,9 @@ class Thresholds:
             if not fits:
                 raise ThresholdError(f"{name} must be {_KINDS[kinds[name]]}, got {value!r}")
         changed = replace(self, **{name: kinds[name](value) for name, value in values.items()})
+        negative = [name for name, value in changed.to_json().items() if value < 0]
+        if negative:
+            raise ThresholdError(f"{negative[0]} must not be negative, got {getattr(changed, negative[0])}")
         if not 0.5 < changed.confidence < 1:
             raise ThresholdError(f"confidence must lie between 0.5 and 1, got {changed.confidence}")
         return changed

@@ -1,0 +1,4 @@
+SELECT kind, version, previous_version
+FROM gate.moves
+WHERE kind <> 'release'
+ORDER BY id DESC
