@@ -114,7 +114,9 @@ def mlflow_at(uri: str) -> Iterator[str]:
         # Both are kept by MLflow, in the environment too: a registry that is not named is that of whoever came before.
         for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             environment.setenv(variable, uri)
-        # So is the experiment that somebody worked in.
+        # So is the experiment that somebody worked in. Set first, the variable is gone at the end too.
+        environment.setenv("MLFLOW_EXPERIMENT_ID", "0")
+        environment.delenv("MLFLOW_EXPERIMENT_ID")
         environment.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)

@@ -1,4 +1,4 @@
-"""One stack for all tests of the folder: it takes a minute to start and two months to fill."""
+"""One stack for all tests of the folder, gone after the last: it takes a minute to start and two months to fill."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from churn.generate import write_drops
 from tests.e2e.stack import FEBRUARY, JANUARY, Stack, free_ports
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory) -> Iterator[Stack]:
     """`make run` over two generated months, on ports of its own; March lies ready."""
     drops = tmp_path_factory.mktemp("drops")
