@@ -1,28 +1,53 @@
-"""What one decision of the gate costs, in a process that has imported what a decision needs and nothing else."""
+"""What the task `gate` costs on as many customers as a large drop has: from the registry to the decision on record."""
 
-import signal
-from dataclasses import replace
+from datetime import date
+from pathlib import Path
 
-import numpy as np
+import mlflow
+from mlflow import MlflowClient
 
-from bench.gate_simulation import draw
+from bench import ours
+from bench.figures import Row
 from bench.measure import Watch
-from churn.gate.rule import decide
+from churn.gate.grading import grade
+from churn.gate.promotion import promote
+from churn.registry import MODEL_NAME, get_version
+from churn.training import train
+
+MONTHS = 2
 
 
-def cost(rows: int) -> tuple[float, int]:
-    """Return the seconds of one decision, on twelve slices, and the most bytes that this process held: its libraries,
-    the rows, and what drawing them took."""
-    random = np.random.default_rng(0)
-    decide(draw(random, 1_000, 0.9))  # what is imported at the first use is not timed
-    evidence = draw(random, rows, 0.9)
-    first = np.arange(rows) < rows / 2
-    watch = Watch()
+def prepare(_: Watch, url: str, tracking_uri: str, landing: Path, dates: list[date]) -> int:
+    """Bring a Production, an anchor and a candidate about, serve the candidate's features, and return the candidate.
+
+    The anchor is the version of the first month, and Production the same model registered again: what a decision costs
+    does not depend on what they have learned.
+    """
+    _talk_to(tracking_uri)
+    ours.prepare(Watch(), url)
+    for as_of in dates:
+        ours.load_and_validate(Watch(), url, landing, as_of)
+        ours.snapshot(Watch(), url, landing, as_of)
+        ours.materialize_online(Watch(), url, landing, as_of)
+    earlier, now = dates
+    anchor = int(train(earlier, url).figures["version"])
+    registered = MlflowClient().get_model_version(MODEL_NAME, str(anchor))
+    assert registered.source is not None
+    promote(anchor, None, "the first", url, superior=True)
+    again = MlflowClient().create_model_version(MODEL_NAME, registered.source, registered.run_id, tags=registered.tags)
+    promote(int(again.version), anchor, "the same again", url)
+    return int(train(now, url).figures["version"])
+
+
+def grade_candidate(watch: Watch, url: str, tracking_uri: str, candidate: int) -> Row:
+    """Decide on the candidate, and return what was decided, on how many rows."""
+    _talk_to(tracking_uri)
     with watch:
-        decide(replace(evidence, slices={**evidence.slices, "first half": first, "second half": ~first}))
-    return watch.seconds, watch.peak_bytes
+        decided = grade(candidate, url)
+    run = MlflowClient().get_run(get_version(MlflowClient(), candidate).run_id)
+    return {**decided.figures, "cohort_rows": int(run.data.metrics["cohort_rows"])}
 
 
-def ignore_interrupts() -> None:
-    """A terminal's Ctrl-C reaches every process; the one that waits for the others ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _talk_to(tracking_uri: str) -> None:
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)

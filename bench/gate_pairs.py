@@ -88,7 +88,7 @@ def _naive(now: TrainingSet, newest: np.ndarray) -> Row:
 
 
 def _rows(of: TrainingSet, learn: np.ndarray) -> Rows:
-    return Rows(of.features(learn), of.labels(learn), of.users(learn), of.on(of.dates[-1])[learn])
+    return Rows(of.features(learn), of.labels(learn), of.users(learn).to_numpy(), of.on(of.dates[-1])[learn])
 
 
 def _auc(labels: np.ndarray, scores: np.ndarray) -> float:

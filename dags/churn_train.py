@@ -41,8 +41,8 @@ def churn_train():
     Trains a candidate as of a date, and lets the gate decide whether it replaces the version in stage Production.
 
     **Outcomes**: PROMOTE moves Production. KEEP is a success: the candidate is not better, older, or there is not
-    enough evidence; `promote` is skipped. Each decision is a row of `gate.decisions`, an artifact `gate/report.json`
-    of the MLflow run, and the tags gate.decision and gate.reason of the version.
+    enough evidence; `promote` is skipped. Each decision is a row of `gate.decisions`, an artifact `report.json`,
+    below `decisions/`, of the MLflow run, and the tags gate.decision and gate.reason of the version.
 
     **`train` skipped**: no date up to this AS_OF has labels and a snapshot yet, or too few of them.
 

@@ -149,6 +149,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY}",
         # With another session time zone Feast's joins shift by a day, silently; libpq reads this everywhere.
         "PGTZ": "UTC",
+        # Arrow's own choice keeps for good what one join took.
+        "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
         # A proxy of the machine must not get between services on 127.0.0.1.
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",

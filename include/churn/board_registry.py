@@ -13,6 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn.gate.decision_files import folder_of
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -22,8 +24,8 @@ MODEL_NAME = "streamflow_churn"
 PIN = "gate.pin"
 """Tag of the registered model: {"version", "who", "why", "at"} as JSON while a person holds Production to a version."""
 
-REPORT = re.compile(r"report/(pictures/)?[A-Za-z0-9_][A-Za-z0-9_.-]*\.(svg|png|html)")
-"""The files of a candidate's run that may be shown. No `..`: a part of a path starts with neither dot nor hyphen."""
+SHOWN = re.compile(r"(pictures/)?[A-Za-z0-9_][A-Za-z0-9_.-]*\.(svg|png|html)")
+"""The files of a decision that may be shown. No `..`: a part of a path starts with neither dot nor hyphen."""
 
 LARGEST = 20 * 1024 * 1024
 """Bytes of a file that is shown; a picture has 0.1 MB, a report with all of them inside one or two."""
@@ -83,31 +85,33 @@ def read_registry() -> Registry:
     )
 
 
-def report_files(run_id: str) -> list[str]:
-    """Return the paths of a run's pictures and report that read_report_file() gives, in order of their names.
+def report_files(run_id: str, decision: int) -> list[str]:
+    """Return the paths of a decision's pictures and report that read_report_file() gives, in order of their names.
 
     Raises:
         mlflow.exceptions.MlflowException: MLflow cannot be asked, or does not know the run.
     """
-    client = _client()
-    found = [file.path for folder in ("report", "report/pictures") for file in client.list_artifacts(run_id, folder)]
-    return sorted(path for path in found if REPORT.fullmatch(path))
+    client, folder = _client(), folder_of(decision)
+    found = [file.path for each in (folder, f"{folder}/pictures") for file in client.list_artifacts(run_id, each)]
+    names = (path.removeprefix(f"{folder}/") for path in found)
+    return sorted(name for name in names if SHOWN.fullmatch(name))
 
 
-def read_report_file(run_id: str, path: str) -> bytes:
-    """Return a file of a run's report.
+def read_report_file(run_id: str, decision: int, name: str) -> bytes:
+    """Return a file of a decision's report.
 
     Raises:
-        NotShown: `path` does not name one, or there is none of that name.
+        NotShown: `name` does not name one, or there is none of that name.
         mlflow.exceptions.MlflowException: MLflow cannot be asked.
     """
-    if not REPORT.fullmatch(path):
-        raise NotShown(f"{path!r} is not a picture or the report")
+    if not SHOWN.fullmatch(name):
+        raise NotShown(f"{name!r} is not a picture or the report")
+    path = f"{folder_of(decision)}/{name}"
     sizes = {file.path: file.file_size for file in _client().list_artifacts(run_id, path.rsplit("/", 1)[0])}
     if path not in sizes:
-        raise NotShown(f"the run has no {path}")
+        raise NotShown(f"decision {decision} has no {name}")
     if (sizes[path] or 0) > LARGEST:
-        raise NotShown(f"{path} has {sizes[path]} bytes; open it in MLflow")
+        raise NotShown(f"{name} has {sizes[path]} bytes; open it in MLflow")
     with tempfile.TemporaryDirectory() as directory:
         return Path(_client().download_artifacts(run_id, path, directory)).read_bytes()
 

@@ -21,6 +21,7 @@ from sklearn.pipeline import Pipeline
 from churn import recipe, statistics
 from churn.features import feature_types
 from churn.recipe import Rows
+from churn.scorer import score_rows
 from churn.selection import Selection, run_at_once, select
 from churn.training_set import LABEL, TrainingSet
 
@@ -76,7 +77,8 @@ def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> C
     types = feature_types(training_set.service)
     newest = training_set.on(training_set.dates[-1])
     learn = ~training_set.cohort & ~training_set.audit
-    rows = Rows(training_set.features(learn), training_set.labels(learn), training_set.users(learn), newest[learn])
+    users = training_set.users(learn).to_numpy()
+    rows = Rows(training_set.features(learn), training_set.labels(learn), users, newest[learn])
     _require_enough(rows.labels, rows.users, parameters)
     _warn_of_constants(rows.features)
     started = time.monotonic()
@@ -126,7 +128,7 @@ def _warn_of_constants(features: pd.DataFrame) -> None:
 
 
 def _grade(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) -> pa.Table:
-    scores = recipe.score(pipeline, training_set.features(rows)) if rows.any() else np.empty(0)
+    scores = score_rows(pipeline, training_set, rows)
     return pa.table({"user_id": training_set.users(rows), LABEL: training_set.labels(rows), "score": scores})
 
 

@@ -7,8 +7,8 @@ candidates were chosen is one day fitted by the choice itself: the audit cohort,
 promoted, shows by how much.
 """
 
-import hashlib
 from collections.abc import Iterable
+from hashlib import sha256
 
 import numpy as np
 
@@ -24,19 +24,17 @@ AUDIT_SHARE = 0.05
 
 def in_cohort(user_ids: Iterable[str], salt: str = SALT) -> np.ndarray:
     """Return for each user whether the gate cohort holds them, as an array of booleans in the same order."""
-    return _position(user_ids, salt) < SHARE
+    return cohorts(user_ids, salt)[0]
 
 
-def in_audit(user_ids: Iterable[str], salt: str = SALT) -> np.ndarray:
-    """Return for each user whether the audit cohort holds them; it has nobody of the gate cohort."""
-    position = _position(user_ids, salt)
-    return (position >= SHARE) & (position < SHARE + AUDIT_SHARE)
-
-
-def _position(user_ids: Iterable[str], salt: str) -> np.ndarray:
-    """Return for each user a number in [0, 1) that depends on nothing but the user and the salt."""
-    digests = (hashlib.sha256(f"{salt}:{user_id}".encode()).digest()[:8] for user_id in user_ids)
-    return np.fromiter((int.from_bytes(digest) for digest in digests), dtype=np.uint64) / 2.0**64
+def cohorts(user_ids: Iterable[str], salt: str = SALT) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each user whether the gate cohort holds them, and whether the audit cohort does; nobody is in both."""
+    digests = bytearray()
+    for user_id in user_ids:
+        digests += sha256(f"{salt}:{user_id}".encode()).digest()[:8]
+    # A number in [0, 1) that depends on nothing but the user and the salt.
+    position = np.frombuffer(digests, dtype=">u8") / 2.0**64
+    return position < SHARE, (position >= SHARE) & (position < SHARE + AUDIT_SHARE)
 
 
 def both_cohorts_below() -> bytes:

@@ -3,7 +3,8 @@
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +28,7 @@ from churn.recipe import Parameters
 from churn.registry import EXPERIMENT, MODEL_NAME, TRUSTED_TYPES
 from churn.reproduction.lineage import lineage_of, log_lineage
 from churn.selection import Contender
-from churn.training_set import TrainingSet, digest_of
+from churn.training_set import TrainingSet
 
 MLFLOW_TYPES = {Int64: DataType.long, Float64: DataType.double, Bool: DataType.boolean, String: DataType.string}
 
@@ -88,7 +89,7 @@ def register(
             "threshold": repr(candidate.threshold),
             "git_commit": git_commit(),
             "graded_on": candidate.graded_on.isoformat(),
-            "graded_digest": digest_of(training_set.cohort_rows(candidate.graded_on)),
+            "graded_digest": training_set.cohort_digest(candidate.graded_on),
             "graded_out_of_time": str(candidate.out_of_time),
         },
     )
@@ -115,27 +116,39 @@ class RunEvidence:
         golden = pa.Table.from_pandas(candidate.golden, preserve_index=False)
         return cls(candidate.grades, candidate.audit, candidate.trained_on, golden)
 
-    @classmethod
-    def read(cls, run_id: str) -> "RunEvidence":
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=EVIDENCE, dst_path=directory))
-            # Read whole: the files are gone when this returns.
-            return cls(**{
-                name: pyarrow.parquet.read_table(path / f"{name}.parquet", memory_map=False)
-                for name in cls.__dataclass_fields__
-            })  # fmt: skip
-
-    @staticmethod
-    def is_kept(run_id: str) -> bool:
-        """Tell whether that run keeps it."""
-        return bool(MlflowClient().list_artifacts(run_id, EVIDENCE))
-
     def log(self, run_id: str) -> None:
         with tempfile.TemporaryDirectory() as directory:
             for name in self.__dataclass_fields__:
                 file = Path(directory) / f"{name}.parquet"
                 pyarrow.parquet.write_table(getattr(self, name), file, compression="zstd")
             MlflowClient().log_artifacts(run_id, directory, EVIDENCE)
+
+
+def read_evidence(run_id: str, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return one of the tables of RunEvidence that a run keeps, or some of its columns."""
+    with _fetched(run_id, name) as file:
+        # Read whole: the file is gone when this returns.
+        return pyarrow.parquet.read_table(file, columns=columns, memory_map=False)
+
+
+def read_trained_on(run_id: str) -> Iterator[str]:
+    """Yield the customers that a run's version was trained on, a block of them in memory at a time: they are most of
+    all."""
+    with _fetched(run_id, "trained_on") as file, pyarrow.parquet.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(columns=["user_id"]):
+            yield from batch["user_id"].to_pylist()
+
+
+def keeps_evidence(run_id: str) -> bool:
+    """Tell whether that run keeps evidence."""
+    return bool(MlflowClient().list_artifacts(run_id, EVIDENCE))
+
+
+@contextmanager
+def _fetched(run_id: str, name: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{EVIDENCE}/{name}.parquet"
+        yield Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=directory))
 
 
 def _log_contenders(experiment: str, parent: str, contenders: Sequence[Contender], chosen: Any) -> None:

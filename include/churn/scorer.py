@@ -1,4 +1,5 @@
-"""From online features to a probability: the one way, which serving answers with and the gate tries out."""
+"""From features to a probability: the one way, which serving answers with, the gate tries out, and versions are graded
+by."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +9,7 @@ from feast import FeatureService
 from sklearn.pipeline import Pipeline
 
 from churn.recipe import score
-from churn.training_set import to_frame
+from churn.training_set import TrainingSet, to_frame
 
 
 def score_online(pipeline: Pipeline, rows: Sequence[Mapping[str, Any]], service: FeatureService) -> np.ndarray:
@@ -18,3 +19,12 @@ def score_online(pipeline: Pipeline, rows: Sequence[Mapping[str, Any]], service:
         ValueError, KeyError: the pipeline wants other features than the service has.
     """
     return score(pipeline, to_frame(rows, service))
+
+
+def score_rows(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) -> np.ndarray:
+    """Return the probability of churn of those rows of a training set; equal rows have scores equal to the bit.
+
+    Raises:
+        ValueError, KeyError: the pipeline wants other features than the training set has.
+    """
+    return np.concatenate([np.empty(0), *(score(pipeline, block) for block in training_set.features_in_blocks(rows))])

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -18,12 +18,15 @@ from feast.types import Bool, Float64, Int64, String
 from psycopg import sql
 
 from churn.as_of import event_timestamp
-from churn.cohort import SALT, both_cohorts_below, in_audit, in_cohort
+from churn.cohort import SALT, both_cohorts_below, cohorts
 from churn.database import Connection, connect, execute, statement
 from churn.features import feature_types
 
 LABELLED_DATES = 6
 """How many labelled dates a model learns from: half a year of monthly drops, so that old behaviour fades out."""
+
+BLOCK = 40_000
+"""Rows that become Python objects at once: a few megabytes."""
 
 LABEL = "churn_label"
 PANDAS_TYPES = {Int64: "int64", Float64: "float64", Bool: "object", String: "object"}
@@ -54,34 +57,52 @@ class TrainingSet:
         """The sha256 of the rows: equal rows have equal digests."""
         return digest_of(self.table)
 
-    @cached_property
+    @property
     def cohort(self) -> np.ndarray:
         """For each row, whether its customer is in the gate cohort."""
-        return in_cohort(self.table["user_id"].to_pylist())
+        return self._cohorts[0]
 
-    @cached_property
+    @property
     def audit(self) -> np.ndarray:
         """For each row, whether its customer is in the audit cohort."""
-        return in_audit(self.table["user_id"].to_pylist())
+        return self._cohorts[1]
 
-    def cohort_rows(self, day: date) -> pa.Table:
-        """Return the gate cohort's rows of that labelled date."""
-        return self.table.filter(pa.array(self.cohort & self.on(day)))
+    @cached_property
+    def _cohorts(self) -> tuple[np.ndarray, np.ndarray]:
+        return cohorts(user for block in self.table.to_batches(BLOCK) for user in block["user_id"].to_pylist())
+
+    def cohort_digest(self, day: date) -> str:
+        """The sha256 of the gate cohort's rows of that labelled date."""
+        return _digest_of(self.table.schema, self._blocks(self.cohort & self.on(day)))
 
     def on(self, day: date) -> np.ndarray:
         """Return for each row whether it is of that labelled date."""
         return pc.equal(self.table["as_of"], pa.scalar(day, pa.date32())).to_numpy()
 
-    def users(self, rows: np.ndarray) -> np.ndarray:
-        return self.table["user_id"].to_numpy()[rows]
+    def users(self, rows: np.ndarray) -> pa.ChunkedArray:
+        return self.table["user_id"].filter(pa.array(rows))
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
         return self.table[LABEL].to_numpy()[rows]
 
     def features(self, rows: np.ndarray) -> pd.DataFrame:
         """Return the features of the rows as a model takes them."""
+        return self._features(self.table.filter(pa.array(rows)))
+
+    def features_in_blocks(self, rows: np.ndarray) -> Iterator[pd.DataFrame]:
+        """Return the same in parts of at most BLOCK rows: what a model makes of them is several times as large."""
+        return map(self._features, self._blocks(rows))
+
+    def _blocks(self, rows: np.ndarray) -> Iterator[pa.Table]:
+        """Yield those rows without a copy of all of them; no block is empty."""
+        for begin in range(0, len(self.table), BLOCK):
+            here = rows[begin : begin + BLOCK]
+            if here.any():
+                yield self.table.slice(begin, BLOCK).filter(pa.array(here))
+
+    def _features(self, table: pa.Table) -> pd.DataFrame:
         types = feature_types(self.service)
-        return to_model_types(self.table.filter(pa.array(rows)).select(list(types)).to_pandas(), types)
+        return to_model_types(table.select(list(types)).to_pandas(), types)
 
 
 def build_training_set(store: FeatureStore, service_name: str, as_of: date, database_url: str) -> TrainingSet:
@@ -174,8 +195,14 @@ def to_model_types(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFram
 
 def digest_of(table: pa.Table) -> str:
     """Return the sha256 of the table's content as CSV with a header, in the order of its rows and columns."""
+    return _digest_of(table.schema, [table])
+
+
+def _digest_of(schema: pa.Schema, parts: Iterable[pa.Table]) -> str:
     digest = _Digest()
-    pyarrow.csv.write_csv(table, digest)
+    with pyarrow.csv.CSVWriter(digest, schema) as writer:
+        for part in parts:
+            writer.write_table(part)
     return digest.sha256.hexdigest()
 
 

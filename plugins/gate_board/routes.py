@@ -12,6 +12,7 @@ from airflow.api_fastapi.core_api.security import requires_authenticated
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
 from churn import board, board_registry
+from churn.gate.decision_files import decided_by
 from gate_board import sources
 
 STATIC = Path(__file__).parent / "static"
@@ -82,25 +83,31 @@ def decision(decision: int) -> Response:
 
 @router.get("/decisions/{decision}/files")
 def files(decision: int) -> Response:
-    """The pictures and the report of the candidate's run; where they cannot be listed, why."""
-    run_id = _decision(decision).run_id
+    """The pictures and the report of the decision; where they cannot be listed, why."""
+    run_id, made = _artifacts(decision)
     try:
-        return _json({"files": board_registry.report_files(run_id), "problem": None})
+        return _json({"files": board_registry.report_files(run_id, made), "problem": None})
     except Exception as error:  # the checks are shown whatever keeps MLflow from answering
         return _json({"files": [], "problem": f"MLflow cannot list the pictures of run {run_id}: {error}"})
 
 
-@router.get("/decisions/{decision}/files/{path:path}")
-def file(decision: int, path: str) -> Response:
+@router.get("/decisions/{decision}/files/{name:path}")
+def file(decision: int, name: str) -> Response:
     """One of these files. By the decision, not by the run: a run that was never decided about is nobody's business."""
     try:
-        content = board_registry.read_report_file(_decision(decision).run_id, path)
+        content = board_registry.read_report_file(*_artifacts(decision), name)
     except board_registry.NotShown as error:
         raise HTTPException(404, str(error)) from error
     except Exception as error:
-        raise sources.Unavailable(f"MLflow cannot give {path}: {error}") from error
+        raise sources.Unavailable(f"MLflow cannot give {name}: {error}") from error
     headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "private, max-age=60"}
-    return Response(content, media_type=TYPES[Path(path).suffix], headers=headers)
+    return Response(content, media_type=TYPES[Path(name).suffix], headers=headers)
+
+
+def _artifacts(decision: int) -> tuple[str, int]:
+    """Return the run, and the decision whose folder in it is to be shown."""
+    found = _decision(decision)
+    return found.run_id, decided_by(decision, found.report)
 
 
 def _decision(number: int) -> board.FullDecision:

@@ -89,7 +89,7 @@ def test_an_mlflow_that_is_away_leaves_the_decisions_and_is_said_in_words(client
     assert [each["id"] for each in board["decisions"]] == [decision]
     files = client.get(f"/api/decisions/{decision}/files").json()
     assert "MLflow cannot list the pictures" in files["problem"]
-    assert client.get(f"/api/decisions/{decision}/files/report/report.html").status_code == 503
+    assert client.get(f"/api/decisions/{decision}/files/report.html").status_code == 503
 
 
 def test_an_mlflow_that_takes_its_time_does_not_hold_up_the_page(client, monkeypatch):
@@ -120,14 +120,19 @@ def test_what_is_not_there_is_404(client, path):
 
 def test_only_files_of_the_report_are_given_and_they_may_run_nothing(client, database_url):
     import mlflow
+    from mlflow import MlflowClient
 
     with mlflow.start_run() as run:
-        for name in ("report/report.html", "gate/report.json"):
-            mlflow.log_text("content", name)
-    (decision,) = append_decisions(database_url, [a_decision(0, run_id=run.info.run_id)])
+        pass
+    made = [a_decision(0, run_id=run.info.run_id), a_decision(1, run_id=run.info.run_id, report={"sets_aside": 1})]
+    decision, aside = append_decisions(database_url, made)
+    for name in ("report.html", "report.json"):
+        MlflowClient().log_text(run.info.run_id, "content", f"decisions/{decision}/{name}")
     files = f"/api/decisions/{decision}/files"
-    assert client.get(files).json() == {"files": ["report/report.html"], "problem": None}
-    answer = client.get(f"{files}/report/report.html")
+    assert client.get(files).json() == {"files": ["report.html"], "problem": None}
+    answer = client.get(f"{files}/report.html")
     assert (answer.text, "sandbox" in answer.headers["content-security-policy"]) == ("content", True)
-    for path in ("gate/report.json", "report/..%2Fgate/report.json", "report/other.html"):
+    for path in ("report.json", "pictures/..%2Freport.json", "other.html"):
         assert client.get(f"{files}/{path}").status_code == 404
+    # One that was set aside by a person has its pictures still, and the other shows them.
+    assert client.get(f"/api/decisions/{aside}/files/report.html").text == "content"

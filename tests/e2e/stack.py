@@ -1,11 +1,14 @@
 """The running stack as a test talks to it: make, SQL, HTTP, the registry."""
 
+import csv
 import os
+import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,22 @@ class Stack:
     def client(self) -> MlflowClient:
         # Without the second one it would be the registry that an earlier test of this process named.
         return MlflowClient(self.settings["MLFLOW_TRACKING_URI"], self.settings["MLFLOW_TRACKING_URI"])
+
+    def land_with_another_value(self, drop: Path, day: date, skips: int) -> None:
+        """Put `drop` into the landing directory as the one of `day`, its first customer with `skips` in skips_7d."""
+        landing = Path(self.settings["LANDING_DIR"])
+        draft = landing / f".{day}"
+        shutil.copytree(drop, draft)
+        (draft / "manifest.json").unlink()
+        usage = draft / "usage_agg_30d.csv"
+        with usage.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        rows[0]["skips_7d"] = str(skips)
+        with usage.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        draft.rename(landing / str(day))
 
     def log(self, service: str) -> str:
         """Return the end of a service's log."""

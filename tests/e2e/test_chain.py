@@ -1,6 +1,5 @@
 """The whole stack as a user starts it: the commands, the real scheduler, the registry and HTTP."""
 
-import csv
 import json
 import re
 import shutil
@@ -76,7 +75,7 @@ def test_a_backfill_works_on_the_dates_with_a_drop_oldest_first_and_says_why_it_
     """The second drop's runs queue behind the first one's training."""
     days = [date(2024, 3, 1), date(2024, 3, 2)]
     for number, day in enumerate(days):
-        _land_with_another_value(stack, stack.drops / JANUARY, day, 700 + number)
+        stack.land_with_another_value(stack.drops / JANUARY, day, 700 + number)
     done = stack.make("backfill", f"FROM={days[0]}", "TO=2024-03-03")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("nothing to do: there is no drop") == 1
@@ -162,28 +161,11 @@ def test_status_says_that_all_is_well(stack):
 
 def test_a_corrected_drop_supersedes_the_version_of_a_later_date_and_status_says_so(stack):
     shutil.rmtree(Path(stack.settings["LANDING_DIR"]) / JANUARY)
-    _land_with_another_value(stack, stack.drops / JANUARY, date.fromisoformat(JANUARY), skips=77)
+    stack.land_with_another_value(stack.drops / JANUARY, date.fromisoformat(JANUARY), skips=77)
     done = stack.make("trigger", f"AS_OF={JANUARY}")
     assert done.returncode == 0, done.stdout + done.stderr
     february = next(line for line in stack.make("status").stdout.splitlines() if line.startswith(FEBRUARY))
     assert re.search(r" \d+ superseded ", february)
-
-
-def _land_with_another_value(stack: Stack, drop: Path, day: date, skips: int) -> None:
-    """Put `drop` into the landing directory as the one of `day`, its first customer with `skips` in skips_7d."""
-    landing = Path(stack.settings["LANDING_DIR"])
-    draft = landing / f".{day}"
-    shutil.copytree(drop, draft)
-    (draft / "manifest.json").unlink()
-    usage = draft / "usage_agg_30d.csv"
-    with usage.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    rows[0]["skips_7d"] = str(skips)
-    with usage.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    draft.rename(landing / str(day))
 
 
 def _conf(stack: Stack, run_id: str) -> dict:

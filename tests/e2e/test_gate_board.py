@@ -15,6 +15,7 @@ import requests
 from mlflow import MlflowClient
 from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 
+from churn.gate.decision_files import folder_of
 from tests.board_decisions import a_decision, append_decisions
 from tests.e2e.stack import REPOSITORY, Stack, clean_environment, free_ports, wait_for
 
@@ -34,7 +35,7 @@ ROUTES = (
     "/api/board",
     "/api/decisions/1",
     "/api/decisions/1/files",
-    "/api/decisions/1/files/report/report.html",
+    "/api/decisions/1/files/report.html",
 )
 CURVE = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 200"><rect width="300" height="200" fill="#fff"/>'
@@ -69,11 +70,12 @@ def decisions(stack) -> list[int]:
     """Decisions of every outcome beside those of the chain, the newest with pictures; their ids."""
     client = stack.client()
     run_id = client.create_run(client.get_experiment_by_name("streamflow").experiment_id).info.run_id
-    for name in ("roc", "calibration", "slices"):
-        client.log_text(run_id, CURVE, f"report/pictures/{name}.svg")
-    client.log_text(run_id, CARD, "report/report.html")
     made = [a_decision(number * 7, run_id=run_id, **_outcome(number)) for number in range(8)]
-    return append_decisions(stack.settings["CHURN_DATABASE_URL"], made)
+    numbers = append_decisions(stack.settings["CHURN_DATABASE_URL"], made)
+    for name in ("roc", "calibration", "slices"):
+        client.log_text(run_id, CURVE, f"{folder_of(numbers[-1])}/pictures/{name}.svg")
+    client.log_text(run_id, CARD, f"{folder_of(numbers[-1])}/report.html")
+    return numbers
 
 
 def _outcome(number: int) -> dict[str, str]:

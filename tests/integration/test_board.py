@@ -132,36 +132,39 @@ def test_the_board_and_the_pipeline_mean_the_same_model():
 def run_id(mlflow_uri) -> str:
     """A run with a report, and with files that are none of the board's business."""
     with mlflow.start_run() as run:
-        for name in ("report/pictures/roc.svg", "report/report.html", "gate/report.json", "report/secret.parquet"):
-            mlflow.log_text(f"content of {name}", name)
+        for name in ("pictures/roc.svg", "report.html", "report.json", "secret.parquet", "pictures/deep/roc.svg"):
+            mlflow.log_text(f"content of {name}", f"decisions/7/{name}")
+        mlflow.log_text("of another", "decisions/71/report.html")
     return run.info.run_id
 
 
 def test_pictures_and_report_of_a_run_are_listed_and_read_and_nothing_else(run_id):
-    assert board_registry.report_files(run_id) == ["report/pictures/roc.svg", "report/report.html"]
-    assert board_registry.read_report_file(run_id, "report/pictures/roc.svg") == b"content of report/pictures/roc.svg"
+    assert board_registry.report_files(run_id, 7) == ["pictures/roc.svg", "report.html"]
+    assert board_registry.read_report_file(run_id, 7, "pictures/roc.svg") == b"content of pictures/roc.svg"
+    assert board_registry.read_report_file(run_id, 71, "report.html") == b"of another"
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "gate/report.json",
-        "report/secret.parquet",
-        "report/missing.svg",
-        "report/../gate/report.json",
-        "report/pictures/../../model/x.svg",
-        "report/.hidden.svg",
-        "/report/report.html",
-        "report/report.html\n",
+        "report.json",
+        "secret.parquet",
+        "missing.svg",
+        "../71/report.html",
+        "pictures/../report.html",
+        "pictures/deep/roc.svg",
+        ".hidden.svg",
+        "/report.html",
+        "report.html\n",
         "",
     ],
 )
 def test_a_path_that_leads_elsewhere_is_not_shown(run_id, path):
     with pytest.raises(board_registry.NotShown):
-        board_registry.read_report_file(run_id, path)
+        board_registry.read_report_file(run_id, 7, path)
 
 
 def test_a_run_without_a_report_has_no_files(mlflow_uri):
     with mlflow.start_run() as run:
         pass
-    assert board_registry.report_files(run.info.run_id) == []
+    assert board_registry.report_files(run.info.run_id, 7) == []

@@ -1,6 +1,5 @@
 """The gate on real versions: what it gathers, what it leaves on record, and which of its decisions hold."""
 
-import json
 import tempfile
 from datetime import date
 
@@ -14,21 +13,21 @@ import pytest
 from mlflow import MlflowClient
 
 from churn import registry, training
-from churn.cohort import in_audit, in_cohort
+from churn.cohort import cohorts
 from churn.database import connect
 from churn.features import open_store
-from churn.gate import rule
+from churn.gate import gathering, rule
 from churn.gate.grading import GateInvalid, grade
 from churn.gate.rollback import release, rollback
 from churn.gate.thresholds import ThresholdError
 from churn.generate import write_drops
 from churn.outcome import DONE, UNCHANGED
-from churn.registration import RunEvidence
+from churn.registration import read_evidence
 from churn.training import train
 from churn.training_set import LABEL, join_features
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
-from tests.integration.training_chain import QUICK, Chain
+from tests.integration.training_chain import QUICK, Chain, last_report
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 
@@ -66,11 +65,6 @@ def chain(pipeline_on, drops, mlflow_uri):
     return Chain(pipeline_on(drops))
 
 
-def report_of(chain, version):
-    run_id = registry.get_version(MlflowClient(), version).run_id
-    return json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/gate/report.json"))
-
-
 def outcome_of(report, name):
     return next(check["outcome"] for check in report["checks"] if check["name"] == name)
 
@@ -85,16 +79,16 @@ def test_only_the_cohorts_are_read_and_all_of_them(february):
     service = store.get_feature_service("churn_v1")
     with connect(february.database_url) as connection:
         everybody = join_features(connection, store, service, FEBRUARY, FEBRUARY)
-        cohorts = join_features(connection, store, service, FEBRUARY, FEBRUARY, cohorts_only=True)
-    users = everybody["user_id"].to_pylist()
-    assert cohorts.equals(everybody.filter(pa.array(in_cohort(users) | in_audit(users))))
-    assert 0.2 < len(cohorts) / len(everybody) < 0.3
+        both = join_features(connection, store, service, FEBRUARY, FEBRUARY, cohorts_only=True)
+    gate, audit = cohorts(everybody["user_id"].to_pylist())
+    assert both.equals(everybody.filter(pa.array(gate | audit)))
+    assert 0.2 < len(both) / len(everybody) < 0.3
 
 
 def test_a_decision_is_a_row_with_intervals_a_report_and_the_scores_that_it_rests_on(february):
     trained, decided, _ = february.steps
     assert decided.figures["decision"] == rule.PROMOTE
-    report = report_of(february, 2)
+    report = last_report(2)
     row = last_row(february, "report, candidate_auc, candidate_auc_error, auc_difference, superior, overridden")
     assert row[0] == report
     assert row[1] == report["candidate"]["auc"]["value"]
@@ -103,10 +97,10 @@ def test_a_decision_is_a_row_with_intervals_a_report_and_the_scores_that_it_rest
     assert row[5] == {}
     with tempfile.TemporaryDirectory() as directory:
         path = mlflow.artifacts.download_artifacts(
-            run_id=trained.figures["run_id"], artifact_path="gate/scores.parquet", dst_path=directory
+            run_id=trained.figures["run_id"], artifact_path="decisions/2/scores.parquet", dst_path=directory
         )
         scores = pyarrow.parquet.read_table(path, memory_map=False)
-    grades = RunEvidence.read(trained.figures["run_id"]).grades
+    grades = read_evidence(trained.figures["run_id"], "grades")
     assert scores["user_id"].equals(grades["user_id"])
     assert scores[LABEL].equals(grades[LABEL])
     assert np.array_equal(scores["candidate"].to_numpy(), grades["score"].to_numpy())
@@ -115,7 +109,7 @@ def test_a_decision_is_a_row_with_intervals_a_report_and_the_scores_that_it_rest
 
 
 def test_every_customer_of_the_cohort_is_in_one_slice_of_each_kind(february):
-    report = report_of(february, 2)
+    report = last_report(2)
     kinds = {"net service": 3, "senior": 1, "not senior": 1, "paperless billing": 1, "billing on paper": 1, "tenure": 3}
     assert len(report["slices"]) == sum(kinds.values())
     assert sum(each["rows"] for each in report["slices"]) == 4 * report["rows"]
@@ -123,7 +117,7 @@ def test_every_customer_of_the_cohort_is_in_one_slice_of_each_kind(february):
 
 
 def test_the_audit_cohort_is_opened_for_a_promotion(february):
-    promoted = report_of(february, 2)["audit"]
+    promoted = last_report(2)["audit"]
     assert promoted["rows"] == pytest.approx(125, abs=40)
     assert promoted["candidate_auc"]["value"] > 0.7
     assert promoted["production_auc"]["value"] > 0.7
@@ -132,8 +126,8 @@ def test_the_audit_cohort_is_opened_for_a_promotion(february):
 def test_the_audit_cohort_stays_closed_where_nothing_is_promoted(chain):
     chain(FEBRUARY)
     kept = chain(JANUARY)[0].figures["version"]
-    assert report_of(chain, kept)["outcome"] == rule.KEEP
-    assert report_of(chain, kept)["audit"] is None
+    assert last_report(kept)["outcome"] == rule.KEEP
+    assert last_report(kept)["audit"] is None
 
 
 def test_thresholds_of_a_run_are_used_and_said_with_who_asked_and_make_another_decision(chain):
@@ -142,12 +136,18 @@ def test_thresholds_of_a_run_are_used_and_said_with_who_asked_and_make_another_d
     version = train(FEBRUARY, chain.database_url).figures["version"]
     strict = grade(version, chain.database_url, {"max_auc_loss": 0.0}, "ada")
     assert strict.figures["decision"] == rule.KEEP
-    report = report_of(chain, version)
+    report = last_report(version)
     assert (report["overridden"], report["overridden_by"]) == ({"max_auc_loss": 0.0}, "ada")
     assert report["thresholds"]["max_auc_loss"] == 0.0
     assert grade(version, chain.database_url, {"max_auc_loss": 0.0}, "ada").outcome == UNCHANGED
     usual = grade(version, chain.database_url)
     assert (usual.outcome, usual.figures["decision"]) == (DONE, rule.PROMOTE)
+    # Each decision keeps its own report, whatever was decided on the same version later.
+    run_id = registry.get_version(MlflowClient(), version).run_id
+    kept = [mlflow.artifacts.load_dict(f"runs:/{run_id}/decisions/{number}/report.json") for number in (2, 3)]
+    assert [(report["outcome"], report["overridden"]) for report in kept] == [
+        (rule.KEEP, {"max_auc_loss": 0.0}), (rule.PROMOTE, {})
+    ]  # fmt: skip
 
 
 def test_a_threshold_that_there_is_not_is_refused_before_anything_is_decided(chain):
@@ -162,7 +162,7 @@ def test_a_pinned_production_gets_a_recommendation_and_is_decided_on_anew_once_r
     decided = chain(FEBRUARY)[1]
     assert decided.figures["decision"] == rule.KEEP
     assert "ada" in decided.reason
-    assert report_of(chain, 2)["recommendation"] == rule.PROMOTE
+    assert last_report(2)["recommendation"] == rule.PROMOTE
     assert chain(FEBRUARY)[1].outcome == DONE
     release("ada", "back", chain.database_url)
     assert chain(FEBRUARY)[1].figures["decision"] == rule.PROMOTE
@@ -173,8 +173,8 @@ def test_the_first_promotion_is_the_anchor_of_those_that_are_only_not_worse(chai
     chain(JANUARY)
     chain(FEBRUARY)
     chain(MARCH)
-    report = report_of(chain, 3)
-    assert [report_of(chain, version)["superior"] for version in (1, 2)] == [True, False]
+    report = last_report(3)
+    assert [last_report(version)["superior"] for version in (1, 2)] == [True, False]
     assert (report["production"]["version"], report["anchor"]["version"]) == (2, 1)
     assert outcome_of(report, "not_worse_than_anchor") == "PASS"
 
@@ -182,14 +182,13 @@ def test_the_first_promotion_is_the_anchor_of_those_that_are_only_not_worse(chai
 def test_a_candidate_whose_run_says_that_it_was_given_the_cohort_is_invalid(chain, monkeypatch):
     chain.pipeline.serve(JANUARY)
     version = train(JANUARY, chain.database_url).figures["version"]
-    read = RunEvidence.read
+    read = gathering.read_trained_on
 
     def with_the_cohort(run_id):
-        kept = read(run_id)
-        users = pa.concat_arrays([kept.trained_on["user_id"].combine_chunks(), kept.grades["user_id"].combine_chunks()])
-        return RunEvidence(kept.grades, kept.audit, pa.table({"user_id": users}), kept.golden)
+        yield from read(run_id)
+        yield from read_evidence(run_id, "grades")["user_id"].to_pylist()
 
-    monkeypatch.setattr(RunEvidence, "read", with_the_cohort)
+    monkeypatch.setattr(gathering, "read_trained_on", with_the_cohort)
     with pytest.raises(GateInvalid, match="customers of the gate cohort"):
         grade(version, chain.database_url)
 
@@ -225,8 +224,8 @@ def test_without_served_features_a_candidate_is_kept_until_they_are_there(chain)
 
 
 def test_golden_rows_hold_nulls_and_are_scored_as_serving_scores(february):
-    golden = RunEvidence.read(february.steps[0].figures["run_id"]).golden
+    golden = read_evidence(february.steps[0].figures["run_id"], "golden")
     assert golden["plan_stream_tv"].null_count >= 2
     assert len(golden) >= 50
     assert pc.min(golden["score"]).as_py() > 0
-    assert outcome_of(report_of(february, 2), "golden_rows") == "PASS"
+    assert outcome_of(last_report(2), "golden_rows") == "PASS"

@@ -50,7 +50,9 @@ class Decided:
     @property
     def files(self):
         directory = self.directory / "downloaded"
-        path = mlflow.artifacts.download_artifacts(run_id=self.run_id, artifact_path="report", dst_path=str(directory))
+        path = mlflow.artifacts.download_artifacts(
+            run_id=self.run_id, artifact_path="decisions/2", dst_path=str(directory)
+        )
         root = directory / path
         return {str(each.relative_to(root)): each.read_bytes() for each in root.rglob("*") if each.is_file()}
 
@@ -77,14 +79,14 @@ def decided(postgres_url, churn_template, mlflow_template, tmp_path_factory):
 
 def test_a_report_is_its_page_and_a_picture_of_each_thing(decided):
     assert decided.first.outcome == DONE
-    assert decided.first.figures["report"] == "report/report.html"
+    assert decided.first.figures["report"] == "decisions/2/report.html"
     pictures = sorted(name for name in decided.files if name.startswith("pictures/"))
     assert pictures == [f"pictures/{name}.svg" for name in PICTURES]
     assert all(len(content) < 60_000 for name, content in decided.files.items() if name.startswith("pictures/"))
 
 
 def test_the_page_says_what_was_decided_with_every_check_and_the_figures(decided):
-    report = json.loads(mlflow.artifacts.load_text(f"runs:/{decided.run_id}/gate/report.json"))
+    report = json.loads(mlflow.artifacts.load_text(f"runs:/{decided.run_id}/decisions/2/report.json"))
     text = text_of(decided.page)
     assert report["outcome"] in text
     assert report["reason"] in text
@@ -129,7 +131,7 @@ def test_writing_a_report_again_changes_nothing(decided):
 
 def test_a_report_that_was_not_finished_is_written_again_to_the_same_bytes(decided, monkeypatch):
     before = decided.files
-    MlflowClient().log_text(decided.run_id, "cut short", model_card.SEAL)
+    MlflowClient().log_text(decided.run_id, "cut short", f"decisions/2/{model_card.SEAL}")
     monkeypatch.setattr(model_card, "importance_of", None)  # what was worked out once is not worked out again
     assert decided.report().outcome == DONE
     assert decided.files == before
@@ -157,14 +159,14 @@ def test_what_the_registry_says_is_escaped_and_a_superseded_version_says_so(deci
 
 def test_a_first_candidate_is_reported_on_without_a_production(decided):
     said = decided.report(1)
-    page = mlflow.artifacts.load_text(f"runs:/{said.figures['run_id']}/report/report.html")
+    page = mlflow.artifacts.load_text(f"runs:/{said.figures['run_id']}/{said.figures['report']}")
     assert "Nothing was in Production." in text_of(page)
     assert "picture-auc_difference" not in page
     assert "picture-roc" in page
 
 
 def test_a_version_that_the_gate_has_not_seen_cannot_be_reported_on(decided):
-    with pytest.raises(NotDecided, match=r"no gate/report\.json: run the gate"):
+    with pytest.raises(NotDecided, match=r"nothing in gate\.decisions is about version 3: run the gate"):
         decided.report(decided.undecided)
 
 

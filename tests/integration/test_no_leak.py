@@ -26,7 +26,7 @@ from churn.features import FEATURE_SERVICE, apply_definitions, feature_types, re
 from churn.generate import write_drops
 from churn.landing import list_drops
 from churn.outcome import DONE, UNCHANGED
-from churn.registration import RunEvidence
+from churn.registration import read_evidence
 from churn.snapshots import FEATURE_TABLES, LABELS_TABLE
 from churn.training import train
 from churn.training_set import LABEL, TrainingSet, build_training_set
@@ -235,5 +235,5 @@ def test_a_version_trained_before_the_poison_is_the_one_that_is_trained_after_it
     assert (before.outcome, after.outcome) == (DONE, UNCHANGED)
     assert after.figures["version"] == before.figures["version"]
     assert registry.get_version(MlflowClient(), 1).tags["data_digest"] == poisoned.training_set.digest
-    assert RunEvidence.read(after.figures["run_id"]).grades.equals(poisoned.candidate.grades)
+    assert read_evidence(after.figures["run_id"], "grades").equals(poisoned.candidate.grades)
     assert bits_of(registry.load_pipeline(1)) == bits_of(poisoned.candidate.pipeline)

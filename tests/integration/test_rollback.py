@@ -17,6 +17,7 @@ from churn import registry
 from churn.database import connect, lock_session
 from churn.gate import moves, promotion, question, rollback
 from churn.gate.approval import Approval
+from churn.gate.decision_files import decided_by
 from churn.outcome import DONE, UNCHANGED
 from churn.registry import EXPERIMENT, MODEL_NAME
 from tests.conftest import THOROUGH, database_copy
@@ -387,13 +388,15 @@ def test_a_rejection_is_one_decision_keep_with_the_figures_that_were_judged(thre
         promotion.promote(version, 3, "good", three.url, approval=NO)
     with connect(three.url) as connection:
         found = connection.execute(
-            "SELECT outcome, production_version, reason, report ->> 'outcome' FROM gate.decisions"
+            "SELECT outcome, production_version, reason, id, report FROM gate.decisions"
             " WHERE candidate_version = %s ORDER BY id",
             (version,),
         ).fetchall()
     assert [row[:2] for row in found] == [("PROMOTE", 3), ("KEEP", 3)]
     assert "rejected by ada" in found[1][2]
-    assert found[1][3] == "KEEP"
+    assert found[1][4]["outcome"] == "KEEP"
+    # The pictures are those of the decision that the gate made.
+    assert [decided_by(number, report) for *_, number, report in found] == [found[0][3]] * 2
 
 
 def test_what_was_approved_against_another_production_is_kept(three):

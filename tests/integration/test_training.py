@@ -16,13 +16,13 @@ from sklearn.preprocessing import FunctionTransformer
 
 from churn import recipe, registration, registry, training
 from churn.candidate import fit_candidate
-from churn.cohort import SALT, in_audit, in_cohort
+from churn.cohort import SALT, cohorts
 from churn.features import feature_types
 from churn.gate import promotion, rule
 from churn.gate.grading import GateInvalid, StaleCandidate, grade
 from churn.generate import write_drops
 from churn.outcome import DONE, UNCHANGED
-from churn.registration import RunEvidence
+from churn.registration import read_evidence
 from churn.training import train
 from churn.training_set import NothingToLearn
 from tests.conftest import database_copy, tracking
@@ -156,11 +156,11 @@ def test_no_customer_of_the_gate_cohort_is_trained_on_or_left_ungraded(january, 
     rows = january.training_set(JANUARY)
     candidate = fit_candidate(rows, QUICK)
     assert max(learnt) == (~rows.cohort & ~rows.audit).sum()
-    assert candidate.grades["user_id"].to_pylist() == list(rows.users(rows.cohort))
-    assert in_cohort(candidate.grades["user_id"].to_pylist()).all()
-    assert in_audit(candidate.audit["user_id"].to_pylist()).all()
+    assert candidate.grades["user_id"].to_pylist() == rows.users(rows.cohort).to_pylist()
+    assert cohorts(candidate.grades["user_id"].to_pylist())[0].all()
+    assert cohorts(candidate.audit["user_id"].to_pylist())[1].all()
     trained_on = candidate.trained_on["user_id"].to_pylist()
-    assert not (in_cohort(trained_on) | in_audit(trained_on)).any()
+    assert not np.any(cohorts(trained_on))
 
 
 def test_with_two_dates_the_recipe_is_graded_by_a_twin_that_did_not_see_the_newest(chain):
@@ -170,7 +170,9 @@ def test_with_two_dates_the_recipe_is_graded_by_a_twin_that_did_not_see_the_newe
     candidate = fit_candidate(rows, QUICK)
     assert (candidate.out_of_time, candidate.graded_on) == (True, FEBRUARY)
     learnt = ~rows.cohort & ~rows.audit & rows.on(JANUARY)
-    earlier = recipe.Rows(rows.features(learnt), rows.labels(learnt), rows.users(learnt), rows.on(FEBRUARY)[learnt])
+    earlier = recipe.Rows(
+        rows.features(learnt), rows.labels(learnt), rows.users(learnt).to_numpy(), rows.on(FEBRUARY)[learnt]
+    )
     twin = recipe.fit(candidate.selection.recipe, earlier, feature_types(rows.service), QUICK)
     expected = recipe.score(twin, rows.features(rows.cohort & rows.on(FEBRUARY)))
     assert np.array_equal(candidate.grades["score"].to_numpy(), expected)
@@ -179,14 +181,14 @@ def test_with_two_dates_the_recipe_is_graded_by_a_twin_that_did_not_see_the_newe
 def test_the_same_training_set_gives_the_same_candidate_to_the_bit(january):
     rows = january.training_set(JANUARY)
     candidate = fit_candidate(rows, QUICK)
-    assert candidate.grades.equals(RunEvidence.read(january.steps[0].figures["run_id"]).grades)
+    assert candidate.grades.equals(read_evidence(january.steps[0].figures["run_id"], "grades"))
     assert repr(candidate.threshold) == registry.get_version(MlflowClient(), 1).tags["threshold"]
 
 
 def test_what_is_loaded_back_from_the_registry_scores_like_what_was_trained(january):
     rows = january.training_set(JANUARY)
     loaded = recipe.score(registry.load_pipeline(1), rows.features(rows.cohort))
-    assert np.array_equal(loaded, RunEvidence.read(january.steps[0].figures["run_id"]).grades["score"].to_numpy())
+    assert np.array_equal(loaded, read_evidence(january.steps[0].figures["run_id"], "grades")["score"].to_numpy())
 
 
 def test_earlier_dates_of_which_only_leavers_are_known_do_not_keep_a_model_from_being_graded(chain):

@@ -225,7 +225,7 @@ def test_a_model_gets_the_same_from_the_training_set_and_from_the_online_store(l
     found = training_set(url, D31)
     rows = found.on(D31)
     with opened_store(url) as store:
-        online = read_online(store, found.service, found.users(rows).tolist())
+        online = read_online(store, found.service, found.users(rows).to_pylist())
     frame = to_frame([customer.values for customer in online], found.service)
     pd.testing.assert_frame_equal(frame, found.features(rows))
     assert {type(value) for value in frame["plan_stream_tv"]} == {bool, type(None)}
@@ -248,8 +248,8 @@ def test_rows_can_be_picked_by_date_and_by_gate_cohort(landing, archive, url):
     found = training_set(url, F29)
     assert found.cohort.tolist() == in_cohort(users * 2).tolist()
     rows = found.on(F29) & ~found.cohort
-    assert found.users(rows).tolist() == [user for user in users if not in_cohort([user])[0]]
-    assert found.labels(rows).tolist() == [int(user) % 2 == 0 for user in found.users(rows)]
+    assert found.users(rows).to_pylist() == [user for user in users if not in_cohort([user])[0]]
+    assert found.labels(rows).tolist() == [int(user) % 2 == 0 for user in found.users(rows).to_pylist()]
     assert set(found.features(rows)["months_active"]) == {2}
 
 

@@ -1,6 +1,9 @@
 """The chain from a drop to Production, a step a call, for tests of training and of the gate."""
 
-from churn import recipe
+import mlflow
+from mlflow import MlflowClient
+
+from churn import recipe, registry
 from churn.features import open_store
 from churn.gate import promotion, rule
 from churn.gate.grading import grade
@@ -8,6 +11,14 @@ from churn.training import train
 from churn.training_set import build_training_set
 
 QUICK = recipe.Parameters(families=("logistic regression",))
+
+
+def last_report(version):
+    """What the run of a version keeps of the last decision on it."""
+    run_id = registry.get_version(MlflowClient(), version).run_id
+    folders = [each.path for each in MlflowClient().list_artifacts(run_id, "decisions")]
+    newest = max(folders, key=lambda folder: int(folder.rpartition("/")[2]))
+    return mlflow.artifacts.load_dict(f"runs:/{run_id}/{newest}/report.json")
 
 
 class Chain:

@@ -1,7 +1,9 @@
 """What the gate needs to know of a candidate, of Production and of the anchor: read from MLflow and from Postgres."""
 
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -18,19 +20,22 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from churn import recipe, registry
+from churn import registry
 from churn.as_of import event_timestamp
 from churn.cohort import in_cohort
 from churn.database import Connection, connect, execute
 from churn.features import feature_types, open_store, read_online
 from churn.gate.evidence import Audit, Evidence, Graded, Loading
-from churn.registration import RunEvidence, signature_of
+from churn.registration import keeps_evidence, read_evidence, read_trained_on, signature_of
 from churn.registry import MODEL_NAME, ModelVersion
-from churn.scorer import score_online
+from churn.scorer import score_online, score_rows
 from churn.statistics import Estimate
-from churn.training_set import LABEL, TrainingSet, digest_of, join_features, to_model_types
+from churn.training_set import LABEL, TrainingSet, join_features, to_model_types
 
 TIMED_ROWS = 10
+
+ASKED_AT_ONCE = 100_000
+"""Customers that the database is asked about at once: a statement names each, and reads the whole date."""
 
 
 class StaleCandidate(RuntimeError):
@@ -52,7 +57,7 @@ class Gathered:
     promotion alone."""
 
     evidence: Evidence
-    users: np.ndarray
+    users: pa.ChunkedArray
     open_audit: Callable[[], Audit]
 
 
@@ -65,40 +70,48 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
     store = open_store(database_url)
     service = store.get_feature_service(candidate.feature_service)
     graded_on = date.fromisoformat(candidate.tags["graded_on"])
-    with connect(database_url) as connection:
+    with connect(database_url) as connection, ThreadPoolExecutor(1) as beside:
+        # Customers are hashed while the database joins.
+        met = {
+            each.version: beside.submit(_cohort_trained_on, each)
+            for each in (candidate, rivals.production, rivals.anchor)
+            if each
+        }
         rows = _Rows(candidate.as_of, graded_on, store, connection)
         of_service = rows.of(service)
-        if digest_of(of_service.cohort_rows(graded_on)) != candidate.tags["graded_digest"]:
+        if of_service.cohort_digest(graded_on) != candidate.tags["graded_digest"]:
             raise StaleCandidate(
                 f"the gate cohort's rows on {graded_on} changed since version {candidate.version} was trained: clear "
                 "the task train"
             )
-        run = RunEvidence.read(candidate.run_id)
+        grades, audit = (read_evidence(candidate.run_id, of, [LABEL, "score"]) for of in ("grades", "audit"))
         figures = _figures(candidate.run_id)
         users = of_service.users(of_service.cohort)
         production, score_audit = _grade(rivals.production, rows)
         same = rivals.anchor and rivals.production and rivals.anchor.version == rivals.production.version
         anchor, _ = (None, None) if same else _grade(rivals.anchor, rows)
+        # All of it, before the candidate's answers are timed.
+        trained_on_cohort = {version: counted.result() for version, counted in met.items()}
         evidence = Evidence(
             candidate=Graded(
                 candidate.version,
                 candidate.as_of,
-                run.grades["score"].to_numpy(),
-                trained_on_cohort=_meets_cohort(run.trained_on),
+                grades["score"].to_numpy(),
+                trained_on_cohort=trained_on_cohort[candidate.version],
                 cohort_salt=candidate.tags.get("cohort_salt"),
                 **_of_run(figures),
             ),
-            production=production,
-            anchor=anchor,
+            production=_with(production, trained_on_cohort),
+            anchor=_with(anchor, trained_on_cohort),
             signature=_columns(mlflow.models.get_model_info(f"models:/{MODEL_NAME}/{candidate.version}").signature),
             service_signature=_columns(signature_of(feature_types(service))),
             graded_on=graded_on,
             out_of_time=candidate.tags["graded_out_of_time"] == "True",
-            labels=run.grades[LABEL].to_numpy(),
+            labels=grades[LABEL].to_numpy(),
             train_rows=int(figures.data.metrics["train_rows"]),
             train_churned=int(figures.data.metrics["train_churned"]),
             slices=_slices(connection, graded_on, users),
-            loading=_try_out(candidate, run.golden, service),
+            loading=_try_out(candidate, read_evidence(candidate.run_id, "golden"), service),
             online_problem=_online_problem(connection, store, service),
             pinned=rivals.pinned,
             was_promoted=was_promoted(candidate),
@@ -106,7 +119,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
 
     def open_audit() -> Audit:
         by_production = score_audit() if score_audit else None
-        return Audit(run.audit[LABEL].to_numpy(), run.audit["score"].to_numpy(), by_production)
+        return Audit(audit[LABEL].to_numpy(), audit["score"].to_numpy(), by_production)
 
     return Gathered(evidence, users, open_audit)
 
@@ -151,7 +164,7 @@ def _grade(version: ModelVersion | None, rows: _Rows) -> tuple[Graded | None, Sc
     try:
         own = rows.of(rows.store.get_feature_service(version.feature_service))
         pipeline = registry.load_pipeline(version.version)
-        scores, audit = _score(pipeline, own, own.cohort), partial(_score, pipeline, own, own.audit)
+        scores, audit = score_rows(pipeline, own, own.cohort), partial(score_rows, pipeline, own, own.audit)
     except (registry.ModelNotLoadable, FeatureServiceNotFoundException, ValueError) as error:
         return replace(graded, problem=f"{type(error).__name__}: {error}"), None
     try:
@@ -159,14 +172,12 @@ def _grade(version: ModelVersion | None, rows: _Rows) -> tuple[Graded | None, Sc
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             raise
-        # Registered by hand: the check `disjoint` says that nothing is known of it. So it does of one by older code.
         return replace(graded, scores=scores), audit
-    met = _meets_cohort(RunEvidence.read(version.run_id).trained_on) if RunEvidence.is_kept(version.run_id) else None
-    return replace(graded, scores=scores, trained_on_cohort=met, **figures), audit
+    return replace(graded, scores=scores, **figures), audit
 
 
-def _score(pipeline: Pipeline, rows: TrainingSet, which: np.ndarray) -> np.ndarray:
-    return recipe.score(pipeline, rows.features(which)) if which.any() else np.empty(0)
+def _with(graded: Graded | None, trained_on_cohort: Mapping[int, int | None]) -> Graded | None:
+    return graded and replace(graded, trained_on_cohort=trained_on_cohort[graded.version])
 
 
 def _figures(run_id: str) -> mlflow.entities.Run:
@@ -180,23 +191,30 @@ def _of_run(run: mlflow.entities.Run) -> dict[str, Any]:
     return {"recipe": run.data.params.get("recipe", ""), "out_of_fold_auc": out_of_fold}
 
 
-def _meets_cohort(trained_on: pa.Table) -> int:
-    return int(in_cohort(trained_on["user_id"].to_pylist()).sum())
+def _cohort_trained_on(version: ModelVersion) -> int | None:
+    """Return how many customers of the gate cohort the version was given, None where nobody knows: it was registered by
+    hand, or trained by older code."""
+    try:
+        kept = keeps_evidence(version.run_id)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        kept = False
+    return int(in_cohort(read_trained_on(version.run_id)).sum()) if kept else None
 
 
 def _columns(signature: Any) -> list[tuple[str, str]]:
     return [(column.name, column.type.name) for column in signature.inputs] if signature else []
 
 
-def _slices(connection: Connection, graded_on: date, users: np.ndarray) -> dict[str, np.ndarray]:
-    at = {user: index for index, user in enumerate(users)}
-    found = {}
-    asked = {"event_timestamp": event_timestamp(graded_on), "users": list(users)}
-    for name, members in execute(connection, "gate/slices", asked):
-        rows = np.zeros(len(users), dtype=bool)
-        rows[[at[user] for user in members]] = True
-        found[name] = rows
-    return found
+def _slices(connection: Connection, graded_on: date, users: pa.ChunkedArray) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(users), dtype=bool))
+    for begin in range(0, len(users), ASKED_AT_ONCE):
+        block = users[begin : begin + ASKED_AT_ONCE].to_pylist()
+        asked = {"event_timestamp": event_timestamp(graded_on), "users": block}
+        for name, places in execute(connection, "gate/slices", asked):
+            found[name][begin:][places] = True
+    return dict(sorted(found.items()))
 
 
 def _try_out(candidate: ModelVersion, golden: pa.Table, service: FeatureService) -> Loading:

@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from churn import registry
 from churn.database import Connection, connect, execute, lock
 from churn.gate import moves, rule
+from churn.gate.decision_files import REPORT, SCORES, folder_of
 from churn.gate.evidence import Graded
 from churn.gate.gathering import Gathered, Rivals, StaleCandidate, gather, was_promoted
 from churn.gate.thresholds import ThresholdError, Thresholds
@@ -34,9 +35,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-REPORT = "gate/report.json"
-SCORES = "scores.parquet"
 
 
 class GateInvalid(RuntimeError):
@@ -152,36 +150,34 @@ def _record(
     """Write the decision down. A PROMOTE gets its tags by the promotion, which they are the last step of."""
     client = MlflowClient()
     production = decision.evidence.production
-    client.log_dict(candidate.run_id, dict(report), REPORT)
-    _log_scores(client, candidate.run_id, gathered)
-    if decision.outcome != rule.PROMOTE and not decision.evidence.was_promoted:
-        tag_decision(client, candidate.version, decision.outcome, decision.reason)
-    if decision.needs_person:
-        client.transition_model_version_stage(MODEL_NAME, str(candidate.version), STAGING)
     difference = decision.against_production.auc if decision.against_production else None
+    row = {
+        "as_of": candidate.as_of,
+        "candidate_version": candidate.version,
+        "run_id": candidate.run_id,
+        "production_version": production.version if production else None,
+        "graded_on": decision.evidence.graded_on,
+        "outcome": decision.outcome,
+        "reason": decision.reason,
+        "superior": decision.superior,
+        "overridden": json.dumps(report["overridden"]),
+        "report": json.dumps(report),
+        **_columns("candidate_auc", decision.candidate_auc),
+        **_columns("production_auc", decision.production_auc),
+        **_columns("auc_difference", difference),
+    }
+    # The row is seen by others when everything that it names is there.
     with connect(database_url) as connection:
-        execute(
-            connection,
-            "gate/append_decision",
-            {
-                "as_of": candidate.as_of,
-                "candidate_version": candidate.version,
-                "run_id": candidate.run_id,
-                "production_version": production.version if production else None,
-                "graded_on": decision.evidence.graded_on,
-                "outcome": decision.outcome,
-                "reason": decision.reason,
-                "superior": decision.superior,
-                "overridden": json.dumps(report["overridden"]),
-                "report": json.dumps(report),
-                **_columns("candidate_auc", decision.candidate_auc),
-                **_columns("production_auc", decision.production_auc),
-                **_columns("auc_difference", difference),
-            },
-        )
+        (number,) = execute(connection, "gate/append_decision", row).fetchone() or ()
+        client.log_dict(candidate.run_id, dict(report), f"{folder_of(number)}/{REPORT}")
+        _log_scores(client, candidate.run_id, gathered, folder_of(number))
+        if decision.outcome != rule.PROMOTE and not decision.evidence.was_promoted:
+            tag_decision(client, candidate.version, decision.outcome, decision.reason)
+        if decision.needs_person:
+            client.transition_model_version_stage(MODEL_NAME, str(candidate.version), STAGING)
 
 
-def _log_scores(client: MlflowClient, run_id: str, gathered: Gathered) -> None:
+def _log_scores(client: MlflowClient, run_id: str, gathered: Gathered, folder: str) -> None:
     """Keep what every model gave each graded row, for the pictures."""
     evidence = gathered.evidence
     columns: dict[str, Any] = {"user_id": gathered.users, LABEL: evidence.labels}
@@ -192,7 +188,7 @@ def _log_scores(client: MlflowClient, run_id: str, gathered: Gathered) -> None:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / SCORES
         pyarrow.parquet.write_table(pa.table(columns), file, compression="zstd")
-        client.log_artifact(run_id, str(file), "gate")
+        client.log_artifact(run_id, str(file), folder)
 
 
 def _scores(model: Graded | None, rows: int) -> np.ndarray:

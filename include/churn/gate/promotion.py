@@ -80,7 +80,7 @@ def promote(
 def _grade_again(connection: Connection, version: int, database_url: str) -> Outcome:
     """Decide with the thresholds of the last decision, which may not be the house's."""
     found = execute(connection, "gate/latest_report", {"version": version}).fetchone()
-    report = found[1] if found else {}
+    report = found[2] if found else {}
     return grade(version, database_url, report.get("overridden"), report.get("overridden_by"))
 
 

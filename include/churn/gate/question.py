@@ -45,7 +45,7 @@ def ask(version: int, database_url: str) -> Question | None:
         return None
     if candidate.stage != STAGING:
         client.transition_model_version_stage(MODEL_NAME, str(version), STAGING)
-    reason, report = decided
+    _, reason, report = decided
     subject = f"Promote version {version} of {MODEL_NAME}, AS_OF {candidate.as_of}, to Production?"
     return Question(subject, _body(client, candidate, reason, report))
 

@@ -17,9 +17,7 @@ class Artifacts:
 
     def __init__(self, client: MlflowClient, run_id: str, directory: Path, folders: Iterable[str]) -> None:
         self.run_id, self.directory = run_id, directory
-        found = client.list_artifacts(run_id)
-        for folder in {each.path for each in found if each.is_dir} & set(folders):
-            found += client.list_artifacts(run_id, folder)
+        found = [each for folder in (None, *folders) for each in client.list_artifacts(run_id, folder)]
         self.files = {each.path for each in found if not each.is_dir}
 
     def has(self, path: str) -> bool:

@@ -18,9 +18,11 @@ from mlflow import MlflowClient
 
 from churn import registry, statistics
 from churn.code import code_digest
-from churn.database import connect
+from churn.database import connect, execute
 from churn.features import open_store
+from churn.gate.decision_files import SCORES, folder_of
 from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.registration import EVIDENCE
 from churn.registry import ModelVersion
 from churn.report.artifacts import Artifacts
 from churn.report.importance import Importance, importance_of
@@ -28,13 +30,12 @@ from churn.report.page import TEMPLATE, render
 from churn.report.pictures import Graded, draw_scores
 from churn.report.pictures_of_checks import draw_differences, draw_importance, draw_slices
 from churn.report.plotting import Picture
-from churn.training_set import LABEL, TrainingSet, digest_of, join_features
+from churn.training_set import LABEL, TrainingSet, join_features
 
-REPORT = "report"
-PAGE = f"{REPORT}/report.html"
-IMPORTANCE = f"{REPORT}/importance.json"
+PAGE = "report.html"
+IMPORTANCE = "importance.json"
 """Kept, since it can be worked out only as long as the graded rows are what they were."""
-SEAL = f"{REPORT}/seal.txt"
+SEAL = "seal.txt"
 """What the report was made of. It is written last: without it, the report is not whole."""
 
 
@@ -47,7 +48,8 @@ class Record:
     """What MLflow holds of a candidate and the decision on it.
 
     Attributes:
-        report: gate/report.json, as gate.decisions has it.
+        decision: its row in gate.decisions.
+        report: what that row says.
         trained_customers: how many customers it was trained on, None where the run does not say.
         contenders: name, params and metrics of each recipe that was compared, the best first.
         lineage: lineage.json, empty where the run has none.
@@ -58,6 +60,7 @@ class Record:
     tags: Mapping[str, str]
     params: Mapping[str, str]
     metrics: Mapping[str, float]
+    decision: int
     report: Mapping[str, Any]
     features: Mapping[str, str]
     trained_customers: int | None
@@ -71,6 +74,11 @@ class Record:
         return f"The gate cohort on {report['graded_on']}: {report['rows']:,} rows, {report['churned']:,} left"
 
     @property
+    def folder(self) -> str:
+        """Where among the run's artifacts the report goes."""
+        return folder_of(self.decision)
+
+    @property
     def seal(self) -> str:
         """The sha256 of everything that the report is made of."""
         made_of = json.dumps([asdict(self), code_digest(), TEMPLATE.read_text(encoding="utf-8")], sort_keys=True)
@@ -78,47 +86,54 @@ class Record:
 
 
 def write_report(version: int, database_url: str) -> Outcome:
-    """Draw the decision on a version and log pictures and card to its run, below REPORT.
+    """Draw the last decision of the gate on a version and log pictures and card to its run, beside that decision.
 
     A report of the same record by the same code is there: UNCHANGED.
 
     Raises:
         NotDecided: the gate has not decided on the version.
     """
+    with connect(database_url) as connection:
+        decided = execute(connection, "gate/latest_report", {"version": version}).fetchone()
+    if decided is None:
+        raise NotDecided(f"nothing in gate.decisions is about version {version}: run the gate on it first")
+    decision, _, report = decided
+    if "difference" not in report:
+        raise NotDecided(f"version {version} was decided on by an earlier gate, whose report has no intervals")
     client = MlflowClient()
     model = registry.get_version(client, version)
+    folder = folder_of(decision)
     with tempfile.TemporaryDirectory() as directory:
-        logged = Artifacts(client, model.run_id, Path(directory), ("gate", "evidence", REPORT))
-        if not logged.has("gate/report.json"):
-            raise NotDecided(f"version {version} has no gate/report.json: run the gate on it first")
-        record = _read(client, model, logged)
-        if "difference" not in record.report:
-            raise NotDecided(f"version {version} was decided on by an earlier gate, whose report has no intervals")
-        figures = {"version": version, "run_id": model.run_id, "report": PAGE}
-        if logged.text(SEAL) == record.seal:
+        logged = Artifacts(client, model.run_id, Path(directory), (EVIDENCE, folder))
+        record = _read(client, model, logged, decision, report)
+        figures = {"version": version, "run_id": model.run_id, "report": f"{folder}/{PAGE}"}
+        if logged.text(f"{folder}/{SEAL}") == record.seal:
             return Outcome(UNCHANGED, f"the report on version {version} was made of the same", figures)
-        scores = logged.table("gate/scores.parquet")
+        scores = logged.table(f"{folder}/{SCORES}")
         importance = _importance(model, record, logged, database_url)
     pictures = _draw(model, record, scores, importance)
     _log(client, record, pictures, importance)
     return Outcome(DONE, f"{len(pictures)} pictures and the model card of version {version}", figures)
 
 
-def _read(client: MlflowClient, model: ModelVersion, logged: Artifacts) -> Record:
+def _read(
+    client: MlflowClient, model: ModelVersion, logged: Artifacts, decision: int, report: Mapping[str, Any]
+) -> Record:
     run = client.get_run(model.run_id)
     nested = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{model.run_id}'")
     contenders = [
         {"name": each.info.run_name, "params": dict(each.data.params), "metrics": dict(each.data.metrics)}
         for each in nested
     ]
-    trained_on = logged.table("evidence/trained_on.parquet")
+    trained_on = logged.table(f"{EVIDENCE}/trained_on.parquet")
     return Record(
         version=model.version,
         run_id=model.run_id,
         tags=dict(model.tags),
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),
-        report=logged.json("gate/report.json"),
+        decision=decision,
+        report=report,
         features=logged.json("feature_schema.json"),
         trained_customers=None if trained_on is None else len(trained_on),
         contenders=sorted(contenders, key=lambda each: (-each["metrics"].get("out_of_fold_auc", 0.0), each["name"])),
@@ -129,15 +144,16 @@ def _read(client: MlflowClient, model: ModelVersion, logged: Artifacts) -> Recor
 def _importance(model: ModelVersion, record: Record, logged: Artifacts, database_url: str) -> Importance | None:
     """Return the importance of the registered model's features on the graded rows, None where these have changed since
     or the model cannot be loaded: the gate says so."""
-    if logged.has(IMPORTANCE):
-        return Importance.from_json(logged.json(IMPORTANCE))
+    kept = f"{record.folder}/{IMPORTANCE}"
+    if logged.has(kept):
+        return Importance.from_json(logged.json(kept))
     graded_on = date.fromisoformat(record.report["graded_on"])
     store = open_store(database_url)
     service = store.get_feature_service(model.feature_service)
     with connect(database_url) as connection:
         table = join_features(connection, store, service, graded_on, model.as_of, cohorts_only=True)
     rows = TrainingSet(model.as_of, service, table)
-    if digest_of(rows.cohort_rows(graded_on)) != model.tags.get("graded_digest"):
+    if rows.cohort_digest(graded_on) != model.tags.get("graded_digest"):
         return None
     try:
         pipeline = registry.load_pipeline(model.version)
@@ -182,12 +198,12 @@ def _graded(model: ModelVersion, report: Mapping[str, Any], scores: pa.Table, wh
 def _log(client: MlflowClient, record: Record, pictures: Sequence[Picture], importance: Importance | None) -> None:
     with tempfile.TemporaryDirectory() as directory:
         files = {f"pictures/{each.name}.svg": each.svg for each in pictures}
-        files["report.html"] = render(record, pictures)
+        files[PAGE] = render(record, pictures)
         if importance:
-            files[Path(IMPORTANCE).name] = json.dumps(importance.to_json(), indent=1)
+            files[IMPORTANCE] = json.dumps(importance.to_json(), indent=1)
         for name, text in files.items():
             file = Path(directory) / name
             file.parent.mkdir(exist_ok=True)
             file.write_text(text, encoding="utf-8")
-        client.log_artifacts(record.run_id, directory, REPORT)
-    client.log_text(record.run_id, record.seal, SEAL)
+        client.log_artifacts(record.run_id, directory, record.folder)
+    client.log_text(record.run_id, record.seal, f"{record.folder}/{SEAL}")

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from churn import recipe
 from churn.candidate import Candidate
-from churn.registration import RunEvidence
+from churn.registration import RunEvidence, read_evidence
 from churn.registry import ModelNotLoadable, ModelVersion, load_pipeline
 from churn.reproduction.lineage import read_kept_set
 from churn.selection import run_at_once
@@ -68,9 +68,8 @@ def _compare_metrics(found: ModelVersion, names: Iterable[str], candidate: Candi
 
 
 def _compare_evidence(found: ModelVersion, candidate: Candidate) -> Iterator[Check]:
-    then, now = RunEvidence.read(found.run_id), RunEvidence.of(candidate)
-    for name in RunEvidence.__dataclass_fields__:
-        old, new = getattr(then, name), getattr(now, name)
+    for name, new in vars(RunEvidence.of(candidate)).items():
+        old = read_evidence(found.run_id, name)
         same = old.schema.equals(new.schema) and digest_of(old) == digest_of(new)
         yield f"{name}, {len(new)} rows", None if same else f"evidence/{name}.parquet has other rows"
 

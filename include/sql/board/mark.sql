@@ -1,8 +1,8 @@
 -- Changes with anything that the board shows of the database, and is read from indexes and small tables.
 SELECT concat_ws(
     '/',
-    (SELECT max(id) FROM gate.decisions),
-    (SELECT max(id) FROM gate.moves),
+    (SELECT max(id) || ':' || count(*) FROM gate.decisions),
+    (SELECT max(id) || ':' || count(*) FROM gate.moves),
     (SELECT count(*) || ':' || max(received_at) FROM raw.revisions),
     (SELECT count(*) || ':' || max(built_at) FROM snapshots.builds),
     (SELECT build || ':' || published_at FROM online.served)

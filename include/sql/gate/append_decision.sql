@@ -8,3 +8,4 @@ VALUES (
     %(outcome)s, %(reason)s, %(candidate_auc)s, %(candidate_auc_error)s, %(production_auc)s, %(production_auc_error)s,
     %(auc_difference)s, %(auc_difference_error)s, %(superior)s, %(overridden)s, %(report)s
 )
+RETURNING id

@@ -6,7 +6,7 @@ INSERT INTO gate.decisions (
 SELECT
     as_of, candidate_version, run_id, production_version, graded_on, 'KEEP', %(reason)s, candidate_auc, production_auc,
     candidate_auc_error, production_auc_error, auc_difference, auc_difference_error, superior, overridden,
-    report || jsonb_build_object('outcome', 'KEEP', 'reason', %(reason)s::text)
+    report || jsonb_build_object('outcome', 'KEEP', 'reason', %(reason)s::text, 'sets_aside', id)
 FROM (
     SELECT *
     FROM gate.decisions

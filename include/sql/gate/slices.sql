@@ -1,6 +1,7 @@
--- The kinds of customers that a candidate must not harm, each with its customers among those that are asked for.
-SELECT slice, array_agg(s.user_id)
-FROM snapshots.subscriptions_profile_snapshots s
+-- The kinds of customers that a candidate must not harm, each with the places of its customers among those asked for.
+SELECT slice, array_agg(place - 1)
+FROM unnest(%(users)s::text[]) WITH ORDINALITY AS asked (user_id, place)
+JOIN snapshots.subscriptions_profile_snapshots s USING (user_id)
 CROSS JOIN LATERAL unnest(ARRAY[
     'net service ' || s.net_service,
     CASE WHEN s.paperless_billing THEN 'paperless billing' ELSE 'billing on paper' END,
@@ -11,6 +12,5 @@ CROSS JOIN LATERAL unnest(ARRAY[
         ELSE 'tenure from 36 months'
     END
 ]) AS slices (slice)
-WHERE s.event_timestamp = %(event_timestamp)s AND s.user_id = ANY (%(users)s)
+WHERE s.event_timestamp = %(event_timestamp)s
 GROUP BY slice
-ORDER BY slice

@@ -12,6 +12,8 @@ export function drawDecision(found, mlflow, close) {
     report.recommendation && h("p", { class: "warning" },
       `Production is pinned. Without the pin: ${report.recommendation}.`),
     report.needs_person && h("p", { class: "warning" }, "A person is asked."),
+    report.sets_aside && h("p", { class: "warning" },
+      `It sets decision ${report.sets_aside} aside, whose figures and pictures these are.`),
     overridden(found),
     facts([
       ["decided", moment(found.decided_at), "UTC"],
@@ -77,7 +79,7 @@ function slices(found) {
 
 export function drawPictures(id, { files, problem }) {
   const address = (file) => `api/decisions/${id}/files/${file.split("/").map(encodeURIComponent).join("/")}`;
-  const card = files.find((file) => file.endsWith("/report.html"));
+  const card = files.find((file) => file === "report.html");
   if (card) document.getElementById("card").replaceChildren(out(address(card), "Model card"));
   const pictures = files.filter((file) => /\.(svg|png)$/.test(file));
   const name = (file) => file.split("/").at(-1).replace(/\.\w+$/, "").replaceAll(/[_-]/g, " ");
@@ -86,5 +88,5 @@ export function drawPictures(id, { files, problem }) {
     problem ? h("p", { class: "problem" }, problem)
       : pictures.length ? h("div", { class: "pictures" }, pictures.map((file) => h("figure", null,
           h("img", { src: address(file), alt: name(file), loading: "lazy" }), h("figcaption", null, name(file)))))
-      : h("p", { class: "quiet" }, "This run has no pictures."));
+      : h("p", { class: "quiet" }, "This decision has no pictures yet."));
 }

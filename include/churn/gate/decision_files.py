@@ -1,0 +1,18 @@
+"""Where the run of a candidate keeps what belongs to a decision on it: a folder for each, so that a second decision on
+the same version leaves the first one's report and pictures as they were."""
+
+from collections.abc import Mapping
+from typing import Any
+
+REPORT = "report.json"
+SCORES = "scores.parquet"
+
+
+def folder_of(decision: int) -> str:
+    """Return the folder, among the artifacts of the run, of a row of gate.decisions."""
+    return f"decisions/{decision}"
+
+
+def decided_by(decision: int, report: Mapping[str, Any]) -> int:
+    """Return the decision that the gate made: one that only sets another aside has that one's figures and pictures."""
+    return int(report.get("sets_aside", decision))

@@ -1,0 +1,85 @@
+"""A person is asked through Airflow before a candidate replaces Production, and answers through its API, as the form
+under Required Actions does."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import Stack, wait_for
+
+# What the gate makes of a few hundred rows is not the question here.
+LENIENT = {"max_auc_loss": 0.4, "max_brier_loss": 0.4, "max_slice_auc_loss": 0.4}
+
+
+@pytest.fixture(scope="module")
+def candidate(stack) -> int:
+    """A version of the newest drop, corrected, that a pin kept from Production; the pin is released."""
+    as_of = newest(stack)
+    before = stack.production()
+    done = stack.make("rollback", f"VERSION={before}", "WHY=nothing may come between")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(Path(stack.settings["LANDING_DIR"]) / as_of)
+    stack.land_with_another_value(stack.drops / as_of, as_of, skips=55)
+    done = stack.make("trigger", f"AS_OF={as_of}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = stack.make("release", "WHY=now it may")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert stack.production() == before
+    (version,) = stack.query("SELECT candidate_version FROM gate.decisions ORDER BY id DESC LIMIT 1")[0]
+    return version
+
+
+def newest(stack: Stack) -> str:
+    return str(stack.query("SELECT max(as_of) FROM raw.drops")[0][0])
+
+
+def ask_and_answer(stack: Stack, answer: str, note: str, **thresholds: float) -> dict:
+    """Train the newest AS_OF with approval, answer when asked, and return the task instances of the finished run."""
+    conf = {"as_of": newest(stack), "approval": True, "thresholds": {**LENIENT, **thresholds}}
+    run = stack.airflow("POST", "/dags/churn_train/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
+    path = f"/dags/churn_train/dagRuns/{run}"
+
+    def tasks() -> dict[str, str]:
+        found = stack.airflow("GET", f"{path}/taskInstances")["task_instances"]
+        return {task["task_id"]: task["state"] for task in found}
+
+    def waits() -> bool:
+        found = stack.airflow("GET", f"{path}/hitlDetails")["hitl_details"]
+        return bool(found) and tasks()["approve"] not in ("running", "success")
+
+    wait_for(waits, seconds=180, or_say=lambda: f"{tasks()}")
+    stack.airflow(
+        "PATCH",
+        f"{path}/taskInstances/approve/-1/hitlDetails",
+        json={"chosen_options": [answer], "params_input": {"note": note}},
+    )
+    wait_for(lambda: stack.airflow("GET", path)["state"] in ("success", "failed"), seconds=180)
+    return tasks()
+
+
+def test_a_candidate_that_a_person_rejects_stays_out_and_the_decision_says_who_and_why(stack, candidate):
+    before = stack.production()
+    tasks = ask_and_answer(stack, "Reject", "not on a Friday")
+    assert (tasks["approve"], tasks["promote"]) == ("success", "skipped")
+    assert stack.production() == before
+    version, outcome, reason = stack.query(
+        "SELECT candidate_version, outcome, reason FROM gate.decisions ORDER BY id DESC LIMIT 1"
+    )[0]
+    assert (version, outcome) == (candidate, "KEEP")
+    assert "rejected by" in reason
+    assert "not on a Friday" in reason
+
+
+def test_a_candidate_that_waits_is_in_staging_and_one_that_a_person_approves_is_promoted_under_their_name(
+    stack, candidate
+):
+    # Other thresholds, another decision: the rejected one stands.
+    tasks = ask_and_answer(stack, "Approve", "looked at the slices", max_label_age_days=101)
+    assert (tasks["approve"], tasks["promote"]) == ("success", "success")
+    assert stack.production() == candidate
+    kind, version, who, why = stack.query("SELECT kind, version, who, why FROM gate.moves ORDER BY id DESC LIMIT 1")[0]
+    assert (kind, version) == ("promotion", candidate)
+    assert who not in ("", "gate")
+    assert f"approved by {who}" in why
+    assert "looked at the slices" in why
