@@ -72,7 +72,7 @@ class Stack:
         landing = Path(self.settings["LANDING_DIR"])
         draft = landing / f".{day}"
         shutil.copytree(drop, draft)
-        (draft / "manifest.json").unlink()
+        (draft / "manifest.json").unlink(missing_ok=True)
         usage = draft / "usage_agg_30d.csv"
         with usage.open(newline="") as file:
             rows = list(csv.DictReader(file))
