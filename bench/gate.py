@@ -48,6 +48,7 @@ CHAIN_ROWS = 1_400
 
 def run(bench: Bench) -> Row:
     """Simulate with both kinds of pairs; --repeats says how many decisions and chains in place of thousands."""
+    large = _large(bench)
     pairs = _pairs(bench)
     correlations = {kind: correlation_of(error, pairs["rows"]) for kind, error in pairs["errors"].items()}
     cases = list(_cases(correlations, pairs["naive"]["training_auc"], bench.repeats))
@@ -64,7 +65,6 @@ def run(bench: Bench) -> Row:
         found = pool.map(simulate, [part for _, part in jobs], chunksize=1)
         bench.say(f"{len(chains)} chains of {CHAIN} candidates")
         ends = pool.map(run_chain, chains, chunksize=1)
-    large = _large(bench)
     result: Row = {
         "auc": AUC,
         "churn_rate": CHURN_RATE,

@@ -34,7 +34,7 @@ def prepare(_: Watch, url: str, tracking_uri: str, landing: Path, dates: list[da
     registered = MlflowClient().get_model_version(MODEL_NAME, str(anchor))
     assert registered.source is not None
     promote(anchor, None, "the first", url, superior=True)
-    again = MlflowClient().create_model_version(MODEL_NAME, registered.source, registered.run_id, tags=registered.tags)
+    again = mlflow.register_model(registered.source, MODEL_NAME, tags=registered.tags)
     promote(int(again.version), anchor, "the same again", url)
     return int(train(now, url).figures["version"])
 
