@@ -138,6 +138,7 @@ def _large(bench: Bench) -> Row:
         "customers": customers,
         "rows": found.result["cohort_rows"],
         "outcome": found.result["decision"],
+        "recipe": found.result["recipe"],
         "seconds": significant(found.seconds),
         "peak_mb": round(found.peak_bytes / MEGABYTE),
     }

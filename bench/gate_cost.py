@@ -20,8 +20,8 @@ MONTHS = 2
 def prepare(_: Watch, url: str, tracking_uri: str, landing: Path, dates: list[date]) -> int:
     """Bring a Production, an anchor and a candidate about, serve the candidate's features, and return the candidate.
 
-    The anchor is the version of the first month, and Production the same model registered again: what a decision costs
-    does not depend on what they have learned.
+    The anchor is the version of the first month, and Production the same model registered again: two to be scored, of
+    the family that was chosen there.
     """
     _talk_to(tracking_uri)
     ours.prepare(Watch(), url)
@@ -45,7 +45,7 @@ def grade_candidate(watch: Watch, url: str, tracking_uri: str, candidate: int) -
     with watch:
         decided = grade(candidate, url)
     run = MlflowClient().get_run(get_version(MlflowClient(), candidate).run_id)
-    return {**decided.figures, "cohort_rows": int(run.data.metrics["cohort_rows"])}
+    return {**decided.figures, "recipe": run.data.params["recipe"], "cohort_rows": int(run.data.metrics["cohort_rows"])}
 
 
 def _talk_to(tracking_uri: str) -> None:

@@ -47,7 +47,7 @@ class ApprovalTask(HITLOperator):
 
         if not context["params"].get("approval") or self.decision["decision"] != "PROMOTE":
             return None
-        question = ask(self.decision["version"], database_url())
+        question = ask(self.decision["version"], database_url(), self.decision.get("decision_id"))
         if question is None:
             return None
         self.subject, self.body = question.subject, question.body

@@ -92,6 +92,7 @@ def churn_train():
         nobody who was asked said no. Skips on KEEP."""
         from churn.gate.approval import Approval
         from churn.gate.promotion import KEPT, promote
+        from churn.report.model_card import write_report
 
         if decision["decision"] != "PROMOTE":
             raise AirflowSkipException(f"{decision['decision']}: {decision['reason']}")
@@ -102,7 +103,11 @@ def churn_train():
             database_url(),
             superior=bool(decision.get("superior")),
             approval=Approval(**answer) if answer else None,
+            decision_id=decision.get("decision_id"),
         )
+        if outcome.figures.get("graded_again"):
+            # Another decision than the one that `report` draws.
+            write_report(decision["version"], database_url())
         if outcome.outcome == KEPT:
             raise AirflowSkipException(outcome.reason)
         get_current_context()["outlet_events"][churn_production_model].add_partitions(current_as_of().isoformat())

@@ -1,4 +1,4 @@
-"""What the gate board shows of MLflow: the version in stage Production, its pin, and the report of a candidate's run.
+"""What the gate board shows of MLflow: the version in stage Production, its pin, and the report of a decision.
 
 Light on purpose: the client alone, imported at the first call. churn.registry, which loads models, brings scikit-learn
 and skops with it, and whoever asks here is a web server.
@@ -32,7 +32,7 @@ LARGEST = 20 * 1024 * 1024
 
 
 class NotShown(LookupError):
-    """A file of a run that is not part of its report, is not there, or is too large."""
+    """A file that is not part of a decision's report, is not there, or is too large."""
 
 
 @dataclass(frozen=True)

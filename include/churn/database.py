@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 SQL_DIRECTORY = Path(__file__).parents[1] / "sql"
 
+SHOWN_VALUES = 20
+"""How many values of one parameter a log shows."""
+
 SESSION = "-c timezone=UTC -c work_mem=128MB -c maintenance_work_mem=256MB -c jit=off"
 """Time zone UTC, whatever the server's: a date is cast to an instant in it. Memory to sort and to hash a million
 customers in. Compiling a plan takes longer than running ours."""
@@ -70,9 +73,14 @@ def execute(
         cursor.statusmessage,
         cursor.rowcount,
         query.as_string(connection),
-        dict(parameters or {}),
+        {name: _short(value) for name, value in (parameters or {}).items()},
     )
     return cursor
+
+
+def _short(value: Any) -> Any:
+    """Return what a log says of a parameter: of many customers, how many."""
+    return f"{len(value)} values" if isinstance(value, list) and len(value) > SHOWN_VALUES else value
 
 
 def lock(connection: Connection, *names: str) -> None:

@@ -1,23 +1,14 @@
 """Putting a candidate on record: one run in MLflow, with a nested one for each contender, and a registered version."""
 
 import json
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import mlflow
-import pyarrow as pa
-import pyarrow.parquet
-from feast.types import Bool, Float64, Int64, String
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from churn.candidate import Candidate
@@ -27,12 +18,10 @@ from churn.features import feature_types
 from churn.recipe import Parameters
 from churn.registry import EXPERIMENT, MODEL_NAME, TRUSTED_TYPES
 from churn.reproduction.lineage import lineage_of, log_lineage
+from churn.run_evidence import RunEvidence
 from churn.selection import Contender
+from churn.signature import signature_of
 from churn.training_set import TrainingSet
-
-MLFLOW_TYPES = {Int64: DataType.long, Float64: DataType.double, Bool: DataType.boolean, String: DataType.string}
-
-EVIDENCE = "evidence"
 
 PIP_REQUIREMENTS = [f"{name}=={version(name)}" for name in ("scikit-learn", "skops", "numpy", "pandas")]
 
@@ -94,61 +83,6 @@ def register(
         },
     )
     return int(registered.version), run.info.run_id
-
-
-def signature_of(types: Mapping[str, Any]) -> ModelSignature:
-    """Return the signature of a model over features of these Feast types."""
-    inputs: list[ColSpec | TensorSpec] = [ColSpec(MLFLOW_TYPES[dtype], name) for name, dtype in types.items()]
-    return ModelSignature(Schema(inputs), Schema([ColSpec(DataType.boolean)]))
-
-
-@dataclass(frozen=True)
-class RunEvidence:
-    """What a run keeps for the gate, as artifacts below EVIDENCE: see Candidate for each."""
-
-    grades: pa.Table
-    audit: pa.Table
-    trained_on: pa.Table
-    golden: pa.Table
-
-    @classmethod
-    def of(cls, candidate: Candidate) -> "RunEvidence":
-        golden = pa.Table.from_pandas(candidate.golden, preserve_index=False)
-        return cls(candidate.grades, candidate.audit, candidate.trained_on, golden)
-
-    def log(self, run_id: str) -> None:
-        with tempfile.TemporaryDirectory() as directory:
-            for name in self.__dataclass_fields__:
-                file = Path(directory) / f"{name}.parquet"
-                pyarrow.parquet.write_table(getattr(self, name), file, compression="zstd")
-            MlflowClient().log_artifacts(run_id, directory, EVIDENCE)
-
-
-def read_evidence(run_id: str, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return one of the tables of RunEvidence that a run keeps, or some of its columns."""
-    with _fetched(run_id, name) as file:
-        # Read whole: the file is gone when this returns.
-        return pyarrow.parquet.read_table(file, columns=columns, memory_map=False)
-
-
-def read_trained_on(run_id: str) -> Iterator[str]:
-    """Yield the customers that a run's version was trained on, a block of them in memory at a time: they are most of
-    all."""
-    with _fetched(run_id, "trained_on") as file, pyarrow.parquet.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(columns=["user_id"]):
-            yield from batch["user_id"].to_pylist()
-
-
-def keeps_evidence(run_id: str) -> bool:
-    """Tell whether that run keeps evidence."""
-    return bool(MlflowClient().list_artifacts(run_id, EVIDENCE))
-
-
-@contextmanager
-def _fetched(run_id: str, name: str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as directory:
-        path = f"{EVIDENCE}/{name}.parquet"
-        yield Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=directory))
 
 
 def _log_contenders(experiment: str, parent: str, contenders: Sequence[Contender], chosen: Any) -> None:

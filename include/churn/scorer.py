@@ -22,7 +22,7 @@ def score_online(pipeline: Pipeline, rows: Sequence[Mapping[str, Any]], service:
 
 
 def score_rows(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) -> np.ndarray:
-    """Return the probability of churn of those rows of a training set; equal rows have scores equal to the bit.
+    """Return the probability of churn of those rows of a training set; equal selections have scores equal to the bit.
 
     Raises:
         ValueError, KeyError: the pipeline wants other features than the training set has.

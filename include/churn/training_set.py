@@ -94,11 +94,11 @@ class TrainingSet:
         return map(self._features, self._blocks(rows))
 
     def _blocks(self, rows: np.ndarray) -> Iterator[pa.Table]:
-        """Yield those rows without a copy of all of them; no block is empty."""
-        for begin in range(0, len(self.table), BLOCK):
-            here = rows[begin : begin + BLOCK]
-            if here.any():
-                yield self.table.slice(begin, BLOCK).filter(pa.array(here))
+        """Yield those rows without a copy of all of them. Equal rows come in equal blocks, whatever lies between them
+        in the table: how many are multiplied at once decides the last bit of a score."""
+        places = np.flatnonzero(rows)
+        for begin in range(0, len(places), BLOCK):
+            yield self.table.take(places[begin : begin + BLOCK])
 
     def _features(self, table: pa.Table) -> pd.DataFrame:
         types = feature_types(self.service)

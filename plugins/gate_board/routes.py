@@ -12,7 +12,7 @@ from airflow.api_fastapi.core_api.security import requires_authenticated
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
 from churn import board, board_registry
-from churn.gate.decision_files import decided_by
+from churn.gate.decision_files import source_of
 from gate_board import sources
 
 STATIC = Path(__file__).parent / "static"
@@ -93,9 +93,10 @@ def files(decision: int) -> Response:
 
 @router.get("/decisions/{decision}/files/{name:path}")
 def file(decision: int, name: str) -> Response:
-    """One of these files. By the decision, not by the run: a run that was never decided about is nobody's business."""
+    """One of these files: nothing of a run that was never decided about is shown."""
+    run_id, made = _artifacts(decision)
     try:
-        content = board_registry.read_report_file(*_artifacts(decision), name)
+        content = board_registry.read_report_file(run_id, made, name)
     except board_registry.NotShown as error:
         raise HTTPException(404, str(error)) from error
     except Exception as error:
@@ -107,7 +108,7 @@ def file(decision: int, name: str) -> Response:
 def _artifacts(decision: int) -> tuple[str, int]:
     """Return the run, and the decision whose folder in it is to be shown."""
     found = _decision(decision)
-    return found.run_id, decided_by(decision, found.report)
+    return found.run_id, source_of(decision, found.report)
 
 
 def _decision(number: int) -> board.FullDecision:

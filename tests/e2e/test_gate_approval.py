@@ -8,6 +8,8 @@ import pytest
 
 from tests.e2e.stack import Stack, wait_for
 
+MODEL = "streamflow_churn"
+
 # What the gate makes of a few hundred rows is not the question here.
 LENIENT = {"max_auc_loss": 0.4, "max_brier_loss": 0.4, "max_slice_auc_loss": 0.4}
 
@@ -35,8 +37,8 @@ def newest(stack: Stack) -> date:
     return stack.query("SELECT max(as_of) FROM raw.drops")[0][0]
 
 
-def ask_and_answer(stack: Stack, answer: str, note: str, **thresholds: float) -> dict:
-    """Train the newest AS_OF with approval, answer when asked, and return the task instances of the finished run."""
+def ask_and_answer(stack: Stack, candidate: int, answer: str, note: str, **thresholds: float) -> dict:
+    """Train the newest AS_OF with approval, see the candidate in Staging, answer, and return how the tasks ended."""
     conf = {"as_of": str(newest(stack)), "approval": True, "thresholds": {**LENIENT, **thresholds}}
     run = stack.airflow("POST", "/dags/churn_train/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
     path = f"/dags/churn_train/dagRuns/{run}"
@@ -50,6 +52,7 @@ def ask_and_answer(stack: Stack, answer: str, note: str, **thresholds: float) ->
         return bool(found) and tasks()["approve"] not in ("running", "success")
 
     wait_for(waits, seconds=180, or_say=lambda: f"{tasks()}")
+    assert [int(each.version) for each in stack.client().get_latest_versions(MODEL, ["Staging"])] == [candidate]
     stack.airflow(
         "PATCH",
         f"{path}/taskInstances/approve/-1/hitlDetails",
@@ -61,7 +64,7 @@ def ask_and_answer(stack: Stack, answer: str, note: str, **thresholds: float) ->
 
 def test_a_candidate_that_a_person_rejects_stays_out_and_the_decision_says_who_and_why(stack, candidate):
     before = stack.production()
-    tasks = ask_and_answer(stack, "Reject", "not on a Friday")
+    tasks = ask_and_answer(stack, candidate, "Reject", "not on a Friday")
     assert (tasks["approve"], tasks["promote"]) == ("success", "skipped")
     assert stack.production() == before
     version, outcome, reason = stack.query(
@@ -72,11 +75,9 @@ def test_a_candidate_that_a_person_rejects_stays_out_and_the_decision_says_who_a
     assert "not on a Friday" in reason
 
 
-def test_a_candidate_that_waits_is_in_staging_and_one_that_a_person_approves_is_promoted_under_their_name(
-    stack, candidate
-):
+def test_a_candidate_that_a_person_approves_is_promoted_under_their_name(stack, candidate):
     # Other thresholds, another decision: the rejected one stands.
-    tasks = ask_and_answer(stack, "Approve", "looked at the slices", max_label_age_days=101)
+    tasks = ask_and_answer(stack, candidate, "Approve", "looked at the slices", max_label_age_days=101)
     assert (tasks["approve"], tasks["promote"]) == ("success", "success")
     assert stack.production() == candidate
     kind, version, who, why = stack.query("SELECT kind, version, who, why FROM gate.moves ORDER BY id DESC LIMIT 1")[0]

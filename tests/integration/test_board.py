@@ -138,7 +138,7 @@ def run_id(mlflow_uri) -> str:
     return run.info.run_id
 
 
-def test_pictures_and_report_of_a_run_are_listed_and_read_and_nothing_else(run_id):
+def test_pictures_and_report_of_a_decision_are_listed_and_read_and_nothing_else(run_id):
     assert board_registry.report_files(run_id, 7) == ["pictures/roc.svg", "report.html"]
     assert board_registry.read_report_file(run_id, 7, "pictures/roc.svg") == b"content of pictures/roc.svg"
     assert board_registry.read_report_file(run_id, 71, "report.html") == b"of another"

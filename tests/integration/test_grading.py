@@ -1,6 +1,7 @@
 """The gate on real versions: what it gathers, what it leaves on record, and which of its decisions hold."""
 
 import tempfile
+from dataclasses import replace
 from datetime import date
 
 import mlflow
@@ -12,17 +13,18 @@ import pyarrow.parquet
 import pytest
 from mlflow import MlflowClient
 
-from churn import registry, training
+from churn import registry, training, training_set
 from churn.cohort import cohorts
 from churn.database import connect
 from churn.features import open_store
 from churn.gate import gathering, rule
+from churn.gate.gathering import Rivals
 from churn.gate.grading import GateInvalid, grade
 from churn.gate.rollback import release, rollback
 from churn.gate.thresholds import ThresholdError
 from churn.generate import write_drops
 from churn.outcome import DONE, UNCHANGED
-from churn.registration import read_evidence
+from churn.run_evidence import read_evidence
 from churn.training import train
 from churn.training_set import LABEL, join_features
 from tests.conftest import database_copy, tracking
@@ -229,3 +231,24 @@ def test_golden_rows_hold_nulls_and_are_scored_as_serving_scores(february):
     assert len(golden) >= 50
     assert pc.min(golden["score"]).as_py() > 0
     assert outcome_of(last_report(2), "golden_rows") == "PASS"
+
+
+def test_a_decision_is_the_same_however_its_rows_are_cut_into_blocks(february, monkeypatch):
+    """Training and the gate cut different tables; tests are smaller than a block of theirs."""
+    client = MlflowClient()
+    version, rivals = registry.get_version(client, 2), Rivals(registry.get_version(client, 1), None, None)
+    whole = gathering.gather(version, rivals, february.database_url)
+    monkeypatch.setattr(training_set, "BLOCK", 61)
+    monkeypatch.setattr(gathering, "ASKED_AT_ONCE", 67)
+    cut = gathering.gather(version, rivals, february.database_url)
+    assert cut.users.equals(whole.users)
+    assert list(cut.evidence.slices) == list(whole.evidence.slices)
+    for name, rows in whole.evidence.slices.items():
+        assert np.array_equal(cut.evidence.slices[name], rows), name
+    assert cut.evidence.production.scores == pytest.approx(whole.evidence.production.scores, abs=1e-12)
+
+
+def test_a_version_that_no_run_is_known_of_says_so_and_stops_nothing(february):
+    """MLflow's server refuses to be asked about a run without an id."""
+    version = replace(registry.get_version(MlflowClient(), 1), run_id="")
+    assert gathering._cohort_trained_on(version) is None

@@ -24,8 +24,8 @@ from churn.gate.grading import grade
 from churn.gate.leaks import find_leaks
 from churn.gate.rule import KEEP, PROMOTE, decide
 from churn.gate.thresholds import Thresholds
-from churn.registration import RunEvidence, read_evidence
 from churn.registry import MODEL_NAME
+from churn.run_evidence import RunEvidence, read_evidence
 from churn.training import train
 from churn.training_set import build_training_set
 from tests.conftest import FEBRUARY, JANUARY

@@ -26,7 +26,7 @@ from churn.features import FEATURE_SERVICE, apply_definitions, feature_types, re
 from churn.generate import write_drops
 from churn.landing import list_drops
 from churn.outcome import DONE, UNCHANGED
-from churn.registration import read_evidence
+from churn.run_evidence import read_evidence
 from churn.snapshots import FEATURE_TABLES, LABELS_TABLE
 from churn.training import train
 from churn.training_set import LABEL, TrainingSet, build_training_set

@@ -17,7 +17,7 @@ from churn import registry
 from churn.database import connect, lock_session
 from churn.gate import moves, promotion, question, rollback
 from churn.gate.approval import Approval
-from churn.gate.decision_files import decided_by
+from churn.gate.decision_files import source_of
 from churn.outcome import DONE, UNCHANGED
 from churn.registry import EXPERIMENT, MODEL_NAME
 from tests.conftest import THOROUGH, database_copy
@@ -396,7 +396,7 @@ def test_a_rejection_is_one_decision_keep_with_the_figures_that_were_judged(thre
     assert "rejected by ada" in found[1][2]
     assert found[1][4]["outcome"] == "KEEP"
     # The pictures are those of the decision that the gate made.
-    assert [decided_by(number, report) for *_, number, report in found] == [found[0][3]] * 2
+    assert [source_of(number, report) for *_, number, report in found] == [found[0][3]] * 2
 
 
 def test_what_was_approved_against_another_production_is_kept(three):

@@ -22,7 +22,7 @@ from churn.gate import promotion, rule
 from churn.gate.grading import GateInvalid, StaleCandidate, grade
 from churn.generate import write_drops
 from churn.outcome import DONE, UNCHANGED
-from churn.registration import read_evidence
+from churn.run_evidence import read_evidence
 from churn.training import train
 from churn.training_set import NothingToLearn
 from tests.conftest import database_copy, tracking

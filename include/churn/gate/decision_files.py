@@ -1,5 +1,6 @@
 """Where the run of a candidate keeps what belongs to a decision on it: a folder for each, so that a second decision on
-the same version leaves the first one's report and pictures as they were."""
+the same version leaves the first one's report and pictures as they were. A folder whose number gate.decisions does not
+have is of an attempt that died, and of no decision."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,6 @@ def folder_of(decision: int) -> str:
     return f"decisions/{decision}"
 
 
-def decided_by(decision: int, report: Mapping[str, Any]) -> int:
+def source_of(decision: int, report: Mapping[str, Any]) -> int:
     """Return the decision that the gate made: one that only sets another aside has that one's figures and pictures."""
     return int(report.get("sets_aside", decision))

@@ -2,8 +2,9 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -26,9 +27,10 @@ from churn.cohort import in_cohort
 from churn.database import Connection, connect, execute
 from churn.features import feature_types, open_store, read_online
 from churn.gate.evidence import Audit, Evidence, Graded, Loading
-from churn.registration import keeps_evidence, read_evidence, read_trained_on, signature_of
 from churn.registry import MODEL_NAME, ModelVersion
+from churn.run_evidence import keeps_evidence, read_evidence, read_trained_on
 from churn.scorer import score_online, score_rows
+from churn.signature import columns_of, signature_of
 from churn.statistics import Estimate
 from churn.training_set import LABEL, TrainingSet, join_features, to_model_types
 
@@ -70,13 +72,8 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
     store = open_store(database_url)
     service = store.get_feature_service(candidate.feature_service)
     graded_on = date.fromisoformat(candidate.tags["graded_on"])
-    with connect(database_url) as connection, ThreadPoolExecutor(1) as beside:
-        # Customers are hashed while the database joins.
-        met = {
-            each.version: beside.submit(_cohort_trained_on, each)
-            for each in (candidate, rivals.production, rivals.anchor)
-            if each
-        }
+    versions = {each.version: each for each in (candidate, rivals.production, rivals.anchor) if each}
+    with connect(database_url) as connection, _counting(versions) as counted:
         rows = _Rows(candidate.as_of, graded_on, store, connection)
         of_service = rows.of(service)
         if of_service.cohort_digest(graded_on) != candidate.tags["graded_digest"]:
@@ -91,7 +88,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
         same = rivals.anchor and rivals.production and rivals.anchor.version == rivals.production.version
         anchor, _ = (None, None) if same else _grade(rivals.anchor, rows)
         # All of it, before the candidate's answers are timed.
-        trained_on_cohort = {version: counted.result() for version, counted in met.items()}
+        trained_on_cohort = {version: count.result() for version, count in counted.items()}
         evidence = Evidence(
             candidate=Graded(
                 candidate.version,
@@ -103,8 +100,8 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
             ),
             production=_with(production, trained_on_cohort),
             anchor=_with(anchor, trained_on_cohort),
-            signature=_columns(mlflow.models.get_model_info(f"models:/{MODEL_NAME}/{candidate.version}").signature),
-            service_signature=_columns(signature_of(feature_types(service))),
+            signature=columns_of(mlflow.models.get_model_info(f"models:/{MODEL_NAME}/{candidate.version}").signature),
+            service_signature=columns_of(signature_of(feature_types(service))),
             graded_on=graded_on,
             out_of_time=candidate.tags["graded_out_of_time"] == "True",
             labels=grades[LABEL].to_numpy(),
@@ -176,6 +173,16 @@ def _grade(version: ModelVersion | None, rows: _Rows) -> tuple[Graded | None, Sc
     return replace(graded, scores=scores, **figures), audit
 
 
+@contextmanager
+def _counting(versions: Mapping[int, ModelVersion]) -> Iterator[dict[int, Future[int | None]]]:
+    """Count for each version how many customers of the gate cohort it was given, beside what the database joins."""
+    beside = ThreadPoolExecutor(1)
+    try:
+        yield {version: beside.submit(_cohort_trained_on, each) for version, each in versions.items()}
+    finally:
+        beside.shutdown(cancel_futures=True)
+
+
 def _with(graded: Graded | None, trained_on_cohort: Mapping[int, int | None]) -> Graded | None:
     return graded and replace(graded, trained_on_cohort=trained_on_cohort[graded.version])
 
@@ -194,6 +201,8 @@ def _of_run(run: mlflow.entities.Run) -> dict[str, Any]:
 def _cohort_trained_on(version: ModelVersion) -> int | None:
     """Return how many customers of the gate cohort the version was given, None where nobody knows: it was registered by
     hand, or trained by older code."""
+    if not version.run_id:
+        return None
     try:
         kept = keeps_evidence(version.run_id)
     except MlflowException as error:
@@ -201,10 +210,6 @@ def _cohort_trained_on(version: ModelVersion) -> int | None:
             raise
         kept = False
     return int(in_cohort(read_trained_on(version.run_id)).sum()) if kept else None
-
-
-def _columns(signature: Any) -> list[tuple[str, str]]:
-    return [(column.name, column.type.name) for column in signature.inputs] if signature else []
 
 
 def _slices(connection: Connection, graded_on: date, users: pa.ChunkedArray) -> dict[str, np.ndarray]:

@@ -54,6 +54,9 @@ def grade(
         overrides: thresholds of this run in place of the house's, by name.
         overridden_by: the person who asked for them.
 
+    Returns:
+        What was decided; `decision_id` is its row in gate.decisions.
+
     Raises:
         GateInvalid: the decision is INVALID. It is recorded first.
         StaleCandidate: labels or features of the graded rows changed since the candidate was trained.
@@ -84,8 +87,14 @@ def _grade(version: int, asked: _Asked, connection: Connection, database_url: st
     production = registry.production(client)
     earlier = _earlier_decision(connection, candidate, production, asked.overridden)
     if earlier:
-        outcome, reason, graded_against, superior = earlier
-        figures = {"decision": outcome, "version": version, "production_version": graded_against, "superior": superior}
+        outcome, reason, graded_against, superior, number = earlier
+        figures = {
+            "decision": outcome,
+            "decision_id": number,
+            "version": version,
+            "production_version": graded_against,
+            "superior": superior,
+        }
         result = Outcome(UNCHANGED, reason, figures)
     else:
         gathered = gather(candidate, _rivals(connection, client, production), database_url)
@@ -93,10 +102,11 @@ def _grade(version: int, asked: _Asked, connection: Connection, database_url: st
         if decision.outcome == rule.PROMOTE:
             decision = rule.with_audit(decision, gathered.open_audit())
         report = {**decision.to_json(), "overridden": asked.overridden, "overridden_by": asked.by}
-        _record(candidate, gathered, decision, report, database_url)
+        number = _record(candidate, gathered, decision, report, database_url)
         outcome, reason = decision.outcome, decision.reason
         figures = {
             "decision": outcome,
+            "decision_id": number,
             "version": version,
             "production_version": production.version if production else None,
             "superior": decision.superior,
@@ -122,11 +132,11 @@ def _rivals(connection: Connection, client: MlflowClient, production: ModelVersi
 
 def _earlier_decision(
     connection: Connection, candidate: ModelVersion, production: ModelVersion | None, overrides: Mapping[str, Any]
-) -> tuple[str, str, int | None, bool] | None:
-    """Return outcome, reason, graded Production and superior of the decision that still holds."""
+) -> tuple[str, str, int | None, bool, int | None] | None:
+    """Return outcome, reason, graded Production, superior and id of the decision that still holds."""
     if production and production.version == candidate.version:
         found = execute(connection, "gate/latest_decision", {"version": candidate.version}).fetchone()
-        return found or (rule.PROMOTE, f"version {candidate.version} is in Production", candidate.version, False)
+        return found or (rule.PROMOTE, f"version {candidate.version} is in Production", candidate.version, False, None)
     against = {
         "version": candidate.version,
         "production_version": production.version if production else None,
@@ -146,8 +156,9 @@ def _record(
     decision: rule.Decision,
     report: Mapping[str, Any],
     database_url: str,
-) -> None:
-    """Write the decision down. A PROMOTE gets its tags by the promotion, which they are the last step of."""
+) -> int:
+    """Write the decision down and return its id. A PROMOTE gets its tags by the promotion, which they are the last step
+    of."""
     client = MlflowClient()
     production = decision.evidence.production
     difference = decision.against_production.auc if decision.against_production else None
@@ -168,13 +179,16 @@ def _record(
     }
     # The row is seen by others when everything that it names is there.
     with connect(database_url) as connection:
-        (number,) = execute(connection, "gate/append_decision", row).fetchone() or ()
+        made = execute(connection, "gate/append_decision", row).fetchone()
+        assert made is not None
+        number: int = made[0]
         client.log_dict(candidate.run_id, dict(report), f"{folder_of(number)}/{REPORT}")
         _log_scores(client, candidate.run_id, gathered, folder_of(number))
         if decision.outcome != rule.PROMOTE and not decision.evidence.was_promoted:
             tag_decision(client, candidate.version, decision.outcome, decision.reason)
         if decision.needs_person:
             client.transition_model_version_stage(MODEL_NAME, str(candidate.version), STAGING)
+    return number
 
 
 def _log_scores(client: MlflowClient, run_id: str, gathered: Gathered, folder: str) -> None:

@@ -6,6 +6,8 @@ gate.moves: killed between any two, the next run finishes what is missing and ch
 """
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from mlflow import MlflowClient
 
@@ -32,6 +34,7 @@ def promote(
     *,
     superior: bool = False,
     approval: Approval | None = None,
+    decision_id: int | None = None,
 ) -> Outcome:
     """Move Production to `version` if it is still `graded_against` (None: still empty) and not pinned.
 
@@ -42,6 +45,7 @@ def promote(
     Args:
         superior: it was shown to be better than what it replaces, or is the first.
         approval: the answer of the person who was asked; None where nobody was.
+        decision_id: the decision that is carried out, in gate.decisions; None: the last one on the version.
     """
     client = MlflowClient()
     with connect(database_url, autocommit=True) as connection:
@@ -53,17 +57,18 @@ def promote(
             return _finish(client, connection, current, reason)
         moves.settle(connection, client, current)
         candidate = registry.get_version(client, version)
+        against = {"version": version, "production_version": graded_against, "decision": decision_id}
         if approval and not approval.approved:
-            return _keep(client, connection, candidate, graded_against, approval.refusal)
+            return _keep(client, connection, candidate, against, approval.refusal)
         if kept := _why_not(client, connection, candidate):
             return _kept(version, kept)
         if found != graded_against:
             if approval or not moves.led_by_gate(connection, graded_against, found):
-                return _keep(client, connection, candidate, graded_against, _moved_meanwhile(graded_against, found))
+                return _keep(client, connection, candidate, against, _moved_meanwhile(graded_against, found))
             # Another candidate that was graded meanwhile came first: this one is compared with it, as in order.
-            decided = _grade_again(connection, version, database_url)
+            decided = _grade_again(connection, version, decision_id, database_url)
             if decided.figures["decision"] != rule.PROMOTE:
-                return _kept(version, decided.reason)
+                return _kept(version, decided.reason, graded_again=True)
             reason, superior = decided.reason, bool(decided.figures.get("superior"))
         if approval:
             client.set_model_version_tag(MODEL_NAME, str(version), APPROVAL, to_tag(approval))
@@ -74,12 +79,13 @@ def promote(
         _label(client, version, reason)
         who = approval.who if approval else None
         moves.append(connection, moves.PROMOTION, version, who or moves.GATE, reason, superior=superior)
-    return Outcome(DONE, f"version {version} is in Production", {"version": version, "previous_version": found})
+    figures = {"version": version, "previous_version": found, "graded_again": found != graded_against}
+    return Outcome(DONE, f"version {version} is in Production", figures)
 
 
-def _grade_again(connection: Connection, version: int, database_url: str) -> Outcome:
-    """Decide with the thresholds of the last decision, which may not be the house's."""
-    found = execute(connection, "gate/latest_report", {"version": version}).fetchone()
+def _grade_again(connection: Connection, version: int, decision_id: int | None, database_url: str) -> Outcome:
+    """Decide with the thresholds of that decision, which may not be the house's."""
+    found = execute(connection, "gate/latest_report", {"version": version, "decision": decision_id}).fetchone()
     report = found[2] if found else {}
     return grade(version, database_url, report.get("overridden"), report.get("overridden_by"))
 
@@ -128,7 +134,7 @@ def _moved_meanwhile(graded_against: int | None, found: int | None) -> str:
 
 
 def _keep(
-    client: MlflowClient, connection: Connection, candidate: ModelVersion, graded_against: int | None, why: str
+    client: MlflowClient, connection: Connection, candidate: ModelVersion, decided: Mapping[str, Any], why: str
 ) -> Outcome:
     """Set the decision PROMOTE aside: the tags, the stage, and a decision KEEP against the version that was graded.
     Against the one there now, nothing is decided yet."""
@@ -137,10 +143,9 @@ def _keep(
     tag_decision(client, candidate.version, rule.KEEP, reason)
     if candidate.stage == registry.STAGING:
         client.transition_model_version_stage(MODEL_NAME, str(candidate.version), ARCHIVED)
-    against = {"version": candidate.version, "production_version": graded_against, "reason": reason}
-    execute(connection, "gate/append_keep", against)
+    execute(connection, "gate/append_keep", {**decided, "reason": reason})
     return _kept(candidate.version, reason)
 
 
-def _kept(version: int, reason: str) -> Outcome:
-    return Outcome(KEPT, reason, {"version": version})
+def _kept(version: int, reason: str, *, graded_again: bool = False) -> Outcome:
+    return Outcome(KEPT, reason, {"version": version, "graded_again": graded_again})

@@ -29,14 +29,18 @@ class Question:
     body: str
 
 
-def ask(version: int, database_url: str) -> Question | None:
+def ask(version: int, database_url: str, decision_id: int | None = None) -> Question | None:
     """Put a candidate into stage Staging and return the question about it; None where nobody needs to be asked: its
-    AS_OF is not the newest loaded drop's, it is in Production already, or Production is pinned."""
+    AS_OF is not the newest loaded drop's, it is in Production already, or Production is pinned.
+
+    Args:
+        decision_id: the decision that is asked about, in gate.decisions; None: the last one on the version.
+    """
     client = MlflowClient()
     candidate = registry.get_version(client, version)
     with connect(database_url) as connection:
         newest = execute(connection, "gate/newest_drop").fetchone()
-        decided = execute(connection, "gate/latest_report", {"version": version}).fetchone()
+        decided = execute(connection, "gate/latest_report", {"version": version, "decision": decision_id}).fetchone()
     if newest is None or newest[0] != candidate.as_of:
         log.info("nobody is asked about AS_OF %s: the newest drop is %s", candidate.as_of, newest and newest[0])
         return None

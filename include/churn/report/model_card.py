@@ -1,7 +1,7 @@
 """report: the pictures of a decision and the model card that shows them, among the artifacts of the candidate's run.
 
-The card follows Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). It is drawn from what the run and the
-registry hold; the decision was made before, and nothing here changes it.
+The card follows Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). It is drawn from gate.decisions, the
+run and the registry; the decision was made before, and nothing here changes it.
 """
 
 import hashlib
@@ -22,7 +22,6 @@ from churn.database import connect, execute
 from churn.features import open_store
 from churn.gate.decision_files import SCORES, folder_of
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.registration import EVIDENCE
 from churn.registry import ModelVersion
 from churn.report.artifacts import Artifacts
 from churn.report.importance import Importance, importance_of
@@ -30,6 +29,7 @@ from churn.report.page import TEMPLATE, render
 from churn.report.pictures import Graded, draw_scores
 from churn.report.pictures_of_checks import draw_differences, draw_importance, draw_slices
 from churn.report.plotting import Picture
+from churn.run_evidence import EVIDENCE
 from churn.training_set import LABEL, TrainingSet, join_features
 
 PAGE = "report.html"
@@ -40,12 +40,12 @@ SEAL = "seal.txt"
 
 
 class NotDecided(RuntimeError):
-    """A version that the gate has not decided on yet, or that an earlier gate did, whose report says less."""
+    """A version that the gate has not decided on yet, or that an earlier gate did, which kept less."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What MLflow holds of a candidate and the decision on it.
+    """What is known of a candidate and the decision on it.
 
     Attributes:
         decision: its row in gate.decisions.
@@ -86,34 +86,54 @@ class Record:
 
 
 def write_report(version: int, database_url: str) -> Outcome:
-    """Draw the last decision of the gate on a version and log pictures and card to its run, beside that decision.
+    """Draw each decision of the gate on a version, and log pictures and card to its run, beside that decision.
 
-    A report of the same record by the same code is there: UNCHANGED.
+    All of them, so that none is left without: a second may have been made before the first was drawn. Where each has a
+    report of the same record by the same code: UNCHANGED.
 
     Raises:
         NotDecided: the gate has not decided on the version.
     """
     with connect(database_url) as connection:
-        decided = execute(connection, "gate/latest_report", {"version": version}).fetchone()
-    if decided is None:
+        decided = execute(connection, "gate/reports", {"version": version}).fetchall()
+    if not decided:
         raise NotDecided(f"nothing in gate.decisions is about version {version}: run the gate on it first")
-    decision, _, report = decided
-    if "difference" not in report:
-        raise NotDecided(f"version {version} was decided on by an earlier gate, whose report has no intervals")
     client = MlflowClient()
     model = registry.get_version(client, version)
+    drawn = [_write(client, model, *each, database_url, is_last=each == decided[-1]) for each in decided]
+    figures = {"version": version, "run_id": model.run_id, "report": f"{folder_of(decided[-1][0])}/{PAGE}"}
+    if not any(drawn):
+        return Outcome(UNCHANGED, f"the report on version {version} was made of the same", figures)
+    return Outcome(DONE, f"{sum(drawn)} pictures and the model card of version {version}", figures)
+
+
+def _write(
+    client: MlflowClient,
+    model: ModelVersion,
+    decision: int,
+    report: Mapping[str, Any],
+    database_url: str,
+    *,
+    is_last: bool,
+) -> int:
+    """Draw one decision and return how many pictures were made of it; none where it was drawn before: what became of
+    the version since then is shown with the last decision."""
     folder = folder_of(decision)
     with tempfile.TemporaryDirectory() as directory:
         logged = Artifacts(client, model.run_id, Path(directory), (EVIDENCE, folder))
+        if not logged.has(f"{folder}/{SCORES}"):
+            if is_last:
+                raise NotDecided(f"decision {decision}, on version {model.version}, is of a gate that kept less")
+            return 0
         record = _read(client, model, logged, decision, report)
-        figures = {"version": version, "run_id": model.run_id, "report": f"{folder}/{PAGE}"}
-        if logged.text(f"{folder}/{SEAL}") == record.seal:
-            return Outcome(UNCHANGED, f"the report on version {version} was made of the same", figures)
+        seal = logged.text(f"{folder}/{SEAL}")
+        if seal and (not is_last or seal == record.seal):
+            return 0
         scores = logged.table(f"{folder}/{SCORES}")
         importance = _importance(model, record, logged, database_url)
     pictures = _draw(model, record, scores, importance)
     _log(client, record, pictures, importance)
-    return Outcome(DONE, f"{len(pictures)} pictures and the model card of version {version}", figures)
+    return len(pictures)
 
 
 def _read(

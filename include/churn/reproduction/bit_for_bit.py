@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 
 from churn import recipe
 from churn.candidate import Candidate
-from churn.registration import RunEvidence, read_evidence
 from churn.registry import ModelNotLoadable, ModelVersion, load_pipeline
 from churn.reproduction.lineage import read_kept_set
+from churn.run_evidence import RunEvidence, read_evidence
 from churn.selection import run_at_once
 from churn.training_set import TrainingSet, digest_of
 

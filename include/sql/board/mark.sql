@@ -1,4 +1,5 @@
 -- Changes with anything that the board shows of the database, and is read from indexes and small tables.
+-- A lower id may be seen after a higher one, hence the counts.
 SELECT concat_ws(
     '/',
     (SELECT max(id) || ':' || count(*) FROM gate.decisions),

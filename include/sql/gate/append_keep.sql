@@ -1,4 +1,4 @@
--- Sets a decision aside: the same figures, the outcome KEEP. Nothing where that was done before.
+-- Sets a decision PROMOTE aside, or the last one: the same figures, the outcome KEEP. Nothing where that was done before.
 INSERT INTO gate.decisions (
     as_of, candidate_version, run_id, production_version, graded_on, outcome, reason, candidate_auc, production_auc,
     candidate_auc_error, production_auc_error, auc_difference, auc_difference_error, superior, overridden, report
@@ -11,7 +11,11 @@ FROM (
     SELECT *
     FROM gate.decisions
     WHERE candidate_version = %(version)s AND production_version IS NOT DISTINCT FROM %(production_version)s
+      AND outcome = 'PROMOTE' AND (%(decision)s::bigint IS NULL OR id = %(decision)s)
     ORDER BY id DESC
     LIMIT 1
-) AS last
-WHERE last.outcome <> 'KEEP'
+) AS made
+WHERE NOT EXISTS (
+    SELECT FROM gate.decisions AS later
+    WHERE later.candidate_version = made.candidate_version AND (later.report ->> 'sets_aside')::bigint = made.id
+)

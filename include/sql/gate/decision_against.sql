@@ -1,4 +1,4 @@
-SELECT outcome, reason, production_version, superior
+SELECT outcome, reason, production_version, superior, id
 FROM gate.decisions
 WHERE candidate_version = %(version)s AND production_version IS NOT DISTINCT FROM %(production_version)s
   AND overridden = %(overridden)s

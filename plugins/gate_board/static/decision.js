@@ -1,4 +1,4 @@
-// One decision: its checks, the figures of the versions that were compared, the slices, and the pictures of the run.
+// One decision: its checks, the figures of the versions that were compared, the slices, and its pictures.
 
 import { badge, facts, h, interval, moment, NOTHING, number, out, table } from "./parts.js";
 
@@ -11,7 +11,7 @@ export function drawDecision(found, mlflow, close) {
     h("p", null, badge(found.outcome), " ", found.reason),
     report.recommendation && h("p", { class: "warning" },
       `Production is pinned. Without the pin: ${report.recommendation}.`),
-    report.needs_person && h("p", { class: "warning" }, "A person is asked."),
+    report.needs_person && !report.sets_aside && h("p", { class: "warning" }, "A person is asked."),
     report.sets_aside && h("p", { class: "warning" },
       `It sets decision ${report.sets_aside} aside, whose figures and pictures these are.`),
     overridden(found),
