@@ -1,13 +1,15 @@
-"""Reading the online store: all views of a request in one statement, over connections that may die."""
+"""Reading the online store: all views of a request in one statement, over connections that may die or fall silent."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from feast import FeatureView
 from feast.protos.feast.types.Value_pb2 import Value
-from psycopg import OperationalError, sql
+from psycopg import Connection, OperationalError, sql
+from psycopg.errors import _WaitTimeout as WaitTimeout
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
@@ -32,13 +34,15 @@ class OnlineReader:
             min_size=1,
             max_size=max_connections,
             timeout=timeout_seconds,
+            connection_class=_impatient(timeout_seconds),
             kwargs={
                 "autocommit": True,
                 # Any key's plan is every key's plan: it is made once for each connection.
                 "options": "-c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off",
                 "prepare_threshold": 0,
                 "application_name": "churn online store",
-                "connect_timeout": 5,
+                # libpq takes whole seconds, and two at least.
+                "connect_timeout": 2,
             },
             # By default a failed attempt to connect is repeated after longer and longer pauses, for minutes. Given up
             # before a read is, the next read makes the next attempt.
@@ -49,16 +53,25 @@ class OnlineReader:
     def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
         """Return for each view its features in the served build, a row per key, in the order of the keys.
 
+        Raises:
+            psycopg.OperationalError: the server cannot be reached, or not in time.
+        """
+        return _split(request, self.fetch(request, keys))
+
+    def fetch(self, request: Request, keys: list[str]) -> list[TupleRow]:
+        """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
+        it lacks the key, and then its features.
+
         What was planned just before a build was published may not look into that build's tables, and find nobody. So a
         read that misses somebody is made again, by when the build is known.
 
         Raises:
             psycopg.OperationalError: the server cannot be reached, or not in time.
         """
-        query = _read_query(request)
-        rows = _split(request, self._fetch(query, keys))
-        if any(timestamp is None for of_view in rows for timestamp, _ in of_view):
-            rows = _split(request, self._fetch(query, keys))
+        query, timestamps = _read_query(request), timestamp_columns(request)
+        rows = self._fetch(query, keys)
+        if any(row[column] is None for row in rows for column in timestamps):
+            rows = self._fetch(query, keys)
         return rows
 
     def close(self) -> None:
@@ -75,6 +88,26 @@ class OnlineReader:
                     if not connection.broken or not left:
                         raise
         raise AssertionError("the last attempt returns or raises")
+
+
+def timestamp_columns(request: Request) -> list[int]:
+    """Return where in a fetched row each view's event_timestamp is; the view's features follow it."""
+    return list(accumulate((1 + len(features) for _, features in request[:-1]), initial=0))
+
+
+def _impatient(seconds: float) -> type[Connection[Any]]:
+    """Return a connection that gives up on a server that does not answer: one that is stopped or cut off would be
+    waited for until the network says so, which takes minutes."""
+
+    class Impatient(Connection[Any]):
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            try:
+                return super().wait(gen, interval, timeout or seconds)
+            except WaitTimeout as error:
+                self.close()
+                raise OperationalError(f"no answer within {seconds:g} s") from error
+
+    return Impatient
 
 
 def _read_query(request: Request) -> bytes:

@@ -28,12 +28,13 @@ WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
 
 class SnapshotOnlineStoreConfig(FeastConfigBaseModel):
-    """Where the online store is: a libpq URI, and how many connections a process may hold to it."""
+    """Where the online store is: a libpq URI; how many connections a process may hold to it; how long a read waits for
+    one, and then for the answer."""
 
     type: Literal["churn.online_store.SnapshotOnlineStore"] = "churn.online_store.SnapshotOnlineStore"
     database_url: str
     max_connections: int = 8
-    connection_timeout_seconds: float = 1.0
+    connection_timeout_seconds: float = 0.7
 
 
 class SnapshotOnlineStore(OnlineStore):
@@ -106,7 +107,7 @@ class SnapshotOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[ReadRow]:
         features = tuple(requested_features or [field.name for field in table.features])
-        return self._reader(config).read(((table, features),), [key_value(key) for key in entity_keys])[0]
+        return self.reader(config).read(((table, features),), [key_value(key) for key in entity_keys])[0]
 
     def _read_features_per_fv(
         self,
@@ -125,7 +126,7 @@ class SnapshotOnlineStore(OnlineStore):
         )
         keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]
         request = tuple((view, tuple(features)) for view, features in grouped_refs)
-        for (view, features), rows in zip(request, self._reader(config).read(request, keys), strict=True):
+        for (view, features), rows in zip(request, self.reader(config).read(request, keys), strict=True):
             utils._populate_response_from_feature_data(
                 list(features),
                 rows,
@@ -144,7 +145,8 @@ class SnapshotOnlineStore(OnlineStore):
                 self._open.close()
                 self._open = None
 
-    def _reader(self, config: RepoConfig) -> OnlineReader:
+    def reader(self, config: RepoConfig) -> OnlineReader:
+        """Return what reads this store; it is opened once, and not before it is asked for."""
         # Opened at the first read: a pool has threads, which a fork would not take along.
         with self._opening:
             if self._open is None:

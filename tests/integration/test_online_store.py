@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import psycopg
 import pytest
@@ -23,6 +24,7 @@ from churn.features import FEATURE_SERVICE, apply_definitions, read_online
 from churn.generate import write_drops
 from churn.landing import find_drop
 from churn.materialization import materialize
+from churn.online_lookup import OnlineLookup
 from churn.online_tables import UnsupportedView
 
 D1, D31 = date(2024, 1, 1), date(2024, 1, 31)
@@ -72,6 +74,12 @@ def service(store):
     return store.get_feature_service(FEATURE_SERVICE)
 
 
+@pytest.fixture(scope="module", params=["by Feast", "by the lookup"])
+def read(request, store, service):
+    """Reads the features of users, either way: they must not differ in anything."""
+    return partial(read_online, store, service) if request.param == "by Feast" else OnlineLookup(store, service).read
+
+
 @pytest.fixture(scope="module")
 def expected(drop):
     """The features of each customer as the CSV files say them."""
@@ -85,16 +93,16 @@ def expected(drop):
 # --- values ------------------------------------------------------------------------------------------------------
 
 
-def test_every_customer_has_the_values_of_the_drop_and_null_where_it_has_none(store, service, expected):
-    found = read_online(store, service, list(expected))
+def test_every_customer_has_the_values_of_the_drop_and_null_where_it_has_none(read, expected):
+    found = read(list(expected))
     assert [customer.values for customer in found] == list(expected.values())
     assert {customer.as_of for customer in found} == {D31}
     assert {customer.missing for customer in found} == {()}
     assert any(customer.values["plan_stream_tv"] is None for customer in found)
 
 
-def test_features_come_in_the_order_of_the_service_and_of_the_types_declared(store, service, expected):
-    for customer in read_online(store, service, list(expected)):
+def test_features_come_in_the_order_of_the_service_and_of_the_types_declared(read, expected):
+    for customer in read(list(expected)):
         assert list(customer.values) == list(FEATURES)
         assert all(type(v) is FEATURES[name] for name, v in customer.values.items() if v is not None)
 
@@ -109,15 +117,15 @@ def test_the_tables_have_columns_of_the_types_declared(served_url):
     assert {name: type_ for name, type_ in columns if name in FEATURES} == {n: postgres[t] for n, t in FEATURES.items()}
 
 
-def test_a_customer_whom_no_view_has_is_unknown(store, service):
-    (stranger,) = read_online(store, service, ["999999"])
+def test_a_customer_whom_no_view_has_is_unknown(read):
+    (stranger,) = read(["999999"])
     assert (stranger.values, stranger.missing, stranger.as_of) == ({}, tuple(FEATURES), None)
 
 
-def test_answers_come_in_the_order_of_the_question_also_for_strangers_and_repeated_customers(store, service, expected):
+def test_answers_come_in_the_order_of_the_question_also_for_strangers_and_repeated_customers(read, expected):
     first, second, *_ = expected
     asked = [second, "999999", first, "", second, "'; --"]
-    found = read_online(store, service, asked)
+    found = read(asked)
     assert [customer.values for customer in found] == [expected.get(user, {}) for user in asked]
 
 
@@ -224,6 +232,16 @@ def test_reads_fail_while_the_database_refuses_and_work_at_once_when_it_does_not
                 read_online(store, service, [user])
         server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
     assert read_online(store, service, [user])[0].values == expected[user]
+
+
+def test_a_server_that_does_not_answer_is_given_up_and_read_from_again_when_it_does(served_url, read, expected):
+    user = next(iter(expected))
+    with connect(served_url) as connection:
+        # A lock that a read waits for, as it would wait for a server that was stopped.
+        connection.execute("LOCK TABLE online.payments_agg_90d_fv IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(psycopg.OperationalError, match="no answer within"):
+            read([user])
+    assert read([user])[0].values == expected[user]
 
 
 # --- writing and tables ------------------------------------------------------------------------------------------
