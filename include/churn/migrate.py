@@ -28,7 +28,9 @@ def migrate(database_url: str) -> list[str]:
     with connect(database_url) as connection:
         lock(connection, "migrate")
         execute(connection, "migrate/create_table")
-        return _apply_missing(connection)
+        if new := _apply_missing(connection):
+            _grant(connection)
+        return new
 
 
 def _apply_missing(connection: Connection) -> list[str]:
@@ -46,6 +48,15 @@ def _apply_missing(connection: Connection) -> list[str]:
         execute(connection, "migrate/record", {"name": name, "sha256": hashlib.sha256(files[name]).hexdigest()})
         log.info("applied migration %s", name)
     return new
+
+
+def _grant(connection: Connection) -> None:
+    """Make the role of the serving API and give it its rights: with every change, as what was added may be its to read.
+
+    Where this user may not create roles, a warning says so, and what an administrator does.
+    """
+    connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
+    connection.execute(statement("roles/serving"))
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ ORDER = {
     "churn_train": ["train", "gate", "approve", "promote"],
     "churn_landing": ["find_drops", "start_chain"],
     "churn_rollback": ["move"],
+    "churn_retention": ["expire_predictions"],
 }
 BESIDE = {"churn_train": {"train": {"report"}, "gate": {"promote", "report"}}}
 """What a task starts beside the next one."""
@@ -111,6 +112,8 @@ def test_the_trigger_form_asks_for_as_of_with_a_date_picker_that_explains_itself
         ("churn_train", "thresholds", {}),
         ("churn_rollback", "action", "rollback"),
         ("churn_rollback", "version", None),
+        ("churn_retention", "predictions_days", 365),
+        ("churn_retention", "dry_run", False),
     ],
 )
 def test_a_parameter_has_a_title_a_description_and_a_default_that_changes_nothing(dag_bag, dag_id, name, default):
@@ -118,6 +121,33 @@ def test_a_parameter_has_a_title_a_description_and_a_default_that_changes_nothin
     assert param.value == default
     assert param.schema["title"]
     assert len(param.description) > 40
+
+
+def test_an_environment_says_how_long_predictions_are_kept(monkeypatch):
+    monkeypatch.setenv("CHURN_PREDICTIONS_DAYS", "30")
+    dag = runpy.run_path(str(REPOSITORY / "dags" / "churn_retention.py"))["churn_retention"]()
+    assert dag.params.get_param("predictions_days").value == 30
+
+
+def test_retention_takes_away_what_its_run_was_asked_to(dag_bag, monkeypatch):
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+
+    from churn.outcome import UNCHANGED, Outcome
+
+    asked = []
+    monkeypatch.setattr("churn.retention.expire_predictions", lambda *of: asked.append(of) or Outcome(UNCHANGED, "-"))
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
+    _CURRENT_CONTEXT.append({"params": {"predictions_days": 30, "dry_run": True}})
+    try:
+        dag_bag.dags["churn_retention"].task_dict["expire_predictions"].python_callable()
+    finally:
+        _CURRENT_CONTEXT.pop()
+    assert asked == [(30, "postgresql://localhost/churn", True)]
+
+
+def test_retention_runs_every_day_and_one_run_at_a_time(dag_bag):
+    dag = dag_bag.dags["churn_retention"]
+    assert (dag.timetable.expression, dag.catchup, dag.max_active_runs) == ("30 2 * * *", False, 1)
 
 
 def test_a_rollback_needs_a_reason(dag_bag):
@@ -203,7 +233,7 @@ def test_a_dag_file_imports_nothing_heavy_at_module_level(file):
 def test_reading_the_dags_loads_no_heavy_library():
     code = (
         "import sys; sys.path[:0] = ['include', 'dags']\n"
-        "import churn_snapshot, churn_materialize, churn_train, churn_landing, churn_rollback\n"
+        "import churn_snapshot, churn_materialize, churn_train, churn_landing, churn_rollback, churn_retention\n"
         f"print(sorted(set(sys.modules) & {HEAVY!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -1,0 +1,75 @@
+"""Retention: what was kept for long enough is taken away, without holding up whoever writes."""
+
+import logging
+from typing import Any
+
+from psycopg import sql
+from psycopg.errors import LockNotAvailable
+
+from churn.database import Connection, connect, execute
+from churn.outcome import DONE, UNCHANGED, Outcome
+
+log = logging.getLogger(__name__)
+
+
+def expire_predictions(days: int, database_url: str, dry_run: bool = False) -> Outcome:
+    """Drop each month of the prediction log whose answers are all older than `days`, and make the months that come.
+
+    So an answer is kept for `days`, and for a month longer at most; a month goes in an instant, whatever it holds. The
+    answers of months that were not made in time lie in one table and are deleted to the day.
+
+    Args:
+        days: 1 or more, of 24 hours, counted back from now.
+        dry_run: only say what would go.
+
+    Raises:
+        ValueError: `days` is less than 1.
+    """
+    if days < 1:
+        raise ValueError(f"predictions can be kept for 1 day or more, not for {days}")
+    with connect(database_url, autocommit=True) as connection:
+        limit = _value(connection, "retention/limit", {"days": days})
+        old = {"limit": limit}
+        expired: dict[str, int] = dict(execute(connection, "retention/expired_months", old).fetchall())
+        if dry_run:
+            others, busy = _value(connection, "retention/count_other_answers", old), []
+        else:
+            others = execute(connection, "retention/delete_other_answers", old).rowcount
+            busy = [month for month in expired if not _drop(connection, month)]
+            if not _at_once(connection, "retention/make_months"):
+                log.warning("the prediction log is read for long; the next run makes the months that come")
+    gone = [month for month in expired if month not in busy]
+    figures = {
+        "kept_since": limit.isoformat(timespec="seconds"),
+        "months": gone,
+        "bytes": sum(expired[month] for month in gone),
+        "others": others,
+        "busy": busy,
+    }
+    what = f"{len(gone)} months of answers and {others} others from before {limit:%Y-%m-%d}"
+    if dry_run:
+        return Outcome(UNCHANGED, f"would drop {what}", figures)
+    left = f"; {len(busy)} more are read for long: the next run drops them" if busy else ""
+    return Outcome(DONE if gone or others else UNCHANGED, f"dropped {what}{left}", figures)
+
+
+def _drop(connection: Connection, month: str) -> bool:
+    return _at_once(connection, "retention/drop_month", month=sql.Identifier("predictions", month))
+
+
+def _at_once(connection: Connection, name: str, **identifiers: sql.Composable) -> bool:
+    """Run a statement that needs the log to itself for a moment, and tell whether it could: where somebody reads for
+    long, whoever writes would wait with us."""
+    try:
+        with connection.transaction():
+            execute(connection, "online/limit_waiting")
+            execute(connection, name, None, **identifiers)
+    except LockNotAvailable:
+        return False
+    return True
+
+
+def _value(connection: Connection, name: str, parameters: dict[str, Any]) -> Any:
+    found = execute(connection, name, parameters).fetchone()
+    assert found is not None
+    return found[0]

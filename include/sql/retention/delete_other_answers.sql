@@ -1,0 +1,1 @@
+DELETE FROM predictions.answered_any_month WHERE answered_at < %(limit)s

@@ -1,0 +1,1 @@
+SELECT now() - make_interval(days => %(days)s)
