@@ -138,6 +138,7 @@ def environment(settings: Settings) -> dict[str, str]:
     shared = {
         "CHURN_HOME": str(settings.home),
         **feast_environment(database_url(server, "churn")),
+        **_serving_database(settings),
         "LANDING_DIR": str(settings.landing),
         "ARCHIVE_DIR": str(settings.archive),
         "AIRFLOW_PORT": str(settings.airflow_port),
@@ -171,6 +172,18 @@ def environment(settings: Settings) -> dict[str, str]:
         **_airflow_secrets(settings.home / "secrets.json"),
     }
     return shared | {f"AIRFLOW__{name}": value for name, value in airflow.items()}
+
+
+def _serving_database(settings: Settings) -> dict[str, str]:
+    """Serving's own role, which may read what it serves and no more. On a server of your own, its password is yours to
+    say: SERVING_DATABASE_URL."""
+    if settings.server:
+        return {}
+    return {
+        "SERVING_DATABASE_URL": database_url(
+            settings.postgres_server.replace("postgres@", "churn_serving@", 1), "churn"
+        )
+    }
 
 
 def _airflow_options(settings: Settings) -> dict[str, str]:

@@ -1,16 +1,18 @@
 """The service, put together.
 
-create_app() opens nothing and starts nothing, so that gunicorn can call it before the fork; follow() starts
-the thread that watches the model registry, and belongs after the fork.
+create_app() opens nothing and starts nothing, so that gunicorn can call it before the fork; start() starts the
+threads of a process, and belongs after the fork.
 """
 
 from flask import Flask
 from flask_openapi3 import Info, OpenAPI
 
-from serving import docs, health, metrics, predict, problems, state
+from serving import docs, health, logs, metrics, page, predict, problems, security, state
 from serving.body import StrictRequest
 from serving.features import OnlineStore
 from serving.model import ProductionModel
+from serving.overload import Line
+from serving.prediction_log import PredictionLog
 from serving.schemas import ProblemDetails
 from serving.settings import Settings, from_environment
 
@@ -32,6 +34,8 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         __name__,
         info=INFO,
         doc_ui=False,  # /openapi.json and /docs are ours
+        static_folder=None,  # static/ is the page's
+        security_schemes=security.SECURITY_SCHEMES,
         validation_error_callback=problems.invalid_request,
         # Every operation declares its own 422 and a default; this keeps flask-openapi3 from adding another.
         validation_error_status="default",
@@ -40,17 +44,34 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # Features keep the order of their feature service.
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    store = OnlineStore(settings.database_url)
+    model = ProductionModel(settings.tracking_uri, settings.poll_seconds, store)
+    predictions = PredictionLog(settings.database_url)
+    serving = state.Serving(settings, model, store, predictions, Line(settings.max_waiting))
+    state.attach(app, serving)
     problems.register(app)
+    # The last of these is the first to see an answer: what is counted and told is all of it.
     metrics.observe(app)
+    logs.tell_request_ids(app)
+    security.protect(app)
+    app.before_request(serving.line.refuse_when_long)
     for api in (predict.api, health.api, metrics.api):
         app.register_api(api)
-    app.register_blueprint(docs.pages)
+    for pages in (docs.pages, page.pages):
+        app.register_blueprint(pages)
     app.add_url_rule("/openapi.json", "contract", lambda: app.api_doc)
-    model = ProductionModel(settings.tracking_uri, settings.poll_seconds)
-    state.attach(app, state.Serving(settings, model, OnlineStore(settings.database_url)))
     return app
 
 
-def follow(app: Flask) -> None:
-    """Start following the model registry in this process."""
-    state.of(app).model.start()
+def start(app: Flask) -> None:
+    """Start what runs beside the requests of this process: following the model registry, writing the prediction log."""
+    serving = state.of(app)
+    serving.model.start()
+    serving.predictions.start()
+
+
+def stop(app: Flask) -> None:
+    """End both, when the last request was answered; what the prediction log still holds is written."""
+    serving = state.of(app)
+    serving.model.stop()
+    serving.predictions.stop()

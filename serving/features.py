@@ -7,15 +7,16 @@ feature-store-unavailable. The store itself replaces dead connections (churn.onl
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
 import sqlalchemy.exc
-from feast import FeatureService, FeatureStore
+from feast import FeatureStore
 from feast.errors import FeastError
 
-from churn.features import OnlineFeatures, open_store, read_online
+from churn.features import OnlineFeatures, open_store
+from churn.online_lookup import OnlineLookup
 from serving.metrics import FEATURE_STORE_FAILURES
 from serving.problems import Problem
 
@@ -35,35 +36,32 @@ class OnlineStore:
         self._database_url = database_url
         self._opening = threading.Lock()
         self._store: FeatureStore | None = None
-        # Fetching a feature service from the registry costs more than a read, so the last one is held.
-        self._held: tuple[tuple[str, int | None], FeatureService] | None = None
+        self._trying = threading.Lock()
         self._away = ""
         self._away_until = 0.0
 
-    def service(self, name: str, model_version: int | None) -> FeatureService:
-        """Return the feature service called `name`; it is fetched again when `model_version` changes.
-
-        Raises:
-            Problem: feature-store-unavailable, with the reason.
-        """
-        held, key = self._held, (name, model_version)
-        if held is None or held[0] != key:
-            with self._failing_as_a_problem():
-                self._held = held = key, self._open().get_feature_service(name)
-        return held[1]
-
-    def read(self, service: FeatureService, user_id: str) -> OnlineFeatures:
-        """Return the online features of `user_id` that `service` lists.
+    def lookup(self, service: str) -> OnlineLookup:
+        """Return what reads the features of a feature service, as it is defined now.
 
         Raises:
             Problem: feature-store-unavailable, with the reason.
         """
         with self._failing_as_a_problem():
-            return read_online(self._open(), service, [user_id])[0]
+            store = self._open()
+            return OnlineLookup(store, store.get_feature_service(service))
+
+    def read(self, lookup: OnlineLookup, user_ids: Sequence[str]) -> list[OnlineFeatures]:
+        """Return the online features of each user, in their order, by one round trip.
+
+        Raises:
+            Problem: feature-store-unavailable, with the reason.
+        """
+        with self._failing_as_a_problem():
+            return lookup.read(user_ids)
 
     @contextmanager
     def _failing_as_a_problem(self) -> Iterator[None]:
-        if time.monotonic() < self._away_until:
+        if self._away and not self._is_ones_turn():
             raise Problem("feature-store-unavailable", self._away)
         try:
             yield
@@ -72,8 +70,17 @@ class OnlineStore:
             why = reason(error)
             log.warning("the feature store failed: %s", why)
             if isinstance(error, _POSTGRES_AWAY):
-                self._away, self._away_until = why, time.monotonic() + _PAUSE_SECONDS
+                self._away_until, self._away = time.monotonic() + _PAUSE_SECONDS, why
             raise Problem("feature-store-unavailable", why) from error
+        self._away = ""
+
+    def _is_ones_turn(self) -> bool:
+        """Tell whether this request is the one that tries whether Postgres is back."""
+        with self._trying:
+            if time.monotonic() < self._away_until:
+                return False
+            self._away_until = time.monotonic() + _PAUSE_SECONDS
+            return True
 
     def _open(self) -> FeatureStore:
         with self._opening:

@@ -6,7 +6,6 @@ fork.
 """
 
 import gc
-import logging
 import os
 import shutil
 import tempfile
@@ -27,17 +26,32 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # One customer at a time is nothing to share among threads: waiting for each other, they take longer than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-logging.getLogger("serving").setLevel(logging.INFO)
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "serving.logs.JsonFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"level": "WARNING", "handlers": ["console"]},
+    "loggers": {
+        "serving": {"level": "INFO"},
+        "gunicorn.error": {"level": "INFO", "handlers": ["console"], "propagate": False},
+    },
+}
 
 wsgi_app = "serving.app:create_app()"
 preload_app = True
-bind = f"127.0.0.1:{os.environ.get('SERVING_PORT') or 8000}"
+bind = f"{os.environ.get('SERVING_HOST') or '127.0.0.1'}:{os.environ.get('SERVING_PORT') or 8000}"
 worker_class = "gthread"
 workers = int(os.environ.get("SERVING_WORKERS") or 2)
 threads = int(os.environ.get("SERVING_THREADS") or 4)
 # A request takes milliseconds; whoever stops the service should not wait longer than this for a stuck one.
 graceful_timeout = 10
+# Clients that ask often keep their connection.
+keepalive = 30
+# No route has a long address, and no client of ours many or long headers.
+limit_request_line = 2048
+limit_request_fields = 50
+limit_request_field_size = 4096
 # gunicorn would open a control socket in the home directory, the same one for every checkout.
 control_socket_disable = True
 # Requests are counted in /metrics; an access log would only collect customers' ids.
@@ -56,10 +70,19 @@ def when_ready(_server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Follow the model registry: a thread started before the fork would be gone."""
-    from serving.app import follow  # noqa: PLC0415
+    """Start the threads of this worker: started before the fork they would be gone."""
+    from serving import app, state  # noqa: PLC0415
 
-    follow(worker.wsgi)
+    # gunicorn has no name for it: the connections with a request that no thread has taken yet.
+    state.of(worker.wsgi).line.watch(worker.tpool._work_queue.qsize)
+    app.start(worker.wsgi)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """End them, when the worker has answered its last request."""
+    from serving import app  # noqa: PLC0415
+
+    app.stop(worker.wsgi)
 
 
 def child_exit(_server: Any, worker: Any) -> None:

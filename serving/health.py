@@ -23,10 +23,10 @@ def health() -> dict:
 def ready() -> dict:
     serving = state.current()
     served = serving.model.served
-    reasons = _problems(serving.model.current, lambda: serving.features.read(serving.feature_service(), _PROBE))
+    reasons = _problems(serving.model.current, lambda: serving.features.read(serving.lookup(), [_PROBE]))
     if reasons or served is None:
         raise Problem("not-ready", "; ".join(reasons), reasons=reasons)
-    return Ready(model=served.identity()).model_dump(mode="json")
+    return Ready(model=served.identity, trouble=serving.model.trouble).model_dump(mode="json")
 
 
 def _problems(*checks: Callable[[], object]) -> list[str]:

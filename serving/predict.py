@@ -1,106 +1,85 @@
-"""POST /predict and GET /features/<user_id>: one customer's churn probability, and what it rests on."""
+"""The routes that answer about customers: POST /predict, POST /predict/batch and GET /features/<user_id>."""
 
-from datetime import UTC, date, datetime
-from typing import Literal
-
-from feast import FeatureService
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel
 
-from churn.features import OnlineFeatures
 from serving import state
-from serving.metrics import PREDICTIONS
-from serving.model import ServedModel
-from serving.problems import Problem
+from serving.answering import answer_all, read_all
+from serving.problems import Problem, members
 from serving.schemas import (
+    BatchAnswer,
+    BatchRequest,
+    BatchResult,
     CustomerFeatures,
     FeaturesPath,
     Prediction,
+    PredictQuery,
     PredictRequest,
+    ProblemDetails,
     answers,
 )
+from serving.security import OPTIONAL_KEY, require_key
 
-api = APIBlueprint("predict", __name__, abp_tags=[Tag(name="churn")])
+api = APIBlueprint("predict", __name__, abp_tags=[Tag(name="churn")], abp_security=OPTIONAL_KEY)
+api.before_request(require_key)
 
-_FEATURE_PROBLEMS = (
-    "unknown-user",
-    "incomplete-features",
-    "stale-features",
-    "invalid-request",
-    "feature-store-unavailable",
-)
+_CUSTOMER_PROBLEMS = ("unknown-user", "incomplete-features", "stale-features")
+_ANYWHERE = ("unauthorized", "invalid-request", "feature-store-unavailable", "overloaded")
 _BODY_PROBLEMS = ("malformed-json", "body-too-large", "not-json", "model-unavailable")
+
+# 1,000 ids of 256 characters, each of which JSON may write as six.
+_MAX_BATCH_BYTES = 2_000_000
 
 
 @api.post(
     "/predict",
     summary="Will this customer leave?",
-    responses=answers(Prediction, *_BODY_PROBLEMS, *_FEATURE_PROBLEMS),
+    responses=answers(Prediction, *_BODY_PROBLEMS, *_CUSTOMER_PROBLEMS, *_ANYWHERE),
 )
-def predict(body: PredictRequest) -> dict:
-    serving = state.current()
-    model = serving.model.current()
-    service = serving.features.service(model.feature_service, model.version)
-    customer = _read(body.user_id, service)
-    probability = model.churn_probability(customer.features, service)
-    return _prediction(model, customer, probability).model_dump(mode="json")
+def predict(body: PredictRequest, query: PredictQuery) -> Response:
+    (answer,) = answer_all(state.current(), [body.user_id], explained=query.explain)
+    if isinstance(answer, Problem):
+        raise answer
+    return _json(answer)
+
+
+@api.post(
+    "/predict/batch",
+    summary="Which of these customers will leave?",
+    responses=answers(BatchAnswer, *_BODY_PROBLEMS, *_ANYWHERE),
+)
+def predict_batch(body: BatchRequest) -> Response:
+    answered = zip(body.user_ids, answer_all(state.current(), body.user_ids), strict=True)
+    return _json(BatchAnswer.model_construct(results=[_result(user_id, answer) for user_id, answer in answered]))
 
 
 # An id may hold a slash, hence path:.
 @api.get(
     "/features/<path:user_id>",
     summary="The online features of a customer",
-    responses=answers(CustomerFeatures, *_FEATURE_PROBLEMS),
+    responses=answers(CustomerFeatures, *_CUSTOMER_PROBLEMS, *_ANYWHERE),
 )
-def features(path: FeaturesPath) -> dict:
-    return _read(path.user_id, state.current().feature_service()).model_dump(mode="json")
-
-
-def usable(
-    user_id: str, service: str, found: OnlineFeatures, *, today: date, max_age_days: int | None
-) -> CustomerFeatures:
-    """Return what was found when it can be answered with: there, whole, and not older than the limit.
-
-    Raises:
-        Problem: unknown-user, incomplete-features or stale-features.
-    """
-    missing = list(found.missing)
-    if not found.values:
-        raise Problem(
-            "unknown-user", f"customer {user_id!r} is not among the online features", missing_features=missing
-        )
-    if missing or found.as_of is None:
-        raise Problem(
-            "incomplete-features",
-            f"customer {user_id!r} lacks {len(missing)} features: materialize the newest AS_OF again",
-            missing_features=missing,
-        )
-    age = (today - found.as_of).days
-    if max_age_days is not None and age > max_age_days:
-        raise Problem(
-            "stale-features",
-            f"the features are of AS_OF {found.as_of}, {age} days ago; the limit is {max_age_days}",
-        )
-    return CustomerFeatures(
-        user_id=user_id, features_as_of=found.as_of, feature_service=service, features=dict(found.values)
-    )
-
-
-def _read(user_id: str, service: FeatureService) -> CustomerFeatures:
+def features(path: FeaturesPath) -> Response:
     serving = state.current()
-    found = serving.features.read(service, user_id)
-    today, limit = datetime.now(UTC).date(), serving.settings.max_features_age_days
-    return usable(user_id, service.name, found, today=today, max_age_days=limit)
+    (customer,) = read_all(serving, serving.lookup(), [path.user_id])
+    if isinstance(customer, Problem):
+        raise customer
+    return _json(customer)
 
 
-def _prediction(model: ServedModel, customer: CustomerFeatures, probability: float) -> Prediction:
-    prediction: Literal[0, 1] = 1 if probability >= model.threshold else 0
-    PREDICTIONS.labels(prediction).inc()
-    return Prediction(
-        user_id=customer.user_id,
-        prediction=prediction,
-        churn_probability=probability,
-        threshold=model.threshold,
-        model=model.identity(),
-        features_as_of=customer.features_as_of,
-        features_used=customer.features,
-    )
+@api.before_request
+def _let_batches_be_larger() -> None:
+    if request.endpoint == f"{api.name}.{predict_batch.__name__}":
+        request.max_content_length = _MAX_BATCH_BYTES
+
+
+def _result(user_id: str, answer: Prediction | Problem) -> BatchResult:
+    if isinstance(answer, Problem):
+        return BatchResult.model_construct(user_id=user_id, problem=ProblemDetails.model_construct(**members(answer)))
+    return BatchResult.model_construct(user_id=user_id, prediction=answer)
+
+
+def _json(answer: BaseModel) -> Response:
+    # What was not set is left out: an explanation that nobody asked for, a problem where there is none.
+    return Response(answer.model_dump_json(exclude_unset=True), mimetype="application/json")

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 # type: (status, title)
 TYPES = {
     "malformed-json": (400, "The request's body is not JSON"),
+    "unauthorized": (401, "The request has no valid API key"),
     "not-found": (404, "There is nothing at this address"),
     "unknown-user": (404, "No online features for this customer"),
     "method-not-allowed": (405, "The method is not allowed here"),
@@ -28,6 +29,7 @@ TYPES = {
     "internal-error": (500, "The service failed"),
     "model-unavailable": (503, "No model can be served"),
     "feature-store-unavailable": (503, "The feature store cannot be reached"),
+    "overloaded": (503, "Too many requests wait"),
     "not-ready": (503, "The service is not ready"),
 }
 
@@ -40,7 +42,9 @@ _RAISED_BY_FLASK = {
     415: "not-json",
 }
 
-_RETRY_AFTER_SECONDS = "5"
+# What is away is looked for every second or two; a line of waiting requests is gone sooner.
+_RETRY_AFTER_SECONDS = {"overloaded": "1"}
+_RETRY_AFTER_SECONDS_OTHERWISE = "5"
 
 
 class Problem(HTTPException):
@@ -66,11 +70,19 @@ def invalid_request(error: ValidationError) -> Response:
     return answer(Problem("invalid-request", f"{place}: {first['msg']}" if place else first["msg"]))
 
 
+def members(problem: Problem) -> dict[str, Any]:
+    """Return what an answer says of `problem`."""
+    detail = problem.description or problem.title
+    return {"type": problem.type, "title": problem.title, "status": problem.code, "detail": detail, **problem.members}
+
+
 def answer(problem: Problem) -> Response:
     """Return `problem` as a response."""
     response = _response(problem.type, problem.code or 500, problem.title, problem.description, problem.members)
     if problem.code == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = _RETRY_AFTER_SECONDS
+        response.headers["Retry-After"] = _RETRY_AFTER_SECONDS.get(problem.type, _RETRY_AFTER_SECONDS_OTHERWISE)
+    elif problem.code == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 

@@ -1,7 +1,8 @@
 """Requests and answers, declared once: validation, answers and /openapi.json all come from here."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
+from functools import cache
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -19,12 +20,35 @@ UserId = Annotated[
 FeatureValue = bool | int | float | str | None
 
 
+@cache
+def _once(function: Callable[..., dict[str, Any]], *arguments: Any, **named: Any) -> dict[str, Any]:
+    return function(*arguments, **named)
+
+
 class PredictRequest(BaseModel):
     """Which customer is asked about. Further fields are ignored: a client may send more than we read."""
 
     model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"user_id": "7892-POOKP"}]})
 
     user_id: UserId
+
+
+class PredictQuery(BaseModel):
+    explain: bool = Field(default=False, description="Say which features moved this prediction most")
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """Return the schema, worked out once: flask-openapi3 asks for it at every request, and that takes as long as
+        all the rest."""
+        return _once(super().model_json_schema, *arguments, **named)
+
+
+class BatchRequest(BaseModel):
+    """Which customers are asked about."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"user_ids": ["7892-POOKP", "999999"]}]})
+
+    user_ids: list[UserId] = Field(min_length=1, max_length=1000)
 
 
 class FeaturesPath(BaseModel):
@@ -39,6 +63,22 @@ class ModelIdentity(BaseModel):
     as_of: date
 
 
+class Effect(BaseModel):
+    """What one feature did to a prediction: the probability less what it is on average where this feature alone has the
+    values of other customers."""
+
+    feature: str
+    value: FeatureValue
+    effect: float = Field(ge=-1, le=1)
+
+
+class Explanation(BaseModel):
+    """Which features moved a prediction, the one that did most first; none for a version that knows no others."""
+
+    method: str
+    effects: list[Effect]
+
+
 class Prediction(BaseModel):
     """The answer about one customer: prediction is 1 where churn_probability ≥ threshold."""
 
@@ -49,6 +89,7 @@ class Prediction(BaseModel):
     model: ModelIdentity
     features_as_of: date
     features_used: dict[str, FeatureValue]
+    explanation: Explanation | None = Field(default=None, description="Only where it was asked for")
 
 
 class CustomerFeatures(BaseModel):
@@ -67,6 +108,9 @@ class Health(BaseModel):
 class Ready(BaseModel):
     status: Literal["ready"] = "ready"
     model: ModelIdentity
+    trouble: str | None = Field(
+        default=None, description="Why this may not be what stage Production holds now: the last poll's failure"
+    )
 
 
 class ProblemDetails(BaseModel):
@@ -80,6 +124,20 @@ class ProblemDetails(BaseModel):
         default=[], description="unknown-user and incomplete-features: the features that the customer lacks"
     )
     reasons: list[str] = Field(default=[], description="not-ready: each reason, its type first")
+
+
+class BatchResult(BaseModel):
+    """What came of one of the customers: a prediction, or the problem with it."""
+
+    user_id: str
+    prediction: Prediction | None = None
+    problem: ProblemDetails | None = None
+
+
+class BatchAnswer(BaseModel):
+    """A result for each of the `user_ids`, in their order."""
+
+    results: list[BatchResult]
 
 
 def answers(success: type[BaseModel] | dict[str, Any], *types: str) -> dict[str | int | HTTPStatus, Any]:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,9 @@ class Settings:
         tracking_uri: the MLflow server, or its database, that holds the model registry.
         poll_seconds: how often the registry is asked which version holds stage Production.
         max_features_age_days: features whose AS_OF lies more days back than this are refused; None: any age.
-        max_body_bytes: a longer request body is refused.
+        max_body_bytes: a longer request body is refused; one of a batch may be larger.
+        max_waiting: so many requests of a worker may wait for a thread; one that finds more is refused.
+        api_key_digests: sha256, in hexadecimal, of each key that is good; without any, no key is asked for.
     """
 
     database_url: str
@@ -27,22 +30,27 @@ class Settings:
     poll_seconds: float = 10.0
     max_features_age_days: int | None = None
     max_body_bytes: int = 16_384
+    max_waiting: int = 64
+    api_key_digests: tuple[str, ...] = ()
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings that the environment names; a variable that is unset or empty has its default.
 
     Raises:
-        SettingsError: CHURN_DATABASE_URL or MLFLOW_TRACKING_URI is missing, or a number is not one.
+        SettingsError: CHURN_DATABASE_URL or MLFLOW_TRACKING_URI is missing, or a value makes no sense.
     """
     age = _number(environment, "SERVING_MAX_FEATURES_AGE_DAYS")
     body = _number(environment, "SERVING_MAX_BODY_BYTES")
+    waiting = _number(environment, "SERVING_MAX_WAITING")
     return Settings(
-        database_url=_required(environment, "CHURN_DATABASE_URL"),
+        database_url=environment.get("SERVING_DATABASE_URL") or _required(environment, "CHURN_DATABASE_URL"),
         tracking_uri=_required(environment, "MLFLOW_TRACKING_URI"),
         poll_seconds=_number(environment, "SERVING_POLL_SECONDS") or Settings.poll_seconds,
         max_features_age_days=None if age is None else int(age),
         max_body_bytes=Settings.max_body_bytes if body is None else int(body),
+        max_waiting=Settings.max_waiting if waiting is None else int(waiting),
+        api_key_digests=_digests(environment, "SERVING_API_KEY_DIGESTS"),
     )
 
 
@@ -50,6 +58,15 @@ def _required(environment: Mapping[str, str], name: str) -> str:
     if value := environment.get(name):
         return value
     raise SettingsError(f"{name} is not set: `make env` prints the settings of the embedded stack")
+
+
+def _digests(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    digests = tuple(environment.get(name, "").replace(",", " ").lower().split())
+    for digest in digests:
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            # Not shown: somebody may have put a key there.
+            raise SettingsError(f"{name} holds sha256 digests; `python -m serving.keys` makes a key and its digest")
+    return digests
 
 
 def _number(environment: Mapping[str, str], name: str) -> float | None:

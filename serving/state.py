@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from feast import FeatureService
 from flask import Flask, current_app
 
 from churn.features import FEATURE_SERVICE
+from churn.online_lookup import OnlineLookup
 from serving.features import OnlineStore
 from serving.model import ProductionModel
+from serving.overload import Line
+from serving.prediction_log import PredictionLog
 from serving.settings import Settings
 
 
@@ -16,16 +18,17 @@ class Serving:
     settings: Settings
     model: ProductionModel
     features: OnlineStore
+    predictions: PredictionLog
+    line: Line
 
-    def feature_service(self) -> FeatureService:
-        """Return the feature service of the served model; while there is none, the one new models learn from.
+    def lookup(self) -> OnlineLookup:
+        """Return what reads the features of the served model; while there is none, those that new models learn from.
 
         Raises:
             Problem: feature-store-unavailable, with the reason.
         """
         served = self.model.served
-        name, version = (served.feature_service, served.version) if served else (FEATURE_SERVICE, None)
-        return self.features.service(name, version)
+        return served.lookup if served else self.features.lookup(FEATURE_SERVICE)
 
 
 def attach(app: Flask, serving: Serving) -> None:

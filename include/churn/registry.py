@@ -14,6 +14,7 @@ import numpy as np
 import skops.io
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -126,14 +127,23 @@ def _to_version(found: mlflow.entities.model_registry.ModelVersion) -> ModelVers
 
 
 def load_pipeline(version: int) -> Pipeline:
-    """Load a version's pipeline. Nothing of the file is executed: skops builds reviewed types only.
+    """Load a version's pipeline; see load_model()."""
+    return load_model(version)[0]
+
+
+def load_model(version: int) -> tuple[Pipeline, ModelSignature | None]:
+    """Load a version's pipeline, and its signature if it has one. Nothing of the file is executed: skops builds
+    reviewed types only.
 
     Raises:
         ModelNotLoadable: it is not saved by skops, holds a type that is not in TRUSTED_TYPES, or is no pipeline.
     """
     with tempfile.TemporaryDirectory() as directory:
         uri = f"models:/{MODEL_NAME}/{version}"
-        file = _download(uri, directory) / "model.skops"
+        files = _download(uri, directory)
+        # Asked for by itself, MLflow would fetch it a second time and leave it behind.
+        signature = Model.load(str(files)).signature
+        file = files / "model.skops"
         if not file.is_file():
             raise ModelNotLoadable(f"{uri} has no model.skops: register scikit-learn models in the skops format")
         try:
@@ -144,7 +154,7 @@ def load_pipeline(version: int) -> Pipeline:
         raise ModelNotLoadable(f"{uri} is a {type(pipeline).__name__}, not a scikit-learn Pipeline")
     if not _walkable(pipeline[-1]):
         raise ModelNotLoadable(f"{uri} has a tree that leads outside of itself: it was not made by scikit-learn")
-    return pipeline
+    return pipeline, signature
 
 
 def _walkable(classifier: Any) -> bool:

@@ -2,7 +2,8 @@
 by."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from feast import FeatureService
@@ -19,6 +20,24 @@ def score_online(pipeline: Pipeline, rows: Sequence[Mapping[str, Any]], service:
         ValueError, KeyError: the pipeline wants other features than the service has.
     """
     return score(pipeline, to_frame(rows, service))
+
+
+class Scorer(Protocol):
+    """What turns online features into probabilities: a compiled pipeline (churn.compiled), or the pipeline itself."""
+
+    def probabilities(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Return the probability of churn of each row, a mapping with every feature of the service."""
+
+
+@dataclass(frozen=True)
+class PipelineScorer:
+    """The pipeline itself, for one that is not compiled."""
+
+    pipeline: Pipeline
+    service: FeatureService
+
+    def probabilities(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        return score_online(self.pipeline, rows, self.service)
 
 
 def score_rows(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) -> np.ndarray:

@@ -199,14 +199,14 @@ def test_a_candidate_that_is_not_the_one_that_was_trained_is_invalid(chain, monk
     """Its golden rows say what the pipeline gave in training."""
     chain.pipeline.serve(JANUARY)
     version = train(JANUARY, chain.database_url).figures["version"]
-    load = registry.load_pipeline
+    load = registry.load_model
 
     def another(version):
-        pipeline = load(version)
+        pipeline, signature = load(version)
         pipeline[-1].intercept_ += 0.01
-        return pipeline
+        return pipeline, signature
 
-    monkeypatch.setattr(registry, "load_pipeline", another)
+    monkeypatch.setattr(registry, "load_model", another)
     with pytest.raises(GateInvalid, match="of those that it was registered with"):
         grade(version, chain.database_url)
 

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import mlflow
 import pandas as pd
+import psutil
 import psycopg
 import pytest
 import requests
@@ -30,11 +33,12 @@ from churn.landing import find_drop
 from churn.loading import load
 from churn.materialization import materialize
 from churn.migrate import migrate
+from churn.online_reader import OnlineReader
 from churn.registry import MODEL_NAME
 from churn.snapshots import build_snapshots
 from churn.validation import validate
 from serving import state
-from serving.app import create_app, follow
+from serving.app import create_app, start
 from serving.settings import Settings
 from tests.conftest import mlflow_at
 
@@ -304,11 +308,44 @@ def test_a_feature_service_that_is_not_registered_is_named(client, register, pro
     assert "churn_v9" in answer["detail"]
 
 
-def test_a_version_that_cannot_score_these_features_is_named(client, register, promote, somebody):
+def test_a_version_that_cannot_score_these_features_is_named_and_never_served(client, register, promote, somebody):
     version = promote(register("of one number"))
     answer = client.post("/predict", json={"user_id": somebody})
     assert (answer.status_code, answer.json["type"]) == (503, "model-unavailable")
     assert f"version {version}" in answer.json["detail"]
+    good = promote(register())
+    promote(version)
+    assert served_version(client, somebody) == good
+    assert f"version {version}" in client.get("/health/ready").json["trouble"]
+
+
+def test_a_batch_is_answered_in_order_with_the_problem_of_each_who_has_one(client, register, promote, customers):
+    version = promote(register())
+    asked = [customers.index[2], "999999", customers.index[0], customers.index[2]]
+    answer = client.post("/predict/batch", json={"user_ids": asked})
+    results = answer.get_json()["results"]
+    assert [each["user_id"] for each in results] == asked
+    assert [each.get("problem", {}).get("type") for each in results] == [None, "unknown-user", None, None]
+    assert {each["prediction"]["model"]["version"] for each in results if "prediction" in each} == {version}
+    single = client.post("/predict", json={"user_id": asked[0]}).get_json()
+    assert results[0]["prediction"] == results[3]["prediction"] == single
+
+
+def test_a_batch_is_one_round_trip_to_the_store(client, register, promote, customers, monkeypatch):
+    promote(register())
+    asked = []
+    fetch = OnlineReader.fetch
+    monkeypatch.setattr(OnlineReader, "fetch", lambda *arguments: asked.append(1) or fetch(*arguments))
+    answer = client.post("/predict/batch", json={"user_ids": list(customers.index[:250])})
+    assert (answer.status_code, len(answer.json["results"]), len(asked)) == (200, 250, 1)
+
+
+def test_an_explanation_is_there_when_it_is_asked_for_and_not_otherwise(client, register, promote, somebody):
+    promote(register())
+    asked, usual = (client.post(f"/predict{query}", json={"user_id": somebody}).json for query in ("?explain=true", ""))
+    assert "explanation" not in usual
+    # A version that was registered by hand has no other customers to compare with.
+    assert asked["explanation"]["effects"] == []
 
 
 def test_the_service_is_ready_when_it_has_a_model_and_features(client, register, promote):
@@ -318,7 +355,7 @@ def test_the_service_is_ready_when_it_has_a_model_and_features(client, register,
 
 
 def test_the_registry_is_followed_without_a_restart(app, client, registry, register, somebody):
-    follow(app)
+    start(app)
     to_production(registry, register())
     eventually(lambda: predict(client, somebody)[0] == 200)
     state.of(app).model.stop()
@@ -357,6 +394,43 @@ def test_a_process_started_without_registry_and_postgres_recovers_by_itself(
         eventually(lambda: metric(url, "churn_registry_failures_total") > 0)
         status, answer = ask()
         assert (status, answer["model"]["version"]) == (200, in_production)
+
+
+def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_meanwhile(
+    database_url, in_production, customers, postgres, tmp_path
+):
+    times = 10 if os.environ.get("CI") else 2
+    serving, tracking = free_port(), free_port()
+    url, seen, over = f"http://127.0.0.1:{serving}", [], threading.Event()
+
+    def ask(client):
+        with requests.Session() as session:
+            while not over.is_set():
+                user_id = customers.index[(client + len(seen)) % len(customers)]
+                answer = session.post(f"{url}/predict", json={"user_id": user_id}, timeout=30)
+                seen.append((answer.status_code, answer.json().get("type")))
+
+    def answered_since(count):
+        return (200, None) in seen[count:]
+
+    with gunicorn(database_url, serving, tracking, tmp_path) as running, mlflow_server(tracking):
+        eventually(lambda: answers(f"{url}/health/ready"))
+        workers = psutil.Process(running.pid).children()
+        with ThreadPoolExecutor(8) as clients:
+            asking = [clients.submit(ask, client) for client in range(8)]
+            try:
+                for _ in range(times):
+                    eventually(partial(answered_since, len(seen)))
+                    postgres.stop()
+                    eventually(partial(lambda count: (503, "feature-store-unavailable") in seen[count:], len(seen)))
+                    postgres.start()
+                    eventually(partial(answered_since, len(seen)))
+            finally:
+                over.set()
+            for each in asking:
+                each.result()
+        assert psutil.Process(running.pid).children() == workers
+    assert set(seen) == {(200, None), (503, "feature-store-unavailable")}
 
 
 def eventually(true):
@@ -400,7 +474,7 @@ def gunicorn(database_url, port, tracking_port, home):
     command = [sys.executable, "-m", "gunicorn", "--config", REPOSITORY / "serving" / "gunicorn.conf.py"]
     with subprocess.Popen(command, env=os.environ | environment) as running:
         try:
-            yield
+            yield running
         finally:
             running.terminate()
 

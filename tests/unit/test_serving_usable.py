@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from churn.features import OnlineFeatures
-from serving.predict import usable
+from serving.answering import usable
 from serving.problems import Problem
 
 AS_OF = date(2024, 1, 31)

@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -18,21 +18,21 @@ from feast.errors import FeatureServiceNotFoundException
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
-from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from churn import registry
 from churn.as_of import event_timestamp
 from churn.cohort import in_cohort
+from churn.compiled.scorer import NotCompilable, compile_pipeline
 from churn.database import Connection, connect, execute
 from churn.features import feature_types, open_store, read_online
 from churn.gate.evidence import Audit, Evidence, Graded, Loading
-from churn.registry import MODEL_NAME, ModelVersion
+from churn.registry import ModelVersion
 from churn.run_evidence import keeps_evidence, read_evidence, read_trained_on
-from churn.scorer import score_online, score_rows
+from churn.scorer import PipelineScorer, Scorer, score_rows
 from churn.signature import columns_of, signature_of
 from churn.statistics import Estimate
-from churn.training_set import LABEL, TrainingSet, join_features, to_model_types
+from churn.training_set import LABEL, TrainingSet, join_features
 
 TIMED_ROWS = 10
 
@@ -89,6 +89,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
         anchor, _ = (None, None) if same else _grade(rivals.anchor, rows)
         # All of it, before the candidate's answers are timed.
         trained_on_cohort = {version: count.result() for version, count in counted.items()}
+        loading, signature = _try_out(candidate, read_evidence(candidate.run_id, "golden"), service)
         evidence = Evidence(
             candidate=Graded(
                 candidate.version,
@@ -100,7 +101,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
             ),
             production=_with(production, trained_on_cohort),
             anchor=_with(anchor, trained_on_cohort),
-            signature=columns_of(mlflow.models.get_model_info(f"models:/{MODEL_NAME}/{candidate.version}").signature),
+            signature=signature,
             service_signature=columns_of(signature_of(feature_types(service))),
             graded_on=graded_on,
             out_of_time=candidate.tags["graded_out_of_time"] == "True",
@@ -108,7 +109,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
             train_rows=int(figures.data.metrics["train_rows"]),
             train_churned=int(figures.data.metrics["train_churned"]),
             slices=_slices(connection, graded_on, users),
-            loading=_try_out(candidate, read_evidence(candidate.run_id, "golden"), service),
+            loading=loading,
             online_problem=_online_problem(connection, store, service),
             pinned=rivals.pinned,
             was_promoted=was_promoted(candidate),
@@ -222,27 +223,33 @@ def _slices(connection: Connection, graded_on: date, users: pa.ChunkedArray) -> 
     return dict(sorted(found.items()))
 
 
-def _try_out(candidate: ModelVersion, golden: pa.Table, service: FeatureService) -> Loading:
-    """Load the candidate as serving does, and let it answer for its golden rows, all at once and one by one."""
+def _try_out(
+    candidate: ModelVersion, golden: pa.Table, service: FeatureService
+) -> tuple[Loading, list[tuple[str, str]]]:
+    """Load the candidate as serving does, and let it answer for its golden rows, all at once and one by one; return how
+    it did, and its signature."""
     try:
-        pipeline = registry.load_pipeline(candidate.version)
+        pipeline, signature = registry.load_model(candidate.version)
     except registry.ModelNotLoadable as error:
-        return Loading(problem=str(error))
-    types = feature_types(service)
-    rows = to_model_types(golden.select(list(types)).to_pandas(), types).to_dict("records")
+        return Loading(problem=str(error)), []
+    columns = columns_of(signature)
+    scorer: Scorer = PipelineScorer(pipeline, service)
+    with suppress(NotCompilable):
+        scorer = compile_pipeline(pipeline, service)
+    rows = golden.select(list(feature_types(service))).to_pylist()
     try:
         # Threads that wait for each other would be timed, not the model.
         with threadpool_limits(1):
-            found = score_online(pipeline, rows, service)
-            milliseconds = [_time(pipeline, row, service) for row in rows[:TIMED_ROWS]]
+            found = scorer.probabilities(rows)
+            milliseconds = [_time(scorer, row) for row in rows[:TIMED_ROWS]]
     except (ValueError, KeyError) as error:
-        return Loading(problem=f"it cannot score its golden rows: {error}")
-    return Loading(None, float(np.abs(found - golden["score"].to_numpy()).max()), min(milliseconds))
+        return Loading(problem=f"it cannot score its golden rows: {error}"), columns
+    return Loading(None, float(np.abs(found - golden["score"].to_numpy()).max()), min(milliseconds)), columns
 
 
-def _time(pipeline: Pipeline, row: dict[str, Any], service: FeatureService) -> float:
+def _time(scorer: Scorer, row: dict[str, Any]) -> float:
     started = time.perf_counter()
-    score_online(pipeline, [row], service)
+    scorer.probabilities([row])
     return (time.perf_counter() - started) * 1000
 
 

@@ -88,7 +88,7 @@ def _grade(version: int, asked: _Asked, connection: Connection, database_url: st
     earlier = _earlier_decision(connection, candidate, production, asked.overridden)
     if earlier:
         outcome, reason, graded_against, superior, number = earlier
-        figures = {
+        figures: dict[str, Any] = {
             "decision": outcome,
             "decision_id": number,
             "version": version,

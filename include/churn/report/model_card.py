@@ -100,7 +100,10 @@ def write_report(version: int, database_url: str) -> Outcome:
         raise NotDecided(f"nothing in gate.decisions is about version {version}: run the gate on it first")
     client = MlflowClient()
     model = registry.get_version(client, version)
-    drawn = [_write(client, model, *each, database_url, is_last=each == decided[-1]) for each in decided]
+    drawn = [
+        _write(client, model, decision, report, database_url, is_last=decision == decided[-1][0])
+        for decision, report in decided
+    ]
     figures = {"version": version, "run_id": model.run_id, "report": f"{folder_of(decided[-1][0])}/{PAGE}"}
     if not any(drawn):
         return Outcome(UNCHANGED, f"the report on version {version} was made of the same", figures)

@@ -1,0 +1,125 @@
+"""From user ids to answers: the features of all in one round trip, their probabilities in one call, by one version of
+the model from begin to end."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Literal
+
+from churn.compiled.explanation import explain
+from churn.features import OnlineFeatures
+from churn.online_lookup import OnlineLookup
+from serving.logs import request_id
+from serving.metrics import FEATURES_AGE, PREDICTIONS, PROBABILITY
+from serving.prediction_log import Answered
+from serving.problems import Problem
+from serving.schemas import CustomerFeatures, Effect, Explanation, Prediction
+from serving.served import ServedModel
+from serving.state import Serving
+
+METHOD = "prediction difference (Robnik-Šikonja and Kononenko, IEEE TKDE 20, 2008)"
+
+
+def answer_all(serving: Serving, user_ids: Sequence[str], *, explained: bool = False) -> list[Prediction | Problem]:
+    """Return for each user, in their order, the prediction, or why there is none.
+
+    Raises:
+        Problem: model-unavailable or feature-store-unavailable: nobody can be answered.
+    """
+    model = serving.model.current()
+    customers = read_all(serving, model.lookup, user_ids)
+    usable = [each for each in customers if isinstance(each, CustomerFeatures)]
+    scores = model.scorer.probabilities([each.features for each in usable]).tolist() if usable else []
+    predictions = iter([_predict(model, *each) for each in zip(usable, scores, strict=True)])
+    answers = [each if isinstance(each, Problem) else next(predictions) for each in customers]
+    for answer in answers:
+        if isinstance(answer, Prediction):
+            _keep(serving, answer)
+            if explained:
+                answer.explanation = _explain(model, answer)
+    return answers
+
+
+def read_all(serving: Serving, lookup: OnlineLookup, user_ids: Sequence[str]) -> list[CustomerFeatures | Problem]:
+    """Return for each user, in their order, the features, or why they cannot be answered with.
+
+    Raises:
+        Problem: feature-store-unavailable.
+    """
+    today, limit = datetime.now(UTC).date(), serving.settings.max_features_age_days
+    customers: list[CustomerFeatures | Problem] = []
+    for user_id, found in zip(user_ids, serving.features.read(lookup, user_ids), strict=True):
+        try:
+            customers.append(usable(user_id, lookup.service.name, found, today=today, max_age_days=limit))
+        except Problem as problem:
+            customers.append(problem)
+    return customers
+
+
+def usable(
+    user_id: str, service: str, found: OnlineFeatures, *, today: date, max_age_days: int | None
+) -> CustomerFeatures:
+    """Return what was found when it can be answered with: there, whole, and not older than the limit.
+
+    Raises:
+        Problem: unknown-user, incomplete-features or stale-features.
+    """
+    missing = list(found.missing)
+    if not found.values:
+        raise Problem(
+            "unknown-user", f"customer {user_id!r} is not among the online features", missing_features=missing
+        )
+    if missing or found.as_of is None:
+        raise Problem(
+            "incomplete-features",
+            f"customer {user_id!r} lacks {len(missing)} features: materialize the newest AS_OF again",
+            missing_features=missing,
+        )
+    age = (today - found.as_of).days
+    FEATURES_AGE.set(age)
+    if max_age_days is not None and age > max_age_days:
+        raise Problem(
+            "stale-features",
+            f"the features are of AS_OF {found.as_of}, {age} days ago; the limit is {max_age_days}",
+        )
+    # Of the store's own types: checking each again costs more than reading them.
+    return CustomerFeatures.model_construct(
+        user_id=user_id, features_as_of=found.as_of, feature_service=service, features=found.values
+    )
+
+
+def _predict(model: ServedModel, customer: CustomerFeatures, probability: float) -> Prediction:
+    prediction: Literal[0, 1] = 1 if probability >= model.threshold else 0
+    PREDICTIONS.labels(prediction).inc()
+    PROBABILITY.observe(probability)
+    return Prediction.model_construct(
+        user_id=customer.user_id,
+        prediction=prediction,
+        churn_probability=probability,
+        threshold=model.threshold,
+        model=model.identity,
+        features_as_of=customer.features_as_of,
+        features_used=customer.features,
+    )
+
+
+def _keep(serving: Serving, answer: Prediction) -> None:
+    serving.predictions.append(
+        Answered(
+            answered_at=datetime.now(UTC),
+            request_id=request_id(),
+            user_id=answer.user_id,
+            churn_probability=answer.churn_probability,
+            prediction=answer.prediction,
+            threshold=answer.threshold,
+            model_version=answer.model.version,
+            features_as_of=answer.features_as_of,
+            features=answer.features_used,
+        )
+    )
+
+
+def _explain(model: ServedModel, answer: Prediction) -> Explanation:
+    # A version that was registered by hand may know no other customers to compare with.
+    found = explain(model.scorer.probabilities, answer.features_used, model.background) if model.background else []
+    effects = [Effect(feature=each.feature, value=each.value, effect=each.effect) for each in found]
+    return Explanation(method=METHOD, effects=effects)

@@ -1,0 +1,88 @@
+"""Loading a version: what must be true of it before it answers for anybody."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from feast import FeatureService
+from feast.types import Bool, Float64, Int64, String
+from mlflow.models import ModelSignature
+
+from churn.compiled.check import ALLOWED, prove
+from churn.compiled.scorer import NotCompilable, compile_pipeline
+from churn.features import feature_types
+from churn.registry import ModelVersion, load_model
+from churn.run_evidence import keeps_evidence, read_evidence
+from churn.scorer import PipelineScorer, Scorer
+from churn.signature import columns_of, signature_of
+from serving.features import OnlineStore
+from serving.served import Features, ServedModel
+
+log = logging.getLogger(__name__)
+
+PLAIN = {Int64: 0, Float64: 0.0, Bool: False, String: ""}
+"""A customer who tries out a version that keeps no golden rows."""
+
+
+class VersionRefused(RuntimeError):
+    """A version that must not answer: it is not what was trained, or takes other features than it says."""
+
+
+def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
+    """Load a version, see that it takes the features of its feature service and scores its golden rows as it did in
+    training, compile it, and warm it up.
+
+    Raises:
+        VersionRefused, churn.registry.ModelNotLoadable: it must not or cannot be served.
+        serving.problems.Problem: the feature store cannot be asked what the version's features are.
+    """
+    lookup = store.lookup(held.feature_service)
+    pipeline, signature = load_model(held.version)
+    _check_signature(held, signature, lookup.service)
+    golden, expected = _golden_rows(held, list(feature_types(lookup.service)))
+    plain = PipelineScorer(pipeline, lookup.service)
+    tried = golden or [{name: PLAIN[dtype] for name, dtype in feature_types(lookup.service).items()}]
+    try:
+        scores = plain.probabilities(tried)
+    except (ValueError, KeyError) as error:
+        raise VersionRefused(f"it cannot score the features of {held.feature_service}: {error}") from error
+    if golden and (difference := float(np.abs(scores - expected).max())) > ALLOWED:
+        raise VersionRefused(f"its golden rows score {difference:.3g} away from what they did in training")
+    scorer = _compile(held, plain, golden)
+    scorer.probabilities(tried[:1])
+    return ServedModel(held.version, held.as_of, held.threshold, lookup, scorer, golden)
+
+
+def _check_signature(held: ModelVersion, signature: ModelSignature | None, service: FeatureService) -> None:
+    """A version that was registered by hand may have no signature; that it can score is tried in any case."""
+    found = columns_of(signature)
+    wanted = columns_of(signature_of(feature_types(service)))
+    if found and found != wanted:
+        odd = sorted({name for name, _ in set(found) ^ set(wanted)}) or ["their order"]
+        raise VersionRefused(f"its signature is not that of {held.feature_service}, different in {', '.join(odd)}")
+
+
+def _golden_rows(held: ModelVersion, names: list[str]) -> tuple[list[Features], np.ndarray]:
+    """Return the rows that its run keeps, and how they scored in training; none of one that was registered by hand."""
+    if not held.run_id or not keeps_evidence(held.run_id):
+        return [], np.empty(0)
+    golden = read_evidence(held.run_id, "golden")
+    return golden.select(names).to_pylist(), golden["score"].to_numpy()
+
+
+def _compile(held: ModelVersion, plain: PipelineScorer, golden: Sequence[Features]) -> Scorer:
+    """Return the compiled scorer where it gives the same answers, or else the pipeline, and say so."""
+    try:
+        compiled = compile_pipeline(plain.pipeline, plain.service)
+    except NotCompilable as error:
+        log.warning("version %d is served by its pipeline, which is slower: %s", held.version, error)
+        return plain
+    if not golden:
+        log.warning("version %d is served by its pipeline, which is slower: it keeps no golden rows", held.version)
+        return plain
+    proof = prove(compiled, plain.pipeline, plain.service, golden, held.threshold)
+    if not proof.holds:
+        log.error("version %d is served by its pipeline: compiled, it would answer otherwise: %s", held.version, proof)
+        return plain
+    log.info("version %d is compiled: %s", held.version, proof)
+    return compiled

@@ -1,0 +1,33 @@
+"""Overload: a request that finds many others waiting is refused at once, which takes a fraction of answering it.
+
+Waiting in line until the client has given up would be work for nobody.
+"""
+
+from collections.abc import Callable
+
+from flask import request
+
+from serving.problems import Problem
+
+_ALWAYS_ANSWERED = {"/health", "/health/ready", "/metrics"}
+
+
+class Line:
+    """The requests that wait for a thread of this process, `limit` of them at most."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: Callable[[], int] = lambda: 0
+
+    def watch(self, waiting: Callable[[], int]) -> None:
+        """Take the number of those that wait from here; the server that has the threads knows."""
+        self._waiting = waiting
+
+    def refuse_when_long(self) -> None:
+        """Let the request under way pass if no more than `limit` wait behind it; operators' routes pass always.
+
+        Raises:
+            Problem: overloaded.
+        """
+        if self._waiting() > self._limit and request.path not in _ALWAYS_ANSWERED:
+            raise Problem("overloaded", f"more than {self._limit} requests wait; try again in a moment")
