@@ -75,6 +75,7 @@ lint: $(STAMP) ## ruff and mypy
 lock: $(STAMP) ## resolve requirements*.in into the locked requirements*.txt [ARGS=--upgrade]
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
+	$(LOCK) serving/requirements.in --override serving/overrides.txt -o serving/requirements.txt
 
 need = $(if $($(1)),,$(error say which: make $@ $(1)=$(2)))
 
