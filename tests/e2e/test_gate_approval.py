@@ -51,14 +51,16 @@ def ask_and_answer(stack: Stack, candidate: int, answer: str, note: str, **thres
         found = stack.airflow("GET", f"{path}/hitlDetails")["hitl_details"]
         return bool(found) and tasks()["approve"] not in ("running", "success")
 
-    wait_for(waits, seconds=180, or_say=lambda: f"{tasks()}")
+    wait_for(waits, seconds=300, or_say=lambda: f"{tasks()}")
     assert [int(each.version) for each in stack.client().get_latest_versions(MODEL, ["Staging"])] == [candidate]
     stack.airflow(
         "PATCH",
         f"{path}/taskInstances/approve/-1/hitlDetails",
         json={"chosen_options": [answer], "params_input": {"note": note}},
     )
-    wait_for(lambda: stack.airflow("GET", path)["state"] in ("success", "failed"), seconds=180)
+    wait_for(
+        lambda: stack.airflow("GET", path)["state"] in ("success", "failed"), seconds=300, or_say=lambda: f"{tasks()}"
+    )
     return tasks()
 
 
