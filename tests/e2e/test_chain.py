@@ -6,6 +6,8 @@ import shutil
 from datetime import date
 from pathlib import Path
 
+import requests
+
 from tests.e2e.stack import FEBRUARY, JANUARY, MARCH, Stack, wait_for
 
 TABLES = (
@@ -55,6 +57,19 @@ def test_a_customer_without_internet_gets_a_prediction_with_nulls_among_the_feat
     user_id = next(row.split(",")[0] for row in rows if row.endswith(",No"))
     features = stack.predict(user_id).json()["features_used"]
     assert (features["net_service"], features["plan_stream_tv"], features["plan_stream_movies"]) == ("No", None, None)
+
+
+def test_an_answer_tells_what_moved_it_and_is_kept_in_the_prediction_log(stack):
+    user_id = (stack.drops / FEBRUARY / "users.csv").read_text().splitlines()[2].split(",")[0]
+    url = stack.settings["SERVING_URL"]
+    answer = requests.post(f"{url}/predict?explain=true", json={"user_id": user_id}, timeout=10).json()
+    effects = answer["explanation"]["effects"]
+    assert {each["feature"] for each in effects} == set(answer["features_used"])
+    assert abs(effects[0]["effect"]) > 0
+    kept = f"SELECT churn_probability, features FROM predictions.answered WHERE user_id = '{user_id}'"
+    wait_for(lambda: stack.query(kept), seconds=60)
+    assert stack.query(kept)[0] == (answer["churn_probability"], answer["features_used"])
+    assert "<title>" in requests.get(url, timeout=10).text
 
 
 def test_an_unknown_customer_is_a_problem_that_names_the_missing_features(stack):
