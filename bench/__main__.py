@@ -15,8 +15,13 @@ BENCHMARKS = {
     "chain": "seconds of one AS_OF, and of six by backfill, through the real scheduler, task by task",
     "online": "milliseconds of an online read of one customer's features, at the smallest size",
     "gate": "how often the gate errs, by simulation, and what a decision costs at the largest size",
+    "serving": "milliseconds and requests/s of a prediction beside a naive service and the limit, at the smallest size",
+    "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only where it is named",
 }
 """Each is a module with run(bench), which measures, and render(result), which makes tables of it."""
+
+ONLY_NAMED = {"serving_soak"}
+"""They run for minutes more, and not with the others."""
 
 CUSTOMERS = (7_000, 100_000, 1_000_000)
 
@@ -52,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> None:
         customers = tuple(sorted(set(arguments.customers)))
         bench = Bench(server, customers, arguments.repeats, arguments.time_limit, say)
         facts = machine(server)
-        for name in arguments.benchmarks or BENCHMARKS:
+        for name in arguments.benchmarks or [each for each in BENCHMARKS if each not in ONLY_NAMED]:
             say(f"{name}: {BENCHMARKS[name]}")
             module = import_module(f"bench.{name}")
             result = {"benchmark": name, "machine": facts, **module.run(bench)}
@@ -76,17 +81,20 @@ def _parser() -> argparse.ArgumentParser:
         "started as the embedded stack starts it and gone at the end. Seconds are the least of the repetitions;\n"
         'importing libraries is not counted, their memory is. "server MB" is what one Postgres process was seen to\n'
         "hold of its own. Naive stops at 100,000 customers.\n\n"
-        + "\n".join(f"  {name:8}{text}" for name, text in BENCHMARKS.items()),
+        + "\n".join(f"  {name:14}{text}" for name, text in BENCHMARKS.items()),
         epilog='example: make bench ARGS="steps --customers 7000 100000"',
     )
-    parser.add_argument("benchmarks", nargs="*", choices=[[], *BENCHMARKS], metavar="benchmark", help="default: all")
+    parser.add_argument(
+        "benchmarks", nargs="*", choices=[[], *BENCHMARKS], metavar="benchmark", help="default: all but serving_soak"
+    )
     parser.add_argument(
         "--customers", type=_positive, nargs="+", default=CUSTOMERS, metavar="N",
         help=f"how many customers (default: {' '.join(map(str, CUSTOMERS))})",
     )  # fmt: skip
     parser.add_argument(
         "--repeats", type=_positive, metavar="N",
-        help="default: 3 up to 100,000 customers, 1 beyond; of the gate's decisions thousands, of its chains hundreds",
+        help="default: 3 up to 100,000 customers, 1 beyond; of the gate's decisions thousands, of its chains hundreds; "
+        "of serving_soak the minutes, 10",
     )  # fmt: skip
     parser.add_argument(
         "--time-limit", type=_positive, default=600, metavar="SECONDS",

@@ -24,7 +24,7 @@ def mlflow_server(directory: Path) -> Iterator[str]:
         BenchError: it does not start; the message names its log.
     """
     directory.mkdir()
-    address = f"http://127.0.0.1:{_free_port()}"
+    address = f"http://127.0.0.1:{free_port()}"
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]),
         *("--backend-store-uri", f"sqlite:///{directory}/mlflow.db"),
@@ -53,7 +53,8 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     raise BenchError(f"the MLflow server did not start:\n{log.read_text()[-2000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
