@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
+from xdist.scheduler import LoadScopeScheduling
 
 REPOSITORY = Path(__file__).parents[1]
 REAL_DROPS = REPOSITORY.parent / "shared" / "data" / "drops"
@@ -37,10 +39,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
-        item.add_marker(folder)
-        # One worker runs a file from start to end, and all of e2e, whose files share one running stack.
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "e2e" else item.path.stem))
+        item.add_marker(item.path.relative_to(REPOSITORY / "tests").parts[0])
+
+
+class _ByFile(LoadScopeScheduling):
+    """One worker runs a file from start to end, and all of e2e, whose files share one running stack.
+
+    xdist's own groups write to an attribute that pytest has no more: nothing would be grouped, and nothing said.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "e2e" if "/e2e/" in file else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
