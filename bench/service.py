@@ -77,12 +77,14 @@ def running(
         raise BenchError(f"{' '.join(command[:4])} … {error}; the end of its log:\n{end_of(log)}") from error
     finally:
         process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(SECONDS_TO_STOP)
-        # Whoever of it is left: nobody, of a service that stops as it should.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SECONDS_TO_STOP)
+        finally:
+            # Whoever of it is left: nobody, of a service that stops as it should and is waited for.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def memory(service: Service) -> Memory:

@@ -33,9 +33,9 @@ def answer_all(serving: Serving, user_ids: Sequence[str], *, explained: bool = F
     answers = [each if isinstance(each, Problem) else next(predictions) for each in customers]
     for answer in answers:
         if isinstance(answer, Prediction):
-            _keep(serving, answer)
             if explained:
                 answer.explanation = _explain(model, answer)
+            _keep(serving, answer)
     return answers
 
 

@@ -42,6 +42,8 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         validation_error_model=ProblemDetails,
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    # Ids may begin with a slash, or hold two: another address is another customer.
+    app.url_map.merge_slashes = False
     # Features keep the order of their feature service.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = OnlineStore(settings.database_url)

@@ -1,16 +1,20 @@
 """How gunicorn runs the service: `gunicorn --config serving/gunicorn.conf.py`, with include/ on PYTHONPATH.
 
 The application is imported once, before the fork: importing feast and mlflow takes seconds and hundreds of
-megabytes, and workers share both. It opens no connection there; each worker starts its own thread after the
+megabytes, and workers share both. It opens no connection there; each worker starts its threads after the
 fork.
 """
 
 import gc
 import os
 import shutil
+import socket
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
+
+_SECONDS_OF_SILENCE = 5
 
 # Always a directory of our own: whoever started us may have one too (feast makes one in every process that imports
 # it). prometheus_client chooses files over memory when it is imported, so this comes before the application.
@@ -46,10 +50,11 @@ workers = int(os.environ.get("SERVING_WORKERS") or 2)
 threads = int(os.environ.get("SERVING_THREADS") or 4)
 # A request takes milliseconds; whoever stops the service should not wait longer than this for a stuck one.
 graceful_timeout = 10
-# Clients that ask often keep their connection.
-keepalive = 30
-# No route has a long address, and no client of ours many or long headers.
-limit_request_line = 2048
+# Clients that ask often keep their connection. Less than graceful_timeout: a worker ends when the last idle one is
+# closed, and then writes what the prediction log holds.
+keepalive = 5
+# No client of ours has many or long headers.
+limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 4096
 # gunicorn would open a control socket in the home directory, the same one for every checkout.
@@ -64,9 +69,14 @@ def on_starting(_server: Any) -> None:
         file.unlink()
 
 
-def when_ready(_server: Any) -> None:
-    """Keep the garbage collector off what was imported: workers then share those pages, and end sooner."""
+def when_ready(server: Any) -> None:
+    """Keep the garbage collector off what was imported: workers then share those pages, and end sooner. And let no
+    client hold a thread by sending half a request: gunicorn would read the rest for ever."""
     gc.freeze()
+    for listener in server.LISTENERS:
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            # Connections inherit it.
+            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _SECONDS_OF_SILENCE, 0))
 
 
 def post_worker_init(worker: Any) -> None:

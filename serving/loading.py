@@ -7,6 +7,7 @@ import numpy as np
 from feast import FeatureService
 from feast.types import Bool, Float64, Int64, String
 from mlflow.models import ModelSignature
+from sklearn.pipeline import Pipeline
 
 from churn.compiled.check import ALLOWED, prove
 from churn.compiled.scorer import NotCompilable, compile_pipeline
@@ -37,7 +38,10 @@ def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
         serving.problems.Problem: the feature store cannot be asked what the version's features are.
     """
     lookup = store.lookup(held.feature_service)
+    if not 0 <= held.threshold <= 1:
+        raise VersionRefused(f"its threshold, {held.threshold}, is no probability")
     pipeline, signature = load_model(held.version)
+    _use_one_thread(pipeline)
     _check_signature(held, signature, lookup.service)
     golden, expected = _golden_rows(held, list(feature_types(lookup.service)))
     plain = PipelineScorer(pipeline, lookup.service)
@@ -46,11 +50,18 @@ def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
         scores = plain.probabilities(tried)
     except (ValueError, KeyError) as error:
         raise VersionRefused(f"it cannot score the features of {held.feature_service}: {error}") from error
-    if golden and (difference := float(np.abs(scores - expected).max())) > ALLOWED:
+    # NaN is no small difference.
+    if golden and not (difference := float(np.abs(scores - expected).max())) <= ALLOWED:
         raise VersionRefused(f"its golden rows score {difference:.3g} away from what they did in training")
     scorer = _compile(held, plain, golden)
     scorer.probabilities(tried[:1])
     return ServedModel(held.version, held.as_of, held.threshold, lookup, scorer, golden)
+
+
+def _use_one_thread(pipeline: Pipeline) -> None:
+    """One customer is nothing to share among threads, whatever the model was trained with."""
+    several = {name for name, value in pipeline.get_params().items() if name.endswith("n_jobs") and value}
+    pipeline.set_params(**dict.fromkeys(several, 1))
 
 
 def _check_signature(held: ModelVersion, signature: ModelSignature | None, service: FeatureService) -> None:
@@ -64,7 +75,7 @@ def _check_signature(held: ModelVersion, signature: ModelSignature | None, servi
 
 def _golden_rows(held: ModelVersion, names: list[str]) -> tuple[list[Features], np.ndarray]:
     """Return the rows that its run keeps, and how they scored in training; none of one that was registered by hand."""
-    if not held.run_id or not keeps_evidence(held.run_id):
+    if not keeps_evidence(held.run_id):
         return [], np.empty(0)
     golden = read_evidence(held.run_id, "golden")
     return golden.select(names).to_pylist(), golden["score"].to_numpy()
@@ -72,15 +83,19 @@ def _golden_rows(held: ModelVersion, names: list[str]) -> tuple[list[Features], 
 
 def _compile(held: ModelVersion, plain: PipelineScorer, golden: Sequence[Features]) -> Scorer:
     """Return the compiled scorer where it gives the same answers, or else the pipeline, and say so."""
-    try:
-        compiled = compile_pipeline(plain.pipeline, plain.service)
-    except NotCompilable as error:
-        log.warning("version %d is served by its pipeline, which is slower: %s", held.version, error)
-        return plain
     if not golden:
         log.warning("version %d is served by its pipeline, which is slower: it keeps no golden rows", held.version)
         return plain
-    proof = prove(compiled, plain.pipeline, plain.service, golden, held.threshold)
+    try:
+        compiled = compile_pipeline(plain.pipeline, plain.service)
+        proof = prove(compiled, plain.pipeline, plain.service, golden, held.threshold)
+    except NotCompilable as error:
+        log.warning("version %d is served by its pipeline, which is slower: %s", held.version, error)
+        return plain
+    except Exception:
+        # Whatever scikit-learn did otherwise than the compiler knows, the pipeline itself can answer.
+        log.exception("version %d is served by its pipeline, which is slower: it could not be compiled", held.version)
+        return plain
     if not proof.holds:
         log.error("version %d is served by its pipeline: compiled, it would answer otherwise: %s", held.version, proof)
         return plain

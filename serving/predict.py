@@ -28,8 +28,8 @@ _CUSTOMER_PROBLEMS = ("unknown-user", "incomplete-features", "stale-features")
 _ANYWHERE = ("unauthorized", "invalid-request", "feature-store-unavailable", "overloaded")
 _BODY_PROBLEMS = ("malformed-json", "body-too-large", "not-json", "model-unavailable")
 
-# 1,000 ids of 256 characters, each of which JSON may write as six.
-_MAX_BATCH_BYTES = 2_000_000
+# 1,000 ids of 256 characters, each of which JSON may write as twelve.
+_MAX_BATCH_BYTES = 3_200_000
 
 
 @api.post(

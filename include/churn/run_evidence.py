@@ -11,6 +11,8 @@ import mlflow
 import pyarrow as pa
 import pyarrow.parquet
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 if TYPE_CHECKING:
     # Serving reads evidence, and has nothing to train with.
@@ -57,8 +59,15 @@ def read_trained_on(run_id: str) -> Iterator[str]:
 
 
 def keeps_evidence(run_id: str) -> bool:
-    """Tell whether that run keeps evidence."""
-    return bool(MlflowClient().list_artifacts(run_id, EVIDENCE))
+    """Tell whether that run keeps evidence; one that is not there any more does not."""
+    if not run_id:
+        return False
+    try:
+        return bool(MlflowClient().list_artifacts(run_id, EVIDENCE))
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return False
+        raise
 
 
 @contextmanager

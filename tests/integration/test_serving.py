@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -431,6 +431,41 @@ def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_mea
                 each.result()
         assert psutil.Process(running.pid).children() == workers
     assert set(seen) == {(200, None), (503, "feature-store-unavailable")}
+
+
+def test_clients_that_send_half_a_request_do_not_keep_others_from_being_answered(
+    database_url, in_production, somebody, tmp_path
+):
+    serving, tracking = free_port(), free_port()
+    url = f"http://127.0.0.1:{serving}"
+    half = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    with gunicorn(database_url, serving, tracking, tmp_path), mlflow_server(tracking), ExitStack() as slow:
+        eventually(lambda: answers(f"{url}/health/ready"))
+        # More than the worker has threads.
+        for _ in range(6):
+            client = slow.enter_context(socket.create_connection(("127.0.0.1", serving)))
+            client.sendall(half)
+        answer = requests.post(f"{url}/predict", json={"user_id": somebody}, timeout=60)
+        assert answer.status_code == 200
+
+
+def test_a_service_that_is_stopped_answers_what_it_was_asked_and_writes_its_prediction_log(
+    database_url, in_production, somebody, tmp_path
+):
+    serving, tracking = free_port(), free_port()
+    url = f"http://127.0.0.1:{serving}"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        count = "SELECT count(*) FROM predictions.answered"
+        before = connection.execute(count).fetchone()[0]
+        with gunicorn(database_url, serving, tracking, tmp_path) as running, mlflow_server(tracking):
+            eventually(lambda: answers(f"{url}/health/ready"))
+            # A connection that is kept, as browsers and pools keep theirs.
+            with requests.Session() as session:
+                for _ in range(20):
+                    assert session.post(f"{url}/predict", json={"user_id": somebody}, timeout=30).status_code == 200
+                running.terminate()
+                assert running.wait(60) == 0
+        assert connection.execute(count).fetchone()[0] == before + 20
 
 
 def eventually(true):

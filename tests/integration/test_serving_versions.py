@@ -129,6 +129,38 @@ def test_a_version_that_does_not_score_its_golden_rows_as_in_training_never_repl
     assert app.test_client().get("/health/ready").get_json()["trouble"] is None
 
 
+def test_a_version_with_a_threshold_that_is_no_probability_is_refused(world, app, caplog):
+    good, bad = world[1]["random forest"], world[1]["logistic regression"]
+    serve(app, good)
+    client, threshold = MlflowClient(), registry.get_version(MlflowClient(), bad).tags["threshold"]
+    client.set_model_version_tag(registry.MODEL_NAME, str(bad), "threshold", "nan")
+    try:
+        assert serve(app, bad).version == good
+        assert "no probability" in caplog.text
+    finally:
+        client.set_model_version_tag(registry.MODEL_NAME, str(bad), "threshold", threshold)
+
+
+def test_a_compiler_that_fails_leaves_the_pipeline_to_answer(world, app, monkeypatch, caplog):
+    monkeypatch.setattr(loading, "prove", lambda *_: 1 / 0)
+    served = serve(app, world[1]["boosted trees"])
+    assert not served.is_compiled
+    assert "could not be compiled" in caplog.text
+
+
+def test_a_model_that_was_trained_in_many_threads_answers_in_one(world, app, monkeypatch):
+    load = loading.load_model
+
+    def in_many_threads(version):
+        pipeline, signature = load(version)
+        return pipeline.set_params(classifier__n_jobs=-1), signature
+
+    monkeypatch.setattr(loading, "load_model", in_many_threads)
+    monkeypatch.setattr(loading, "prove", lambda *_: 1 / 0)
+    served = serve(app, world[1]["random forest"])
+    assert served.scorer.pipeline[-1].n_jobs == 1
+
+
 def test_a_version_of_another_signature_never_replaces_one_of_this(world, app, monkeypatch, caplog):
     good, bad = world[1]["random forest"], world[1]["logistic regression"]
     serve(app, good)

@@ -202,15 +202,7 @@ def _of_run(run: mlflow.entities.Run) -> dict[str, Any]:
 def _cohort_trained_on(version: ModelVersion) -> int | None:
     """Return how many customers of the gate cohort the version was given, None where nobody knows: it was registered by
     hand, or trained by older code."""
-    if not version.run_id:
-        return None
-    try:
-        kept = keeps_evidence(version.run_id)
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            raise
-        kept = False
-    return int(in_cohort(read_trained_on(version.run_id)).sum()) if kept else None
+    return int(in_cohort(read_trained_on(version.run_id)).sum()) if keeps_evidence(version.run_id) else None
 
 
 def _slices(connection: Connection, graded_on: date, users: pa.ChunkedArray) -> dict[str, np.ndarray]:
