@@ -1,6 +1,7 @@
 """A person is asked through Airflow before a candidate replaces Production, and answers through its API, as the form
 under Required Actions does."""
 
+import time
 from datetime import date
 from pathlib import Path
 
@@ -53,6 +54,9 @@ def ask_and_answer(stack: Stack, candidate: int, answer: str, note: str, **thres
 
     wait_for(waits, seconds=300, or_say=lambda: f"{tasks()}")
     assert [int(each.version) for each in stack.client().get_latest_versions(MODEL, ["Staging"])] == [candidate]
+    # As long as a person takes at least: Airflow takes an answer that is there before the scheduler has seen the task
+    # pause for the task's failure, and asks again.
+    time.sleep(5)
     stack.airflow(
         "PATCH",
         f"{path}/taskInstances/approve/-1/hitlDetails",
