@@ -1,8 +1,6 @@
 """The gate board in a real browser, opened from the navigation of the running Airflow."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -13,21 +11,15 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from mlflow import MlflowClient
-from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import FrameLocator, Page, expect
 
 from churn.gate.decision_files import folder_of
 from tests.board_decisions import a_decision, append_decisions
+from tests.chromium import artifacts, browser
 from tests.e2e.stack import REPOSITORY, Stack, clean_environment, free_ports, wait_for
 
-CHROMIUM = shutil.which("chromium")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+__all__ = ["artifacts", "browser"]
+
 ROUTES = (
     "/",
     "/static/board.js",
@@ -42,27 +34,6 @@ CURVE = (
     '<path d="M20 180C60 40 160 30 280 20" fill="none" stroke="#07c" stroke-width="3"/></svg>'
 )
 CARD = "<!doctype html><title>Model card</title><h1>Model card</h1><script>document.title = 'a script ran'</script>"
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory) -> Path:
-    """Where screenshots go: $TEST_ARTIFACTS, or pytest's own directory."""
-    named = os.environ.get("TEST_ARTIFACTS")
-    directory = Path(named) if named else tmp_path_factory.mktemp("artifacts")
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    # On a busy machine the first answer takes as long as an import of MLflow's client.
-    expect.set_options(timeout=60_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +56,8 @@ def _outcome(number: int) -> dict[str, str]:
 @pytest.fixture
 def page(browser, stack, decisions) -> Iterator[Page]:
     """Airflow, in a browser that tells where it asked for anything; and nothing of the page may break."""
+    # On a busy machine the first answer takes as long as an import of MLflow's client.
+    expect.set_options(timeout=60_000)
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     context.set_default_timeout(60_000)
     page, errors, hosts = context.new_page(), [], set()

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from mlflow import MlflowClient
 from schemathesis import GenerationMode
 
-from churn import recipe, registry, training
+from churn import registry, training
 from churn.generate import write_drops
 from churn.training import train
 from serving import state
@@ -19,9 +19,9 @@ from serving.app import create_app
 from serving.settings import Settings
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
+from tests.integration.training_chain import QUICK
 
 JANUARY = date(2024, 1, 31)
-QUICK = recipe.Parameters(families=("logistic regression",))
 
 
 @pytest.fixture(scope="module")
