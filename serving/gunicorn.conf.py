@@ -62,8 +62,7 @@ limit_request_fields = 50
 limit_request_field_size = 4096
 # gunicorn would open a control socket in the home directory, the same one for every checkout.
 control_socket_disable = True
-# Requests are counted in /metrics; an access log would only collect customers' ids.
-accesslog = None
+logger_class = "serving.logs.ServerLogger"
 
 
 def _write_problem(client: Any, status: int, reason: str, _message: str) -> None:
