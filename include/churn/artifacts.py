@@ -1,8 +1,9 @@
 """Files that runs and versions keep in MLflow: listed and fetched from this deployment's store and from nowhere else.
 
-Whoever may write to the registry says where a version's or an experiment's files lie, and MLflow's client goes
-wherever that leads, with its credentials. Behind a tracking server every file is handed out by that server, so that
-another address is refused; without one, as in tests, files lie where the database says.
+Whoever may write to the registry says where the files of a version or of an experiment lie, and MLflow's client goes
+wherever that leads: to a stranger's bucket with its credentials, or to the disk of the machine that it runs on. Behind
+a tracking server every file is handed out by that server, so that another address is refused; without one, as in tests,
+files lie where the database says.
 """
 
 from pathlib import Path
