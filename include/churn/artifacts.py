@@ -22,6 +22,18 @@ class ArtifactRefused(RuntimeError):
     """A file that is not fetched: it lies elsewhere, or is too large."""
 
 
+def at(address: str) -> ArtifactRepository:
+    """Return the files at an address that the registry names; raises ArtifactRefused where it leads elsewhere."""
+    found = urlsplit(address)
+    behind_a_server = urlsplit(mlflow.get_tracking_uri()).scheme in {"http", "https"}
+    if behind_a_server and (found.scheme != "mlflow-artifacts" or found.netloc):
+        raise ArtifactRefused(
+            f"its files lie at {found.scheme or 'a path'}://{found.hostname or ''}, not in the store of the MLflow "
+            "server, which has to serve artifacts (its default): register it through the server"
+        )
+    return get_artifact_repository(address)
+
+
 def of_run(run_id: str) -> ArtifactRepository:
     """Return the files of a run.
 
@@ -29,7 +41,7 @@ def of_run(run_id: str) -> ArtifactRepository:
         ArtifactRefused: they lie elsewhere.
         mlflow.exceptions.MlflowException: MLflow cannot be asked, or knows no such run.
     """
-    return _at(MlflowClient().get_run(run_id).info.artifact_uri)
+    return at(MlflowClient().get_run(run_id).info.artifact_uri)
 
 
 def of_version(name: str, version: int) -> ArtifactRepository:
@@ -38,7 +50,7 @@ def of_version(name: str, version: int) -> ArtifactRepository:
     address = client.get_model_version_download_uri(name, str(version))
     if urlsplit(address).scheme == "models":
         address = client.get_logged_model(address.rsplit("/", 1)[1]).artifact_location
-    return _at(address)
+    return at(address)
 
 
 def sizes(repository: ArtifactRepository, folder: str | None = None) -> dict[str, int]:
@@ -60,14 +72,3 @@ def fetch(repository: ArtifactRepository, path: str, directory: Path) -> Path | 
     if size > LARGEST:
         raise ArtifactRefused(f"{path} has {size} bytes, and may have {LARGEST}")
     return Path(repository.download_artifacts(path, str(directory)))
-
-
-def _at(address: str) -> ArtifactRepository:
-    found = urlsplit(address)
-    behind_a_server = urlsplit(mlflow.get_tracking_uri()).scheme in {"http", "https"}
-    if behind_a_server and (found.scheme != "mlflow-artifacts" or found.netloc):
-        raise ArtifactRefused(
-            f"its files lie at {found.scheme or 'a path'}://{found.hostname or ''}, not in the store of the MLflow "
-            "server, which has to serve artifacts (its default): register it through the server"
-        )
-    return get_artifact_repository(address)

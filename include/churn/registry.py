@@ -143,7 +143,9 @@ def _fetch(version: int, directory: Path) -> tuple[Path, Path]:
     match found:
         case [Path() as model, Path() as described]:
             return model, described
-    raise ModelNotLoadable("it has no model.skops: register scikit-learn pipelines in the skops format, see README.md")
+    raise ModelNotLoadable(
+        "it has no model.skops: register scikit-learn pipelines in the skops format (docs/security.md)"
+    )
 
 
 def _signature(described: Path) -> ModelSignature | None:

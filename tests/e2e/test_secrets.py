@@ -79,6 +79,12 @@ def test_they_are_in_no_file_but_the_one_that_keeps_them(stack, secrets):
     assert (home / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_kept_of_customers_is_closed_to_other_users_of_the_machine(stack):
+    home = Path(stack.settings["CHURN_HOME"])
+    closed = {path.name for path in home.iterdir() if path.is_dir() and not path.stat().st_mode & 0o077}
+    assert {"landing", "archive", "logs", "airflow", "mlflow"} <= closed
+
+
 @pytest.mark.parametrize("database", ["churn", "airflow", "mlflow"])
 def test_they_are_in_no_table(stack, secrets, database):
     """Of Airflow these are the rendered templates, XCom, the audit log; of MLflow parameters, tags, metrics."""
