@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import re
 import zipfile
 from contextlib import suppress
 from datetime import date
@@ -145,3 +146,13 @@ def test_the_gate_does_not_run_it_as_a_candidate_and_calls_it_invalid(chain, att
     with pytest.raises(GateInvalid, match=f"models:/streamflow_churn/{attack}"):
         grade(attack, chain.database_url)
     assert not ran.exists()
+
+
+def test_a_version_that_is_registered_by_hand_as_the_manual_says_is_loaded(chain):
+    manual = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", manual, re.DOTALL)
+    done = {"pipeline": registry.load_pipeline(chain.good)}
+    exec(code, done)
+    newest = registry.find_versions(MlflowClient(), {"threshold": "0.5"})[0]
+    pipeline, signature = registry.load_model(newest.version)
+    assert (type(pipeline[-1]), signature) == (type(done["pipeline"][-1]), None)
