@@ -13,7 +13,7 @@ EMBEDDED := $(RUN) -m embedded
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench up down status env backfill trigger predict rollback release reproduce clean lint lock
+.PHONY: help run test bench up down status env backfill trigger predict rollback release reproduce clean lint audit lock
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,9 @@ lint: $(STAMP) ## ruff and mypy
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+audit: $(STAMP) ## known vulnerabilities of what the locks install; says so where OSV cannot be reached
+	@$(VENV)/bin/python .ci/audit.py $(ARGS)
 
 lock: $(STAMP) ## resolve requirements*.in into the locked requirements*.txt [ARGS=--upgrade]
 	$(LOCK) requirements.in -o requirements.txt

@@ -2,9 +2,7 @@
 
 from urllib.parse import quote
 
-from psycopg.conninfo import conninfo_to_dict
-
-from churn.database_url import make_url
+from churn.database_url import make_url, parts_of
 
 
 def database_url(server: str, database: str) -> str:
@@ -17,7 +15,7 @@ def database_url(server: str, database: str) -> str:
         database: the database to name instead.
 
     Raises:
-        psycopg.ProgrammingError: `server` is not a libpq URI.
+        churn.database_url.BadDatabaseUrl: `server` is not a libpq URI.
     """
     return _url(server, database, socket_in_place_of_host=False)
 
@@ -36,7 +34,7 @@ def with_driver(url: str, driver: str) -> str:
 
 
 def _url(server: str, database: str, *, socket_in_place_of_host: bool) -> str:
-    parts = {name: str(value) for name, value in conninfo_to_dict(server).items() if value is not None}
+    parts = parts_of(server)
     parts.pop("dbname", None)
     host, port = parts.pop("host", None), parts.pop("port", None)
     return make_url(

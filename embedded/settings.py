@@ -11,12 +11,10 @@ import secrets
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
-
-from churn.database_url import feast_environment
+from churn.database_url import BadDatabaseUrl, feast_environment
 from embedded.postgres_url import airflow_connection, database_url, with_driver
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -40,7 +38,7 @@ class Settings:
     airflow_port: int
     mlflow_port: int
     serving_port: int
-    server: str | None = None
+    server: str | None = field(default=None, repr=False)
 
     @property
     def logs(self) -> Path:
@@ -122,10 +120,8 @@ def _server(uri: str | None) -> str | None:
         return None
     try:
         database_url(uri, "churn")
-    except (psycopg.ProgrammingError, ValueError) as error:
-        raise SettingsError(
-            f"CHURN_POSTGRES must be a libpq URI like postgresql://user:password@host:5432/postgres: {error}"
-        ) from error
+    except BadDatabaseUrl as error:
+        raise SettingsError(f"CHURN_POSTGRES is {error}") from error
     return uri
 
 

@@ -134,13 +134,17 @@ def _only_one(settings: Settings) -> Iterator[None]:
 
 
 def _make_directories(settings: Settings) -> None:
+    # What they hold of customers is nothing for other users of the machine. Of the home itself Postgres needs more,
+    # where it runs as a user of its own.
     for directory in (
         settings.logs,
         settings.landing,
         settings.archive,
+        settings.home / "airflow",
+        settings.home / "mlflow",
         settings.home / "mlflow" / "artifacts",
     ):
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
     settings.runtime.mkdir(mode=0o711, exist_ok=True)
     if settings.runtime.is_symlink() or settings.runtime.stat().st_uid != os.getuid():
         raise StackError(f"{settings.runtime} belongs to somebody else: remove it, or choose another CHURN_HOME")

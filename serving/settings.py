@@ -4,7 +4,9 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from churn.database_url import BadDatabaseUrl, parts_of
 
 
 class SettingsError(ValueError):
@@ -25,8 +27,8 @@ class Settings:
         api_key_digests: sha256, in hexadecimal, of each key that is good; without any, no key is asked for.
     """
 
-    database_url: str
-    tracking_uri: str
+    database_url: str = field(repr=False)
+    tracking_uri: str = field(repr=False)
     poll_seconds: float = 10.0
     max_features_age_days: int | None = None
     max_body_bytes: int = 16_384
@@ -40,9 +42,18 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         SettingsError: CHURN_DATABASE_URL or MLFLOW_TRACKING_URI is missing, or a value makes no sense.
     """
+    database_url = environment.get("SERVING_DATABASE_URL") or _required(environment, "CHURN_DATABASE_URL")
+    try:
+        parts_of(database_url)
+    except BadDatabaseUrl as error:
+        raise SettingsError(f"SERVING_DATABASE_URL, or else CHURN_DATABASE_URL, is {error}") from error
+    tracking_uri = _required(environment, "MLFLOW_TRACKING_URI")
+    if tracking_uri.startswith("http") and "@" in tracking_uri:
+        # MLflow quotes its address in errors, and so would the log and /health/ready.
+        raise SettingsError("MLFLOW_TRACKING_URI holds a login: set MLFLOW_TRACKING_USERNAME and _PASSWORD instead")
     return Settings(
-        database_url=environment.get("SERVING_DATABASE_URL") or _required(environment, "CHURN_DATABASE_URL"),
-        tracking_uri=_required(environment, "MLFLOW_TRACKING_URI"),
+        database_url=database_url,
+        tracking_uri=tracking_uri,
         poll_seconds=_number(environment, "SERVING_POLL_SECONDS") or Settings.poll_seconds,
         max_features_age_days=_whole(environment, "SERVING_MAX_FEATURES_AGE_DAYS"),
         max_body_bytes=_whole(environment, "SERVING_MAX_BODY_BYTES") or Settings.max_body_bytes,

@@ -17,6 +17,8 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
+from churn.landing import open_plain
+
 REMEDY = "validate the drop again (run churn_snapshot for its AS_OF), or restore the file from a backup"
 
 
@@ -69,7 +71,7 @@ class Incoming:
     def reading(self, path: Path) -> Iterator[HashedReader]:
         """Open the file at `path`; what is read of it goes to the archive, once it is accepted."""
         waiting = self._directory / path.name
-        with path.open("rb") as file, pa.CompressedOutputStream(pa.OSFile(str(waiting), "wb"), "zstd") as copy:
+        with open_plain(path) as file, pa.CompressedOutputStream(pa.OSFile(str(waiting), "wb"), "zstd") as copy:
             reader = HashedReader(file, copy)
             yield reader
         self._waiting.append((waiting, reader))

@@ -91,8 +91,10 @@ def report_files(run_id: str, decision: int) -> list[str]:
     Raises:
         mlflow.exceptions.MlflowException: MLflow cannot be asked, or does not know the run.
     """
-    client, folder = _client(), folder_of(decision)
-    found = [file.path for each in (folder, f"{folder}/pictures") for file in client.list_artifacts(run_id, each)]
+    from churn.artifacts import of_run, sizes  # noqa: PLC0415 — see above
+
+    folder, kept = folder_of(decision), of_run(run_id)
+    found = [path for each in (folder, f"{folder}/pictures") for path in sizes(kept, each)]
     names = (path.removeprefix(f"{folder}/") for path in found)
     return sorted(name for name in names if SHOWN.fullmatch(name))
 
@@ -106,14 +108,17 @@ def read_report_file(run_id: str, decision: int, name: str) -> bytes:
     """
     if not SHOWN.fullmatch(name):
         raise NotShown(f"{name!r} is not a picture or the report")
-    path = f"{folder_of(decision)}/{name}"
-    sizes = {file.path: file.file_size for file in _client().list_artifacts(run_id, path.rsplit("/", 1)[0])}
-    if path not in sizes:
+    from churn.artifacts import fetch, of_run, sizes  # noqa: PLC0415 — see above
+
+    path, kept = f"{folder_of(decision)}/{name}", of_run(run_id)
+    size = sizes(kept, path.rpartition("/")[0]).get(path)
+    if size is None:
         raise NotShown(f"decision {decision} has no {name}")
-    if (sizes[path] or 0) > LARGEST:
-        raise NotShown(f"{name} has {sizes[path]} bytes; open it in MLflow")
+    if size > LARGEST:
+        raise NotShown(f"{name} has {size} bytes; open it in MLflow")
     with tempfile.TemporaryDirectory() as directory:
-        return Path(_client().download_artifacts(run_id, path, directory)).read_bytes()
+        file = fetch(kept, path, Path(directory))
+        return file.read_bytes() if file else b""
 
 
 def _client() -> "MlflowClient":

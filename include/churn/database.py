@@ -15,6 +15,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
+from churn.database_url import parts_of
+
 log = logging.getLogger(__name__)
 
 SQL_DIRECTORY = Path(__file__).parents[1] / "sql"
@@ -36,8 +38,10 @@ def connect(database_url: str, *, autocommit: bool = False) -> Connection:
     Used as a context manager it commits at the end, or rolls back where the block raised, and closes.
 
     Raises:
+        BadDatabaseUrl: it is no such URI.
         psycopg.OperationalError: the server cannot be reached within 10 seconds or refuses.
     """
+    parts_of(database_url)
     return psycopg.connect(
         database_url,
         autocommit=autocommit,

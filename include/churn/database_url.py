@@ -1,10 +1,19 @@
-"""Where the database is, as one libpq URI: made from its parts, and taken apart for Feast's configuration."""
+"""Where the database is, as one libpq URI: made from its parts, and taken apart for Feast's configuration.
+
+It may hold a password: no message quotes it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import psycopg
 from psycopg.conninfo import conninfo_to_dict
+
+
+class BadDatabaseUrl(ValueError):
+    """What should be a libpq URI and is none. It is not quoted, as libpq does in its own words: it may hold a password
+    that was not escaped."""
 
 
 def make_url(
@@ -29,13 +38,35 @@ def make_url(
     return f"{text}?{urlencode(query, quote_via=quote, safe='/')}" if query else text
 
 
+def parts_of(database_url: str) -> dict[str, str]:
+    """Return the parameters of a libpq URI or connection string, by libpq's names.
+
+    Raises:
+        BadDatabaseUrl: it is neither, or its host is what follows an @ within the password.
+    """
+    try:
+        parts = {name: str(value) for name, value in conninfo_to_dict(database_url).items() if value is not None}
+    except psycopg.ProgrammingError:
+        parts = None
+    # Feast and Airflow take one host and one port only.
+    if parts is None or "@" in parts.get("host", "") or not parts.get("port", "5432").isdecimal():
+        raise BadDatabaseUrl(
+            "not a libpq URI like postgresql://user:password@host:5432/database; in a password each of @ : / ? # % is "
+            "written %40 %3A %2F %3F %23 %25"
+        )
+    return parts
+
+
 def feast_environment(database_url: str) -> dict[str, str]:
     """Return the variables that feature_repo/feature_store.yaml names, for the database at `database_url`.
 
     Args:
         database_url: a libpq URI, postgresql://….
+
+    Raises:
+        BadDatabaseUrl: it is none.
     """
-    parts = conninfo_to_dict(database_url)
+    parts = parts_of(database_url)
     return {
         "CHURN_DATABASE_URL": database_url,
         "CHURN_SQLALCHEMY_URL": "postgresql+psycopg://" + database_url.split("://", 1)[1],

@@ -1,11 +1,17 @@
-"""The landing directory: which drops are there, whether they are complete, and what identifies their content."""
+"""The landing directory: which drops are there, whether they are complete, and what identifies their content.
+
+Whoever may write there is trusted with the content of drops and with nothing else. What is read of a drop is quoted in
+logs and errors, so that no symbolic link is followed: it could lead to a file that only the pipeline may read.
+"""
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,12 @@ MANIFEST = "manifest.json"
 SUCCESS = "_SUCCESS"
 ACCEPT = "_ACCEPT"
 MANIFEST_RULE = '{file: {"sha256": 64 hex digits, "rows": a whole number}}'
+MANIFEST_BYTES = 64 * 2**10
+"""How large a manifest may be: one of six files has 600 bytes."""
+FILE_NAME = re.compile(r"[\w .-]{1,60}")
+"""What a file in a manifest may be called: it is looked for in the drop's directory."""
+REASON_LENGTH = 1000
+"""How much of _ACCEPT is read: it goes into the log."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +39,25 @@ class Drop:
 
     def files(self) -> list[Path]:
         """Return the contract's files that are there, in the contract's order."""
-        return [path for file in FILES if (path := self.path / file.name).is_file()]
+        return [path for file in FILES if _is_plain(path := self.path / file.name)]
+
+    def links(self) -> list[Path]:
+        """Return what stands in the place of a file that is read, and is a symbolic link."""
+        names = [*(file.name for file in FILES), MANIFEST, ACCEPT]
+        return [path for name in names if (path := self.path / name).is_symlink()]
 
     def says_of_itself(self) -> list[Path]:
         """Return the files beside those of the contract that decide whether it is accepted."""
-        return [path for name in (MANIFEST, ACCEPT) if (path := self.path / name).is_file()]
+        return [path for name in (MANIFEST, ACCEPT) if _is_plain(path := self.path / name)]
 
     @property
     def accepted_because(self) -> str | None:
         """Why a person accepts a drop with unusually few customers: the text of _ACCEPT, None without that file."""
         path = self.path / ACCEPT
-        return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else None
+        if not _is_plain(path):
+            return None
+        with open_plain(path) as file:
+            return file.read(REASON_LENGTH).decode("utf-8", "replace").strip()
 
 
 @dataclass(frozen=True)
@@ -53,24 +73,25 @@ class ManifestError(ValueError):
 
 def find_drop(landing: Path, as_of: date) -> Drop | None:
     """Return the drop of `as_of`, None where the landing directory has none."""
-    path = landing / as_of.isoformat()
-    return Drop(as_of, path) if path.is_dir() else None
+    drop = Drop(as_of, landing / as_of.isoformat())
+    return drop if _is_directory(drop) else None
 
 
 def list_drops(landing: Path) -> list[Drop]:
-    """Return every drop of the landing directory, oldest first; a directory not named by a date is no drop."""
+    """Return every drop of the landing directory, oldest first; a directory not named by a date is no drop, nor is a
+    link to one."""
     drops = []
     for path in landing.iterdir() if landing.is_dir() else []:
         try:
             drops.append(Drop(parse_as_of(path.name), path))
         except AsOfError:
             continue
-    return sorted((drop for drop in drops if drop.path.is_dir()), key=lambda drop: drop.as_of)
+    return sorted((drop for drop in drops if _is_directory(drop)), key=lambda drop: drop.as_of)
 
 
 def nearest_earlier(landing: Path, as_of: date) -> Drop | None:
-    """Return the newest complete drop before `as_of`, None where there is none."""
-    earlier = [drop for drop in list_drops(landing) if drop.as_of < as_of and is_complete(drop)]
+    """Return the newest complete drop before `as_of`, None where there is none; not one that can only be rejected."""
+    earlier = [d for d in list_drops(landing) if d.as_of < as_of and is_complete(d) and not d.links()]
     return earlier[-1] if earlier else None
 
 
@@ -80,7 +101,8 @@ def is_complete(drop: Drop) -> bool:
     A sender who writes `_SUCCESS` or `manifest.json` last says with it that the drop is whole. A sender who writes
     neither renames the finished directory into place.
     """
-    there = {path.name for path in drop.files()}
+    # A link is no file, which validate says: it is worth a run that fails.
+    there = {path.name for path in (*drop.files(), *drop.links())}
     if not {file.name for file in REQUIRED_FILES} <= there:
         return False
     try:
@@ -94,21 +116,38 @@ def read_manifest(drop: Drop) -> Manifest | None:
     """Return the drop's manifest, None where it has none.
 
     Raises:
-        ManifestError: it is not JSON of the form MANIFEST_RULE.
+        ManifestError: it is not JSON of the form MANIFEST_RULE, or larger than MANIFEST_BYTES.
     """
     path = drop.path / MANIFEST
-    if not path.is_file():
+    if not _is_plain(path):
         return None
+    with open_plain(path) as file:
+        text = file.read(MANIFEST_BYTES + 1)
+    if len(text) > MANIFEST_BYTES:
+        raise ManifestError(f"more than {MANIFEST_BYTES} bytes")
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        files = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"not JSON: {error}") from None
     if not isinstance(files, dict):
         raise ManifestError(json.dumps(files))
     for name, entry in files.items():
-        if not _is_entry(entry) or "/" in name:
+        if not _is_entry(entry) or not FILE_NAME.fullmatch(name):
             raise ManifestError(json.dumps({name: entry}))
     return Manifest(files)
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a file of a drop to read it. Where a link has taken its place meanwhile, it is an OSError."""
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _is_directory(drop: Drop) -> bool:
+    return drop.path.is_dir() and not drop.path.is_symlink()
 
 
 def _is_entry(entry: Any) -> bool:
@@ -120,7 +159,7 @@ def _is_entry(entry: Any) -> bool:
 
 def sha256_of(path: Path) -> str:
     """Return the file's sha256 as 64 hex digits."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -15,8 +15,9 @@ from churn.candidate import Candidate
 from churn.code import git_commit
 from churn.cohort import SALT
 from churn.features import feature_types
+from churn.model_file import TRUSTED_TYPES
 from churn.recipe import Parameters
-from churn.registry import EXPERIMENT, MODEL_NAME, TRUSTED_TYPES
+from churn.registry import EXPERIMENT, MODEL_NAME
 from churn.reproduction.lineage import lineage_of, log_lineage
 from churn.run_evidence import RunEvidence
 from churn.selection import Contender

@@ -1,24 +1,22 @@
 """The model registry: what a version says of itself, which one stage Production holds, and loading one safely."""
 
-import itertools
 import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import mlflow
-import numpy as np
-import skops.io
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
+
+from churn import artifacts
+from churn.artifacts import ArtifactRefused
+from churn.model_file import ModelNotLoadable, read_pipeline
 
 # MLflow says at every call that stages are deprecated. The design is built on them, and the lock decides when they go.
 warnings.filterwarnings("ignore", message=".*stages will be removed", category=FutureWarning)
@@ -31,21 +29,6 @@ CHAMPION = "champion"
 
 PAGE = 1000
 """How many versions MLflow is asked for at once."""
-
-TRUSTED_TYPES = (
-    "numpy.dtype",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-)
-"""What a model file may hold beside what skops trusts itself, reviewed: a dtype names a type; a Tree is arrays of
-numbers, which scikit-learn checks when it restores them; a TreePredictor is one that it does not check, so that
-load_pipeline() does; the two of a calibration hold estimators and two numbers, and run nothing when they are made."""
-
-
-class ModelNotLoadable(RuntimeError):
-    """A version whose model is not a scikit-learn pipeline that may be loaded."""
 
 
 @dataclass(frozen=True)
@@ -132,55 +115,42 @@ def load_pipeline(version: int) -> Pipeline:
 
 
 def load_model(version: int) -> tuple[Pipeline, ModelSignature | None]:
-    """Load a version's pipeline, and its signature if it has one. Nothing of the file is executed: skops builds
-    reviewed types only.
+    """Load a version's pipeline, and its signature if it has one. Nothing of its files is executed, whatever they are:
+    model.skops is read as read_pipeline() does, the signature from MLmodel, and the others are not fetched.
 
     Raises:
-        ModelNotLoadable: it is not saved by skops, holds a type that is not in TRUSTED_TYPES, or is no pipeline.
+        ModelNotLoadable: it has no model.skops, or one that may not be loaded, or its files lie elsewhere.
     """
+    uri = f"models:/{MODEL_NAME}/{version}"
     with tempfile.TemporaryDirectory() as directory:
-        uri = f"models:/{MODEL_NAME}/{version}"
-        files = _download(uri, directory)
-        # Asked for by itself, MLflow would fetch it a second time and leave it behind.
-        signature = Model.load(str(files)).signature
-        file = files / "model.skops"
-        if not file.is_file():
-            raise ModelNotLoadable(f"{uri} has no model.skops: register scikit-learn models in the skops format")
         try:
-            pipeline = skops.io.load(file, trusted=list(TRUSTED_TYPES))
-        except Exception as error:  # whatever keeps the file's content from becoming a model
-            raise ModelNotLoadable(f"{uri} cannot be restored: {type(error).__name__}: {error}") from error
-    if not isinstance(pipeline, Pipeline):
-        raise ModelNotLoadable(f"{uri} is a {type(pipeline).__name__}, not a scikit-learn Pipeline")
-    if not _walkable(pipeline[-1]):
-        raise ModelNotLoadable(f"{uri} has a tree that leads outside of itself: it was not made by scikit-learn")
-    return pipeline, signature
+            model, described = _fetch(version, Path(directory))
+            # MLflow's own loader is not used anywhere: it unpickles, and imports what MLmodel names.
+            return read_pipeline(model), _signature(described)
+        except (ArtifactRefused, ModelNotLoadable) as error:
+            raise ModelNotLoadable(f"{uri}: {error}") from error
 
 
-def _walkable(classifier: Any) -> bool:
-    """Tell whether boosted trees lead from each node to later ones and ask for features that there are. scikit-learn
-    follows them without looking, into foreign memory if that is where they point."""
-    if isinstance(classifier, CalibratedClassifierCV):
-        return all(_walkable(each.estimator) for each in classifier.calibrated_classifiers_)
-    if not isinstance(classifier, HistGradientBoostingClassifier):
-        return True
-    for tree in itertools.chain.from_iterable(classifier._predictors):
-        inner = np.flatnonzero(tree.nodes["is_leaf"] == 0)
-        nodes = tree.nodes[inner]
-        children = np.concatenate([nodes["left"], nodes["right"]])
-        forward = (children > np.tile(inner, 2)) & (children < len(tree.nodes))
-        # Categories are compared by bit sets of their own, which this project's trees have none of.
-        asked = (nodes["feature_idx"] < classifier.n_features_in_) & (nodes["is_categorical"] == 0)
-        if not len(tree.nodes) or not forward.all() or not asked.all():
-            return False
-    return True
-
-
-def _download(uri: str, directory: str) -> Path:
+def _fetch(version: int, directory: Path) -> tuple[Path, Path]:
     """Fetch the model's files. That they are not there is a finding; that MLflow is not there is for a retry."""
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=directory))
+        files = artifacts.of_version(MODEL_NAME, version)
+        found = [artifacts.fetch(files, name, directory) for name in ("model.skops", "MLmodel")]
     except MlflowException as error:
         if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            raise ModelNotLoadable(f"{uri} has no files: {error}") from error
+            raise ModelNotLoadable(f"it has no files: {error}") from error
         raise
+    match found:
+        case [Path() as model, Path() as described]:
+            return model, described
+    raise ModelNotLoadable(
+        "it has no model.skops: register scikit-learn pipelines in the skops format (docs/security.md)"
+    )
+
+
+def _signature(described: Path) -> ModelSignature | None:
+    try:
+        signature = Model.load(str(described)).signature
+    except Exception as error:  # whatever is wrong with a file that anybody may have written
+        raise ModelNotLoadable(f"its MLmodel cannot be read: {type(error).__name__}: {error}") from error
+    return signature if isinstance(signature, ModelSignature) else None

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import mlflow
 import pyarrow as pa
 import pyarrow.parquet
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from churn import artifacts
+from churn.artifacts import ArtifactRefused
 
 if TYPE_CHECKING:
     # Serving reads evidence, and has nothing to train with.
@@ -59,11 +61,13 @@ def read_trained_on(run_id: str) -> Iterator[str]:
 
 
 def keeps_evidence(run_id: str) -> bool:
-    """Tell whether that run keeps evidence; one that is not there any more does not."""
+    """Tell whether that run keeps evidence; one that is not there any more, or keeps its files elsewhere, does not."""
     if not run_id:
         return False
     try:
-        return bool(MlflowClient().list_artifacts(run_id, EVIDENCE))
+        return bool(artifacts.sizes(artifacts.of_run(run_id), EVIDENCE))
+    except ArtifactRefused:
+        return False
     except MlflowException as error:
         if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             return False
@@ -72,6 +76,9 @@ def keeps_evidence(run_id: str) -> bool:
 
 @contextmanager
 def _fetched(run_id: str, name: str) -> Iterator[Path]:
+    path = f"{EVIDENCE}/{name}.parquet"
     with tempfile.TemporaryDirectory() as directory:
-        path = f"{EVIDENCE}/{name}.parquet"
-        yield Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=directory))
+        found = artifacts.fetch(artifacts.of_run(run_id), path, Path(directory))
+        if found is None:
+            raise FileNotFoundError(f"run {run_id} keeps no {path}")
+        yield found

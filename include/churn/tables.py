@@ -1,6 +1,7 @@
 """A file of a drop as typed Arrow batches, every value checked against the contract on the way."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -73,7 +74,7 @@ def read_rows(file: File, stream: BinaryIO, violations: Violations) -> Iterator[
 def _read_header(file: File, header: bytes, violations: Violations) -> list[str] | None:
     names = next(csv.reader([header.decode("utf-8")]), [])
     missing = [c.name for c in file.columns if c.required and c.name not in names]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     for name in missing:
         violations.add(file.name, "the column in the header", line=1, column=name, value=header)
     for name in twice:

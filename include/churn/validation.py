@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from churn.archive import HashedReader, Incoming
-from churn.contract import FILES, LABELS, REQUIRED_FILES, USERS, File
+from churn.contract import FILES, LABELS, REQUIRED_FILES, USER_ID, USERS, File, Kind
 from churn.customers import Agreement, find_disagreements
 from churn.landing import (
     ACCEPT,
@@ -23,6 +23,7 @@ from churn.landing import (
     ManifestError,
     digest_of,
     nearest_earlier,
+    open_plain,
     read_manifest,
 )
 from churn.tables import Rows, read_rows
@@ -32,6 +33,11 @@ log = logging.getLogger(__name__)
 
 LEAST_SHARE = 0.5
 """A drop with less than this share of the nearest earlier one's customers is more likely cut off than true."""
+
+
+MOST_KINDS = 100
+"""Different texts of a column other than user_id. Models learn from a column for each and the gate judges slices by
+them: a text of its own for each of a million customers would take a terabyte."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,11 @@ def validate(drop: Drop, database_url: str, archive: Path) -> AcceptedDrop:
     validated_at = datetime.now(UTC)
     violations = Violations()
     manifest = _read_manifest(drop, violations)
-    present = {path.name for path in drop.files()}
+    present, linked = {path.name for path in drop.files()}, {path.name for path in drop.links()}
+    for name in sorted(linked):
+        violations.add(name, "a file of the drop's own, not a symbolic link")
     for file in REQUIRED_FILES:
-        if file.name not in present:
+        if file.name not in present | linked:
             violations.add(file.name, "the file in the drop")
     with Incoming(archive) as incoming:
         agreement = Agreement(drop.as_of)
@@ -129,10 +137,21 @@ def _check_file(
 
 
 def _read(drop: Drop, file: File, reader: HashedReader, violations: Violations) -> Iterator[Rows]:
+    kinds: dict[str, set[str]] = {c.name: set() for c in file.columns if c.kind is Kind.TEXT and c is not USER_ID}
     for rows in read_rows(file, reader, violations):  # type: ignore[arg-type]
         if "as_of" in rows.table.column_names:
             _check_dates(drop, file, rows, violations)
+        _check_kinds(file, kinds, rows, violations)
         yield rows
+
+
+def _check_kinds(file: File, kinds: dict[str, set[str]], rows: Rows, violations: Violations) -> None:
+    """Count each column's texts until they are too many, which is told once."""
+    for name, known in list(kinds.items()):
+        known.update(value for value in pc.unique(rows.table[name]).to_pylist() if value is not None)
+        if len(known) > MOST_KINDS:
+            violations.add(file.name, f"at most {MOST_KINDS} different texts", column=name)
+            del kinds[name]
 
 
 def _check_dates(drop: Drop, file: File, rows: Rows, violations: Violations) -> None:
@@ -168,7 +187,7 @@ def _check_size(drop: Drop, customers: int, violations: Violations) -> None:
     earlier = nearest_earlier(drop.path.parent, drop.as_of)
     if earlier is None:
         return
-    with (earlier.path / USERS.name).open("rb") as file:
+    with open_plain(earlier.path / USERS.name) as file:
         before = sum(data.count(b"\n") for data in iter(lambda: file.read(2**20), b"")) - 1
     if customers >= LEAST_SHARE * before:
         return

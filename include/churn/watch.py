@@ -38,18 +38,30 @@ def find_pending(landing: Path, database_url: str) -> list[PendingDrop]:
         loaded = {row[0]: row[1:] for row in execute(connection, "loading/loaded_drops")}
     pending = []
     for drop in list_drops(landing):
-        revision, digest, files = loaded.get(drop.as_of, (0, None, {}))
-        if reason := _why_not_yet(drop):
-            log.info("%s: not yet, %s", drop.path, reason)
+        try:
+            found = _pending(drop, *loaded.get(drop.as_of, (0, None, {})))
+        except OSError as error:
+            # A file that cannot be read, or was just moved away, must not hold up the other drops.
+            log.warning("%s: not yet, %s", drop.path, error)
             continue
-        if _looks_loaded(drop, files):
-            continue
-        content = {path.name: sha256_of(path) for path in drop.files()}
-        if digest_of(content) != digest:
-            verdict_on = content | {path.name: sha256_of(path) for path in drop.says_of_itself()}
-            pending.append(PendingDrop(drop.as_of, revision + 1, digest_of(verdict_on)))
-            log.info("%s: to be loaded as revision %d", drop.path, revision + 1)
+        if found:
+            pending.append(found)
+            log.info("%s: to be loaded as revision %d", drop.path, found.revision)
     return pending
+
+
+def _pending(drop: Drop, revision: int, digest: str | None, files: Mapping[str, Any]) -> PendingDrop | None:
+    if reason := _why_not_yet(drop):
+        log.info("%s: not yet, %s", drop.path, reason)
+        return None
+    if _looks_loaded(drop, files):
+        return None
+    # A link is not followed, and counts: it is for validate to reject it.
+    content = {path.name: sha256_of(path) for path in drop.files()} | {path.name: "a link" for path in drop.links()}
+    if digest_of(content) == digest:
+        return None
+    verdict_on = content | {path.name: sha256_of(path) for path in drop.says_of_itself()}
+    return PendingDrop(drop.as_of, revision + 1, digest_of(verdict_on))
 
 
 def _why_not_yet(drop: Drop) -> str | None:
@@ -64,11 +76,12 @@ def _is_settled(drop: Drop) -> bool:
     if any((drop.path / name).is_file() for name in (MANIFEST, SUCCESS)):
         return True
     # The time of the last change of status: unlike that of the last change of content, a copy cannot bring it along.
-    newest = max(path.stat().st_ctime for path in drop.files())
+    newest = max(path.lstat().st_ctime for path in (*drop.files(), *drop.links()))
     return time.time() - newest > QUIET_SECONDS
 
 
 def _looks_loaded(drop: Drop, files: Mapping[str, Mapping[str, Any]]) -> bool:
     """Tell by size and time of change alone: hashing every drop at every look would read them all."""
     found = {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in drop.files()}
-    return found == {name: (file["bytes"], file["modified_ns"]) for name, file in files.items()}
+    same = found == {name: (file["bytes"], file["modified_ns"]) for name, file in files.items()}
+    return same and not drop.links()

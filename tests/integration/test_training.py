@@ -10,9 +10,6 @@ import psycopg
 import pytest
 from handmade_drops import write_drop
 from mlflow import MlflowClient
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 
 from churn import recipe, registration, registry, training
 from churn.candidate import fit_candidate
@@ -206,38 +203,6 @@ def test_without_any_label_there_is_nothing_to_learn(pipeline, mlflow_uri):
     pipeline.serve(JANUARY)
     with pytest.raises(NothingToLearn, match=r"labels\.csv"):
         train(JANUARY, pipeline.database_url)
-
-
-def test_a_pickled_model_is_refused(mlflow_uri):
-    mlflow.set_experiment(registry.EXPERIMENT)
-    with mlflow.start_run():
-        logged = mlflow.sklearn.log_model(
-            make_pipeline(FunctionTransformer(print)),
-            name="model",
-            serialization_format="cloudpickle",
-            pip_requirements=["scikit-learn"],
-        )
-    foreign = mlflow.register_model(logged.model_uri, "streamflow_churn")
-    with pytest.raises(registry.ModelNotLoadable, match="skops"):
-        registry.load_pipeline(int(foreign.version))
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("left", 0), ("right", 10**6), ("feature_idx", 99), ("is_categorical", 1)]
-)
-def test_boosted_trees_that_lead_outside_of_themselves_are_refused(mlflow_uri, field, value):
-    features = np.random.default_rng(1).random((200, 2))
-    model = make_pipeline(HistGradientBoostingClassifier(max_iter=3).fit(features, features[:, 0] > 0.5))
-    nodes = model[-1]._predictors[1][0].nodes
-    nodes[field][np.flatnonzero(nodes["is_leaf"] == 0)[-1]] = value
-    mlflow.set_experiment(registry.EXPERIMENT)
-    with mlflow.start_run():
-        logged = mlflow.sklearn.log_model(
-            model, name="model", skops_trusted_types=list(registry.TRUSTED_TYPES), pip_requirements=["scikit-learn"]
-        )
-    foreign = mlflow.register_model(logged.model_uri, "streamflow_churn")
-    with pytest.raises(registry.ModelNotLoadable, match="outside of itself"):
-        registry.load_pipeline(int(foreign.version))
 
 
 def test_a_signature_that_is_not_the_services_fails_the_gate_and_is_on_record(chain, client, monkeypatch):

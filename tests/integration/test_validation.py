@@ -441,3 +441,23 @@ def test_who_is_wrong_cannot_be_said_without_the_database_and_nothing_is_archive
     with pytest.raises(psycopg.OperationalError):
         validate(drop, f"postgresql:///churn?host={tmp_path}", tmp_path / "archive")
     assert not any((tmp_path / "archive").iterdir())
+
+
+@pytest.mark.parametrize("name", ["users.csv", "labels.csv", "manifest.json", "_ACCEPT"])
+def test_a_link_is_refused_and_what_it_leads_to_is_in_no_message(name, drop, tmp_path, database_url, archive, caplog):
+    secret = tmp_path / "secrets.json"
+    secret.write_text('{"JWT_SECRET": "hunter2"}', encoding="utf-8")
+    (drop.path / name).unlink(missing_ok=True)
+    (drop.path / name).symlink_to(secret)
+    found = rejection(drop, database_url, archive)
+    assert f"{name}: expected a file of the drop's own, not a symbolic link" in found
+    assert "hunter2" not in caplog.text + "\n".join(found)
+
+
+def test_a_text_of_its_own_for_each_customer_is_refused_where_kinds_belong(landing, database_url, archive):
+    users = [f"user-{number}" for number in range(101)]
+    drop = write_drop(landing, D31, {user: {"net_service": user} for user in users})
+    assert rejection(drop, database_url, archive) == [
+        "subscriptions.csv, column net_service: expected at most 100 different texts"
+    ]
+    validate(write_drop(landing, D31, {user: {"net_service": user} for user in users[:100]}), database_url, archive)

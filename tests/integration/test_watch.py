@@ -123,3 +123,25 @@ def test_a_rejected_drop_has_the_same_run_id_until_something_that_its_verdict_de
 
 def test_an_empty_landing_directory_or_none_has_no_pending_drops(landing, database_url):
     assert find_pending(landing, database_url) == []
+
+
+def test_a_link_in_the_place_of_a_file_starts_a_run_that_says_so(settled, landing, archive, database_url):
+    drop = write_drop(landing, D31, ["a"])
+    take_in(drop, database_url, archive)
+    (drop.path / "labels.csv").symlink_to("/etc/passwd")
+    assert pending(landing, database_url) == [(D31, 2)]
+
+
+def test_a_drop_that_cannot_be_read_does_not_hold_up_the_others(settled, landing, database_url, monkeypatch, caplog):
+    for as_of in (D31, F29):
+        write_drop(landing, as_of, ["a"])
+    whole = watch.sha256_of
+
+    def sha256_of(path):
+        if path.parent.name == "2024-01-31":
+            raise PermissionError(f"Permission denied: {path}")
+        return whole(path)
+
+    monkeypatch.setattr(watch, "sha256_of", sha256_of)
+    assert pending(landing, database_url) == [(F29, 1)]
+    assert "2024-01-31: not yet, Permission denied" in caplog.text

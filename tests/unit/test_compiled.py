@@ -20,7 +20,7 @@ from churn.compiled.explanation import explain
 from churn.compiled.proof_rows import proof_rows
 from churn.compiled.scorer import CompiledScorer, NotCompilable, compile_pipeline
 from churn.compiled.trees import BLOCK, Tree, flatten
-from churn.registry import TRUSTED_TYPES
+from churn.model_file import TRUSTED_TYPES
 from churn.scorer import score_online
 from churn.training_set import to_frame
 from tests.conftest import THOROUGH

@@ -49,7 +49,7 @@ def test_two_services_cannot_share_a_port() -> None:
     "server", ["garbage", "postgresql://%zz@db/postgres", "postgresql://a:1,b:2/postgres", "mysql://db/churn"]
 )
 def test_a_server_that_is_no_postgres_uri_is_refused_by_the_name_of_its_setting(tmp_path: Path, server: str) -> None:
-    with pytest.raises(SettingsError, match="CHURN_POSTGRES must be a libpq URI"):
+    with pytest.raises(SettingsError, match="CHURN_POSTGRES is not a libpq URI"):
         load_settings({"CHURN_POSTGRES": server, "CHURN_HOME": str(tmp_path / "state")})
     assert not (tmp_path / "state").exists()
 

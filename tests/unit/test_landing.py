@@ -101,6 +101,11 @@ def test_the_rows_of_a_manifest_may_be_left_out(drop):
         ({"users.csv": {"sha256": "abc"}}, '{"users.csv": {"sha256": "abc"}}'),
         ({"users.csv": {"sha256": SHA256, "rows": "3"}}, '"rows": "3"'),
         ({"../users.csv": {"sha256": SHA256}}, '{"../users.csv": '),
+        ({"a\0b": {"sha256": SHA256}}, '{"a\\u0000b": '),
+        ({"a" * 300: {"sha256": SHA256}}, '{"aaa'),
+        ("[" * 50_000, "not JSON: maximum recursion depth exceeded"),
+        ('{"users.csv": {"sha256": "", "rows": ' + "1" * 5_000 + "}}", "not JSON: Exceeds the limit"),
+        (" " * 70_000, "more than 65536 bytes"),
     ],
 )
 def test_a_manifest_of_another_form_is_refused_with_what_it_says(drop, manifest, found):
@@ -122,3 +127,54 @@ def test_the_digest_of_a_drop_depends_on_names_and_content_and_on_nothing_else(d
     assert digest_of(files) == digest_of(dict(reversed(files.items())))
     assert digest_of(files) != digest_of({name: sha for name, sha in files.items() if name != "labels.csv"})
     assert digest_of(files) != digest_of(files | {"users.csv": SHA256})
+
+
+def test_of_accept_no_more_is_read_than_a_log_can_show(drop):
+    (drop.path / "_ACCEPT").write_text("x" * 10**6, encoding="utf-8")
+    assert drop.accepted_because == "x" * 1000
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """A file that only the pipeline may read, and a drop's writer can name."""
+    path = tmp_path / "secrets.json"
+    path.write_text('{"JWT_SECRET": "hunter2"}', encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["users.csv", "labels.csv"])
+def test_a_link_is_no_file_of_a_drop_and_is_named(drop, secret, name):
+    (drop.path / name).unlink()
+    (drop.path / name).symlink_to(secret)
+    assert name not in {path.name for path in drop.files()}
+    assert [path.name for path in drop.links()] == [name]
+    # It is for validate to reject it, which a drop that is not complete would never reach.
+    assert is_complete(drop)
+
+
+def test_what_a_link_in_the_place_of_manifest_or_accept_leads_to_is_not_read(drop, secret):
+    for name in ("manifest.json", "_ACCEPT"):
+        (drop.path / name).symlink_to(secret)
+    assert read_manifest(drop) is None
+    assert drop.accepted_because is None
+    assert [path.name for path in drop.links()] == ["manifest.json", "_ACCEPT"]
+
+
+def test_a_link_that_takes_a_files_place_between_look_and_reading_is_not_followed(drop, secret):
+    (path,) = [path for path in drop.files() if path.name == "users.csv"]
+    path.unlink()
+    path.symlink_to(secret)
+    with pytest.raises(OSError, match="symbolic links"):
+        sha256_of(path)
+
+
+def test_a_link_to_a_directory_is_no_drop(tmp_path, drop):
+    (tmp_path / "2024-02-29").symlink_to(drop.path)
+    assert find_drop(tmp_path, F29) is None
+    assert list_drops(tmp_path) == [drop]
+
+
+def test_a_drop_with_a_link_is_not_what_a_later_one_is_compared_with(tmp_path, drop, secret):
+    (drop.path / "labels.csv").unlink()
+    (drop.path / "labels.csv").symlink_to(secret)
+    assert nearest_earlier(tmp_path, F29) is None

@@ -123,7 +123,7 @@ def _write(
     the version since then is shown with the last decision."""
     folder = folder_of(decision)
     with tempfile.TemporaryDirectory() as directory:
-        logged = Artifacts(client, model.run_id, Path(directory), (EVIDENCE, folder))
+        logged = Artifacts(model.run_id, Path(directory), (EVIDENCE, folder))
         if not logged.has(f"{folder}/{SCORES}"):
             if is_last:
                 raise NotDecided(f"decision {decision}, on version {model.version}, is of a gate that kept less")

@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pyarrow as pa
 import pyarrow.parquet
 from mlflow import MlflowClient
 
+from churn import artifacts
 from churn.candidate import Candidate
 from churn.code import code_digest, git_commit
 from churn.cohort import SALT
@@ -137,24 +137,17 @@ def _write(table: pa.Table, file: Path) -> int | None:
 
 def read_lineage(run_id: str) -> dict[str, Any] | None:
     """Return the lineage of a run, None where it has none."""
-    if not _has(run_id, LINEAGE):
-        return None
-    found: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{run_id}/{LINEAGE}")
-    return found
+    with tempfile.TemporaryDirectory() as directory:
+        file = artifacts.fetch(artifacts.of_run(run_id), LINEAGE, Path(directory))
+        return json.loads(file.read_text(encoding="utf-8")) if file else None
 
 
 def read_kept_set(run_id: str) -> pa.Table | None:
     """Return the training set that a run keeps, None where it keeps none."""
-    if not _has(run_id, TRAINING_SET):
-        return None
     with tempfile.TemporaryDirectory() as directory:
-        path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=TRAINING_SET, dst_path=directory)
+        file = artifacts.fetch(artifacts.of_run(run_id), TRAINING_SET, Path(directory))
         # Read whole: the file is gone when this returns.
-        return pyarrow.parquet.read_table(path, memory_map=False)
-
-
-def _has(run_id: str, artifact: str) -> bool:
-    return artifact in {each.path for each in MlflowClient().list_artifacts(run_id)}
+        return pyarrow.parquet.read_table(file, memory_map=False) if file else None
 
 
 def code_differences(lineage: Mapping[str, Any]) -> Iterator[str]:

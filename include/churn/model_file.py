@@ -1,0 +1,200 @@
+"""A model file: what it may hold, and making a pipeline of one that nobody vouches for.
+
+Whoever may write to the registry may put any file there. Nothing in it is executed: it is read by skops, never
+unpickled, and only where everything in it is of a type that was reviewed here, made in the way that was reviewed. skops
+alone would do with less: it trusts every estimator of scikit-learn, and many of those follow indices that the file
+gives into foreign memory. Nothing is taken from the file MLmodel, which may name code to import and types to trust.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree._tree import TREE_LEAF
+from skops.io._audit import Node, audit_tree, get_tree
+from skops.io._sklearn import TreeNode
+from skops.io._utils import read_schema
+
+PROTOCOL = 2
+"""The version of the format that skops writes. It reads older ones by older code, which was not reviewed."""
+
+LARGEST = 256 * 1024 * 1024
+"""Bytes that a file may have, uncompressed. A forest of 300 trees has 10 MB."""
+
+REVIEWED: Mapping[str, tuple[str, ...]] = {
+    # How skops makes an object, and what may be made so. Values and containers: text, numbers, True, False and None as
+    # JSON, and what holds them. Nothing of the file is called.
+    "JsonNode": ("builtins.str",),
+    "DictNode": ("builtins.dict",),
+    "ListNode": ("builtins.list",),
+    "TupleNode": ("builtins.tuple",),
+    "SliceNode": ("builtins.slice",),
+    # A type that is named, and called with the text of a dict's key: it makes a value of that. The last two are how
+    # skops names what makes a loss or a tree: a loss ignores a text, and a tree cannot be made of one.
+    "TypeNode": (
+        "builtins.bool", "builtins.float", "builtins.int", "builtins.str",
+        "numpy.float32", "numpy.float64", "numpy.int64",
+        "sklearn._loss._loss.CyHalfBinomialLoss", "sklearn.tree._tree.Tree",
+    ),
+    # Arrays in numpy's own format, read with allow_pickle=False; a dtype is that of an empty one.
+    "NdArrayNode": ("numpy.bool", "numpy.float32", "numpy.float64", "numpy.int64", "numpy.ndarray", "numpy.uint64"),
+    "DTypeNode": ("numpy.dtype",),
+    # The random state of boosted trees. skops calls a bit generator of numpy and nothing else; predictions never draw.
+    "RandomGeneratorNode": ("numpy.random._generator.Generator",),
+    # scikit-learn in Python: made without __init__, given its attributes, and what it does with wrong ones is to raise.
+    "ObjectNode": (
+        "sklearn.calibration.CalibratedClassifierCV",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.compose._column_transformer.ColumnTransformer",
+        # What people compare a model with.
+        "sklearn.dummy.DummyClassifier",
+        "sklearn.impute._base.MissingIndicator",
+        "sklearn.impute._base.SimpleImputer",
+        "sklearn.linear_model._logistic.LogisticRegression",
+        "sklearn.pipeline.Pipeline",
+        "sklearn.preprocessing._data.StandardScaler",
+        "sklearn.preprocessing._encoders.OneHotEncoder",
+        "sklearn.preprocessing._encoders.OrdinalEncoder",
+        "sklearn.preprocessing._label.LabelEncoder",
+        # Those that follow indices of the file in compiled code: _leads_outside() looks at them first.
+        "sklearn.ensemble._forest.RandomForestClassifier",
+        "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._classes.DecisionTreeClassifier",
+        # Parts of boosted trees: bins, which only categories are looked up in, and how scores become probabilities.
+        "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+        "sklearn._loss.link.Interval",
+        "sklearn._loss.link.LogitLink",
+        "sklearn._loss.loss.HalfBinomialLoss",
+    ),
+    # A loss of boosted trees, which takes no arguments; predictions do not use it.
+    "LossNode": ("sklearn._loss._loss.CyHalfBinomialLoss",),
+    # Arrays that scikit-learn copies after a look at their types and sizes, not at where they lead; and it believes how
+    # many outputs there are, see _unreviewed().
+    "TreeNode": ("sklearn.tree._tree.Tree",),
+}  # fmt: skip
+
+TRUSTED_TYPES = tuple(sorted({name for names in REVIEWED.values() for name in names}))
+"""Every type that a model file may hold, for skops."""
+
+
+class ModelNotLoadable(RuntimeError):
+    """A version whose model is not a scikit-learn pipeline that may be loaded."""
+
+
+def read_pipeline(file: Path) -> Pipeline:
+    """Return the pipeline that a file of the skops format holds.
+
+    Raises:
+        ModelNotLoadable: it is of another format, too large, holds what was not reviewed, is no pipeline, or has trees
+            that lead outside of themselves.
+    """
+    try:
+        pipeline = _read(file)
+        odd = next((each for each in _objects(pipeline, set()) if _leads_outside(each)), None)
+    except ModelNotLoadable:
+        raise
+    except Exception as error:  # whatever keeps the file's content from becoming a model
+        raise ModelNotLoadable(f"it cannot be restored: {type(error).__name__}: {error}") from error
+    if odd is not None:
+        raise ModelNotLoadable(f"its {type(odd).__name__} leads outside of itself: it was not made by scikit-learn")
+    if not isinstance(pipeline, Pipeline):
+        raise ModelNotLoadable(f"it is a {type(pipeline).__name__}, not a scikit-learn Pipeline")
+    return pipeline
+
+
+def _read(file: Path) -> Any:
+    """Do what skops.io.load() does, with a look of our own at what it is about to make: what the file says of itself
+    may be otherwise, as two parts of it can claim to be the same object."""
+    with ZipFile(file) as archive:
+        if (size := sum(each.file_size for each in archive.infolist())) > LARGEST:
+            raise ModelNotLoadable(f"it has {size} bytes, and may have {LARGEST}")
+        schema, context = read_schema(archive)
+        if context.protocol != PROTOCOL:
+            raise ModelNotLoadable(f"it is of protocol {context.protocol} of skops, not {PROTOCOL}: save it anew")
+        root = get_tree(schema, context, trusted=TRUSTED_TYPES)
+    odd = sorted({name for node in _nodes(root, set()) if (name := _unreviewed(node))})
+    if odd:
+        raise ModelNotLoadable(f"it holds what is not on the reviewed list of churn.model_file: {', '.join(odd)}")
+    audit_tree(root, trusted=TRUSTED_TYPES)
+    return root.construct()
+
+
+def _nodes(part: Any, seen: set[int]) -> Iterator[Node]:
+    """Yield everything that skops is about to make."""
+    if isinstance(part, Node):
+        if id(part) not in seen:
+            seen.add(id(part))
+            yield part
+            yield from _nodes(part.children, seen)
+    elif isinstance(part, dict | list | tuple):
+        for each in part.values() if isinstance(part, dict) else part:
+            yield from _nodes(each, seen)
+
+
+def _unreviewed(node: Node) -> str | None:
+    """Return what was not reviewed of a node, None where it may be made."""
+    name, made = f"{node.module_name}.{node.class_name}", type(node).__name__
+    if name not in REVIEWED.get(made, ()):
+        return f"{name} by {made}" if name in TRUSTED_TYPES else name
+    if isinstance(node, TreeNode) and node.args.content[2].content != "1":
+        # It reads as many numbers of classes as it is told that it has outputs.
+        return f"{name} with several outputs"
+    return None
+
+
+def _objects(part: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield every object of scikit-learn in a model, wherever it is."""
+    if id(part) in seen:
+        return
+    seen.add(id(part))
+    if isinstance(part, dict):
+        parts = [*part.values()]
+    elif isinstance(part, list | tuple):
+        parts = [*part]
+    elif isinstance(part, np.ndarray):
+        parts = [*part.ravel()] if part.dtype == object else []
+    elif type(part).__module__.startswith("sklearn."):
+        yield part
+        parts = [*getattr(part, "__dict__", {}).values()]
+    else:
+        parts = []
+    for each in parts:
+        yield from _objects(each, seen)
+
+
+def _leads_outside(part: Any) -> bool:
+    """Tell whether trees lead anywhere but to later nodes of theirs, or ask for features that there are not: compiled
+    code of scikit-learn follows them without looking, into foreign memory if that is where they point."""
+    # The estimator that a calibration is a copy of was never fitted: it has no trees.
+    if isinstance(part, RandomForestClassifier):
+        # What it is asked about has as many columns as it says, and it hands that on without another look.
+        return any(tree.n_features_in_ != part.n_features_in_ for tree in getattr(part, "estimators_", ()))
+    if isinstance(part, DecisionTreeClassifier) and hasattr(part, "tree_"):
+        tree = part.tree_
+        inner = tree.children_left != TREE_LEAF
+        return _is_odd(inner, tree.children_left, tree.children_right, tree.feature, part.n_features_in_)
+    if isinstance(part, HistGradientBoostingClassifier):
+        # What prepares categories could give it fewer columns than it says. This project's has none.
+        return getattr(part, "_preprocessor", None) is not None or any(
+            # Categories are compared by bit sets of their own.
+            nodes["is_categorical"].any()
+            or _is_odd(nodes["is_leaf"] == 0, nodes["left"], nodes["right"], nodes["feature_idx"], part.n_features_in_)
+            for trees in getattr(part, "_predictors", ())
+            for nodes in (tree.nodes for tree in trees)
+        )
+    return False
+
+
+def _is_odd(inner: np.ndarray, left: np.ndarray, right: np.ndarray, feature: np.ndarray, width: int) -> bool:
+    at = np.flatnonzero(inner)
+    children = np.concatenate([left[at], right[at]]).astype(np.int64)
+    forward = (children > np.tile(at, 2)) & (children < len(inner))
+    asked = (feature[at] >= 0) & (feature[at] < width)
+    return not (len(inner) and forward.all() and asked.all())

@@ -1,0 +1,129 @@
+"""A stack on a Postgres with a password: the password, and Airflow's own secrets, are nowhere but where they belong."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import requests
+from psycopg import sql
+
+from churn.generate import write_drops
+from tests.e2e.stack import JANUARY, Stack, free_ports
+
+PASSWORD = "hunter2-marker"
+
+
+@pytest.fixture(scope="module")
+def outputs() -> list[str]:
+    """What the commands printed."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def stack(postgres_url, tmp_path_factory, outputs) -> Iterator[Stack]:
+    """`make run` over one small month and a date whose drop is rejected, on a Postgres of our own."""
+    directory = tmp_path_factory.mktemp("secrets")
+    drops = directory / "drops"
+    write_drops(drops, customers=800, months=1, seed=4)
+    # This server lets in whoever comes, with any password: it is the address that is traced.
+    server = re.sub(r"//([^:@/]+):?@", rf"//\1:{PASSWORD}@", postgres_url("postgres"))
+    assert PASSWORD in server
+    settings = {
+        "CHURN_HOME": str(directory / "home"),
+        "CHURN_POSTGRES": server,
+        **free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT"),
+    }
+    stack = Stack(settings, drops)
+    try:
+        done = stack.make("run", f"DROPS={drops}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = stack.make("env").stdout.splitlines()
+        stack.settings.update(line.split("=", 1) for line in lines)
+        broken = Path(stack.settings["LANDING_DIR"]) / "2024-02-01"
+        shutil.copytree(drops / JANUARY, broken)
+        (broken / "manifest.json").unlink(missing_ok=True)
+        (broken / "users.csv").write_text("user_id\n")
+        failed = stack.make("trigger", "AS_OF=2024-02-01")
+        assert failed.returncode != 0
+        status = stack.make("status")
+        outputs += [each.stdout + each.stderr for each in (done, failed, status)]
+        yield stack
+    finally:
+        stack.make("clean")
+
+
+@pytest.fixture(scope="module")
+def secrets(stack) -> list[str]:
+    """The password, and what Airflow signs and encrypts with."""
+    own = json.loads((Path(stack.settings["CHURN_HOME"]) / "secrets.json").read_text())
+    return [PASSWORD, *own.values()]
+
+
+def holding(secrets: list[str], text: str | bytes) -> bool:
+    data = text.encode() if isinstance(text, str) else text
+    return any(secret.encode() in data for secret in secrets)
+
+
+def test_they_are_in_no_file_but_the_one_that_keeps_them(stack, secrets):
+    home = Path(stack.settings["CHURN_HOME"])
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert any("task_id=train" in str(path) for path in files), "there are logs of tasks"
+    assert any("lineage.json" in path.name for path in files), "there are artifacts"
+    assert [path for path in files if holding(secrets, path.read_bytes())] == [home / "secrets.json"]
+    assert (home / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_kept_of_customers_is_closed_to_other_users_of_the_machine(stack):
+    home = Path(stack.settings["CHURN_HOME"])
+    closed = {path.name for path in home.iterdir() if path.is_dir() and not path.stat().st_mode & 0o077}
+    assert {"landing", "archive", "logs", "airflow", "mlflow"} <= closed
+
+
+@pytest.mark.parametrize("database", ["churn", "airflow", "mlflow"])
+def test_they_are_in_no_table(stack, secrets, database):
+    """Of Airflow these are the rendered templates, XCom, the audit log; of MLflow parameters, tags, metrics."""
+    server = stack.settings["CHURN_DATABASE_URL"].replace("/churn?", f"/{database}?")
+    with psycopg.connect(server) as connection:
+        assert connection.info.dbname == database
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        assert len(tables) > 10
+        found = []
+        for table in tables:
+            with connection.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(*table))) as copy:
+                if holding(secrets, b"".join(copy)):
+                    found.append(table)
+    assert found == []
+
+
+def test_they_are_in_no_command_line(stack, secrets):
+    home = stack.settings["CHURN_HOME"]
+    pids = subprocess.run(["pgrep", "-f", home], capture_output=True, text=True, check=False).stdout.split()
+    running = [psutil.Process(int(pid)) for pid in pids if psutil.pid_exists(int(pid))]
+    family = [child for process in running for child in (process, *process.children(recursive=True))]
+    lines = [" ".join(process.cmdline()) for process in family]
+    assert any("airflow" in line for line in lines)
+    assert [line for line in lines if holding(secrets, line)] == []
+
+
+def test_they_are_in_no_answer_of_serving_and_airflow(stack, secrets):
+    url = stack.settings["SERVING_URL"]
+    paths = ("/", "/health/ready", "/metrics", "/openapi.json", "/features/nobody")
+    answers = [requests.get(url + path, timeout=10).text for path in paths]
+    answers += [json.dumps(stack.airflow("GET", path)) for path in ("/connections", "/variables", "/plugins")]
+    run = next(run for run in stack.runs("churn_train"))
+    tasks = f"/dags/churn_train/dagRuns/{run['dag_run_id']}/taskInstances"
+    answers.append(json.dumps(stack.airflow("GET", tasks)))
+    assert [answer[:200] for answer in answers if holding(secrets, answer)] == []
+
+
+def test_they_are_in_nothing_that_commands_print(stack, outputs, secrets):
+    assert "rejected" in "".join(outputs)
+    assert [text for text in outputs if holding(secrets, text)] == []

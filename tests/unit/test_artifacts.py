@@ -1,0 +1,59 @@
+"""Files in MLflow are fetched from its server and from nowhere else, and no more than there is room for."""
+
+import pytest
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from churn import artifacts
+from churn.artifacts import ArtifactRefused, at, fetch, sizes
+from tests.conftest import mlflow_at
+
+
+@pytest.fixture
+def server():
+    """MLflow at a server's address, which nobody asks."""
+    with mlflow_at("http://127.0.0.1:9"):
+        yield
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A directory with files, as a run has it."""
+    (tmp_path / "kept" / "evidence").mkdir(parents=True)
+    (tmp_path / "kept" / "evidence" / "golden.parquet").write_bytes(b"x" * 1000)
+    return get_artifact_repository(str(tmp_path / "kept"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["s3://theirs/x", "file:///etc", "/etc", "etc", "http://127.0.0.1:9/x", "mlflow-artifacts://127.0.0.1:9/x",
+     "gs://theirs/x", "wasbs://a@b.blob.core.windows.net/x", "dbfs:/x", "models:/another/1", "runs:/another/x"],
+)  # fmt: skip
+@pytest.mark.usefixtures("server")
+def test_behind_a_server_an_address_of_anything_else_is_refused(address):
+    with pytest.raises(ArtifactRefused, match="register it through the server"):
+        at(address)
+
+
+@pytest.mark.usefixtures("server")
+def test_behind_a_server_its_own_files_are_asked_of_it_with_what_it_is_called_here():
+    assert at("mlflow-artifacts:/1/run/artifacts").artifact_uri.startswith("http://127.0.0.1:9/api/")
+
+
+def test_without_a_server_files_lie_where_the_database_says(tmp_path):
+    with mlflow_at(f"sqlite:///{tmp_path}/mlflow.db"):
+        assert at(str(tmp_path)).artifact_uri == str(tmp_path)
+
+
+def test_a_file_is_fetched_and_one_that_is_not_there_is_none(kept, tmp_path):
+    assert sizes(kept, "evidence") == {"evidence/golden.parquet": 1000}
+    into = tmp_path / "into"
+    into.mkdir()
+    assert fetch(kept, "evidence/golden.parquet", into).read_bytes() == b"x" * 1000
+    assert fetch(kept, "evidence/grades.parquet", into) is None
+    assert fetch(kept, "other/grades.parquet", into) is None
+
+
+def test_a_file_that_is_too_large_is_not_fetched(kept, tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "LARGEST", 999)
+    with pytest.raises(ArtifactRefused, match=r"evidence/golden\.parquet has 1000 bytes, and may have 999"):
+        fetch(kept, "evidence/golden.parquet", tmp_path)
