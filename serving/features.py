@@ -16,15 +16,15 @@ from feast import FeatureStore
 from feast.errors import FeastError
 
 from churn.features import OnlineFeatures, open_store
-from churn.online_lookup import OnlineLookup
+from churn.online_lookup import NothingServed, OnlineLookup
 from serving.metrics import FEATURE_STORE_FAILURES
 from serving.problems import Problem
 
 log = logging.getLogger(__name__)
 
 _POSTGRES_AWAY = (psycopg.OperationalError, sqlalchemy.exc.OperationalError)
-# Also what is raised while tables or definitions are not there yet.
-_FAILURES = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, FeastError)
+# Also what is raised while tables, definitions or features are not there yet.
+_FAILURES = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, FeastError, NothingServed)
 # While Postgres is away one request in this time waits for it; the others are answered at once.
 _PAUSE_SECONDS = 1.0
 

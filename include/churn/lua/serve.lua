@@ -1,0 +1,11 @@
+-- Moves the pointer, KEYS[1], to the build ARGV[2] with the rows ARGV[3], when it still names the build ARGV[1] ('' for
+-- none). The other ARGV are what the pointer says of the build: field, value, ...
+if (redis.call('HGET', KEYS[1], 'build') or '') ~= ARGV[1] then
+    return 'overtaken'
+end
+if not is_whole(ARGV[2], ARGV[3]) then
+    return 'not whole'
+end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'build', ARGV[2], 'rows', ARGV[3], unpack(ARGV, 4))
+return 'served'
