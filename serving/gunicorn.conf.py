@@ -6,6 +6,7 @@ fork.
 """
 
 import gc
+import json
 import os
 import shutil
 import socket
@@ -13,6 +14,8 @@ import struct
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from gunicorn import util
 
 _SECONDS_OF_SILENCE = 5
 
@@ -61,6 +64,21 @@ limit_request_field_size = 4096
 control_socket_disable = True
 # Requests are counted in /metrics; an access log would only collect customers' ids.
 accesslog = None
+
+
+def _write_problem(client: Any, status: int, reason: str, _message: str) -> None:
+    """Answer what gunicorn refuses by itself, a request that is no HTTP or has headers without end, as the service
+    answers errors. The message would repeat what was sent."""
+    body = json.dumps({"type": "about:blank", "title": reason, "status": status, "detail": reason})
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+        f"Content-Length: {len(body)}\r\nX-Content-Type-Options: nosniff\r\n\r\n"
+    )
+    util.write_nonblock(client, (head + body).encode())
+
+
+# gunicorn writes HTML there, and has no setting for it.
+util.write_error = _write_problem
 
 
 def on_starting(_server: Any) -> None:

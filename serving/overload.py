@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from flask import request
 
+from serving.metrics import REQUESTS_WAITING
 from serving.problems import Problem
 
 _ALWAYS_ANSWERED = {"/health", "/health/ready", "/metrics"}
@@ -29,5 +30,7 @@ class Line:
         Raises:
             Problem: overloaded.
         """
-        if self._waiting() > self._limit and request.path not in _ALWAYS_ANSWERED:
+        waiting = self._waiting()
+        REQUESTS_WAITING.set(waiting)
+        if waiting > self._limit and request.path not in _ALWAYS_ANSWERED:
             raise Problem("overloaded", f"more than {self._limit} requests wait; try again in a moment")
