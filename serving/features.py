@@ -96,8 +96,8 @@ def _problem(error: Exception) -> Problem:
     log.warning("the feature store failed: %s", reason(error))
     if isinstance(error, _POSTGRES_AWAY):
         return Problem("feature-store-unavailable", _DOES_NOT_ANSWER)
-    # Feast says which of its definitions is missing; a database may quote its statement.
-    told = reason(error) if isinstance(error, FeastError) else "the online features cannot be read"
+    # These say what is missing; a database may quote its statement.
+    told = reason(error) if isinstance(error, FeastError | NothingServed) else "the online features cannot be read"
     return Problem("feature-store-unavailable", told)
 
 
