@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,8 +70,7 @@ def running_redis() -> Iterator[RealRedis]:
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
     # A socket's path must stay below 100 characters: pytest's own directories can be longer.
-    directory = Path("/tmp") / f"churn-redis-{os.getpid()}"
-    directory.mkdir()
+    directory = Path(tempfile.mkdtemp(prefix="churn-redis-", dir="/tmp"))
     server = RealRedis(directory)
     server.start()
     try:

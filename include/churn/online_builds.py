@@ -81,10 +81,11 @@ class Builds(Protocol):
 def builds_of(connection: Connection) -> Builds:
     """Return the builds of the online store that this installation has: Redis where CHURN_REDIS_URL names one, else the
     database of the connection."""
-    from churn.redis_builds import RedisBuilds  # noqa: PLC0415 — it is made of what is here
+    if url := redis_url():
+        from churn.redis_builds import RedisBuilds  # noqa: PLC0415 — only who has a Redis needs it
 
-    url = redis_url()
-    return RedisBuilds(url, connection) if url else PostgresBuilds(connection)
+        return RedisBuilds(url, connection)
+    return PostgresBuilds(connection)
 
 
 def build_being_written(connection: Connection, as_of: date) -> tuple[int, datetime]:

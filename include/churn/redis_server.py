@@ -1,7 +1,7 @@
 """Redis: clients, and the scripts in lua/, each of which Redis runs as one act that nobody sees half of.
 
 Redis 7 or newer. Scripts reach the hashes of a build by the pointer that names it, so that all of them must be on one
-server: replicas and Sentinel are fine, a cluster is not.
+server: it may have replicas, and a cluster it is not.
 """
 
 from collections.abc import Iterator

@@ -43,9 +43,20 @@ class InRedis:
     def __init__(self, url: str):
         self.url = url
         self.client = redis.Redis.from_url(url, decode_responses=True)
+        self._raw = redis.Redis.from_url(url)
 
     def empty(self) -> None:
         self.client.flushdb()
+
+    def dump(self) -> dict[bytes, bytes]:
+        """Return all that it holds."""
+        return {key: self._raw.dump(key) for key in self._raw.scan_iter()}
+
+    def restore(self, content: dict[bytes, bytes]) -> None:
+        """Have it hold what dump() returned, and nothing else."""
+        self.empty()
+        for key, value in content.items():
+            self._raw.restore(key, 0, value)
 
     def builds_left(self, database_url: str) -> dict[str, int]:
         return Counter(key.rsplit(":", 1)[1] for key in self.client.scan_iter(match=f"{BUILDS}*"))
