@@ -2,9 +2,11 @@
 or the new one, whole, and after the retry everything is as if nothing had happened."""
 
 import itertools
+import os
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import redis
@@ -29,25 +31,27 @@ STRIDE = 1 if THOROUGH else 4
 
 @pytest.fixture(scope="module")
 def january(online_store, postgres_url, churn_template, tmp_path_factory):
-    """January is served, and February's snapshots are there."""
+    """January is served, and February's snapshots are there; with what Redis holds."""
+    online_store.empty()
     with new_world(postgres_url, churn_template, tmp_path_factory.mktemp("january")) as world:
         run_up_to(world)
-        yield run_up_to(replace(world, as_of=F29), run_materialize)
+        yield run_up_to(replace(world, as_of=F29), run_materialize), online_store.dump()
 
 
 @pytest.fixture(scope="module")
 def corrected(online_store, postgres_url, churn_template, tmp_path_factory):
-    """February is served, its drop was corrected, and the snapshots are of that."""
+    """February is served, its drop was corrected, and the snapshots are of that; with what Redis holds."""
     online_store.empty()
     with new_world(postgres_url, churn_template, tmp_path_factory.mktemp("corrected")) as world:
         february = replace(world, as_of=F29)
         run_up_to(february)
         write_corrected_february(world.landing)
-        yield run_up_to(february, run_materialize)
+        yield run_up_to(february, run_materialize), online_store.dump()
 
 
-def count_commands(act):
-    """Have whatever is said to Redis counted as an act."""
+def in_redis(url, act):
+    """Prepare a child: its online store is a Redis, and whatever is said to one is an act."""
+    os.environ["CHURN_REDIS_URL"] = url
     say = redis.Redis.execute_command
 
     def counted(client, *arguments, **named):
@@ -58,16 +62,22 @@ def count_commands(act):
 
 
 @pytest.fixture
-def killed_in_redis(children):
+def killed_in_redis(children, online_store):
+    """A function that kills a materialization before the n-th thing that it says to Redis; it tells whether it lived
+    to its end."""
+
     def run(n, world):
-        lived, _, _ = Child(children, run_materialize, world, dies_before=n, prepare=count_commands).result()
+        prepare = partial(in_redis, online_store.url)
+        lived, _, _ = Child(children, run_materialize, world, dies_before=n, prepare=prepare).result()
         return lived
 
     return run
 
 
 @pytest.fixture
-def killed_in_postgres(children, wire):
+def killed_in_postgres(children, online_store, wire):
+    """The same before the n-th change in Postgres."""
+
     def run(n, world):
         child = Future()
 
@@ -76,7 +86,8 @@ def killed_in_postgres(children, wire):
             return False
 
         wire.before(n, kill, reads=False)
-        child.set_result(Child(children, run_materialize, replace(world, database_url=wire.url(world.database_url))))
+        through = replace(world, database_url=wire.url(world.database_url))
+        child.set_result(Child(children, run_materialize, through, prepare=partial(in_redis, online_store.url)))
         lived, _, _ = child.result().result()
         return lived
 
@@ -96,8 +107,8 @@ def killed_in_postgres(children, wire):
 def test_killed_anywhere_a_materialization_serves_the_old_or_the_new_and_the_retry_finishes_it(
     kill, start, stride, least, online_store, request, postgres_url, tmp_path
 ):
-    killed, world = request.getfixturevalue(kill), request.getfixturevalue(start)
-    before = online_store.dump()
+    killed, (world, before) = request.getfixturevalue(kill), request.getfixturevalue(start)
+    online_store.restore(before)
     old = served(world)
     assert {each.as_of for each in old.values()} != {None}
     with copy_of(world, postgres_url, tmp_path) as undisturbed:
@@ -115,7 +126,6 @@ def test_killed_anywhere_a_materialization_serves_the_old_or_the_new_and_the_ret
             assert held(online_store) == rows
         if lived:
             break
-    online_store.restore(before)
     assert n > least
 
 

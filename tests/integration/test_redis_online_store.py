@@ -105,9 +105,8 @@ def test_what_is_not_ours_is_left_alone(world):
     world.redis.client.set("streamflower", "somebody's")
     materialize(M31, world.database_url)
     with opened_store(world.database_url) as store:
-        store.teardown()
+        store._get_provider().online_store.teardown(store.config, store.list_feature_views(), [])
     assert world.keys() == ["streamflower"]
-    apply_definitions(world.database_url)
 
 
 # --- losing what is served -----------------------------------------------------------------------------------------
