@@ -14,14 +14,15 @@ BENCHMARKS = {
     "growth": "what the twelfth monthly AS_OF costs beside the eighth, at the smallest size",
     "chain": "seconds of one AS_OF, and of six by backfill, through the real scheduler, task by task",
     "online": "milliseconds of an online read of one customer's features, at the smallest size",
+    "online_redis": "the same where Redis is the online store, and what it takes; only where it is named",
     "gate": "how often the gate errs, by simulation, and what a decision costs at the largest size",
     "serving": "milliseconds and requests/s of a prediction beside a naive service and the limit, at the smallest size",
     "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only where it is named",
 }
 """Each is a module with run(bench), which measures, and render(result), which makes tables of it."""
 
-ONLY_NAMED = {"serving_soak"}
-"""They run for minutes more, and not with the others."""
+ONLY_NAMED = {"online_redis", "serving_soak"}
+"""They want a Redis, or run for minutes more, and not with the others."""
 
 CUSTOMERS = (7_000, 100_000, 1_000_000)
 
@@ -85,7 +86,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog='example: make bench ARGS="steps --customers 7000 100000"',
     )
     parser.add_argument(
-        "benchmarks", nargs="*", choices=[[], *BENCHMARKS], metavar="benchmark", help="default: all but serving_soak"
+        "benchmarks",
+        nargs="*",
+        choices=[[], *BENCHMARKS],
+        metavar="benchmark",
+        help="default: all but online_redis and serving_soak",
     )
     parser.add_argument(
         "--customers", type=_positive, nargs="+", default=CUSTOMERS, metavar="N",

@@ -22,8 +22,8 @@ def churn_materialize():
     **`apply` is red**: the definitions in include/feature_repo/ do not fit the database or each other; its log says
     which.
 
-    **`materialize` is red**: the database was away, or is full. What was served is still served. Clear the task to
-    run it again. "There is no snapshot": run `churn_snapshot` for this AS_OF.
+    **`materialize` is red**: the database was away, or is full; or Redis, where that is the online store. What was
+    served is still served. Clear the task to run it again. "There is no snapshot": run `churn_snapshot` for this AS_OF.
     """
 
     @task(multiple_outputs=False, pool="churn_materialize")
@@ -37,8 +37,8 @@ def churn_materialize():
 
     @task(multiple_outputs=False, pool="churn_materialize", outlets=[churn_online_features])
     def materialize() -> dict:
-        """Writes the AS_OF beside what is served, then publishes it: all feature views change over in one
-        transaction."""
+        """Writes the AS_OF beside what is served, then publishes it: all feature views change over at
+        once."""
         from churn.materialization import NoSnapshot, materialize
 
         as_of = current_as_of()

@@ -8,6 +8,8 @@ import psycopg
 import requests
 from psycopg.rows import class_row
 
+from churn.database import connect
+from churn.online_builds import builds_of
 from embedded.process_manager import Process, ProcessManager
 from embedded.services import POSTGRES, addresses, not_ready, session
 from embedded.settings import REPOSITORY, Settings, environment
@@ -46,6 +48,17 @@ def as_of_states(settings: Settings) -> list[AsOfState]:
     url = environment(settings)["CHURN_DATABASE_URL"]
     with psycopg.connect(url, connect_timeout=5, row_factory=class_row(AsOfState)) as connection:
         return connection.execute(QUERY.read_bytes()).fetchall()
+
+
+def served_as_of(settings: Settings) -> date | None:
+    """Return the AS_OF whose features are served online, None where none is.
+
+    Raises:
+        psycopg.Error: the online store cannot be reached, or the database was never migrated.
+    """
+    with connect(environment(settings)["CHURN_DATABASE_URL"]) as connection:
+        served = builds_of(connection).served()
+    return served.as_of if served else None
 
 
 def last_decision(states: list[AsOfState]) -> AsOfState | None:
@@ -116,10 +129,19 @@ def _as_of_report(settings: Settings) -> str:
         return f"the state of the AS_OF dates cannot be read: {error}"
     if not states:
         return f"no drop is loaded yet; drops are put into {settings.landing}"
+    served = _served_report(settings)
     try:
-        return as_of_table(states, superseded_versions(settings))
+        return f"{as_of_table(states, superseded_versions(settings))}\n\n{served}"
     except requests.RequestException as error:
-        return f"{as_of_table(states, [])}\n\nwhich versions are superseded cannot be read: {error}"
+        return f"{as_of_table(states, [])}\n\n{served}\n\nwhich versions are superseded cannot be read: {error}"
+
+
+def _served_report(settings: Settings) -> str:
+    try:
+        as_of = served_as_of(settings)
+    except psycopg.Error as error:
+        return f"which AS_OF is served online cannot be read: {error}"
+    return f"AS_OF {as_of} is served online" if as_of else "nothing is served online: make trigger AS_OF=the newest"
 
 
 def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:

@@ -16,15 +16,15 @@ from feast import FeatureStore
 from feast.errors import FeastError
 
 from churn.features import OnlineFeatures, open_store
-from churn.online_lookup import OnlineLookup
+from churn.online_lookup import NothingServed, OnlineLookup
 from serving.metrics import FEATURE_STORE_FAILURES
 from serving.problems import Problem
 
 log = logging.getLogger(__name__)
 
 _POSTGRES_AWAY = (psycopg.OperationalError, sqlalchemy.exc.OperationalError)
-# Also what is raised while tables or definitions are not there yet.
-_FAILURES = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, FeastError)
+# Also what is raised while tables, definitions or features are not there yet.
+_FAILURES = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, FeastError, NothingServed)
 # While Postgres is away one request in this time waits for it; the others are answered at once.
 _PAUSE_SECONDS = 1.0
 _DOES_NOT_ANSWER = "the database of the online features does not answer"
@@ -96,8 +96,8 @@ def _problem(error: Exception) -> Problem:
     log.warning("the feature store failed: %s", reason(error))
     if isinstance(error, _POSTGRES_AWAY):
         return Problem("feature-store-unavailable", _DOES_NOT_ANSWER)
-    # Feast says which of its definitions is missing; a database may quote its statement.
-    told = reason(error) if isinstance(error, FeastError) else "the online features cannot be read"
+    # These say what is missing; a database may quote its statement.
+    told = reason(error) if isinstance(error, FeastError | NothingServed) else "the online features cannot be read"
     return Problem("feature-store-unavailable", told)
 
 

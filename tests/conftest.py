@@ -17,6 +17,8 @@ from hypothesis import settings
 from psycopg import sql
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.real_redis import RealRedis, running_redis
+
 REPOSITORY = Path(__file__).parents[1]
 REAL_DROPS = REPOSITORY.parent / "shared" / "data" / "drops"
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
@@ -25,6 +27,8 @@ THOROUGH = "CI" in os.environ
 """CI tries every sequence of runs and every moment to die at; elsewhere a share of them, so that it takes minutes."""
 
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+# Tests say themselves which online store they are about.
+os.environ.pop("CHURN_REDIS_URL", None)
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("churn", deadline=None)
@@ -140,6 +144,13 @@ def mlflow_at(uri: str) -> Iterator[str]:
         finally:
             mlflow.set_tracking_uri(None)
             mlflow.set_registry_uri(None)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RealRedis]:
+    """A Redis server that tests share."""
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture

@@ -70,19 +70,20 @@ class Content:
 
 @dataclass
 class Model:
-    """What the system holds: by AS_OF the drop that is loaded and the one that the snapshots are of, and what is
-    served."""
+    """What the system holds: by AS_OF the drop that is loaded and the one that the snapshots are of, what is served,
+    and the newest date that ever was: an online store may lose what it served."""
 
     landing: dict[date, Content] = field(default_factory=dict)
     loaded: dict[date, Content] = field(default_factory=dict)
     built: dict[date, Content] = field(default_factory=dict)
     served: tuple[date, Content] | None = None
+    newest_served: date = date.min
 
     def at_rest(self) -> "Model":
         """What the law says of the drops of the landing directory, without a word of what ran when."""
         newest = max(self.landing, default=None)
         served = None if newest is None else (newest, self.landing[newest])
-        return Model(self.landing, self.landing, self.landing, served)
+        return Model(self.landing, self.landing, self.landing, served, newest or date.min)
 
     def raw(self) -> dict[str, Counter[tuple[object, ...]]]:
         """The rows of each table of raw.*, values in the order of the contract."""
@@ -176,8 +177,8 @@ def landed() -> st.SearchStrategy[dict[date, Content]]:
     return st.fixed_dictionaries({}, optional={day: contents(day) for day in DATES})
 
 
-def actions() -> st.SearchStrategy[tuple[Any, ...]]:
-    """One thing that may happen: a name and its arguments."""
+def actions(*, losses: bool) -> st.SearchStrategy[tuple[Any, ...]]:
+    """One thing that may happen: a name and its arguments. With `losses` the online store may lose everything, too."""
     day = st.sampled_from(DAYS)
     arrival = st.sampled_from(("arrives", "arrives", "overtaken")).flatmap(
         lambda name: st.sampled_from(DATES).flatmap(
@@ -187,4 +188,5 @@ def actions() -> st.SearchStrategy[tuple[Any, ...]]:
     run = st.tuples(st.just("runs"), day)
     backfill = st.tuples(st.just("backfill"), st.lists(day, min_size=2, unique=True))
     step = st.tuples(st.sampled_from(("loads", "snapshots", "materializes")), day)
-    return st.one_of(arrival, arrival.map(tuple), run, backfill, step)
+    loss = [st.just(("loses",))] if losses else []
+    return st.one_of(arrival, arrival.map(tuple), run, backfill, step, *loss)

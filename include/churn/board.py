@@ -13,6 +13,7 @@ from psycopg import IsolationLevel
 from psycopg.rows import class_row
 
 from churn.database import Connection, connect, statement
+from churn.online_builds import Served, builds_of
 
 Row = TypeVar("Row")
 
@@ -134,7 +135,7 @@ def read_mark(database_url: str) -> str:
         psycopg.Error: the database cannot be reached, or was never migrated.
     """
     with _reading(database_url) as connection:
-        return _mark(connection)
+        return _mark(connection, builds_of(connection).served())
 
 
 def read_board(database_url: str, decisions: int = DECISIONS) -> Board:
@@ -144,12 +145,15 @@ def read_board(database_url: str, decisions: int = DECISIONS) -> Board:
         psycopg.Error: the database cannot be reached, or was never migrated.
     """
     with _reading(database_url) as connection:
+        served = builds_of(connection).served()
         return Board(
-            mark=_mark(connection),
+            mark=_mark(connection, served),
             decision_count=_value(connection, "count"),
             decisions=_rows(connection, Decision, "decisions", {"limit": decisions}),
             moves=_rows(connection, Move, "moves", {"limit": MOVES}),
-            dates=_rows(connection, DateState, "dates", {"limit": DATES}),
+            dates=_rows(
+                connection, DateState, "dates", {"limit": DATES, "served_as_of": served.as_of if served else None}
+            ),
         )
 
 
@@ -183,8 +187,8 @@ def _reading(database_url: str) -> Iterator[Connection]:
         yield connection
 
 
-def _mark(connection: Connection) -> str:
-    return str(_value(connection, "mark"))
+def _mark(connection: Connection, served: Served | None) -> str:
+    return f"{_value(connection, 'mark')}/{served.build if served else ''}"
 
 
 def _value(connection: Connection, name: str) -> Any:

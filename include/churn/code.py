@@ -11,8 +11,8 @@ LOCK = INCLUDE.parent / "requirements.txt"
 
 @cache
 def code_digest() -> str:
-    """Return the sha256 over the pipeline's Python, SQL and YAML files and the lock of its libraries."""
-    files = sorted(p for ending in ("py", "sql", "yaml") for p in INCLUDE.rglob(f"*.{ending}"))
+    """Return the sha256 over the pipeline's Python, SQL, Lua and YAML files and the lock of its libraries."""
+    files = sorted(p for ending in ("py", "sql", "lua", "yaml") for p in INCLUDE.rglob(f"*.{ending}"))
     digest = hashlib.sha256()
     for path in [*files, LOCK]:
         digest.update(path.relative_to(INCLUDE.parent).as_posix().encode() + b"\0")

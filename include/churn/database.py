@@ -57,6 +57,11 @@ def statement(name: str) -> LiteralString:
     return (SQL_DIRECTORY / f"{name}.sql").read_text(encoding="utf-8").strip()
 
 
+def compose(name: str, **identifiers: sql.Composable) -> sql.SQL | sql.Composed:
+    """Return the statement `name` with what stands for each `{placeholder}` of the file."""
+    return sql.SQL(statement(name)).format(**identifiers) if identifiers else sql.SQL(statement(name))
+
+
 def execute(
     connection: Connection,
     name: str,
@@ -69,7 +74,7 @@ def execute(
         parameters: values for `%(name)s`, bound by the server.
         identifiers: what stands for each `{placeholder}` of the file.
     """
-    query = sql.SQL(statement(name)).format(**identifiers) if identifiers else sql.SQL(statement(name))
+    query = compose(name, **identifiers)
     cursor = connection.execute(query, parameters)
     log.info(
         "%s.sql: %s, %d rows\n%s\n%s",

@@ -18,6 +18,7 @@ from churn.code import code_digest
 from churn.database import connect, lock_session
 from churn.database_url import feast_environment
 from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.settings import redis_url
 
 FEATURE_REPO = Path(__file__).parents[1] / "feature_repo"
 FEATURE_SERVICE = "churn_v1"
@@ -28,13 +29,17 @@ STORE_LOCK = "feature store"
 
 
 def open_store(database_url: str) -> FeatureStore:
-    """Open the feature store whose registry, offline and online store are the database at `database_url`.
+    """Open the feature store whose registry and offline store are the database at `database_url`, and its online store
+    too, unless CHURN_REDIS_URL names a Redis for that.
 
     Raises:
         sqlalchemy.exc.OperationalError: the database cannot be reached.
     """
-    written = yaml.safe_load((FEATURE_REPO / "feature_store.yaml").read_text(encoding="utf-8"))
-    config = _fill_in(written, feast_environment(database_url))
+    redis, variables = redis_url(), feast_environment(database_url)
+    if redis:
+        variables["CHURN_REDIS_URL"] = redis
+    name = "feature_store.redis.yaml" if redis else "feature_store.yaml"
+    config = _fill_in(yaml.safe_load((FEATURE_REPO / name).read_text(encoding="utf-8")), variables)
     return FeatureStore(config=RepoConfig(**config, repo_path=FEATURE_REPO))
 
 
@@ -45,7 +50,8 @@ def _fill_in(value: Any, variables: Mapping[str, str]) -> Any:
 
 
 def apply_definitions(database_url: str) -> Outcome:
-    """Register the definitions of feature_repo/ and make the online tables, where the code changed since.
+    """Register the definitions of feature_repo/ and make the online tables, where the code or the online store changed
+    since.
 
     Objects that are no longer defined stay: a version in Production may still name their feature service.
     """
@@ -57,13 +63,15 @@ def apply_definitions(database_url: str) -> Outcome:
 def _apply(store: FeatureStore) -> Outcome:
     definitions = load_definitions()
     services = [each for each in definitions if isinstance(each, FeatureService)]
-    registered = {service.name: service.tags.get("code_digest") for service in store.list_feature_services()}
-    if all(registered.get(service.name) == code_digest() for service in services):
+    # The tables of one store do not make those of another.
+    by = {"code_digest": code_digest(), "online_store": store.config.online_store.type}
+    registered = {service.name: service.tags for service in store.list_feature_services()}
+    if all(by.items() <= registered.get(service.name, {}).items() for service in services):
         return Outcome(UNCHANGED, "the definitions were applied by this code")
     store.apply(definitions)
     # Last, when the online tables are made too: Feast registers the objects before it makes them.
     for service in services:
-        service.tags["code_digest"] = code_digest()
+        service.tags.update(by)
     store.apply([*services])
     return Outcome(DONE, f"applied {len(definitions)} definitions", {"names": [each.name for each in definitions]})
 

@@ -1,5 +1,5 @@
 """Online features by the shortest way: the same answers as churn.features.read_online(), with no object of Feast's on
-the way from Postgres to them."""
+the way from the store to them."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -10,8 +10,12 @@ from psycopg.rows import TupleRow
 
 from churn.as_of import as_of_of
 from churn.features import OnlineFeatures
+from churn.one_as_of_store import OneAsOfStore
 from churn.online_reader import timestamp_columns
-from churn.online_store import SnapshotOnlineStore
+
+
+class NothingServed(RuntimeError):
+    """No AS_OF is served, so that nothing can be said of any customer."""
 
 
 class OnlineLookup:
@@ -20,7 +24,7 @@ class OnlineLookup:
     def __init__(self, store: FeatureStore, service: FeatureService) -> None:
         self.service = service
         online = store._get_provider().online_store
-        assert isinstance(online, SnapshotOnlineStore)
+        assert isinstance(online, OneAsOfStore)
         self._reader = online.reader(store.config)
         self._request = tuple(
             (store.get_feature_view(projection.name), tuple(field.name for field in projection.features))
@@ -36,11 +40,19 @@ class OnlineLookup:
 
         Raises:
             psycopg.OperationalError: the server cannot be reached, or not in time.
+            NothingServed: no AS_OF is served.
         """
         asked = list(dict.fromkeys(user_ids))
         rows = self._reader.fetch(self._request, asked)
+        if all(row[timestamp] is None for row in rows for timestamp, _ in self._columns):
+            self._expect_something_served()
         found = dict(zip(asked, map(self._features, rows), strict=True))
         return [found[user] for user in user_ids]
+
+    def _expect_something_served(self) -> None:
+        """Tell a store that has been emptied from customers whom nobody knows."""
+        if self._reader.served_as_of() is None:
+            raise NothingServed("nothing is served: run churn_materialize for the newest AS_OF")
 
     def _features(self, row: TupleRow) -> OnlineFeatures:
         values: dict[str, Any] = {}

@@ -1,10 +1,11 @@
-"""Reading the online store: all views of a request in one statement, over connections that may die or fall silent."""
+"""Reading the online store in Postgres: all views of a request in one statement, over connections that may die or fall
+silent."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 from feast import FeatureView
 from feast.protos.feast.types.Value_pb2 import Value
@@ -14,10 +15,28 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from churn.database import statement
-from churn.online_tables import join_key_of, table_of, type_of
+from churn.online_builds import table_of
+from churn.online_tables import join_key_of, type_of
 
 ReadRow = tuple[datetime | None, dict[str, Value] | None]
 Request = Sequence[tuple[FeatureView, tuple[str, ...]]]
+
+
+class Reader(Protocol):
+    """What reads an online store."""
+
+    def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
+        """Return for each view its features in the served build, a row per key, in the order of the keys."""
+
+    def fetch(self, request: Request, keys: list[str]) -> list[TupleRow]:
+        """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
+        it lacks the key, and then its features."""
+
+    def served_as_of(self) -> date | None:
+        """Return the AS_OF that is served, None where nothing is."""
+
+    def close(self) -> None:
+        """Close the connections."""
 
 
 class OnlineReader:
@@ -57,7 +76,7 @@ class OnlineReader:
         Raises:
             psycopg.OperationalError: the server cannot be reached, or not in time.
         """
-        return _split(request, self.fetch(request, keys))
+        return split(request, self.fetch(request, keys))
 
     def fetch(self, request: Request, keys: list[str]) -> list[TupleRow]:
         """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
@@ -70,10 +89,19 @@ class OnlineReader:
             psycopg.OperationalError: the server cannot be reached, or not in time.
         """
         query, timestamps = self._plan(request)
-        rows = self._fetch(query, keys)
+        rows = self._execute(query, keys)
         if any(row[column] is None for row in rows for column in timestamps):
-            rows = self._fetch(query, keys)
+            rows = self._execute(query, keys)
         return rows
+
+    def served_as_of(self) -> date | None:
+        """Return the AS_OF that is served, None where nothing is.
+
+        Raises:
+            psycopg.OperationalError: the server cannot be reached, or not in time.
+        """
+        rows = self._execute(statement("online/served_as_of").encode())
+        return rows[0][0] if rows else None
 
     def _plan(self, request: Request) -> tuple[bytes, list[int]]:
         # Kept for the next time: serving makes the same request over and over, and Feast's views answer slowly.
@@ -86,12 +114,12 @@ class OnlineReader:
         """Close the connections."""
         self._pool.close()
 
-    def _fetch(self, query: bytes, keys: list[str]) -> list[TupleRow]:
+    def _execute(self, query: bytes, keys: list[str] | None = None) -> list[TupleRow]:
         """Run a read; where the server had dropped the connection, on the next one, until every old one was tried."""
         for left in range(self._pool.max_size, -1, -1):
             with self._pool.connection() as connection:
                 try:
-                    return connection.execute(query, {"keys": keys}).fetchall()
+                    return connection.execute(query, {"keys": keys or []}).fetchall()
                 except OperationalError:
                     if not connection.broken or not left:
                         raise
@@ -140,7 +168,8 @@ def _query_of(views: tuple[tuple[str, str, tuple[str, ...]], ...]) -> bytes:
     return query.as_bytes(None)
 
 
-def _split(request: Request, fetched: Sequence[TupleRow]) -> list[list[ReadRow]]:
+def split(request: Request, fetched: Sequence[TupleRow]) -> list[list[ReadRow]]:
+    """Return fetched rows view by view, their values as Feast's."""
     result: list[list[ReadRow]] = []
     start = 0
     for view, features in request:

@@ -5,44 +5,32 @@ materialization writes a *build*, a table for each view, beside the served one; 
 then moves one pointer, for all views at once. A read of several feature views is one statement, hence of one build.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from threading import Lock
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
-from feast import Entity, FeatureView, utils
-from feast.infra.online_stores.online_store import OnlineStore
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
-from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from feast import Entity, FeatureView
+from feast.repo_config import RepoConfig
 from psycopg import sql
 
 from churn.as_of import as_of_of
 from churn.copy import copy_rows
 from churn.database import connect, execute
-from churn.online_reader import OnlineReader, ReadRow
-from churn.online_tables import build_being_written, build_table_of, join_key_of, key_value, table_of, type_of
+from churn.one_as_of_store import OneAsOfStore, OneAsOfStoreConfig, WriteRow, source_of
+from churn.online_builds import build_being_written, build_table_of, table_of
+from churn.online_reader import OnlineReader
+from churn.online_tables import columns_of, join_key_of, key_value, type_of
 
-WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
-
-class SnapshotOnlineStoreConfig(FeastConfigBaseModel):
-    """Where the online store is: a libpq URI; how many connections a process may hold to it; how long a read waits for
-    one, and then for the answer."""
+class SnapshotOnlineStoreConfig(OneAsOfStoreConfig):
+    """The database is where the features are, too."""
 
     type: Literal["churn.online_store.SnapshotOnlineStore"] = "churn.online_store.SnapshotOnlineStore"
-    database_url: str
-    max_connections: int = 8
-    connection_timeout_seconds: float = 0.7
 
 
-class SnapshotOnlineStore(OnlineStore):
+class SnapshotOnlineStore(OneAsOfStore):
     """One table per feature view, a partition for each build; see the module."""
-
-    def __init__(self) -> None:
-        self._open: OnlineReader | None = None
-        self._opening = Lock()
 
     def update(
         self,
@@ -58,13 +46,13 @@ class SnapshotOnlineStore(OnlineStore):
             for view in tables_to_keep:
                 join_key = sql.Identifier(join_key_of(view))
                 execute(connection, "online/create_table", table=table_of(view.name), join_key=join_key)
-                for field in view.features:
+                for feature, column_type in columns_of(view).items():
                     execute(
                         connection,
                         "online/add_column",
                         table=table_of(view.name),
-                        column=sql.Identifier(field.name),
-                        type=sql.SQL(type_of(view, field)[0]),
+                        column=sql.Identifier(feature),
+                        type=sql.SQL(column_type),
                     )
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
@@ -72,87 +60,27 @@ class SnapshotOnlineStore(OnlineStore):
             for view in tables:
                 execute(connection, "online/drop_table", table=table_of(view.name))
 
-    def online_write_batch(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        data: list[WriteRow],
-        progress: Callable[[int], Any] | None,
-    ) -> None:
-        """Append one AS_OF's rows of a view to the build that is being written for that AS_OF.
+    def open_reader(self, config: RepoConfig) -> OnlineReader:
+        store = config.online_store
+        return OnlineReader(store.database_url, store.max_connections, store.connection_timeout_seconds)
 
-        Raises:
-            ValueError: the rows are of several AS_OFs.
-        """
-        if not data:
-            return
-        timestamps = {utils.make_tzaware(row[2]) for row in data}
-        if len(timestamps) > 1:
-            raise ValueError(
-                f"{table.name}: rows of {len(timestamps)} event timestamps, {min(timestamps)} to {max(timestamps)}: "
-                "materialize one AS_OF at a time, from its event_timestamp to the same"
-            )
-        event_timestamp = timestamps.pop()
+    def copy_snapshot(self, config: RepoConfig, view: FeatureView, event_timestamp: datetime) -> None:
+        """Within the server, by INSERT … SELECT."""
         with connect(config.online_store.database_url) as connection:
-            build = build_being_written(connection, as_of_of(event_timestamp))
-            copy_rows(connection, build_table_of(table, build), [_to_arrow(table, data, build, event_timestamp)])
-        if progress:
-            progress(len(data))
-
-    def online_read(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[EntityKey],
-        requested_features: list[str] | None = None,
-    ) -> list[ReadRow]:
-        features = tuple(requested_features or [field.name for field in table.features])
-        return self.reader(config).read(((table, features),), [key_value(key) for key in entity_keys])[0]
-
-    def _read_features_per_fv(
-        self,
-        config: RepoConfig,
-        grouped_refs: list,
-        join_key_values: dict,
-        entity_name_to_join_key_map: dict,
-        online_features_response: Any,
-        full_feature_names: bool,
-        include_feature_view_version_metadata: bool,
-    ) -> None:
-        """Read all views of a request in one statement. Feast's own way is a statement for each view."""
-        first = grouped_refs[0][0]
-        entities, indexes, output_length = utils._get_unique_entities(
-            first, join_key_values, entity_name_to_join_key_map
-        )
-        keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]
-        request = tuple((view, tuple(features)) for view, features in grouped_refs)
-        for (view, features), rows in zip(request, self.reader(config).read(request, keys), strict=True):
-            utils._populate_response_from_feature_data(
-                list(features),
-                rows,
-                indexes,
-                online_features_response,
-                full_feature_names,
-                view,
-                output_length,
-                include_feature_view_version_metadata,
+            build, _ = build_being_written(connection, as_of_of(event_timestamp))
+            execute(
+                connection,
+                "online/copy_snapshot",
+                {"build": build, "event_timestamp": event_timestamp},
+                table=build_table_of(view.name, build),
+                features=sql.SQL(", ").join(map(sql.Identifier, columns_of(view))),
+                **source_of(view),
             )
 
-    async def close(self) -> None:
-        """Close the connections; the next read opens new ones."""
-        with self._opening:
-            if self._open is not None:
-                self._open.close()
-                self._open = None
-
-    def reader(self, config: RepoConfig) -> OnlineReader:
-        """Return what reads this store; it is opened once, and not before it is asked for."""
-        # Opened at the first read: a pool has threads, which a fork would not take along.
-        with self._opening:
-            if self._open is None:
-                store = config.online_store
-                self._open = OnlineReader(store.database_url, store.max_connections, store.connection_timeout_seconds)
-            return self._open
+    def write(self, config: RepoConfig, view: FeatureView, rows: list[WriteRow], event_timestamp: datetime) -> None:
+        with connect(config.online_store.database_url) as connection:
+            build, _ = build_being_written(connection, as_of_of(event_timestamp))
+            copy_rows(connection, build_table_of(view.name, build), [_to_arrow(view, rows, build, event_timestamp)])
 
 
 def _to_arrow(view: FeatureView, data: list[WriteRow], build: int, event_timestamp: datetime) -> pa.Table:

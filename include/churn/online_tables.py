@@ -1,15 +1,12 @@
-"""How the online store lies in Postgres: a table per feature view, a partition of it per build, typed columns."""
+"""What the online stores can hold of a feature view: one key, and typed columns."""
 
-from datetime import date
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 from feast import FeatureView
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.types import Bool, Float64, Int64, String
-from psycopg import sql
-
-from churn.database import Connection, execute
 
 # Feast's type: the column's type in Postgres, in Arrow, and the field of Feast's value.
 TYPES = {
@@ -22,16 +19,6 @@ TYPES = {
 
 class UnsupportedView(ValueError):
     """A feature view that this store cannot hold."""
-
-
-def table_of(view: str) -> sql.Identifier:
-    """Return the name of the table that holds the published builds of the view of that name."""
-    return sql.Identifier("online", view)
-
-
-def build_table_of(view: FeatureView, build: int) -> sql.Identifier:
-    """Return the name of the table that holds one build of the view."""
-    return sql.Identifier("online", f"{view.name}_{build}")
 
 
 def join_key_of(view: FeatureView) -> str:
@@ -47,20 +34,10 @@ def type_of(view: FeatureView, field: Any) -> tuple[str, pa.DataType, str]:
     return TYPES[field.dtype]
 
 
+def columns_of(view: FeatureView) -> Mapping[str, str]:
+    """Return {feature: the type of its column in Postgres}, in the order of the view."""
+    return {field.name: type_of(view, field)[0] for field in view.features}
+
+
 def key_value(key: EntityKey) -> str:
     return key.entity_values[0].string_val
-
-
-def build_being_written(connection: Connection, as_of: date) -> int:
-    """Return the number of the build that a materialization of `as_of` has begun.
-
-    Raises:
-        RuntimeError: none has.
-    """
-    found = execute(connection, "online/build_being_written", {"as_of": as_of}).fetchone()
-    if found is None:
-        raise RuntimeError(
-            f"no build of {as_of} is being written: materialize through churn.materialization (or trigger the DAG "
-            "churn_materialize), which publishes what it wrote"
-        )
-    return found[0]

@@ -31,3 +31,8 @@ def _require(name: str) -> str:
     if value := os.environ.get(name):
         return value
     raise SettingMissing(f"{name} is not set: `make env` prints the settings of the embedded stack")
+
+
+def redis_url() -> str | None:
+    """Return the URL of the Redis that is the online store (CHURN_REDIS_URL), None where Postgres is."""
+    return os.environ.get("CHURN_REDIS_URL") or None

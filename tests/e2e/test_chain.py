@@ -172,6 +172,7 @@ def test_status_says_that_all_is_well(stack):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("running") == 7
     assert "last decision" in done.stdout
+    assert " is served online" in done.stdout
 
 
 def test_a_corrected_drop_supersedes_the_version_of_a_later_date_and_status_says_so(stack):

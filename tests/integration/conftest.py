@@ -17,6 +17,7 @@ from churn.outcome import Outcome
 from churn.snapshots import build_snapshots
 from churn.validation import validate
 from tests.integration.faults import Wire, children, wire_to
+from tests.integration.online_stores import InPostgres, InRedis, OnlineStore
 
 __all__ = ["children"]
 
@@ -41,6 +42,30 @@ class Pipeline:
         self.snapshot(as_of)
         apply_definitions(self.database_url)
         return materialize(as_of, self.database_url)
+
+
+@pytest.fixture(scope="module", params=[InPostgres, InRedis], ids=["in Postgres", "in Redis"])
+def online_store(request: pytest.FixtureRequest) -> Iterator[OnlineStore]:
+    """An online store, empty and the one of this process and its children: one kind after the other."""
+    with pytest.MonkeyPatch.context() as environment:
+        if request.param is InPostgres:
+            yield InPostgres()
+            return
+        store = InRedis(request.getfixturevalue("redis_server").url)
+        store.empty()
+        environment.setenv("CHURN_REDIS_URL", store.url)
+        yield store
+
+
+@pytest.fixture
+def own_online_store(online_store: OnlineStore, monkeypatch: pytest.MonkeyPatch) -> OnlineStore:
+    """The same kind of store beside the module's: empty, and the one of this process, for one test."""
+    if isinstance(online_store, InPostgres):
+        return online_store
+    store = InRedis(f"{online_store.url}?db=1")
+    store.empty()
+    monkeypatch.setenv("CHURN_REDIS_URL", store.url)
+    return store
 
 
 @pytest.fixture

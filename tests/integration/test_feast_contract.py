@@ -41,7 +41,7 @@ GREATEST = {
 
 
 @pytest.fixture(scope="module")
-def database(shared_database_url, tmp_path_factory) -> str:
+def database(online_store, shared_database_url, tmp_path_factory) -> str:
     """January generated, February by hand with the least and the greatest values; February is served."""
     landing, archive = tmp_path_factory.mktemp("landing"), tmp_path_factory.mktemp("archive")
     write_drops(landing, customers=150, months=1, seed=9, start=D31)
@@ -83,6 +83,7 @@ def stock(database, tmp_path_factory) -> FeatureStore:
         "password": variables["CHURN_PGPASSWORD"],
     }
     with connect(database) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS stock CASCADE")
         connection.execute("CREATE SCHEMA stock")
     store = FeatureStore(
         config=RepoConfig(

@@ -1,6 +1,5 @@
 """One AS_OF is served online: the newest materialized, whole, and the one before it until then."""
 
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -17,14 +16,17 @@ from churn.database import connect, lock_session
 from churn.features import FEATURE_SERVICE, STORE_LOCK, apply_definitions, read_online
 from churn.materialization import IncompleteBuild, NoSnapshot, materialize
 from churn.outcome import DONE, OLDER, UNCHANGED
+from tests.integration.online_stores import IN_POSTGRES
 
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 VIEWS = ("subs_profile_fv", "usage_agg_30d_fv", "payments_agg_90d_fv", "support_agg_90d_fv")
+ONE_EACH = dict.fromkeys(VIEWS, 1)
 
 
 @pytest.fixture
-def snapshots(tmp_path, database_url):
+def snapshots(tmp_path, database_url, online_store):
     """A function that makes the snapshots of a date: customers with so many months."""
+    online_store.empty()
     apply_definitions(database_url)
 
     def make(as_of, months, users=("a", "b", "c")):
@@ -48,16 +50,7 @@ def builds(database_url):
         return connection.execute("SELECT as_of, state FROM online.builds ORDER BY build").fetchall()
 
 
-def builds_left(database_url):
-    """Return of how many builds each view has a table."""
-    with connect(database_url) as connection:
-        found = connection.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'online'::regnamespace AND relkind = 'r'"
-        ).fetchall()
-    return [sum(re.fullmatch(rf"{view}_\d+", name) is not None for (name,) in found) for view in VIEWS]
-
-
-def test_the_newest_as_of_is_served_and_an_older_one_is_a_recorded_no_op(snapshots, database_url):
+def test_the_newest_as_of_is_served_and_an_older_one_is_a_recorded_no_op(snapshots, database_url, online_store):
     snapshots(D31, 1)
     snapshots(F29, 2)
     first = materialize(D31, database_url)
@@ -68,15 +61,14 @@ def test_the_newest_as_of_is_served_and_an_older_one_is_a_recorded_no_op(snapsho
     assert (again.outcome, again.reason) == (OLDER, "2024-02-29 is served and is newer than 2024-01-31")
     assert served(database_url) == dict.fromkeys("abc", (F29, 2))
     assert builds(database_url) == [(D31, "published"), (F29, "published"), (D31, "older")]
-    assert builds_left(database_url) == [1, 1, 1, 1]
+    assert online_store.builds_left(database_url) == ONE_EACH
 
 
-def test_what_is_served_at_last_does_not_depend_on_the_order_of_runs(snapshots, database_url):
+def test_what_is_served_at_last_does_not_depend_on_the_order_of_runs(snapshots, database_url, online_store):
     for months, as_of in enumerate((D31, F29, M31), 1):
         snapshots(as_of, months)
     for order in list(permutations((D31, F29, M31)))[::3]:
-        with connect(database_url) as connection:
-            connection.execute("TRUNCATE online.served")
+        online_store.serve_nothing(database_url)
         for as_of in order:
             materialize(as_of, database_url)
         assert served(database_url) == dict.fromkeys("abc", (M31, 3))
@@ -116,13 +108,13 @@ def test_materializing_again_is_unchanged_and_writes_nothing(snapshots, database
     assert builds(database_url) == before
 
 
-def test_other_code_materializes_again(snapshots, database_url, monkeypatch):
+def test_other_code_materializes_again(snapshots, database_url, monkeypatch, online_store):
     snapshots(D31, 1)
     materialize(D31, database_url)
     monkeypatch.setattr(materialization, "code_digest", lambda: "other code")
     assert materialize(D31, database_url).outcome == DONE
     assert materialize(D31, database_url).outcome == UNCHANGED
-    assert builds_left(database_url) == [1, 1, 1, 1]
+    assert online_store.builds_left(database_url) == ONE_EACH
 
 
 def test_applying_the_definitions_again_is_unchanged(snapshots, database_url):
@@ -148,10 +140,8 @@ def write_and(then):
     return written
 
 
-def lose_a_row(database_url):
-    with connect(database_url) as connection:
-        (build,) = connection.execute("SELECT build FROM online.builds WHERE state = 'writing'").fetchone()
-        connection.execute(f"DELETE FROM online.usage_agg_30d_fv_{build} WHERE user_id = 'b'")
+def lose_a_row(online_store, database_url):
+    online_store.lose_a_row(database_url, "usage_agg_30d_fv", "b")
 
 
 def run_out_of_disk():
@@ -162,25 +152,25 @@ def run_out_of_disk():
     ("failure", "error"),
     [
         (lose_a_row, "usage_agg_30d_fv has 2 rows of 2024-02-29 and its snapshot 3: what was served before is"),
-        (lambda _: run_out_of_disk(), "could not extend file"),
+        (lambda *_: run_out_of_disk(), "could not extend file"),
     ],
     ids=["a row lost", "disk full"],
 )
 def test_a_failed_materialization_leaves_what_is_served_and_the_next_one_mends_it(
-    failure, error, snapshots, database_url, monkeypatch
+    failure, error, snapshots, database_url, monkeypatch, online_store
 ):
     snapshots(D31, 1)
     snapshots(F29, 2)
     materialize(D31, database_url)
     with monkeypatch.context() as patched:
-        patched.setattr(FeatureStore, "materialize", write_and(lambda: failure(database_url)))
+        patched.setattr(FeatureStore, "materialize", write_and(lambda: failure(online_store, database_url)))
         with pytest.raises(Exception, match=error) as raised:
             materialize(F29, database_url)
     assert (failure is lose_a_row) == isinstance(raised.value, IncompleteBuild)
     assert served(database_url) == dict.fromkeys("abc", (D31, 1))
     assert materialize(F29, database_url).outcome == DONE
     assert served(database_url) == dict.fromkeys("abc", (F29, 2))
-    assert builds_left(database_url) == [1, 1, 1, 1]
+    assert online_store.builds_left(database_url) == ONE_EACH
     assert builds(database_url) == [(D31, "published"), (F29, "published")]
 
 
@@ -197,10 +187,10 @@ def test_a_snapshot_that_is_rebuilt_while_it_is_written_is_not_served_as_a_mix(s
     assert served(database_url) == dict.fromkeys("abc", (F29, 3))
 
 
-def test_a_failed_first_materialization_serves_nothing(snapshots, database_url, monkeypatch):
+def test_a_failed_first_materialization_serves_nothing(snapshots, database_url, monkeypatch, online_store):
     snapshots(D31, 1)
     with monkeypatch.context() as patched:
-        patched.setattr(FeatureStore, "materialize", write_and(lambda: lose_a_row(database_url)))
+        patched.setattr(FeatureStore, "materialize", write_and(lambda: lose_a_row(online_store, database_url)))
         with pytest.raises(IncompleteBuild):
             materialize(D31, database_url)
     assert served(database_url) == {}
@@ -209,7 +199,7 @@ def test_a_failed_first_materialization_serves_nothing(snapshots, database_url, 
 # --- at the same time --------------------------------------------------------------------------------------------
 
 
-def test_materializations_at_once_end_with_the_newest_served(snapshots, database_url):
+def test_materializations_at_once_end_with_the_newest_served(snapshots, database_url, online_store):
     dates = (D31, F29, M31)
     for months, as_of in enumerate(dates, 1):
         snapshots(as_of, months)
@@ -218,7 +208,7 @@ def test_materializations_at_once_end_with_the_newest_served(snapshots, database
     assert outcomes[-1] == DONE
     assert set(outcomes) <= {DONE, OLDER}
     assert served(database_url) == dict.fromkeys("abc", (M31, 3))
-    assert builds_left(database_url) == [1, 1, 1, 1]
+    assert online_store.builds_left(database_url) == ONE_EACH
 
 
 def test_a_materialization_waits_for_another_and_goes_on_when_that_one_dies(snapshots, database_url):
@@ -234,7 +224,10 @@ def test_a_materialization_waits_for_another_and_goes_on_when_that_one_dies(snap
         assert waiting.result().outcome == DONE
 
 
-def test_a_build_that_somebody_reads_for_long_is_dropped_by_the_next_materialization(snapshots, database_url):
+@IN_POSTGRES
+def test_a_build_that_somebody_reads_for_long_is_dropped_by_the_next_materialization(
+    online_store, snapshots, database_url
+):
     for months, as_of in enumerate((D31, F29, M31), 1):
         snapshots(as_of, months)
     materialize(D31, database_url)
@@ -242,6 +235,6 @@ def test_a_build_that_somebody_reads_for_long_is_dropped_by_the_next_materializa
         reader.execute("SELECT count(*) FROM online.usage_agg_30d_fv")
         assert materialize(F29, database_url).outcome == DONE
         assert served(database_url) == dict.fromkeys("abc", (F29, 2))
-        assert builds_left(database_url) == [1, 2, 1, 1]
+        assert online_store.builds_left(database_url) == {**ONE_EACH, "usage_agg_30d_fv": 2}
     materialize(M31, database_url)
-    assert builds_left(database_url) == [1, 1, 1, 1]
+    assert online_store.builds_left(database_url) == ONE_EACH

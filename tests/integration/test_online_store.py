@@ -26,6 +26,7 @@ from churn.landing import find_drop
 from churn.materialization import materialize
 from churn.online_lookup import OnlineLookup
 from churn.online_tables import UnsupportedView
+from tests.integration.online_stores import IN_POSTGRES
 
 D1, D31 = date(2024, 1, 1), date(2024, 1, 31)
 FEATURES = {
@@ -55,7 +56,7 @@ def drop(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def served_url(shared_database_url, drop, tmp_path_factory):
+def served_url(online_store, shared_database_url, drop, tmp_path_factory):
     """A database in which the drop is served."""
     take_in(drop, shared_database_url, tmp_path_factory.mktemp("archive"))
     apply_definitions(shared_database_url)
@@ -107,7 +108,8 @@ def test_features_come_in_the_order_of_the_service_and_of_the_types_declared(rea
         assert all(type(v) is FEATURES[name] for name, v in customer.values.items() if v is not None)
 
 
-def test_the_tables_have_columns_of_the_types_declared(served_url):
+@IN_POSTGRES
+def test_the_tables_have_columns_of_the_types_declared(online_store, served_url):
     postgres = {int: "bigint", float: "double precision", bool: "boolean", str: "text"}
     with connect(served_url) as connection:
         columns = connection.execute(
@@ -140,7 +142,7 @@ def test_one_view_can_be_read_alone_and_some_of_its_features(store, expected):
     assert set(values) == {field.name for field in view.features}
 
 
-def test_nothing_is_known_before_the_first_materialization(database_url):
+def test_nothing_is_known_before_the_first_materialization(own_online_store, database_url):
     apply_definitions(database_url)
     with opened_store(database_url) as store:
         (customer,) = read_online(store, store.get_feature_service(FEATURE_SERVICE), ["a"])
@@ -152,7 +154,7 @@ def test_nothing_is_known_before_the_first_materialization(database_url):
 DAY_FEATURES = ("months_active", "skips_7d", "failed_payments_90d", "support_tickets_90d")  # one of each view
 
 
-def test_all_that_a_read_returns_is_of_one_as_of_while_others_are_published(tmp_path, database_url):
+def test_all_that_a_read_returns_is_of_one_as_of_while_others_are_published(own_online_store, tmp_path, database_url):
     users, days = ["a", "b", "c"], [D1 + timedelta(days=number) for number in range(4)]
     for number, day in enumerate(days, 1):
         values = dict.fromkeys(DAY_FEATURES, str(number))
@@ -202,7 +204,10 @@ def server_of(database_url):
     return connect(make_conninfo(database_url, dbname="postgres"), autocommit=True)
 
 
-def test_dropped_connections_are_replaced_again_and_again_without_failing_a_read(served_url, store, service, expected):
+@IN_POSTGRES
+def test_dropped_connections_are_replaced_again_and_again_without_failing_a_read(
+    online_store, served_url, store, service, expected
+):
     user = next(iter(expected))
     # More often than the pool has connections: a slot that leaked each time would show.
     for _ in range(store.config.online_store.max_connections + 2):
@@ -211,7 +216,8 @@ def test_dropped_connections_are_replaced_again_and_again_without_failing_a_read
     assert store.get_feature_service(FEATURE_SERVICE, allow_cache=False) == service
 
 
-def test_every_connection_of_the_pool_may_have_been_dropped(served_url, store, service, expected):
+@IN_POSTGRES
+def test_every_connection_of_the_pool_may_have_been_dropped(online_store, served_url, store, service, expected):
     users = list(expected)[:40]
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
@@ -220,7 +226,10 @@ def test_every_connection_of_the_pool_may_have_been_dropped(served_url, store, s
             drop_connections(served_url)
 
 
-def test_reads_fail_while_the_database_refuses_and_work_at_once_when_it_does_not(served_url, store, service, expected):
+@IN_POSTGRES
+def test_reads_fail_while_the_database_refuses_and_work_at_once_when_it_does_not(
+    online_store, served_url, store, service, expected
+):
     user = next(iter(expected))
     assert read_online(store, service, [user])[0].values == expected[user]
     name = sql.Identifier(conninfo_to_dict(served_url)["dbname"])
@@ -234,7 +243,10 @@ def test_reads_fail_while_the_database_refuses_and_work_at_once_when_it_does_not
     assert read_online(store, service, [user])[0].values == expected[user]
 
 
-def test_a_server_that_does_not_answer_is_given_up_and_read_from_again_when_it_does(served_url, read, expected):
+@IN_POSTGRES
+def test_a_server_that_does_not_answer_is_given_up_and_read_from_again_when_it_does(
+    online_store, served_url, read, expected
+):
     user = next(iter(expected))
     with connect(served_url) as connection:
         # A lock that a read waits for, as it would wait for a server that was stopped.
@@ -284,7 +296,10 @@ def test_a_type_or_a_key_that_the_store_cannot_hold_is_refused_by_name(store):
         update(store, view_of(Field(name="n", dtype=Int64), join_keys=("user_id", "device_id")))
 
 
-def test_a_view_gains_a_column_and_keeps_its_rows_and_another_update_changes_nothing(store, served_url, expected):
+@IN_POSTGRES
+def test_a_view_gains_a_column_and_keeps_its_rows_and_another_update_changes_nothing(
+    online_store, store, served_url, expected
+):
     view = store.get_feature_view("payments_agg_90d_fv")
     view.features.append(Field(name="gained", dtype=Float64))
     for _ in range(2):

@@ -435,6 +435,54 @@ def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_mea
     assert set(seen) == {(200, None), (503, "feature-store-unavailable")}
 
 
+# --- Redis as the online store -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def redis_client(app, redis_server, database_url, in_production, registry, monkeypatch):
+    """A client of a service whose features are in Redis; those of the other service are in Postgres."""
+    state.of(app).model.poll()
+    monkeypatch.setenv("CHURN_REDIS_URL", redis_server.url)
+    redis_server.restart()
+    materialize(AS_OF, database_url)
+    in_redis = create_app(Settings(database_url, registry.tracking_uri))
+    state.of(in_redis).model.poll()
+    return in_redis.test_client()
+
+
+def test_answers_are_the_same_from_redis(client, redis_client, customers):
+    asked = {"user_ids": [*customers.index, "999999"]}
+    answers = [each.post("/predict/batch", json=asked).json for each in (client, redis_client)]
+    assert answers[0] == answers[1]
+    assert len(answers[0]["results"]) == 301
+
+
+def test_a_redis_that_lost_everything_is_told_from_customers_whom_nobody_knows(
+    redis_client, redis_server, database_url, somebody
+):
+    redis_server.restart()
+    status, answer = predict(redis_client, somebody)
+    assert (status, answer["type"]) == (503, "feature-store-unavailable")
+    assert "nothing is served: run churn_materialize" in answer["detail"]
+    ready = redis_client.get("/health/ready")
+    assert (ready.status_code, "nothing is served" in ready.json["detail"]) == (503, True)
+    materialize(AS_OF, database_url)
+    assert predict(redis_client, somebody)[0] == redis_client.get("/health/ready").status_code == 200
+
+
+def test_a_redis_that_does_not_answer_is_given_up_within_a_second(redis_client, redis_server, somebody):
+    assert predict(redis_client, somebody)[0] == 200
+    with redis_server.silent():
+        started = time.monotonic()
+        status, answer = predict(redis_client, somebody)
+        assert time.monotonic() - started < 1
+    assert (status, answer["type"]) == (503, "feature-store-unavailable")
+    assert predict(redis_client, somebody)[0] == 200
+
+
+# -------------------------------------------------------------------------------------------------------------------
+
+
 def test_clients_that_send_half_a_request_do_not_keep_others_from_being_answered(
     database_url, in_production, somebody, tmp_path
 ):

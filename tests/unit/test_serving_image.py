@@ -164,13 +164,17 @@ print(json.dumps([file for file in own if file.startswith(os.getcwd() + os.sep) 
 
 
 def serving_types() -> list[str]:
-    """Return the class paths that opening Feast's store imports: feature_store.yaml names them."""
-    written = yaml.safe_load((REPOSITORY / "include/feature_repo/feature_store.yaml").read_text(encoding="utf-8"))
-    return [value["type"] for value in written.values() if isinstance(value, dict) and "type" in value]
+    """Return the class paths that opening Feast's store imports: feature_store.yaml and its like name them."""
+    return sorted({
+        value["type"]
+        for path in (REPOSITORY / "include/feature_repo").glob("*.yaml")
+        for value in yaml.safe_load(path.read_text(encoding="utf-8")).values()
+        if isinstance(value, dict) and "type" in value
+    })  # fmt: skip
 
 
 def serving_modules() -> list[str]:
-    """Return every module of serving/, and those that feature_store.yaml names."""
+    """Return every module of serving/, and those that feature_store.yaml and its like name."""
     return [f"serving.{each.stem}" for each in SERVING.glob("*.py") if each.name != "gunicorn.conf.py"] + [
         path.rpartition(".")[0] for path in serving_types()
     ]

@@ -27,6 +27,7 @@ from churn.compiled.scorer import NotCompilable, compile_pipeline
 from churn.database import Connection, connect, execute
 from churn.features import feature_types, open_store, read_online
 from churn.gate.evidence import Audit, Evidence, Graded, Loading
+from churn.online_builds import builds_of
 from churn.registry import ModelVersion
 from churn.run_evidence import keeps_evidence, read_evidence, read_trained_on
 from churn.scorer import PipelineScorer, Scorer, score_rows
@@ -247,10 +248,10 @@ def _time(scorer: Scorer, row: dict[str, Any]) -> float:
 
 def _online_problem(connection: Connection, store: FeatureStore, service: FeatureService) -> str | None:
     """Return why a customer who is served cannot be scored by the candidate's features, None if they can."""
-    served = execute(connection, "online/served").fetchone()
+    served = builds_of(connection).served()
     if served is None:
         return "nothing is served: run churn_materialize"
-    as_of = served[1]
+    as_of = served.as_of
     asked = {"event_timestamp": event_timestamp(as_of)}
     users = [user for (user,) in execute(connection, "gate/some_customers", asked)]
     missing = {name for found in read_online(store, service, users) for name in found.missing} if users else set()

@@ -8,7 +8,7 @@ SELECT
     builds.drop_digest = drops.digest AS snapshot_is_current,
     online.published_at AS online_at,
     online.drop_digest = drops.digest AS online_is_current,
-    served.as_of IS NOT NULL AS is_served,
+    as_of IS NOT DISTINCT FROM %(served_as_of)s::date AS is_served,
     decisions.id AS decision,
     decisions.outcome,
     decisions.candidate_version
@@ -25,6 +25,5 @@ LEFT JOIN (
     WHERE state = 'published'
     ORDER BY as_of, build DESC
 ) AS online USING (as_of)
-LEFT JOIN online.served USING (as_of)
 ORDER BY as_of DESC
 LIMIT %(limit)s

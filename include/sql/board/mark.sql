@@ -1,10 +1,10 @@
--- Changes with anything that the board shows of the database, and is read from indexes and small tables.
+-- Changes with anything that the board shows of the database but what is served, and is read from indexes and small
+-- tables.
 -- A lower id may be seen after a higher one, hence the counts.
 SELECT concat_ws(
     '/',
     (SELECT max(id) || ':' || count(*) FROM gate.decisions),
     (SELECT max(id) || ':' || count(*) FROM gate.moves),
     (SELECT count(*) || ':' || max(received_at) FROM raw.revisions),
-    (SELECT count(*) || ':' || max(built_at) FROM snapshots.builds),
-    (SELECT build || ':' || published_at FROM online.served)
+    (SELECT count(*) || ':' || max(built_at) FROM snapshots.builds)
 )

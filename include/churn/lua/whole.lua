@@ -1,0 +1,9 @@
+-- Whether each view of a build has as many rows as it was published with. In front of every script that asks.
+local function is_whole(build, rows)
+    for view, count in pairs(cjson.decode(rows)) do
+        if redis.call('HLEN', build .. ':' .. view) ~= count then
+            return false
+        end
+    end
+    return true
+end

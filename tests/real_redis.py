@@ -1,0 +1,81 @@
+"""A Redis server of the tests' own, on a socket, which keeps nothing when it stops."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+
+class RealRedis:
+    """A `redis-server` whose files lie in `directory`."""
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+        self._socket = directory / "redis.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"unix://{self._socket}"
+        self.client = redis.Redis.from_url(self.url, decode_responses=True)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._process = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", self._socket, "--save", "", "--dir", self._directory],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 20
+        while not self._answers():
+            assert self._process.poll() is None, "redis-server has ended"
+            assert time.monotonic() < deadline, "redis-server does not answer"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop it as a crash would; all that it held is gone."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        """Stop it and start it, empty."""
+        self.stop()
+        self.start()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Have it answer nothing for a while, its connections open."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._process.pid, signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except redis.ConnectionError:
+            return False
+
+
+@contextmanager
+def running_redis() -> Iterator[RealRedis]:
+    """A Redis server, stopped at the end; where none is installed, the test is skipped."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    # A socket's path must stay below 100 characters: pytest's own directories can be longer.
+    directory = Path(tempfile.mkdtemp(prefix="churn-redis-", dir="/tmp"))
+    server = RealRedis(directory)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.client.close()
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
