@@ -210,7 +210,7 @@ def test_a_type_that_was_reviewed_is_refused_where_it_is_made_in_another_way(fil
 
 def test_a_file_of_an_older_protocol_is_refused(file):
     changed(written(file, fitted("logistic regression")), schema=lambda schema: schema.update(protocol=1))
-    with pytest.raises(ModelNotLoadable, match="protocol 1 of skops"):
+    with pytest.raises(ModelNotLoadable, match="protocol 1 of skops was not reviewed"):
         read_pipeline(file)
 
 
