@@ -20,8 +20,9 @@ from skops.io._audit import Node, audit_tree, get_tree
 from skops.io._sklearn import TreeNode
 from skops.io._utils import read_schema
 
-PROTOCOL = 2
-"""The version of the format that skops writes. It reads older ones by older code, which was not reviewed."""
+PROTOCOLS = (2,)
+"""The versions of the format that were reviewed: each is read by code of its own. A new one is added here; an old one
+goes when no version that is served has it."""
 
 LARGEST = 256 * 1024 * 1024
 """Bytes that a file may have, uncompressed. A forest of 300 trees has 10 MB."""
@@ -76,7 +77,7 @@ REVIEWED: Mapping[str, tuple[str, ...]] = {
     # A loss of boosted trees, which takes no arguments; predictions do not use it.
     "LossNode": ("sklearn._loss._loss.CyHalfBinomialLoss",),
     # Arrays that scikit-learn copies after a look at their types and sizes, not at where they lead; and it believes how
-    # many outputs there are, see _unreviewed().
+    # many outputs there are, see _check_tree().
     "TreeNode": ("sklearn.tree._tree.Tree",),
 }  # fmt: skip
 
@@ -116,37 +117,54 @@ def _read(file: Path) -> Any:
         if (size := sum(each.file_size for each in archive.infolist())) > LARGEST:
             raise ModelNotLoadable(f"it has {size} bytes, and may have {LARGEST}")
         schema, context = read_schema(archive)
-        if context.protocol != PROTOCOL:
-            raise ModelNotLoadable(f"it is of protocol {context.protocol} of skops, not {PROTOCOL}: save it anew")
+        if context.protocol not in PROTOCOLS:
+            raise ModelNotLoadable(f"protocol {context.protocol} of skops was not reviewed: save it anew")
         root = get_tree(schema, context, trusted=TRUSTED_TYPES)
-    odd = sorted({name for node in _nodes(root, set()) if (name := _unreviewed(node))})
+    nodes = list(_nodes(root, set(), frozenset()))
+    odd = sorted({name for node in nodes if (name := _unreviewed(node))})
     if odd:
         raise ModelNotLoadable(f"it holds what is not on the reviewed list of churn.model_file: {', '.join(odd)}")
     audit_tree(root, trusted=TRUSTED_TYPES)
+    for node in nodes:
+        if isinstance(node, TreeNode):
+            _check_tree(node)
     return root.construct()
 
 
-def _nodes(part: Any, seen: set[int]) -> Iterator[Node]:
-    """Yield everything that skops is about to make."""
+def _nodes(part: Any, done: set[int], around: frozenset[int]) -> Iterator[Node]:
+    """Yield everything that skops is about to make, what is within a part before the part."""
     if isinstance(part, Node):
-        if id(part) not in seen:
-            seen.add(id(part))
+        if id(part) in around:
+            raise ModelNotLoadable(f"its {part.class_name} holds itself")
+        if id(part) not in done:
+            done.add(id(part))
+            yield from _nodes(part.children, done, around | {id(part)})
             yield part
-            yield from _nodes(part.children, seen)
     elif isinstance(part, dict | list | tuple):
         for each in part.values() if isinstance(part, dict) else part:
-            yield from _nodes(each, seen)
+            yield from _nodes(each, done, around)
 
 
 def _unreviewed(node: Node) -> str | None:
-    """Return what was not reviewed of a node, None where it may be made."""
+    """Return the type of a node that was not reviewed, or not as made in this way; None where it may be made."""
     name, made = f"{node.module_name}.{node.class_name}", type(node).__name__
-    if name not in REVIEWED.get(made, ()):
-        return f"{name} by {made}" if name in TRUSTED_TYPES else name
-    if isinstance(node, TreeNode) and node.args.content[2].content != "1":
-        # It reads as many numbers of classes as it is told that it has outputs.
-        return f"{name} with several outputs"
-    return None
+    if name in REVIEWED.get(made, ()):
+        return None
+    return f"{name} by {made}" if name in TRUSTED_TYPES else name
+
+
+def _check_tree(node: TreeNode) -> None:
+    """Check what a tree is about to be made of: in compiled code it reads as many numbers of classes as it is told that
+    it has outputs, and the lengths of arrays that may have no dimension. What a node has made, it keeps."""
+    _, classes, outputs = node.args.construct()
+    state = node.attrs.construct()
+    arrays = [(classes, 1), (state["nodes"], 1), (state["values"], 3)]
+    if (
+        (type(outputs), outputs) != (int, 1)
+        or any(type(array) is not np.ndarray or array.ndim != dimensions for array, dimensions in arrays)
+        or len(classes) != 1
+    ):
+        raise ModelNotLoadable("it has a tree that was not made by scikit-learn")
 
 
 def _objects(part: Any, seen: set[int]) -> Iterator[Any]:
@@ -181,8 +199,10 @@ def _leads_outside(part: Any) -> bool:
         inner = tree.children_left != TREE_LEAF
         return _is_odd(inner, tree.children_left, tree.children_right, tree.feature, part.n_features_in_)
     if isinstance(part, HistGradientBoostingClassifier):
-        # What prepares categories could give it fewer columns than it says. This project's has none.
-        return getattr(part, "_preprocessor", None) is not None or any(
+        # While it is fitted, it does not look at what it is given; what prepares categories could give it fewer columns
+        # than it says.
+        unseen = getattr(part, "_in_fit", False) or getattr(part, "_preprocessor", None) is not None
+        return unseen or any(
             # Categories are compared by bit sets of their own.
             nodes["is_categorical"].any()
             or _is_odd(nodes["is_leaf"] == 0, nodes["left"], nodes["right"], nodes["feature_idx"], part.n_features_in_)
