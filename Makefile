@@ -13,7 +13,7 @@ EMBEDDED := $(RUN) -m embedded
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench up down status env backfill trigger predict rollback release reproduce clean lint audit lock
+.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release reproduce clean lint audit lock
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ down: $(STAMP) ## stop the services
 
 status: $(STAMP) ## the services, what is wrong with them, and the state of every AS_OF
 	@$(EMBEDDED) status
+
+doctor: $(STAMP) ## check versions, ports, disk, schemas, pools, freshness, and say what to do
+	@$(EMBEDDED) doctor
 
 env: $(STAMP) ## the settings as KEY=VALUE lines, for export or eval
 	@$(EMBEDDED) env

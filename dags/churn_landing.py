@@ -5,6 +5,7 @@ from datetime import datetime
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import dag, task
 
+from alerts import alert_when_it_begins
 from run import DEFAULT_ARGS, database_url, no_retry
 
 
@@ -14,6 +15,7 @@ from run import DEFAULT_ARGS, database_url, no_retry
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=alert_when_it_begins,
     tags=["churn"],
 )
 def churn_landing():
@@ -27,6 +29,9 @@ def churn_landing():
     **A drop is not picked up**: the log of `find_drops` says of each drop why. A rejected drop is tried again when its
     content, its `manifest.json` or its `_ACCEPT` changes, not before; to try it as it is, trigger `churn_snapshot`
     with its AS_OF.
+
+    **`find_drops` or `start_chain` is red**: Postgres or Airflow was away, or LANDING_DIR is not set; its log says
+    which. The next look, five minutes later, does it all. Told is the first of several that fail.
     """
 
     @task

@@ -2,6 +2,7 @@
 
 from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
 
+from alerts import alert
 from assets import churn_online_features, churn_snapshots
 from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry
 
@@ -10,6 +11,7 @@ from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry
     schedule=PartitionedAssetTimetable(assets=churn_snapshots),
     params={"as_of": AS_OF_PARAM},
     default_args=DEFAULT_ARGS,
+    on_failure_callback=alert,
     tags=["churn"],
 )
 def churn_materialize():

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from airflow.sdk import Param, dag, get_current_context, task
 
+from alerts import alert
 from run import DEFAULT_ARGS, database_url
 
 
@@ -33,6 +34,7 @@ from run import DEFAULT_ARGS, database_url
         ),
     },
     default_args=DEFAULT_ARGS,
+    on_failure_callback=alert,
     tags=["churn"],
 )
 def churn_retention():

@@ -2,6 +2,7 @@
 
 from airflow.sdk import Param, dag, get_current_context, task
 
+from alerts import alert
 from run import DEFAULT_ARGS, database_url, no_retry, triggered_by
 
 
@@ -32,6 +33,7 @@ from run import DEFAULT_ARGS, database_url, no_retry, triggered_by
         ),
     },
     default_args=DEFAULT_ARGS,
+    on_failure_callback=alert,
     tags=["churn"],
 )
 def churn_rollback():

@@ -5,6 +5,7 @@ from datetime import datetime
 from airflow.sdk import CronPartitionTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from alerts import alert
 from assets import churn_snapshots
 from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry
 
@@ -16,6 +17,7 @@ from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry
     max_active_runs=1,
     params={"as_of": AS_OF_PARAM},
     default_args=DEFAULT_ARGS,
+    on_failure_callback=alert,
     tags=["churn"],
 )
 def churn_snapshot():

@@ -5,6 +5,7 @@ import os
 from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from alerts import alert
 from approval import NOTE_PARAM, ApprovalTask
 from assets import churn_online_features, churn_production_model
 from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry, triggered_by
@@ -34,6 +35,7 @@ THRESHOLDS_PARAM = Param(
     schedule=PartitionedAssetTimetable(assets=churn_online_features),
     params={"as_of": AS_OF_PARAM, "approval": APPROVAL_PARAM, "thresholds": THRESHOLDS_PARAM},
     default_args=DEFAULT_ARGS,
+    on_failure_callback=alert,
     tags=["churn"],
 )
 def churn_train():
@@ -48,6 +50,9 @@ def churn_train():
 
     **`gate` is red with INVALID**: the comparison cannot be trusted; its log and the report say which check. Look
     before anything is promoted by hand. It is red too when a threshold that the run was given is none.
+
+    **`train`, `approve` or `promote` is red**: Postgres or MLflow was away, or a drop changed while `train` read it.
+    Clear the task: it finishes what is missing.
 
     **`approve` waits**: the run was asked to ask a person. Its tab Required Actions shows the report, with Approve and
     Reject; meanwhile the candidate is in stage Staging. No answer within a day, or Reject, is KEEP. A candidate older

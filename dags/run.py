@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
+from alerts import keep_error
 from churn.as_of import AsOfError, resolve_as_of
 
 CONNECTION = "churn_postgres"
@@ -29,6 +30,7 @@ DEFAULT_ARGS = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),
     "execution_timeout": timedelta(hours=2),
+    "on_failure_callback": keep_error,
 }
 """A retry helps where a server is away for a moment; what it cannot help is raised through no_retry()."""
 

@@ -12,6 +12,7 @@ from churn.as_of import AsOfError, parse_as_of
 from embedded import commands, stack, status
 from embedded.airflow_api import AirflowError
 from embedded.chain import ChainError
+from embedded.doctor import diagnosis
 from embedded.drops import DropsError
 from embedded.postgres import PostgresError
 from embedded.prediction import PredictionError, predict
@@ -62,8 +63,9 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
             return commands.trigger(settings, arguments.as_of, say)
         case "backfill":
             return commands.backfill(settings, arguments.first, arguments.last, say)
-        case "status":
-            text, healthy = status.report(settings)
+        case "status" | "doctor":
+            report = {"status": status.report, "doctor": diagnosis.report}[arguments.command]
+            text, healthy = report(settings)
             print(text)  # noqa: T201
             return healthy
         case "env":
@@ -105,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("up", help="start what is not running, and wait until everything is ready")
     commands.add_parser("down", help="stop everything")
     commands.add_parser("status", help="services, what is wrong with them, and the state of every AS_OF")
+    commands.add_parser(
+        "doctor", help="check everything that a run needs, and say what to do; status 1 where it is bad"
+    )
     commands.add_parser("env", help="print the settings as KEY=VALUE lines")
     commands.add_parser("clean", help="stop everything and remove the state: databases, models, drops, logs")
     run = commands.add_parser("run", help="up, then the whole chain over every drop, oldest first")

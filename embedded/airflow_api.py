@@ -134,6 +134,14 @@ class Airflow:
         errors = self._pages("/importErrors", "import_errors")
         return {error["filename"]: error["stack_trace"] for error in errors}
 
+    def pools(self) -> dict[str, int]:
+        """Return how many slots each pool has."""
+        return {pool["name"]: pool["slots"] for pool in self._pages("/pools", "pools")}
+
+    def connections(self) -> set[str]:
+        """Return the ids of the connections in Airflow's database; those of an environment are not among them."""
+        return {each["connection_id"] for each in self._pages("/connections", "connections")}
+
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> Run:
         """Start a run of `dag_id` with the parameters `conf`."""
         body = {"logical_date": None, "conf": conf}

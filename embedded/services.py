@@ -98,21 +98,29 @@ def check_ports(settings: Settings, processes: Mapping[str, Process]) -> None:
     Raises:
         StackError: a port is taken by something else.
     """
-    wanted = (
+    taken = taken_ports(settings, processes)
+    if taken:
+        advice = "stop that, or choose another port, for example: make up " + " ".join(
+            f"{variable}={port + 1000}" for _, variable, port in _ports(settings) if variable in taken
+        )
+        raise StackError("\n".join([*taken.values(), advice]))
+
+
+def taken_ports(settings: Settings, processes: Mapping[str, Process]) -> dict[str, str]:
+    """Return, by the setting that names it, who has each port that a service needs and does not have itself."""
+    return {
+        variable: f"{variable}: port {port} of 127.0.0.1 is taken by {_listener(port)}"
+        for service, variable, port in _ports(settings)
+        if not (service in processes and processes[service].alive) and _is_taken(port)
+    }
+
+
+def _ports(settings: Settings) -> tuple[tuple[str, str, int], ...]:
+    return (
         ("airflow-api", "AIRFLOW_PORT", settings.airflow_port),
         ("mlflow", "MLFLOW_PORT", settings.mlflow_port),
         ("serving", "SERVING_PORT", settings.serving_port),
     )
-    taken = [
-        f"{variable}: port {port} of 127.0.0.1 is taken by {_listener(port)}"
-        for service, variable, port in wanted
-        if not (service in processes and processes[service].alive) and _is_taken(port)
-    ]
-    if taken:
-        advice = "stop that, or choose another port, for example: make up " + " ".join(
-            f"{variable}={port + 1000}" for _, variable, port in wanted if any(variable in line for line in taken)
-        )
-        raise StackError("\n".join([*taken, advice]))
 
 
 def _is_taken(port: int) -> bool:

@@ -30,6 +30,7 @@ ORDER = {
     "churn_landing": ["find_drops", "start_chain"],
     "churn_rollback": ["move"],
     "churn_retention": ["expire_predictions"],
+    "churn_deadline": ["check_deadline"],
 }
 BESIDE = {"churn_train": {"train": {"report"}, "gate": {"promote", "report"}}}
 """What a task starts beside the next one."""
@@ -114,6 +115,7 @@ def test_the_trigger_form_asks_for_as_of_with_a_date_picker_that_explains_itself
         ("churn_rollback", "version", None),
         ("churn_retention", "predictions_days", 365),
         ("churn_retention", "dry_run", False),
+        ("churn_deadline", "drop_every_days", None),
     ],
 )
 def test_a_parameter_has_a_title_a_description_and_a_default_that_changes_nothing(dag_bag, dag_id, name, default):
@@ -148,6 +150,19 @@ def test_retention_takes_away_what_its_run_was_asked_to(dag_bag, monkeypatch):
 def test_retention_runs_every_day_and_one_run_at_a_time(dag_bag):
     dag = dag_bag.dags["churn_retention"]
     assert (dag.timetable.expression, dag.catchup, dag.max_active_runs) == ("30 2 * * *", False, 1)
+
+
+def test_an_environment_says_when_decisions_are_due_and_how_often_drops_are(monkeypatch):
+    monkeypatch.setenv("CHURN_DEADLINE", "30 9 * * 1-5")
+    monkeypatch.setenv("CHURN_DROP_EVERY_DAYS", "31")
+    dag = runpy.run_path(str(REPOSITORY / "dags" / "churn_deadline.py"))["churn_deadline"]()
+    assert dag.timetable.expression == "30 9 * * 1-5"
+    assert dag.params.get_param("drop_every_days").value == 31
+
+
+def test_decisions_are_due_every_morning(dag_bag):
+    dag = dag_bag.dags["churn_deadline"]
+    assert (dag.timetable.expression, dag.catchup, dag.max_active_runs) == ("0 6 * * *", False, 1)
 
 
 def test_a_rollback_needs_a_reason(dag_bag):
@@ -233,7 +248,7 @@ def test_a_dag_file_imports_nothing_heavy_at_module_level(file):
 def test_reading_the_dags_loads_no_heavy_library():
     code = (
         "import sys; sys.path[:0] = ['include', 'dags']\n"
-        "import churn_snapshot, churn_materialize, churn_train, churn_landing, churn_rollback, churn_retention\n"
+        f"import {', '.join(ORDER)}\n"
         f"print(sorted(set(sys.modules) & {HEAVY!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
@@ -243,7 +258,7 @@ def test_reading_the_dags_loads_no_heavy_library():
 
 def _context(parameter=None, partition_key=None, logical_date=None):
     run = SimpleNamespace(partition_key=partition_key, logical_date=logical_date, triggering_user_name="ada")
-    params = {"as_of": parameter, "action": "rollback", "version": 1, "why": "a test"}
+    params = {"as_of": parameter, "action": "rollback", "version": 1, "why": "a test", "drop_every_days": None}
     return {"params": params, "dag_run": run}
 
 
@@ -327,6 +342,7 @@ def test_the_plugin_links_to_the_addresses_that_airflow_was_told_of(monkeypatch)
         ("churn_train.gate", "gate.grading.grade", "gate.grading.ThresholdError", [{"version": 1}]),
         ("churn_rollback.move", "gate.rollback.rollback", "gate.rollback.RollbackRefused", []),
         ("churn_rollback.move", "gate.rollback.rollback", "gate.moves.PinUnreadable", []),
+        ("churn_deadline.check_deadline", "deadline.check_deadline", "deadline.DeadlineMissed", []),
     ],
 )
 def test_what_a_retry_cannot_help_fails_at_once(dag_bag, monkeypatch, tmp_path, task, calls, error, arguments):

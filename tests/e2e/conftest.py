@@ -7,10 +7,18 @@ import pytest
 
 from churn.generate import write_drops
 from tests.e2e.stack import FEBRUARY, JANUARY, Stack, free_ports
+from tests.webhook import Webhook, webhook
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory) -> Iterator[Stack]:
+def alerts() -> Iterator[Webhook]:
+    """Where the stack's alerts go."""
+    with webhook() as hook:
+        yield hook
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory, alerts) -> Iterator[Stack]:
     """`make run` over two generated months, on ports of its own; March lies ready."""
     drops = tmp_path_factory.mktemp("drops")
     write_drops(drops, customers=1500, months=3, seed=11)
@@ -18,7 +26,11 @@ def stack(tmp_path_factory) -> Iterator[Stack]:
     for as_of in (JANUARY, FEBRUARY):
         shutil.copytree(drops / as_of, first / as_of)
     home = tmp_path_factory.mktemp("home")
-    settings = {"CHURN_HOME": str(home), **free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")}
+    settings = {
+        "CHURN_HOME": str(home),
+        "AIRFLOW_CONN_CHURN_ALERTS": alerts.connection,
+        **free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT"),
+    }
     stack = Stack(settings, drops)
     try:
         done = stack.make("run", f"DROPS={first}")

@@ -1,0 +1,92 @@
+"""Postgres: that it answers, its three databases, and whether the schema of each is that of this code."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+
+from churn.migrate import MigrationError, find_missing
+from embedded import postgres
+from embedded.doctor.finding import Finding, bad, ok, some
+from embedded.postgres_url import database_url
+from embedded.settings import Settings
+
+HEADS = {"airflow": "migrations", "mlflow": "store/db_migrations"}
+"""Where a package keeps the migrations of the database of its name, which Alembic applies."""
+
+
+def check_databases(settings: Settings) -> Iterator[Finding]:
+    """Check the server, and each database as far as it is there."""
+    server = settings.postgres_server
+    try:
+        with psycopg.connect(server, connect_timeout=5) as connection:
+            yield judge_server(connection.info.server_version)
+            there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+    except psycopg.OperationalError as error:
+        advice = "check CHURN_POSTGRES and the server" if settings.server else "make status shows the end of its log"
+        yield bad("Postgres", " ".join(str(error).split()), advice)
+        return
+    yield judge_databases(there)
+    if "churn" in there:
+        yield _churn(database_url(server, "churn"))
+    for name in sorted(HEADS.keys() & there):
+        yield judge_revision(name, _applied(database_url(server, name)), _head(name))
+
+
+def judge_server(version: int) -> Finding:
+    """Judge the server's version as libpq gives it, 180004 for 18.4."""
+    found = f"{version // 10000}.{version % 10000}"
+    if version >= postgres.OLDEST_SERVER:
+        return ok("Postgres", found)
+    return bad("Postgres", found, "15 or newer is needed: name another server in CHURN_POSTGRES")
+
+
+def judge_databases(there: set[str]) -> Finding:
+    missing = [name for name in postgres.DATABASES if name not in there]
+    if missing:
+        return bad("databases", f"no {some(missing)}", "make up makes them")
+    return ok("databases", some(postgres.DATABASES))
+
+
+def _churn(url: str) -> Finding:
+    try:
+        return judge_migrations(find_missing(url))
+    except MigrationError as error:
+        return bad("schema of churn", "another history than this code's", str(error))
+
+
+def judge_migrations(missing: list[str]) -> Finding:
+    if missing:
+        return bad("schema of churn", f"{len(missing)} migrations are missing: {some(missing)}", "make up applies them")
+    return ok("schema of churn", "every migration is applied")
+
+
+def judge_revision(name: str, applied: str | None, head: str) -> Finding:
+    """Judge by Alembic's revisions: what is applied in the database, and the newest that the installed package has."""
+    check = f"schema of {name}"
+    if applied == head:
+        return ok(check, f"at {head}")
+    return bad(
+        check,
+        f"at {applied or 'nothing'}, and the installed {name} wants {head}",
+        "make down, make up migrates it; where the database is the newer one, check out the code that it was used with",
+    )
+
+
+def _applied(url: str) -> str | None:
+    with psycopg.connect(url, connect_timeout=5) as connection:
+        try:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except psycopg.errors.UndefinedTable:
+            return None
+    return found[0] if found else None
+
+
+def _head(package: str) -> str:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 — with the package's own migrations, two seconds
+
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return str(ScriptDirectory(str(Path(spec.origin).parent / HEADS[package])).get_current_head())

@@ -1,0 +1,72 @@
+"""All checks in one go, and the page that tells what they found."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+import psutil
+import psycopg
+import requests
+
+from embedded.airflow_api import AirflowError
+from embedded.doctor.airflow import check_airflow
+from embedded.doctor.databases import check_databases
+from embedded.doctor.finding import BAD, OK, WARN, Finding, bad, ok, some, warn
+from embedded.doctor.machine import check_machine
+from embedded.doctor.pipeline import check_pipeline
+from embedded.process_manager import Process, ProcessManager
+from embedded.services import AIRFLOW, POSTGRES, not_ready
+from embedded.settings import Settings, environment
+from embedded.table import table
+
+
+def report(settings: Settings) -> tuple[str, bool]:
+    """Return what every check found with what to do, and whether nothing is bad."""
+    findings = list(diagnose(settings))
+    lines = table(("check", "", "found"), [(each.check, each.outcome, each.found) for each in findings])
+    advice = [f"{each.check}: {each.advice}" for each in findings if each.outcome != OK]
+    counts = {outcome: sum(each.outcome == outcome for each in findings) for outcome in (BAD, WARN, OK)}
+    total = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    parts = [lines, "\n".join(["What to do:", *advice]) if advice else "", total]
+    return "\n\n".join(part for part in parts if part), not counts[BAD]
+
+
+def diagnose(settings: Settings) -> Iterator[Finding]:
+    """Check everything that can be reached, what the rest depends on first."""
+    manager = ProcessManager(settings)
+    processes = manager.processes() if manager.running() else {}
+    if settings.server:
+        processes.pop(POSTGRES, None)
+    yield from check_machine(settings, processes)
+    late = not_ready(settings, processes)
+    yield judge_stack(processes, late, manager.started_as() if processes else "", manager.identity())
+    if not processes and not settings.server:
+        return
+    # MLflow's client and Airflow's migrations read them when they are imported; the page is not for Airflow's log.
+    os.environ.update(environment(settings), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
+    databases = list(check_databases(settings))
+    yield from databases
+    if processes and not set(AIRFLOW) & set(late):
+        yield from _asking("Airflow", check_airflow(settings, processes))
+    if processes and "mlflow" not in late and not any(each.outcome == BAD for each in databases):
+        yield from _asking("pipeline", check_pipeline(settings))
+
+
+def judge_stack(processes: Mapping[str, Process], late: list[str], started_as: str, settings: str) -> Finding:
+    """Judge the services: all are up and ready, and were started with the settings of now."""
+    if not processes:
+        return warn("services", "the stack is down; what needs it was not looked at", "make up starts it")
+    if late:
+        return bad("services", f"not ready: {some(late)}", "make status shows why; make up starts what is down")
+    if started_as != settings:
+        return bad(
+            "services", f"run with other settings than now: {started_as}", "make down, make up; or set the others"
+        )
+    return ok("services", f"{len(processes)}, all ready")
+
+
+def _asking(whom: str, checks: Iterator[Finding]) -> Iterator[Finding]:
+    """Pass on what the checks find; where they cannot go on, that is a finding."""
+    try:
+        yield from checks
+    except (AirflowError, psutil.Error, psycopg.Error, requests.RequestException) as error:
+        yield bad(whom, f"cannot be asked: {' '.join(str(error).split())[:300]}", "make status; then make doctor again")

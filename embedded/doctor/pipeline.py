@@ -1,0 +1,104 @@
+"""What the pipeline holds: how fresh each step is, what is in Production, and what serving answers with."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import requests
+
+from churn.board import DateState, read_board
+from churn.deadline import GRACE, Late, find_late
+from embedded.doctor.finding import Finding, bad, ok, warn
+from embedded.services import session
+from embedded.settings import Settings, environment
+from embedded.status import Superseded, superseded_versions
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version in stage Production, and the AS_OF that it was trained at; None where its tag does not say."""
+
+    version: int
+    as_of: str | None
+
+
+def check_pipeline(settings: Settings) -> Iterator[Finding]:
+    """Compare drops, snapshots, online features and decisions; then MLflow and serving."""
+    url = environment(settings)["CHURN_DATABASE_URL"]
+    now = datetime.now(UTC)
+    late = find_late(settings.landing, url, datetime.min.replace(tzinfo=UTC), now)
+    yield judge_freshness(read_board(url, decisions=1).dates, late, now)
+    production = _production(settings)
+    yield judge_production(production, superseded_versions(settings))
+    yield judge_serving(*_ready(settings), production)
+
+
+def judge_freshness(dates: list[DateState], late: list[Late], now: datetime) -> Finding:
+    """Judge how far the chain is behind the drops: what is late for longer than GRACE will not come by itself."""
+    newest = {
+        "drop": max((each.as_of for each in dates if each.revision), default=None),
+        "snapshot": max((each.as_of for each in dates if each.snapshot_at), default=None),
+        "served": max((each.as_of for each in dates if each.is_served), default=None),
+        "decided on": max((each.as_of for each in dates if each.decision), default=None),
+    }
+    found = ", ".join(f"{what} {as_of or '-'}" for what, as_of in newest.items()) + _ago(newest["drop"], now)
+    if overdue := [each for each in late if each.since < now - GRACE]:
+        return bad("freshness", found, "; ".join(map(str, overdue)))
+    if late:
+        return warn(
+            "freshness", f"{found}; {len(late)} drops are under way", "make status, or Airflow, shows their runs"
+        )
+    return ok("freshness", found)
+
+
+def _ago(as_of: date | None, now: datetime) -> str:
+    return f" (the newest drop is {(now.date() - as_of).days} days old)" if as_of else ": no drop is loaded yet"
+
+
+def _production(settings: Settings) -> Version | None:
+    answer = session().get(
+        f"{settings.mlflow_url}/api/2.0/mlflow/model-versions/search",
+        params={"filter": "name = 'streamflow_churn'", "max_results": "10000"},
+        timeout=10,
+    )
+    answer.raise_for_status()
+    found = [each for each in answer.json().get("model_versions", []) if each["current_stage"] == "Production"]
+    if not found:
+        return None
+    newest = max(found, key=lambda each: int(each["version"]))
+    tags = {tag["key"]: tag["value"] for tag in newest.get("tags", [])}
+    return Version(int(newest["version"]), tags.get("as_of"))
+
+
+def judge_production(production: Version | None, superseded: list[Superseded]) -> Finding:
+    if production is None:
+        advice = "the gate promotes the first version that passes its checks; the gate board says what held it back"
+        return warn("Production", "no version is in stage Production", advice)
+    found = f"version {production.version}, trained as of {production.as_of or 'an unknown date'}"
+    why = next((each.why for each in superseded if each.version == production.version), None)
+    return warn("Production", f"{found}, is superseded", why) if why else ok("Production", found)
+
+
+def _ready(settings: Settings) -> tuple[int | None, dict[str, Any]]:
+    """Return the status and the document that serving answers with; no status where it does not answer."""
+    try:
+        answer = session().get(f"{settings.serving_url}/health/ready", timeout=10)
+        return answer.status_code, answer.json()
+    except requests.RequestException as error:
+        return None, {"detail": str(error)}
+
+
+def judge_serving(status: int | None, answer: dict[str, Any], production: Version | None) -> Finding:
+    """Judge whether serving can answer, and whether it does with the version in Production."""
+    if status != 200:
+        detail = answer.get("detail", answer)
+        if status == 503 and production is None:
+            return warn("serving", f"not ready: {detail}", "it is when a version is in Production")
+        return bad("serving", f"not ready: {detail}", "its log, and make status, say more")
+    served = answer["model"]["version"]
+    found = f"ready, with version {served}"
+    if production and production.version != served:
+        trouble = answer.get("trouble") or "it follows within SERVING_POLL_SECONDS; look again in a minute"
+        return warn("serving", f"{found}, not {production.version}", trouble)
+    return ok("serving", found)

@@ -1,0 +1,119 @@
+"""What an operator has on the running stack: alerts that arrive, the deadline, doctor."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+import pytest
+
+from tests.e2e.stack import MARCH, Stack, wait_for
+from tests.webhook import WORD, Webhook
+
+DAMAGED = date(2023, 12, 15)
+"""Before all others, so that it is compared with none."""
+
+
+def told_of(alerts: Webhook, title: str) -> list[dict]:
+    return [each for each in alerts.received if each["title"] == title]
+
+
+@pytest.fixture(scope="module")
+def damaged(stack) -> str:
+    """What `make trigger` says of a drop with a value that breaks the contract."""
+    drop = Path(stack.settings["LANDING_DIR"]) / str(DAMAGED)
+    stack.land_with_another_value(stack.drops / MARCH, DAMAGED, skips=1)
+    usage = drop / "usage_agg_30d.csv"
+    header, first, *rest = usage.read_text().splitlines()
+    usage.write_text("\n".join([header, first.rsplit(",", 1)[0] + ",many", *rest]) + "\n")
+    done = stack.make("trigger", f"AS_OF={DAMAGED}")
+    shutil.rmtree(drop)
+    assert done.returncode != 0
+    return done.stdout
+
+
+def test_a_run_that_turns_red_is_told_once_with_its_error_what_to_do_and_a_link_to_it(stack, alerts, damaged):
+    title = f"churn_snapshot failed for AS_OF {DAMAGED}"
+    wait_for(lambda: told_of(alerts, title), seconds=60, or_say=lambda: stack.log("airflow-dag-processor"))
+    (told,) = told_of(alerts, title)
+    error, advice, run, _ = told["message"].splitlines()
+    assert error.startswith("validate: DropRejected: ")
+    assert "usage_agg_30d.csv, line 2, column rebuffer_events_7d: 'many'" in error
+    assert advice.startswith("What to do: `validate` is red: ")
+    link = urlsplit(run.removeprefix("Run: "))
+    assert f"http://{link.netloc}" == stack.settings["AIRFLOW_URL"]
+    _, _, dag, _, run_id = unquote(link.path).split("/")
+    (failed,) = [each for each in stack.runs(dag) if each["dag_run_id"] == run_id]
+    assert failed["state"] == "failed"
+
+
+def test_a_missed_deadline_is_told(stack, alerts):
+    run = stack.airflow(
+        "POST", "/dags/churn_deadline/dagRuns", json={"logical_date": None, "conf": {"drop_every_days": 1}}
+    )
+    path = f"/dags/churn_deadline/dagRuns/{run['dag_run_id']}"
+    wait_for(lambda: stack.airflow("GET", path)["state"] == "failed", seconds=120)
+    wait_for(lambda: told_of(alerts, "churn_deadline failed"), seconds=60)
+    (told,) = told_of(alerts, "churn_deadline failed")
+    assert "DeadlineMissed: " in told["message"]
+    assert "and one is expected every 1 days: ask whoever sends them" in told["message"]
+
+
+def test_every_drop_of_the_chain_made_its_deadline(stack):
+    run = stack.airflow("POST", "/dags/churn_deadline/dagRuns", json={"logical_date": None})
+    path = f"/dags/churn_deadline/dagRuns/{run['dag_run_id']}"
+    wait_for(lambda: stack.airflow("GET", path)["state"] in ("success", "failed"), seconds=120)
+    assert stack.airflow("GET", path)["state"] == "success"
+
+
+def test_no_log_holds_the_password_of_where_alerts_go(stack, alerts, damaged):
+    wait_for(lambda: alerts.received, seconds=60)
+    home = Path(stack.settings["CHURN_HOME"])
+    logs = [path for directory in ("logs", "airflow/logs") for path in (home / directory).rglob("*") if path.is_file()]
+    assert any("dag_processor" in str(path) for path in logs)
+    assert [str(path) for path in logs if WORD.encode() in path.read_bytes()] == []
+
+
+def test_doctor_finds_a_running_stack_well(stack):
+    done = stack.make("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("check ")
+    assert "0 bad, " in done.stdout
+    lines = {line.split("  ")[0]: line for line in done.stdout.splitlines()}
+    for check in (
+        "Python", "libraries", "ports", "disk", "services", "Postgres", "databases", "schema of churn",
+        "schema of airflow", "schema of mlflow", "DAGs", "pools", "connection churn_postgres", "alerts", "freshness",
+        "Production", "serving",
+    ):  # fmt: skip
+        assert " ok " in lines[check] or (check in ("Production", "freshness") and " warn " in lines[check]), (
+            done.stdout
+        )
+    assert f"drop {newest(stack)}, snapshot {newest(stack)}, served {newest(stack)}" in lines["freshness"]
+
+
+def test_doctor_names_what_was_broken_and_what_mends_it(stack):
+    pool = {"pool": "churn_training", "include_deferred": False}
+    with psycopg.connect(stack.settings["CHURN_DATABASE_URL"], autocommit=True) as connection:
+        row = connection.execute("DELETE FROM churn_migrations WHERE name LIKE '0007%' RETURNING *").fetchone()
+        try:
+            stack.airflow("PATCH", "/pools/churn_training", json={**pool, "slots": 2})
+            stack.airflow("PATCH", "/dags/churn_train", json={"is_paused": True})
+            done = stack.make("doctor")
+        finally:
+            connection.execute("INSERT INTO churn_migrations VALUES (%s, %s, %s)", row)
+            stack.airflow("PATCH", "/pools/churn_training", json={**pool, "slots": 1})
+            stack.airflow("PATCH", "/dags/churn_train", json={"is_paused": False})
+    assert done.returncode != 0
+    for said in (
+        "1 migrations are missing: 0007_predictions",
+        "schema of churn: make up applies them",
+        "churn_training has 2 slots, not 1",
+        "pools: make down, make up sets them right",
+        "paused: churn_train",
+    ):
+        assert said in done.stdout, done.stdout
+
+
+def newest(stack: Stack) -> date:
+    return stack.query("SELECT max(as_of) FROM raw.drops")[0][0]

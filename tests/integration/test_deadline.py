@@ -1,0 +1,236 @@
+"""The deadline: which AS_OFs are told of, when, and how far each is said to have come."""
+
+import os
+import shutil
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from handmade_drops import take_in, validated_now, write_drop
+
+from churn import watch
+from churn.database import connect
+from churn.deadline import GRACE, TOLD_FOR, DeadlineMissed, check_deadline, find_late
+from churn.features import apply_definitions
+from churn.landing import find_drop
+from churn.loading import load
+from churn.materialization import materialize
+from churn.outcome import DONE
+from churn.snapshots import build_snapshots
+from churn.superseded import DROPS, to_tag
+from churn.training_set import drops_of
+from churn.validation import validate
+from tests.board_decisions import a_decision, append_decisions
+
+D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
+LABELS = [("a", True)]
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def landing(tmp_path, monkeypatch):
+    """Drops without manifest.json and _SUCCESS count at once."""
+    monkeypatch.setattr(watch, "QUIET_SECONDS", -1)
+    directory = tmp_path / "landing"
+    directory.mkdir()
+    return directory
+
+
+def later(hours=3):
+    """So many hours from now: what was just done is that old then."""
+    return datetime.now(UTC) + timedelta(hours=hours)
+
+
+def late_at(landing, database_url, now):
+    return find_late(landing, database_url, now - TOLD_FOR, now - GRACE)
+
+
+def states(landing, database_url):
+    return [(late.as_of, late.state) for late in late_at(landing, database_url, later())]
+
+
+def decide(database_url, as_of, version=1):
+    append_decisions(database_url, [a_decision(0, as_of=as_of, candidate_version=version)])
+
+
+def made_online(landing, archive, database_url, as_of=D31, labels=LABELS):
+    take_in(write_drop(landing, as_of, ["a"], labels), database_url, archive)
+    apply_definitions(database_url)
+    materialize(as_of, database_url)
+
+
+@pytest.fixture
+def registry(mlflow_uri):
+    """An empty registry, with the model and no version of it."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    client.create_registered_model("streamflow_churn")
+    return client
+
+
+def register(registry, database_url, as_of=D31):
+    """A version of `as_of` that says that it was trained on the drops of now."""
+    tags = {"as_of": as_of.isoformat(), DROPS: drops_of_now(database_url, as_of)}
+    return int(registry.create_model_version("streamflow_churn", "/none", tags=tags).version)
+
+
+def drops_of_now(database_url, as_of=D31):
+    with connect(database_url) as connection:
+        return to_tag(drops_of(connection, [as_of])[as_of])
+
+
+# --- how far it has come -----------------------------------------------------------------------------------------
+
+
+def test_where_no_drop_ever_came_nothing_is_late(landing, database_url):
+    assert check_deadline(landing, database_url, now=later()).outcome == DONE
+
+
+def test_a_drop_that_was_not_loaded_is_late_and_so_is_one_that_never_became_complete(landing, database_url):
+    write_drop(landing, D31, ["a"])
+    (write_drop(landing, F29, ["a"]).path / "users.csv").unlink()
+    assert states(landing, database_url) == [(D31, "landed"), (F29, "incomplete")]
+
+
+def test_a_drop_that_was_loaded_may_be_taken_out_of_the_landing_directory(landing, archive, database_url):
+    drop = write_drop(landing, D31, ["a"], LABELS)
+    take_in(drop, database_url, archive)
+    decide(database_url, D31)
+    (drop.path / "users.csv").unlink()
+    assert states(landing, database_url) == []
+
+
+def test_each_step_that_a_drop_has_come_is_told(landing, archive, database_url, registry):
+    drop = write_drop(landing, D31, ["a"], LABELS)
+    load(validate(drop, database_url, archive), database_url, archive)
+    told = states(landing, database_url)
+    build_snapshots(D31, database_url)
+    told += states(landing, database_url)
+    apply_definitions(database_url)
+    materialize(D31, database_url)
+    told += states(landing, database_url)
+    version = register(registry, database_url)
+    told += states(landing, database_url)
+    decide(database_url, D31, version)
+    told += states(landing, database_url)
+    assert told == [(D31, "loaded"), (D31, "snapshotted"), (D31, "materialized"), (D31, "trained")]
+
+
+def test_a_date_older_than_what_is_served_needs_a_decision_too(landing, archive, database_url, registry):
+    made_online(landing, archive, database_url, F29)
+    made_online(landing, archive, database_url, D31)
+    decide(database_url, F29)
+    assert states(landing, database_url) == [(D31, "materialized")]
+
+
+def test_a_drop_that_has_nothing_to_learn_from_yet_is_done_when_it_is_online(landing, archive, database_url):
+    take_in(write_drop(landing, D31, ["a"]), database_url, archive)
+    assert states(landing, database_url) == [(D31, "snapshotted")]
+    apply_definitions(database_url)
+    materialize(D31, database_url)
+    assert states(landing, database_url) == []
+
+
+def test_what_was_decided_on_is_done_when_retention_has_taken_its_snapshot(landing, archive, database_url):
+    take_in(write_drop(landing, D31, ["a"], LABELS), database_url, archive)
+    decide(database_url, D31)
+    with connect(database_url) as connection:
+        connection.execute("DELETE FROM snapshots.builds")
+    assert states(landing, database_url) == []
+
+
+# --- corrections -------------------------------------------------------------------------------------------------
+
+
+def corrected(landing, archive, database_url, registry):
+    """January decided on, then corrected and online again; the version that was decided on."""
+    made_online(landing, archive, database_url)
+    version = register(registry, database_url)
+    decide(database_url, D31, version)
+    made_online(landing, archive, database_url, labels=[("a", False)])
+    return version
+
+
+def test_a_corrected_drop_needs_a_decision_of_its_own(landing, archive, database_url, registry):
+    corrected(landing, archive, database_url, registry)
+    assert states(landing, database_url) == [(D31, "materialized")]
+    decide(database_url, D31, register(registry, database_url))
+    assert states(landing, database_url) == []
+
+
+def test_a_correction_that_changes_no_training_row_needs_none(landing, archive, database_url, registry):
+    version = corrected(landing, archive, database_url, registry)
+    # As train does where it finds the data unchanged.
+    registry.set_model_version_tag("streamflow_churn", str(version), DROPS, drops_of_now(database_url))
+    assert states(landing, database_url) == []
+
+
+def test_a_change_that_was_not_loaded_is_told_whatever_was_decided_before(landing, archive, database_url):
+    take_in(write_drop(landing, D31, ["a"], LABELS), database_url, archive)
+    decide(database_url, D31)
+    write_drop(landing, D31, ["a", "b"], LABELS)
+    assert states(landing, database_url) == [(D31, "landed")]
+
+
+# --- when --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "told"),
+    [(GRACE - timedelta(minutes=1), 0), (GRACE + timedelta(minutes=1), 1), (TOLD_FOR - timedelta(minutes=1), 1),
+     (TOLD_FOR + timedelta(minutes=1), 0)],
+    ids=["too early to say", "late", "late for days", "told for a week"],
+)  # fmt: skip
+@pytest.mark.parametrize("is_loaded", [False, True], ids=["landed", "loaded"])
+def test_a_drop_is_told_of_from_two_hours_to_a_week_after_it_came(landing, archive, database_url, is_loaded, age, told):
+    drop = write_drop(landing, D31, ["a"])
+    if is_loaded:
+        load(validated_now(validate(drop, database_url, archive)), database_url, archive)
+    assert len(late_at(landing, database_url, datetime.now(UTC) + age)) == told
+
+
+def test_a_drop_that_was_renamed_into_place_came_then_and_not_when_it_was_written(landing, tmp_path, database_url):
+    drop = write_drop(tmp_path / "elsewhere", D31, ["a"])
+    before = datetime.now(UTC)
+    os.rename(drop.path, landing / D31.isoformat())
+    (late,) = late_at(landing, database_url, later())
+    assert before - timedelta(seconds=1) <= late.since <= datetime.now(UTC)
+
+
+# --- what is said ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_late_is_said_with_its_state_and_what_to_do(landing, archive, database_url):
+    take_in(write_drop(landing, D31, ["a"]), database_url, archive)
+    write_drop(landing, F29, ["a"])
+    with pytest.raises(DeadlineMissed) as missed:
+        check_deadline(landing, database_url, now=later())
+    january, february = str(missed.value).split("; ")
+    assert january.startswith("2024-01-31 is snapshotted since 20")
+    assert "its features are not online: look at the runs of churn_materialize" in january
+    assert february.startswith("2024-02-29 is landed since 20")
+
+
+@pytest.mark.parametrize(
+    ("today", "every", "missed"),
+    [(1, 1, False), (2, 1, True), (31, 31, False), (32, 31, True), (400, None, False)],
+    ids=["yesterday's is there", "yesterday's is not", "a month ago", "longer than a month", "nobody promised any"],
+)
+def test_a_drop_that_was_promised_and_did_not_come_is_told(landing, archive, database_url, today, every, missed):
+    take_in(write_drop(landing, D31, ["a"]), database_url, archive)
+    shutil.rmtree(find_drop(landing, D31).path)
+    at = datetime(2024, 1, 31, 6, tzinfo=UTC) + timedelta(days=today)
+    if missed:
+        with pytest.raises(DeadlineMissed, match=f"newest drop is of 2024-01-31, and one is expected every {every} d"):
+            check_deadline(landing, database_url, every_days=every, now=at)
+    else:
+        assert check_deadline(landing, database_url, every_days=every, now=at).outcome == DONE
+
+
+def test_where_drops_are_promised_the_first_is_missed_too(landing, database_url):
+    with pytest.raises(DeadlineMissed, match="there is no drop, and one is expected every 1 days"):
+        check_deadline(landing, database_url, every_days=1)

@@ -1,0 +1,43 @@
+"""Which migrations a database lacks, as `make doctor` asks before anything is applied."""
+
+import pytest
+from psycopg import sql
+
+from churn.database import connect
+from churn.migrate import MigrationError, find_missing, migrate
+from tests.database_dump import dump
+
+
+def forget(database_url, name):
+    """Make the database one that this migration was not recorded in."""
+    with connect(database_url) as connection:
+        assert connection.execute("DELETE FROM churn_migrations WHERE name = %s", [name]).rowcount == 1
+
+
+def test_a_migrated_database_lacks_none(database_url):
+    assert find_missing(database_url) == []
+
+
+def test_a_database_that_was_never_migrated_lacks_all_and_is_left_as_it_is(postgres_url):
+    with connect(postgres_url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE never_migrated")
+    url = postgres_url("never_migrated")
+    missing = find_missing(url)
+    assert missing[0] == "0001_schemas"
+    assert dump(url) == {}
+    assert migrate(url) == missing
+    assert find_missing(url) == []
+
+
+def test_what_is_missing_is_named_in_the_order_in_which_it_will_be_applied(database_url):
+    for name in ("0007_predictions", "0006_moves"):
+        forget(database_url, name)
+    assert find_missing(database_url) == ["0006_moves", "0007_predictions"]
+
+
+@pytest.mark.parametrize("change", ["sha256 = 'another'", "name = 'of_another_branch'"], ids=["changed", "unknown"])
+def test_a_history_that_is_not_this_codes_is_told_with_the_migration_that_differs(database_url, change):
+    with connect(database_url) as connection:
+        connection.execute(sql.SQL("UPDATE churn_migrations SET " + change + " WHERE name = '0006_moves'"))
+    with pytest.raises(MigrationError, match=r"migration (0006_moves|of_another_branch) was applied"):
+        find_missing(database_url)

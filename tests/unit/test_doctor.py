@@ -1,0 +1,207 @@
+"""What doctor makes of what it finds, check by check, and that it works where there is no stack."""
+
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from churn.board import DateState
+from churn.deadline import GRACE, Late
+from embedded.doctor import diagnosis
+from embedded.doctor.airflow import judge_alerts, judge_connection, judge_dags, judge_pools
+from embedded.doctor.databases import judge_databases, judge_migrations, judge_revision, judge_server
+from embedded.doctor.diagnosis import judge_stack
+from embedded.doctor.finding import BAD, OK, WARN, Finding
+from embedded.doctor.machine import (
+    FULL,
+    LOCK,
+    NEARLY_FULL,
+    compare_with_lock,
+    judge_disk,
+    judge_libraries,
+    judge_ports,
+    judge_python,
+)
+from embedded.doctor.pipeline import Version, judge_freshness, judge_production, judge_serving
+from embedded.process_manager import Process
+from embedded.settings import load_settings
+from embedded.status import Superseded
+
+NOW = datetime(2024, 4, 1, 12, tzinfo=UTC)
+JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
+
+
+def is_told(finding: Finding, outcome: str, *words: str) -> bool:
+    """Whether the finding has that outcome, names those words, and says what to do where it is not ok."""
+    said = f"{finding.found} {finding.advice}"
+    return (
+        finding.outcome == outcome and all(word in said for word in words) and bool(finding.advice) == (outcome != OK)
+    )
+
+
+# --- the machine -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("version", "outcome"), [((3, 10), BAD), ((3, 11), OK), ((3, 13), OK), ((3, 14), BAD)])
+def test_python_is_one_that_the_project_is_tried_with(version: tuple[int, int], outcome: str) -> None:
+    assert is_told(judge_python(version), outcome)
+
+
+def test_the_libraries_of_this_environment_are_those_of_the_lock() -> None:
+    asked, others = compare_with_lock(LOCK.read_text(encoding="utf-8"))
+    assert asked > 200
+    assert is_told(judge_libraries(asked, others), OK, str(asked))
+
+
+def test_a_library_that_is_missing_or_another_than_in_the_lock_is_told_and_one_for_other_machines_is_not() -> None:
+    lock = (
+        "psycopg==0.1 \\\n    --hash=sha256:00\n    # via -r requirements.in\nno-such-library==2.0\n"
+        "tomli==1.0 ; python_full_version < '3.2' \\\n    --hash=sha256:00\n"
+    )
+    asked, others = compare_with_lock(lock)
+    assert asked == 2
+    assert is_told(
+        judge_libraries(asked, others), BAD, "psycopg 3.", "not 0.1", "no no-such-library", "requirements.txt"
+    )
+
+
+def test_a_port_that_somebody_else_has_is_bad() -> None:
+    assert is_told(judge_ports({}), OK)
+    assert is_told(judge_ports({"MLFLOW_PORT": "MLFLOW_PORT: port 5001 is taken"}), BAD, "5001", "MLFLOW_PORT=…")
+
+
+@pytest.mark.parametrize(
+    ("free", "outcome"),
+    [(FULL - 1, BAD), (FULL, WARN), (NEARLY_FULL - 1, WARN), (NEARLY_FULL, OK)],
+)
+def test_a_disk_is_told_of_before_it_is_full(free: int, outcome: str) -> None:
+    assert is_told(judge_disk(Path("/state"), free, 10 * NEARLY_FULL), outcome, f"{free / 10**9:.1f} GB free", "/state")
+
+
+# --- the databases -----------------------------------------------------------------------------------------------
+
+
+def test_a_postgres_that_is_too_old_is_bad() -> None:
+    assert is_told(judge_server(180004), OK, "18.4")
+    assert is_told(judge_server(140011), BAD, "14.11", "15 or newer")
+
+
+def test_a_database_that_is_missing_is_bad() -> None:
+    assert is_told(judge_databases({"churn", "airflow", "mlflow", "postgres"}), OK)
+    assert is_told(judge_databases({"churn", "postgres"}), BAD, "airflow, mlflow", "make up")
+
+
+def test_a_migration_that_was_not_applied_is_bad() -> None:
+    assert is_told(judge_migrations([]), OK)
+    assert is_told(judge_migrations(["0008_more"]), BAD, "0008_more", "make up")
+
+
+def test_a_schema_that_is_not_that_of_the_installed_package_is_bad() -> None:
+    assert is_told(judge_revision("mlflow", "b", "b"), OK, "b")
+    assert is_told(judge_revision("mlflow", "a", "b"), BAD, "at a", "wants b")
+    assert is_told(judge_revision("airflow", None, "b"), BAD, "at nothing")
+
+
+# --- services and Airflow ----------------------------------------------------------------------------------------
+
+
+def test_a_stack_that_is_down_is_a_warning_and_one_that_does_not_work_is_bad() -> None:
+    processes = {"mlflow": Process("mlflow", "app", "RUNNING", 1, 1, 0, "", Path("mlflow.log"))}
+    assert is_told(judge_stack({}, [], "", "these ports"), WARN, "down", "make up")
+    assert is_told(judge_stack(processes, [], "these ports", "these ports"), OK, "1, all ready")
+    assert is_told(judge_stack(processes, ["mlflow"], "these ports", "these ports"), BAD, "mlflow", "make status")
+    assert is_told(judge_stack(processes, [], "those ports", "these ports"), BAD, "those ports")
+
+
+def test_a_dag_that_cannot_be_read_or_is_not_known_is_bad_and_one_that_is_paused_a_warning() -> None:
+    files = {"churn_train", "churn_landing"}
+    both = dict.fromkeys(files, False)
+    assert is_told(judge_dags(files, both, {}), OK, "2")
+    broken = {"/dags/churn_train.py": "Traceback\n  line\nNameError: name 'x'\n"}
+    assert is_told(judge_dags(files, both, broken), BAD, "churn_train.py: NameError: name 'x'")
+    assert is_told(judge_dags(files, {"churn_train": False}, {}), BAD, "churn_landing")
+    assert is_told(judge_dags(files, both | {"churn_train": True}, {}), WARN, "paused: churn_train")
+
+
+def test_a_pool_of_another_size_or_none_is_bad() -> None:
+    wanted = {"churn_gate": {"slots": 1}, "churn_training": {"slots": 1}}
+    assert is_told(judge_pools(wanted, {"churn_gate": 1, "churn_training": 1, "default_pool": 128}), OK)
+    assert is_told(judge_pools(wanted, {"churn_gate": 2}), BAD, "churn_gate has 2 slots, not 1", "no churn_training")
+
+
+def test_a_connection_to_another_database_than_the_settings_name_is_bad_and_tells_neither_password() -> None:
+    assert is_told(judge_connection("postgresql://a:b@c/churn", "postgresql://a:b@c/churn"), OK)
+    for given in ("postgresql://a:secret@there/churn", None):
+        finding = judge_connection(given, "postgresql://a:secret@here/churn")
+        assert is_told(finding, BAD, "make down")
+        assert "secret" not in str(finding)
+
+
+def test_that_nobody_is_told_of_red_runs_is_a_warning() -> None:
+    assert is_told(judge_alerts(True), OK)
+    assert is_told(judge_alerts(False), WARN, "churn_alerts", "docs/operations.md")
+
+
+# --- the pipeline ------------------------------------------------------------------------------------------------
+
+
+def dates(*states: dict[str, object]) -> list[DateState]:
+    unknown: dict[str, object] = dict.fromkeys(DateState.__dataclass_fields__)
+    return [DateState(**{**unknown, "is_served": False, **state}) for state in states]  # type: ignore[arg-type]
+
+
+def test_freshness_tells_the_newest_date_of_each_step() -> None:
+    january = {"as_of": JANUARY, "revision": 1, "snapshot_at": NOW, "is_served": True, "decision": 3}
+    finding = judge_freshness(dates({"as_of": FEBRUARY, "revision": 1}, january), [], NOW)
+    assert is_told(finding, OK, "drop 2024-02-29, snapshot 2024-01-31, served 2024-01-31, decided on 2024-01-31")
+    assert "the newest drop is 32 days old" in finding.found
+    assert is_told(judge_freshness([], [], NOW), OK, "no drop is loaded yet")
+
+
+def test_a_drop_without_a_decision_is_under_way_at_first_and_bad_after_the_deadline() -> None:
+    early = Late(JANUARY, "snapshotted", NOW - GRACE + timedelta(minutes=1))
+    overdue = Late(FEBRUARY, "landed", NOW - GRACE - timedelta(days=30))
+    assert is_told(judge_freshness([], [early], NOW), WARN, "1 drops are under way")
+    finding = judge_freshness([], [early, overdue], NOW)
+    assert is_told(finding, BAD, "2024-02-29 is landed since", "churn_landing")
+    assert "2024-01-31 is" not in finding.advice
+
+
+def test_no_version_in_production_and_a_superseded_one_are_warnings() -> None:
+    others = [Superseded(1, "Archived", "January changed")]
+    assert is_told(judge_production(Version(2, "2024-01-31"), others), OK, "version 2, trained as of 2024-01-31")
+    assert is_told(judge_production(None, others), WARN, "no version")
+    assert is_told(judge_production(Version(1, None), others), WARN, "superseded", "January changed")
+
+
+def test_serving_is_ready_with_the_version_in_production() -> None:
+    production, ready = Version(2, "2024-01-31"), {"model": {"version": 2}, "trouble": None}
+    assert is_told(judge_serving(200, ready, production), OK, "version 2")
+    assert is_told(judge_serving(200, {**ready, "trouble": "no golden rows"}, Version(3, None)), WARN, "no golden rows")
+    assert is_told(judge_serving(200, ready, Version(3, None)), WARN, "not 3", "look again")
+    assert is_told(judge_serving(503, {"detail": "no features"}, production), BAD, "no features")
+    assert is_told(judge_serving(503, {"detail": "no model"}, None), WARN, "no model")
+    assert is_told(judge_serving(None, {"detail": "refused"}, None), BAD, "refused")
+
+
+# --- without a stack ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_with_the_stack_down_the_rest_is_checked_and_a_taken_port_is_told_with_who_has_it(
+    tmp_path: Path, taken: int
+) -> None:
+    settings = load_settings({"CHURN_HOME": str(tmp_path / "state"), "MLFLOW_PORT": str(taken)})
+    text, healthy = diagnosis.report(settings)
+    assert not healthy
+    assert f"port {taken} of 127.0.0.1 is taken by pid {os.getpid()}" in text
+    assert "the stack is down; what needs it was not looked at" in text
+    assert not settings.home.exists()
