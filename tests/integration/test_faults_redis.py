@@ -25,8 +25,8 @@ from tests.integration.fault_world import (
 from tests.integration.faults import Child
 from tests.integration.online_stores import IN_REDIS
 
-STRIDE = 1 if THOROUGH else 4
-"""Of the moments that a materialization can be killed at, one in so many is tried."""
+STRIDE = 1 if THOROUGH else 2
+"""Of the moments that a materialization can be killed at, one in so many is tried, or in a multiple of it."""
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +99,8 @@ def killed_in_postgres(children, online_store, wire):
     ("kill", "start", "stride", "least"),
     [
         ("killed_in_redis", "january", STRIDE, 12),
-        ("killed_in_redis", "corrected", 3 * STRIDE, 12),
-        ("killed_in_postgres", "january", 3 * STRIDE, 20),
+        ("killed_in_redis", "corrected", 4 * STRIDE, 12),
+        ("killed_in_postgres", "january", 8 * STRIDE, 20),
     ],
     ids=["in Redis, a newer date", "in Redis, a corrected drop of the served date", "in Postgres, a newer date"],
 )

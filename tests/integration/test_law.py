@@ -231,7 +231,7 @@ def test_what_is_held_depends_on_the_drops_up_to_its_date_and_on_nothing_else(wo
     asked = request.config.getoption("--law-sequences")
     in_redis = isinstance(online_store, InRedis)
     # What Redis is not part of was tried with the other.
-    sequences = SEQUENCES // 5 if in_redis else SEQUENCES
+    sequences = (25 if THOROUGH else 8) if in_redis else SEQUENCES
 
     @settings(
         max_examples=asked or sequences,
