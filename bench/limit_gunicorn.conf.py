@@ -10,8 +10,9 @@ globals().update({name: value for name, value in _OURS.items() if not name.start
 wsgi_app = "bench.limit_service:app"
 
 
-def post_worker_init(_worker: Any) -> None:
-    """Open the connections of this worker: opened before the fork they would be everybody's."""
+def post_worker_init(worker: Any) -> None:
+    """Open the connections of this worker, one for each thread: opened before the fork they would be everybody's."""
     from bench.limit_service import pool  # noqa: PLC0415
 
+    pool.resize(min_size=1, max_size=worker.cfg.threads)
     pool.open()

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import psycopg
 import sqlalchemy.exc
@@ -42,7 +42,6 @@ class OnlineStore:
         self._failed_before = False
         self._away = False
         self._away_until = 0.0
-        self._told: tuple[str, date] | None = None
 
     def lookup(self, service: str) -> OnlineLookup:
         """Return what reads the features of a feature service, as it is defined now. It asks Feast's registry, which
@@ -75,15 +74,9 @@ class OnlineStore:
                 self._failed_before = True
             raise _problem(error) from error
         self._away = self._failed_before = False
-        self._tell(lookup.service.name, found)
+        if as_of := next((each.as_of for each in found if each.as_of), None):
+            FEATURES_AS_OF.set(datetime.combine(as_of, datetime.min.time(), UTC).timestamp(), lookup.service.name)
         return found
-
-    def _tell(self, service: str, found: Sequence[OnlineFeatures]) -> None:
-        as_of = next((each.as_of for each in found if each.as_of), None)
-        # A gauge is a file's page in every process: what stays as it was is not written again and again.
-        if as_of is not None and (service, as_of) != self._told:
-            self._told = (service, as_of)
-            FEATURES_AS_OF.labels(service).set(datetime.combine(as_of, datetime.min.time(), UTC).timestamp())
 
     def _is_ones_turn(self) -> bool:
         """Tell whether this request is the one that tries whether Postgres is back."""

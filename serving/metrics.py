@@ -21,6 +21,20 @@ from prometheus_client.values import MutexValue, ValueClass
 
 from serving.schemas import answers
 
+
+class SteadyGauge:
+    """A gauge that is set at every request and hardly ever changes: only then it is written, to a page of a file."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._last: dict[tuple[str, ...], float] = {}
+
+    def set(self, value: float, *labels: str) -> None:
+        if self._last.get(labels) != value:
+            self._last[labels] = value
+            (self._gauge.labels(*labels) if labels else self._gauge).set(value)
+
+
 REQUESTS = Counter("churn_http_requests", "Requests answered", ["method", "route", "status"])
 LATENCY = Histogram(
     "churn_http_request_duration_seconds",
@@ -31,17 +45,21 @@ LATENCY = Histogram(
 )
 PREDICTIONS = Counter("churn_predictions", "Predictions answered", ["prediction"])
 PROBABILITY = Histogram("churn_probability", "Probabilities answered", buckets=[tenth / 10 for tenth in range(1, 11)])
-FEATURES_AS_OF = Gauge(
-    "churn_features_as_of_timestamp_seconds",
-    "The AS_OF of the features read last, its day's begin as Unix time: time() less this is their age",
-    # With a label there is no series, and no age of decades, before something was read.
-    ["feature_service"],
-    multiprocess_mode="livemostrecent",
+FEATURES_AS_OF = SteadyGauge(
+    Gauge(
+        "churn_features_as_of_timestamp_seconds",
+        "The AS_OF of the features read last, its day's begin as Unix time: time() less this is their age",
+        # With a label there is no series, and no age of decades, before something was read.
+        ["feature_service"],
+        multiprocess_mode="livemostrecent",
+    )
 )
-REQUESTS_WAITING = Gauge(
-    "churn_http_requests_waiting",
-    "Requests that waited for a thread of a worker, as its latest request found them",
-    multiprocess_mode="liveall",
+REQUESTS_WAITING = SteadyGauge(
+    Gauge(
+        "churn_http_requests_waiting",
+        "Requests that waited for a thread of a worker, as its latest request found them",
+        multiprocess_mode="liveall",
+    )
 )
 # Of each worker: while a new version comes in, they differ for a moment.
 MODEL_VERSION = Gauge("churn_model_version", "The model version served; 0: none", multiprocess_mode="liveall")

@@ -19,7 +19,6 @@ class Line:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._waiting: Callable[[], int] = lambda: 0
-        self._told = 0
 
     def watch(self, waiting: Callable[[], int]) -> None:
         """Take the number of those that wait from here; the server that has the threads knows."""
@@ -32,8 +31,6 @@ class Line:
             Problem: overloaded.
         """
         waiting = self._waiting()
-        if waiting != self._told:
-            self._told = waiting
-            REQUESTS_WAITING.set(waiting)
+        REQUESTS_WAITING.set(waiting)
         if waiting > self._limit and request.path not in _ALWAYS_ANSWERED:
             raise Problem("overloaded", f"more than {self._limit} requests wait; try again in a moment")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from flask import Flask, Response, jsonify, request
 from werkzeug.serving import make_server
 
-from serving import page
+from serving import page, security
 from serving.problems import TYPES
 
 KEY = "a-key"
@@ -97,6 +97,7 @@ def page_service() -> Iterator[PageService]:
 def _app(service: PageService) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    security.protect(app)
     app.register_blueprint(page.pages)
 
     @app.post("/predict")

@@ -393,7 +393,7 @@ def test_a_process_started_without_registry_and_postgres_recovers_by_itself(
             postgres.start()
             eventually(lambda: ask()[0] == 200)
         # The registry is away again; the service polled it meanwhile.
-        eventually(lambda: metric(url, "churn_registry_failures_total") > 0)
+        eventually(lambda: sum(metrics(url, "churn_registry_failures_total")) > 0)
         status, answer = ask()
         assert (status, answer["model"]["version"]) == (200, in_production)
 
@@ -502,14 +502,9 @@ def test_clients_that_send_half_a_request_do_not_keep_others_from_being_answered
 def test_the_metrics_tell_the_version_of_each_worker(database_url, in_production, tmp_path):
     serving, tracking = free_port(), free_port()
     url = f"http://127.0.0.1:{serving}"
-
-    def versions():
-        lines = requests.get(f"{url}/metrics", timeout=10).text.splitlines()
-        return [float(line.split()[-1]) for line in lines if line.startswith("churn_model_version{")]
-
     with gunicorn(database_url, serving, tracking, tmp_path, SERVING_WORKERS="2"), mlflow_server(tracking):
         eventually(lambda: answers(f"{url}/health/ready"))
-        eventually(lambda: versions() == [in_production, in_production])
+        eventually(lambda: metrics(url, "churn_model_version{") == [in_production, in_production])
 
 
 def test_what_gunicorn_refuses_by_itself_is_a_problem_too(database_url, tmp_path):
@@ -554,9 +549,9 @@ def answers(url):
         return False
 
 
-def metric(url, name):
+def metrics(url, name):
     lines = requests.get(f"{url}/metrics", timeout=10).text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+    return [float(line.split()[-1]) for line in lines if line.startswith(name)]
 
 
 def free_port():
