@@ -21,7 +21,7 @@ app = Flask(__name__)
 pool = ConnectionPool(
     os.environ["CHURN_DATABASE_URL"],
     min_size=1,
-    max_size=int(os.environ.get("SERVING_THREADS") or 4),
+    max_size=int(os.environ.get("SERVING_THREADS") or 2),
     kwargs={"autocommit": True, "prepare_threshold": 0},
     open=False,
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from bench.interrupts import interrupted_later
 from embedded.postgres import PostgresError, create_databases, prepare_cluster
 from embedded.postgres_url import database_url
 from embedded.process_manager import CONFIGURATION, end_of
@@ -111,29 +112,33 @@ def running_server(parent: Path | None = None) -> Iterator[Server]:
 def _started(settings: Settings, postgres: dict[str, str]) -> Iterator[int]:
     owner = int(postgres["CHURN_POSTGRES_UID"])
     path = settings.home / "postgres.log"
-    with path.open("wb") as log:
-        process = subprocess.Popen(
-            _command(settings, postgres),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=settings.home / "postgres",
-            user=owner if owner != os.getuid() else None,
-            # Ctrl-C is for us; the server is stopped when the processes that use it are.
-            start_new_session=True,
-        )
+    with contextlib.ExitStack() as at_the_end:
+        with interrupted_later(), path.open("wb") as log:
+            process = subprocess.Popen(
+                _command(settings, postgres),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=settings.home / "postgres",
+                user=owner if owner != os.getuid() else None,
+                # Ctrl-C is for us; the server is stopped when the processes that use it are.
+                start_new_session=True,
+            )
+            at_the_end.callback(_stop, process)
         try:
             yield process.pid
         except Exception as error:
             if process.poll() is None:
                 raise
             raise PostgresError(f"Postgres ended by itself; the end of its log:\n{end_of(path)}") from error
-        finally:
-            process.send_signal(signal.SIGINT)  # Postgres' fast shutdown
-            try:
-                process.wait(SECONDS_TO_STOP)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGQUIT)  # at once; what it held is removed anyhow
-                process.wait()
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGINT)  # Postgres' fast shutdown
+    try:
+        process.wait(SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)  # at once; what it held is removed anyhow
+        process.wait()
 
 
 def _command(settings: Settings, postgres: dict[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from bench.context import BenchError
+from bench.interrupts import interrupted_later
 from embedded.process_manager import end_of
 
 SECONDS_TO_START = 120
@@ -62,29 +63,33 @@ def running(
         BenchError: it ends by itself, or is not ready in time; the message has the end of its log.
     """
     started = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **environment},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C is for us, and so is its group, which is ended as one.
-            start_new_session=True,
-        )
-    try:
-        yield Service(port, process.pid, _wait(process, port, ready) - started)
-    except _NotReadyError as error:
-        raise BenchError(f"{' '.join(command[:4])} … {error}; the end of its log:\n{end_of(log)}") from error
-    finally:
-        process.terminate()
+    with contextlib.ExitStack() as at_the_end:
+        with interrupted_later(), log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for us, and so is its group, which is ended as one.
+                start_new_session=True,
+            )
+            at_the_end.callback(_stop, process)
         try:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(SECONDS_TO_STOP)
-        finally:
-            # Whoever of it is left: nobody, of a service that stops as it should and is waited for.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            yield Service(port, process.pid, _wait(process, port, ready) - started)
+        except _NotReadyError as error:
+            raise BenchError(f"{' '.join(command[:4])} … {error}; the end of its log:\n{end_of(log)}") from error
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_STOP)
+    finally:
+        # Whoever of it is left: nobody, of a service that stops as it should and is waited for.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def memory(service: Service) -> Memory:

@@ -9,7 +9,7 @@ from churn.compiled.explanation import explain
 from churn.features import OnlineFeatures
 from churn.online_lookup import OnlineLookup
 from serving.logs import request_id
-from serving.metrics import FEATURES_AGE, PREDICTIONS, PROBABILITY
+from serving.metrics import PREDICTIONS, PROBABILITY
 from serving.prediction_log import Answered
 from serving.problems import Problem
 from serving.schemas import CustomerFeatures, Effect, Explanation, Prediction
@@ -75,7 +75,6 @@ def usable(
             missing_features=missing,
         )
     age = (today - found.as_of).days
-    FEATURES_AGE.set(age)
     if max_age_days is not None and age > max_age_days:
         raise Problem(
             "stale-features",

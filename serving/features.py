@@ -1,14 +1,15 @@
 """The online features, read from Feast: opened when first needed, and well again when Postgres is.
 
 The service starts without Postgres and outlives its restarts: a read ends in features, or in the problem
-feature-store-unavailable. The store itself replaces dead connections (churn.online_reader).
+feature-store-unavailable. The store itself replaces dead connections (churn.online_reader). Of a failure the answer
+says that it was one; hosts and roles, which drivers name, are for the log.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 
 import psycopg
 import sqlalchemy.exc
@@ -17,7 +18,7 @@ from feast.errors import FeastError
 
 from churn.features import OnlineFeatures, open_store
 from churn.online_lookup import OnlineLookup
-from serving.metrics import FEATURE_STORE_FAILURES
+from serving.metrics import FEATURE_STORE_FAILURES, FEATURES_AS_OF
 from serving.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ _POSTGRES_AWAY = (psycopg.OperationalError, sqlalchemy.exc.OperationalError)
 _FAILURES = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, FeastError)
 # While Postgres is away one request in this time waits for it; the others are answered at once.
 _PAUSE_SECONDS = 1.0
+_DOES_NOT_ANSWER = "the database of the online features does not answer"
 
 
 class OnlineStore:
@@ -37,42 +39,51 @@ class OnlineStore:
         self._opening = threading.Lock()
         self._store: FeatureStore | None = None
         self._trying = threading.Lock()
-        self._away = ""
+        self._failed_before = False
+        self._away = False
         self._away_until = 0.0
+        self._told: tuple[str, date] | None = None
 
     def lookup(self, service: str) -> OnlineLookup:
-        """Return what reads the features of a feature service, as it is defined now.
+        """Return what reads the features of a feature service, as it is defined now. It asks Feast's registry, which
+        may take seconds: not for the thread of a request.
 
         Raises:
-            Problem: feature-store-unavailable, with the reason.
+            Problem: feature-store-unavailable.
         """
-        with self._failing_as_a_problem():
+        try:
             store = self._open()
             return OnlineLookup(store, store.get_feature_service(service))
+        except _FAILURES as error:
+            raise _problem(error) from error
 
     def read(self, lookup: OnlineLookup, user_ids: Sequence[str]) -> list[OnlineFeatures]:
         """Return the online features of each user, in their order, by one round trip.
 
         Raises:
-            Problem: feature-store-unavailable, with the reason.
+            Problem: feature-store-unavailable.
         """
-        with self._failing_as_a_problem():
-            return lookup.read(user_ids)
-
-    @contextmanager
-    def _failing_as_a_problem(self) -> Iterator[None]:
         if self._away and not self._is_ones_turn():
-            raise Problem("feature-store-unavailable", self._away)
+            raise Problem("feature-store-unavailable", _DOES_NOT_ANSWER)
         try:
-            yield
+            found = lookup.read(user_ids)
         except _FAILURES as error:
-            FEATURE_STORE_FAILURES.inc()
-            why = reason(error)
-            log.warning("the feature store failed: %s", why)
             if isinstance(error, _POSTGRES_AWAY):
-                self._away_until, self._away = time.monotonic() + _PAUSE_SECONDS, why
-            raise Problem("feature-store-unavailable", why) from error
-        self._away = ""
+                # One slow answer is no outage; the next one tells.
+                self._away_until = time.monotonic() + _PAUSE_SECONDS
+                self._away = self._failed_before
+                self._failed_before = True
+            raise _problem(error) from error
+        self._away = self._failed_before = False
+        self._tell(lookup.service.name, found)
+        return found
+
+    def _tell(self, service: str, found: Sequence[OnlineFeatures]) -> None:
+        as_of = next((each.as_of for each in found if each.as_of), None)
+        # A gauge is a file's page in every process: what stays as it was is not written again and again.
+        if as_of is not None and (service, as_of) != self._told:
+            self._told = (service, as_of)
+            FEATURES_AS_OF.labels(service).set(datetime.combine(as_of, datetime.min.time(), UTC).timestamp())
 
     def _is_ones_turn(self) -> bool:
         """Tell whether this request is the one that tries whether Postgres is back."""
@@ -89,7 +100,18 @@ class OnlineStore:
             return self._store
 
 
+def _problem(error: Exception) -> Problem:
+    """Log and count `error`, and return what an answer may say of it."""
+    FEATURE_STORE_FAILURES.inc()
+    log.warning("the feature store failed: %s", reason(error))
+    if isinstance(error, _POSTGRES_AWAY):
+        return Problem("feature-store-unavailable", _DOES_NOT_ANSWER)
+    # Feast says which of its definitions is missing; a database may quote its statement.
+    told = reason(error) if isinstance(error, FeastError) else "the online features cannot be read"
+    return Problem("feature-store-unavailable", told)
+
+
 def reason(error: Exception) -> str:
-    """Return the first line of `error` with its kind, short enough for an answer."""
+    """Return the first line of `error` with its kind, short enough for a line of the log."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

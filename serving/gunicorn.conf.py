@@ -6,6 +6,7 @@ fork.
 """
 
 import gc
+import json
 import os
 import shutil
 import socket
@@ -13,6 +14,8 @@ import struct
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from gunicorn import util
 
 _SECONDS_OF_SILENCE = 5
 
@@ -47,7 +50,10 @@ preload_app = True
 bind = f"{os.environ.get('SERVING_HOST') or '127.0.0.1'}:{os.environ.get('SERVING_PORT') or 8000}"
 worker_class = "gthread"
 workers = int(os.environ.get("SERVING_WORKERS") or 2)
-threads = int(os.environ.get("SERVING_THREADS") or 4)
+# Threads take the interpreter from each other. Measured over 8 connections: a worker with one thread answers 1,280
+# requests/s, with four 860; two workers with one each 2,330, with two each 2,150. Two, so that a client that is slow to
+# send, or a batch, does not stop everybody else.
+threads = int(os.environ.get("SERVING_THREADS") or 2)
 # A request takes milliseconds; whoever stops the service should not wait longer than this for a stuck one.
 graceful_timeout = 10
 # Clients that ask often keep their connection. Less than graceful_timeout: a worker ends when the last idle one is
@@ -59,8 +65,22 @@ limit_request_fields = 50
 limit_request_field_size = 4096
 # gunicorn would open a control socket in the home directory, the same one for every checkout.
 control_socket_disable = True
-# Requests are counted in /metrics; an access log would only collect customers' ids.
-accesslog = None
+logger_class = "serving.logs.ServerLogger"
+
+
+def _write_problem(client: Any, status: int, reason: str, _message: str) -> None:
+    """Answer what gunicorn refuses by itself, a request that is no HTTP or has headers without end, as the service
+    answers errors. The message would repeat what was sent."""
+    body = json.dumps({"type": "about:blank", "title": reason, "status": status, "detail": reason})
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+        f"Content-Length: {len(body)}\r\nX-Content-Type-Options: nosniff\r\n\r\n"
+    )
+    util.write_nonblock(client, (head + body).encode())
+
+
+# gunicorn writes HTML there, and has no setting for it.
+util.write_error = _write_problem
 
 
 def on_starting(_server: Any) -> None:

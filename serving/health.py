@@ -1,12 +1,11 @@
 """GET /health: the process lives. GET /health/ready: it can answer, or why it cannot."""
 
-from collections.abc import Callable
-
 from flask_openapi3 import APIBlueprint, Tag
 
 from serving import state
 from serving.problems import Problem
 from serving.schemas import Health, Ready, answers
+from serving.served import ServedModel
 
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="operations")])
 
@@ -22,18 +21,16 @@ def health() -> dict:
 @api.get("/health/ready", summary="Can it answer?", responses=answers(Ready, "not-ready"))
 def ready() -> dict:
     serving = state.current()
-    served = serving.model.served
-    reasons = _problems(serving.model.current, lambda: serving.features.read(serving.lookup(), [_PROBE]))
+    reasons = []
+    served: ServedModel | None = None
+    try:
+        served = serving.model.current()
+    except Problem as problem:
+        reasons.append(f"{problem.type}: {problem.description}")
+    try:
+        serving.features.read(serving.model.lookup(), [_PROBE])
+    except Problem as problem:
+        reasons.append(f"{problem.type}: {problem.description}")
     if reasons or served is None:
         raise Problem("not-ready", "; ".join(reasons), reasons=reasons)
     return Ready(model=served.identity, trouble=serving.model.trouble).model_dump(mode="json")
-
-
-def _problems(*checks: Callable[[], object]) -> list[str]:
-    found = []
-    for check in checks:
-        try:
-            check()
-        except Problem as problem:
-            found.append(f"{problem.type}: {problem.description}")
-    return found

@@ -31,8 +31,17 @@ LATENCY = Histogram(
 )
 PREDICTIONS = Counter("churn_predictions", "Predictions answered", ["prediction"])
 PROBABILITY = Histogram("churn_probability", "Probabilities answered", buckets=[tenth / 10 for tenth in range(1, 11)])
-FEATURES_AGE = Gauge(
-    "churn_features_age_days", "Days since the AS_OF of the features read last", multiprocess_mode="livemostrecent"
+FEATURES_AS_OF = Gauge(
+    "churn_features_as_of_timestamp_seconds",
+    "The AS_OF of the features read last, its day's begin as Unix time: time() less this is their age",
+    # With a label there is no series, and no age of decades, before something was read.
+    ["feature_service"],
+    multiprocess_mode="livemostrecent",
+)
+REQUESTS_WAITING = Gauge(
+    "churn_http_requests_waiting",
+    "Requests that waited for a thread of a worker, as its latest request found them",
+    multiprocess_mode="liveall",
 )
 # Of each worker: while a new version comes in, they differ for a moment.
 MODEL_VERSION = Gauge("churn_model_version", "The model version served; 0: none", multiprocess_mode="liveall")
@@ -40,7 +49,14 @@ COMPILED = Gauge(
     "churn_scorer_compiled", "1: the compiled scorer answers, 0: the pipeline or none", multiprocess_mode="liveall"
 )
 MODEL_LOADS = Counter("churn_model_loads", "Loads of a Production version", ["outcome"])
+for _outcome in ("success", "failure"):
+    MODEL_LOADS.labels(_outcome)  # An alert on a counter needs it to begin at 0.
 REGISTRY_FAILURES = Counter("churn_registry_failures", "Polls of the model registry that failed")
+LAST_POLL = Gauge(
+    "churn_registry_last_poll_timestamp_seconds",
+    "When a worker last ended a poll of the model registry, whatever came of it, as Unix time",
+    multiprocess_mode="liveall",
+)
 FEATURE_STORE_FAILURES = Counter("churn_feature_store_failures", "Reads or openings of the store that failed")
 
 api = APIBlueprint("metrics", __name__, abp_tags=[Tag(name="operations")])

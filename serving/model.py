@@ -2,21 +2,28 @@
 
 A thread asks the registry, loads a new version whole, and only then puts it in the old one's place: a request
 works with one version from its start to its end. A registry that is away changes nothing, and a version that
-cannot be loaded leaves the old one in place. When no version holds Production any more, none is served: a
-person took it away.
+cannot be loaded leaves the old one in place, and is tried again after longer and longer pauses. When no version
+holds Production any more, none is served: a person took it away.
+
+The thread also finds out how features are read: nothing that a request waits for asks a registry.
 """
 
 import logging
 import random
 import threading
+import time
+from contextlib import suppress
+from typing import NamedTuple
 
 import mlflow
 from mlflow import MlflowClient
 
-from churn.registry import ModelVersion, production
+from churn.features import FEATURE_SERVICE
+from churn.online_lookup import OnlineLookup
+from churn.registry import ModelNotLoadable, ModelVersion, production
 from serving.features import OnlineStore, reason
-from serving.loading import load
-from serving.metrics import COMPILED, MODEL_LOADS, MODEL_VERSION, REGISTRY_FAILURES
+from serving.loading import VersionRefused, load
+from serving.metrics import COMPILED, LAST_POLL, MODEL_LOADS, MODEL_VERSION, REGISTRY_FAILURES
 from serving.problems import Problem
 from serving.served import ServedModel
 
@@ -26,6 +33,16 @@ log = logging.getLogger(__name__)
 _SECONDS_WITHOUT_MODEL = 2.0
 # Workers and services that started together must not ask together.
 _JITTER = 0.2
+# A load takes a core for a second: what was refused once is tried again at the next poll, then half as often each time.
+_LONGEST_PAUSE_SECONDS = 300.0
+
+
+class _Refused(NamedTuple):
+    """A version that could not be loaded, and when it is tried again (monotonic seconds)."""
+
+    held: ModelVersion
+    pause_seconds: float
+    until: float
 
 
 class ProductionModel:
@@ -38,6 +55,8 @@ class ProductionModel:
         self._poll_seconds = poll_seconds
         self._store = store
         self._served: ServedModel | None = None
+        self._otherwise: OnlineLookup | None = None
+        self._refused: _Refused | None = None
         self._trouble = Problem("model-unavailable", "the model registry was not asked yet")
         self._in_trouble = False
         self._stop = threading.Event()
@@ -62,6 +81,18 @@ class ProductionModel:
             return served
         raise Problem(self._trouble.type, self._trouble.description or "")
 
+    def lookup(self) -> OnlineLookup:
+        """Return what reads the features of the served model; while there is none, those that new models learn from.
+
+        Raises:
+            Problem: feature-store-unavailable.
+        """
+        if served := self._served:
+            return served.lookup
+        if otherwise := self._otherwise:
+            return otherwise
+        raise Problem("feature-store-unavailable", "the feature service could not be looked up yet")
+
     def start(self) -> None:
         """Follow the registry from now on, in a thread of this process; call it after the fork."""
         threading.Thread(target=self._follow, name="production-model", daemon=True).start()
@@ -72,6 +103,12 @@ class ProductionModel:
 
     def poll(self) -> None:
         """Ask the registry once, and serve what stage Production holds if that is not served yet."""
+        self._follow_production()
+        if self._served is None:
+            self._find_features()
+        LAST_POLL.set_to_current_time()
+
+    def _follow_production(self) -> None:
         try:
             held = production(self._client)
         except Exception as error:
@@ -85,16 +122,26 @@ class ProductionModel:
                 "model-unavailable", "no model version is in stage Production: run the chain, or promote one"
             )
             return
+        if self._refused and self._refused.held == held and time.monotonic() < self._refused.until:
+            return
         try:
             if not _is(self._served, held):
                 self._serve(load(held, self._store))
                 MODEL_LOADS.labels("success").inc()
         except Exception as error:
-            # A broken version must not take the service down; it is tried again at the next poll.
+            # A broken version must not take the service down.
             MODEL_LOADS.labels("failure").inc()
+            if not isinstance(error, Problem):
+                self._refused = _refused_again(self._refused, held, self._poll_seconds)
             self._failed(f"version {held.version} in stage Production cannot be loaded", error)
         else:
+            self._refused = None
             self._in_trouble = False
+
+    def _find_features(self) -> None:
+        # What was found before is as good; why there is nothing new, the store has logged.
+        with suppress(Problem):
+            self._otherwise = self._store.lookup(FEATURE_SERVICE)
 
     def _serve(self, served: ServedModel | None) -> None:
         if served or self._served:
@@ -105,11 +152,16 @@ class ProductionModel:
         COMPILED.set(bool(served and served.is_compiled))
 
     def _failed(self, what: str, error: Exception) -> None:
-        away = isinstance(error, Problem)
-        why = f"{what}: {error.description if isinstance(error, Problem) else reason(error)}"
+        if isinstance(error, Problem):
+            why = f"{what}: {error.description}"
+        elif isinstance(error, VersionRefused | ModelNotLoadable):
+            why = f"{what}: {error}"
+        else:
+            # An error of a client names hosts, and what not.
+            why = f"{what}; the service's log has the reason"
         still = f"still serving version {self._served.version}" if self._served else "serving none"
-        is_news = why != self._trouble.description
-        log.warning("%s; %s", why, still, exc_info=error if is_news and not away else None)
+        is_news = why != self._trouble.description and not isinstance(error, Problem)
+        log.warning("%s: %s; %s", what, reason(error), still, exc_info=error if is_news else None)
         self._trouble = Problem(error.type if isinstance(error, Problem) else "model-unavailable", why)
         self._in_trouble = True
 
@@ -121,10 +173,17 @@ class ProductionModel:
                 return
 
 
+def _refused_again(refused: _Refused | None, held: ModelVersion, poll_seconds: float) -> _Refused:
+    pause = 2 * refused.pause_seconds if refused and refused.held == held else poll_seconds / 2
+    pause = min(pause, _LONGEST_PAUSE_SECONDS)
+    return _Refused(held, pause, time.monotonic() + pause)
+
+
 def _is(served: ServedModel | None, held: ModelVersion) -> bool:
     # A changed threshold is a changed answer: tags count, not only the number.
-    return served is not None and (served.version, served.threshold, served.feature_service) == (
+    return served is not None and (served.version, served.as_of, served.threshold, served.feature_service) == (
         held.version,
+        held.as_of,
         held.threshold,
         held.feature_service,
     )

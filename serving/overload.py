@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from flask import request
 
+from serving.metrics import REQUESTS_WAITING
 from serving.problems import Problem
 
 _ALWAYS_ANSWERED = {"/health", "/health/ready", "/metrics"}
@@ -18,6 +19,7 @@ class Line:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._waiting: Callable[[], int] = lambda: 0
+        self._told = 0
 
     def watch(self, waiting: Callable[[], int]) -> None:
         """Take the number of those that wait from here; the server that has the threads knows."""
@@ -29,5 +31,9 @@ class Line:
         Raises:
             Problem: overloaded.
         """
-        if self._waiting() > self._limit and request.path not in _ALWAYS_ANSWERED:
+        waiting = self._waiting()
+        if waiting != self._told:
+            self._told = waiting
+            REQUESTS_WAITING.set(waiting)
+        if waiting > self._limit and request.path not in _ALWAYS_ANSWERED:
             raise Problem("overloaded", f"more than {self._limit} requests wait; try again in a moment")

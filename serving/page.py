@@ -9,9 +9,6 @@ HEADERS = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "X-Content-Type-Options": "nosniff",
-    # The address carries a customer's id.
-    "Referrer-Policy": "no-referrer",
     # Asked for each time, and answered with 304: a page of the last release never meets a script of this one.
     "Cache-Control": "no-cache",
 }

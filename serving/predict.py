@@ -62,7 +62,7 @@ def predict_batch(body: BatchRequest) -> Response:
 )
 def features(path: FeaturesPath) -> Response:
     serving = state.current()
-    (customer,) = read_all(serving, serving.lookup(), [path.user_id])
+    (customer,) = read_all(serving, serving.model.lookup(), [path.user_id])
     if isinstance(customer, Problem):
         raise customer
     return _json(customer)

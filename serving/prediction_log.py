@@ -28,7 +28,9 @@ DROPPED = Counter(
     "shutdown: the database was away when the service ended",
     ["reason"],
 )
-WAITING = Gauge("churn_prediction_log_waiting", "Answers waiting to be written", multiprocess_mode="livesum")
+WAITING = Gauge(
+    "churn_prediction_log_waiting", "Answers that the latest write found waiting", multiprocess_mode="livesum"
+)
 for _reason in ("full", "refused", "shutdown"):
     DROPPED.labels(_reason)  # An alert on a counter needs it to begin at 0.
 
@@ -133,6 +135,7 @@ class PredictionLog:
 
         A batch that is refused is tried in halves, down to the answers that are the reason.
         """
+        WAITING.set(len(self._waiting))
         size = BATCH
         while count := min(size, len(self._waiting)):
             batch = [self._waiting[index] for index in range(count)]
@@ -153,7 +156,6 @@ class PredictionLog:
             for _ in batch:
                 self._waiting.popleft()
             size = min(2 * size, BATCH)
-        WAITING.set(0)
         if self._trouble:
             log.info("the prediction log is written again")
             self._trouble = ""
@@ -168,7 +170,6 @@ class PredictionLog:
 
     def _failed(self, error: Exception) -> None:
         self._disconnect()
-        WAITING.set(len(self._waiting))
         if not self._trouble:
             log.warning("the prediction log cannot be written, answers wait: %s", reason(error))
         self._trouble = reason(error)

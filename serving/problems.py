@@ -1,4 +1,5 @@
-"""Errors as RFC 9457 problem details: every error this service answers with is of one of these types.
+"""Errors as RFC 9457 problem details: every error this service answers with is of one of these types, or about:blank
+where the status says it all (section 4.2.1).
 
 `type` is a plain word, a URI reference relative to the service. No answer carries a stack trace; what nobody
 expected is logged with one, and answered as `internal-error`.

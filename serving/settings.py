@@ -51,16 +51,13 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     if tracking_uri.startswith("http") and "@" in tracking_uri:
         # MLflow quotes its address in errors, and so would the log and /health/ready.
         raise SettingsError("MLFLOW_TRACKING_URI holds a login: set MLFLOW_TRACKING_USERNAME and _PASSWORD instead")
-    age = _number(environment, "SERVING_MAX_FEATURES_AGE_DAYS")
-    body = _number(environment, "SERVING_MAX_BODY_BYTES")
-    waiting = _number(environment, "SERVING_MAX_WAITING")
     return Settings(
         database_url=database_url,
         tracking_uri=tracking_uri,
         poll_seconds=_number(environment, "SERVING_POLL_SECONDS") or Settings.poll_seconds,
-        max_features_age_days=None if age is None else int(age),
-        max_body_bytes=Settings.max_body_bytes if body is None else int(body),
-        max_waiting=Settings.max_waiting if waiting is None else int(waiting),
+        max_features_age_days=_whole(environment, "SERVING_MAX_FEATURES_AGE_DAYS"),
+        max_body_bytes=_whole(environment, "SERVING_MAX_BODY_BYTES") or Settings.max_body_bytes,
+        max_waiting=_whole(environment, "SERVING_MAX_WAITING") or Settings.max_waiting,
         api_key_digests=_digests(environment, "SERVING_API_KEY_DIGESTS"),
     )
 
@@ -78,6 +75,15 @@ def _digests(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
             # Not shown: somebody may have put a key there.
             raise SettingsError(f"{name} holds sha256 digests; `python -m serving.keys` makes a key and its digest")
     return digests
+
+
+def _whole(environment: Mapping[str, str], name: str) -> int | None:
+    value = _number(environment, name)
+    if value is None:
+        return None
+    if value != int(value):
+        raise SettingsError(f"{name} must be a whole number above 0, got {environment[name]!r}")
+    return int(value)
 
 
 def _number(environment: Mapping[str, str], name: str) -> float | None:

@@ -11,7 +11,11 @@ class Kind(Enum):
     DATE = "an ISO date (YYYY-MM-DD)"
     BOOLEAN = "True or False"
     COUNT = "a whole number >= 0, of at most 18 digits"
-    NUMBER = "a finite number >= 0"
+    NUMBER = "a number from 0 to 1e38"
+
+
+LARGEST_NUMBER = 1e38
+"""Models compare in single precision, where a larger number is infinite, and can then neither learn nor answer."""
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class OnlineReader:
             reconnect_timeout=timeout_seconds / 2,
             open=True,
         )
+        self._planned: tuple[Request, bytes, list[int]] | None = None
 
     def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
         """Return for each view its features in the served build, a row per key, in the order of the keys.
@@ -68,11 +69,18 @@ class OnlineReader:
         Raises:
             psycopg.OperationalError: the server cannot be reached, or not in time.
         """
-        query, timestamps = _read_query(request), timestamp_columns(request)
+        query, timestamps = self._plan(request)
         rows = self._fetch(query, keys)
         if any(row[column] is None for row in rows for column in timestamps):
             rows = self._fetch(query, keys)
         return rows
+
+    def _plan(self, request: Request) -> tuple[bytes, list[int]]:
+        # Kept for the next time: serving makes the same request over and over, and Feast's views answer slowly.
+        planned = self._planned
+        if planned is None or planned[0] is not request:
+            planned = self._planned = (request, _read_query(request), timestamp_columns(request))
+        return planned[1:]
 
     def close(self) -> None:
         """Close the connections."""

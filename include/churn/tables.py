@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from churn.contract import Column, File, Kind
+from churn.contract import LARGEST_NUMBER, Column, File, Kind
 from churn.csv_blocks import UTF8_BOM, Block, read_blocks
 from churn.violations import SHOWN, Violations
 
@@ -122,7 +122,8 @@ def _convert(file: File, column: Column, raw: pa.Array, lines: np.ndarray, viola
     typed = _cast(pc.if_else(good, raw, None), ARROW_TYPES[column.kind])
     good = pc.and_(good, pc.is_valid(typed))
     if column.kind is Kind.NUMBER:
-        good = pc.and_(good, pc.fill_null(pc.and_(pc.is_finite(typed), pc.greater_equal(typed, 0.0)), False))
+        fits = pc.and_(pc.greater_equal(typed, 0.0), pc.less_equal(typed, LARGEST_NUMBER))
+        good = pc.and_(good, pc.fill_null(fits, False))
     wrong = pc.invert(pc.or_(good, empty) if column.nullable else good)
     if pc.any(wrong).as_py():
         found = np.flatnonzero(wrong.to_numpy(zero_copy_only=False))

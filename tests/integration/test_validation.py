@@ -72,7 +72,7 @@ def edit(drop, name, old, new, count=1):
 
 LINE_2_OF_SUBSCRIPTIONS = b"0001-ABCDE,12,,,Month-to-month,True,29.85,,No\n"
 LINE_3_OF_USAGE = b"0002-ABCDE,24.5,29.1,3,4,1\n"
-NUMBER, COUNT = "a finite number >= 0", "a whole number >= 0, of at most 18 digits"
+NUMBER, COUNT = "a number from 0 to 1e38", "a whole number >= 0, of at most 18 digits"
 
 VALUES = {
     "text where a number belongs": (
@@ -86,6 +86,10 @@ VALUES = {
     "infinity": (
         *("usage_agg_30d.csv", LINE_3_OF_USAGE, b"0002-ABCDE,24.5,inf,3,4,1\n"),
         f"line 3, column avg_session_mins_7d: 'inf': expected {NUMBER}",
+    ),
+    "a number beyond single precision": (
+        *("usage_agg_30d.csv", LINE_3_OF_USAGE, b"0002-ABCDE,24.5,1.1e38,3,4,1\n"),
+        f"line 3, column avg_session_mins_7d: '1.1e38': expected {NUMBER}",
     ),
     "a number beyond all": (
         *("usage_agg_30d.csv", LINE_3_OF_USAGE, b"0002-ABCDE,24.5,1e999,3,4,1\n"),

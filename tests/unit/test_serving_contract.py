@@ -9,7 +9,7 @@ import pytest
 
 from serving import state
 from serving.app import create_app
-from serving.problems import TYPES
+from serving.problems import TYPES, Problem
 from serving.schemas import ProblemDetails
 from serving.settings import Settings
 
@@ -107,10 +107,16 @@ def test_no_model_is_a_503_that_says_when_to_come_back(client):
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
 
 
-def test_no_postgres_is_a_503_with_its_reason(client):
+def test_features_that_were_never_looked_up_are_a_503(client):
     response = client.get("/features/7892-POOKP")
     assert (response.status_code, problem(response)) == (503, "feature-store-unavailable")
-    assert "refused" in response.get_json(force=True)["detail"]
+
+
+def test_where_postgres_is_stays_in_the_log(app, caplog):
+    with pytest.raises(Problem) as refused:
+        state.of(app).features.lookup("churn_v1")
+    assert refused.value.description == "the database of the online features does not answer"
+    assert "127.0.0.1" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/features/%00", "/features/" + "a" * 257])

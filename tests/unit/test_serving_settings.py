@@ -33,3 +33,8 @@ def test_a_missing_address_is_named(name):
 def test_a_number_that_makes_no_sense_is_refused_with_its_value(text):
     with pytest.raises(SettingsError, match=text):
         from_environment(REQUIRED | {"SERVING_POLL_SECONDS": text})
+
+
+def test_half_a_byte_or_day_is_refused():
+    with pytest.raises(SettingsError, match=r"SERVING_MAX_WAITING must be a whole number above 0, got '0\.5'"):
+        from_environment(REQUIRED | {"SERVING_MAX_WAITING": "0.5"})

@@ -1,0 +1,31 @@
+"""Ctrl-C while a process is being started."""
+
+import signal
+from contextlib import ExitStack
+
+import pytest
+
+from bench.interrupts import interrupted_later
+
+
+def start(done):
+    with ExitStack() as at_the_end:
+        with interrupted_later():
+            signal.raise_signal(signal.SIGINT)
+            done.append("started")
+            at_the_end.callback(done.append, "stopped")
+        done.append("used")
+
+
+def test_an_interrupt_comes_when_what_cleans_up_is_there():
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        start(done)
+    assert done == ["started", "stopped"]
+
+
+def test_afterwards_ctrl_c_is_what_it_was():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ZeroDivisionError), interrupted_later():
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGINT) is before
