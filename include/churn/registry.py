@@ -30,6 +30,9 @@ CHAMPION = "champion"
 PAGE = 1000
 """How many versions MLflow is asked for at once."""
 
+LONGEST_REASON = 500
+"""Characters of why a model is not loaded. It quotes the model's file, and becomes a tag, a log and an answer."""
+
 
 @dataclass(frozen=True)
 class ModelVersion:
@@ -128,7 +131,7 @@ def load_model(version: int) -> tuple[Pipeline, ModelSignature | None]:
             # MLflow's own loader is not used anywhere: it unpickles, and imports what MLmodel names.
             return read_pipeline(model), _signature(described)
         except (ArtifactRefused, ModelNotLoadable) as error:
-            raise ModelNotLoadable(f"{uri}: {error}") from error
+            raise ModelNotLoadable(f"{uri}: {str(error)[:LONGEST_REASON]}") from error
 
 
 def _fetch(version: int, directory: Path) -> tuple[Path, Path]:

