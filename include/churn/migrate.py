@@ -33,19 +33,36 @@ def migrate(database_url: str) -> list[str]:
         return new
 
 
+def known_migrations() -> dict[str, str]:
+    """Return the migrations of this checkout, in their order: {name: sha256}."""
+    files = sorted((SQL_DIRECTORY / "migrations").glob("*.sql"))
+    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def applied_migrations(connection: Connection) -> dict[str, str]:
+    """Return the migrations that were applied to the database: {name: sha256}."""
+    return dict(execute(connection, "migrate/applied").fetchall())
+
+
+def grant(database_url: str) -> None:
+    """Make the roles that are not the database's owner, and give them their rights: for a database that was restored,
+    as roles are the server's."""
+    with connect(database_url) as connection:
+        _grant(connection)
+
+
 def _apply_missing(connection: Connection) -> list[str]:
-    files = {path.stem: path.read_bytes() for path in sorted((SQL_DIRECTORY / "migrations").glob("*.sql"))}
-    applied: dict[str, str] = dict(execute(connection, "migrate/applied").fetchall())
+    known, applied = known_migrations(), applied_migrations(connection)
     for name, sha256 in applied.items():
-        if name not in files or hashlib.sha256(files[name]).hexdigest() != sha256:
+        if known.get(name) != sha256:
             raise MigrationError(
                 f"migration {name} was applied to this database with another content (sha256 {sha256[:12]}…): "
                 "check out the version that wrote it, or put the change into a new migration"
             )
-    new = [name for name in files if name not in applied]
+    new = [name for name in known if name not in applied]
     for name in new:
         connection.execute(statement(f"migrations/{name}"))
-        execute(connection, "migrate/record", {"name": name, "sha256": hashlib.sha256(files[name]).hexdigest()})
+        execute(connection, "migrate/record", {"name": name, "sha256": known[name]})
         log.info("applied migration %s", name)
     return new
 
