@@ -67,6 +67,23 @@ def up(settings: Settings, say: Say) -> None:
         _wait_ready(settings, manager, rest, say)
 
 
+@contextmanager
+def only(settings: Settings, names: Iterable[str], say: Say) -> Iterator[None]:
+    """Run some services of a stack that is down, and no others, for as long as the block takes; each is started when
+    the one before is ready."""
+    with _only_one(settings):
+        _make_directories(settings)
+        manager = ProcessManager(settings)
+        manager.start(postgres.prepare_cluster(settings))
+        try:
+            for name in names:
+                _start(manager, [name])
+                _wait_ready(settings, manager, [name], say)
+            yield
+        finally:
+            manager.stop()
+
+
 def down(settings: Settings, say: Say) -> None:
     """Stop every process of the stack and wait until they are gone; nothing to do when it is down."""
     if not settings.home.exists():
