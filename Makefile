@@ -13,7 +13,7 @@ EMBEDDED := $(RUN) -m embedded
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release reproduce clean lint audit lock
+.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release reproduce backup restore clean lint audit lock
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,14 @@ release: $(STAMP) ## let the gate move Production again after a rollback [WHY=re
 reproduce: $(STAMP) ## make VERSION=n again from the archive: equal to the bit, or what differs first
 	$(call need,VERSION,3)
 	@$(EMBEDDED) reproduce "$(VERSION)"
+
+backup: $(STAMP) ## the databases, models and archived drops of the running stack into TO=directory
+	$(call need,TO,/backups/2024-02-01)
+	@$(EMBEDDED) backup "$(TO)"
+
+restore: $(STAMP) ## the backup FROM=directory into an empty CHURN_HOME; make up starts it
+	$(call need,FROM,/backups/2024-02-01)
+	@$(EMBEDDED) restore "$(FROM)"
 
 clean: $(STAMP) ## stop the services and remove their state (databases, models, drops, logs)
 	@$(EMBEDDED) clean

@@ -48,6 +48,9 @@ def churn_train():
 
     **`train` skipped**: no date up to this AS_OF has labels and a snapshot yet, or too few of them.
 
+    **`train` is red, and names dates that retention removed**: without them the model would be another one. Run the
+    dates that the log names again, then this one.
+
     **`gate` is red with INVALID**: the comparison cannot be trusted; its log and the report say which check. Look
     before anything is promoted by hand. It is red too when a threshold that the run was given is none.
 
@@ -72,11 +75,12 @@ def churn_train():
     def train() -> dict:
         """Joins the training set, fits the recipe without the gate cohort, logs it to MLflow and registers the
         candidate. Trained before on the same data by the same code: UNCHANGED."""
-        from churn.training import NotEnoughToLearn, train
+        from churn.training import Expired, NotEnoughToLearn, train
         from churn.training_set import NothingToLearn
 
         try:
-            return train(current_as_of(), database_url()).to_json()
+            with no_retry(Expired):
+                return train(current_as_of(), database_url()).to_json()
         except (NothingToLearn, NotEnoughToLearn) as error:
             raise AirflowSkipException(f"nothing to do: {error}") from error
 

@@ -11,6 +11,7 @@ import psycopg
 from churn.as_of import AsOfError, parse_as_of
 from embedded import commands, stack, status
 from embedded.airflow_api import AirflowError
+from embedded.backup import BackupError, backup
 from embedded.chain import ChainError
 from embedded.doctor import diagnosis
 from embedded.drops import DropsError
@@ -19,11 +20,13 @@ from embedded.prediction import PredictionError, predict
 from embedded.process_manager import StackError
 from embedded.production import NotMoved, release, rollback
 from embedded.reproduction import ReproductionError, reproduce
+from embedded.restore import restore
 from embedded.settings import Settings, SettingsError, environment, load_settings
 
 # What says itself what is wrong and what to do; anything else is a bug and keeps its traceback.
 EXPECTED = (
     AirflowError,
+    BackupError,
     ChainError,
     DropsError,
     NotMoved,
@@ -34,6 +37,8 @@ EXPECTED = (
     StackError,
     psycopg.Error,
 )
+
+LIFE = {"up": stack.up, "down": stack.down, "clean": stack.clean}
 
 
 def main() -> int:
@@ -51,12 +56,8 @@ def main() -> int:
 def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
     say = stack.Progress()
     match arguments.command:
-        case "up":
-            stack.up(settings, say)
-        case "down":
-            stack.down(settings, say)
-        case "clean":
-            stack.clean(settings, say)
+        case "up" | "down" | "clean" as command:
+            LIFE[command](settings, say)
         case "run":
             return commands.run(settings, arguments.drops, say)
         case "trigger":
@@ -76,6 +77,10 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
             print(rollback(settings, arguments.version, arguments.why))  # noqa: T201
         case "release":
             print(release(settings, arguments.why))  # noqa: T201
+        case "backup":
+            backup(settings, arguments.to, say)
+        case "restore":
+            restore(settings, arguments.source, say)
         case "reproduce":
             return reproduce(settings, arguments.version, say)
     return True
@@ -126,6 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     free = commands.add_parser("release", help="let the gate move Production again after a rollback")
     for command in (back, free):
         command.add_argument("--why", help="the reason, which is kept in gate.moves")
+    save = commands.add_parser("backup", help="the databases, models and archived drops into a directory")
+    save.add_argument("to", type=Path, metavar="TO", help="a directory that is not there yet")
+    bring_back = commands.add_parser("restore", help="a backup into an empty CHURN_HOME; the stack stays down")
+    bring_back.add_argument("source", type=Path, metavar="FROM", help="the directory of a backup")
     again = commands.add_parser("reproduce", help="a version made again from the archive, compared bit for bit")
     again.add_argument("version", type=int, metavar="VERSION", help="the number of a version")
     return parser

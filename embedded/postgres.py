@@ -87,7 +87,7 @@ def create_databases(settings: Settings, *, patience: float = 30.0) -> list[str]
             raise PostgresError(
                 f"CHURN_POSTGRES names a Postgres {connection.info.server_version // 10000}; 15 or newer is needed"
             )
-        there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+        there = _existing(connection)
         missing = [name for name in DATABASES if name not in there]
         for name in missing:
             try:
@@ -98,6 +98,17 @@ def create_databases(settings: Settings, *, patience: float = 30.0) -> list[str]
                     "the role its owner, or give the role CREATEDB"
                 ) from error
     return missing
+
+
+def existing_databases(settings: Settings) -> list[str]:
+    """Return which of the three databases the server has."""
+    with _connect(settings, patience=0) as connection:
+        return _existing(connection)
+
+
+def _existing(connection: psycopg.Connection) -> list[str]:
+    there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+    return [name for name in DATABASES if name in there]
 
 
 def _connect(settings: Settings, patience: float) -> psycopg.Connection:

@@ -60,12 +60,28 @@ def up(settings: Settings, say: Say) -> None:
             _wait_ready(settings, manager, [services.POSTGRES], say)
         created = postgres.create_databases(settings)
         say(f"databases created: {', '.join(created)}" if created else "databases are there")
-        _start(manager, ["mlflow"])
-        airflow_is_up = bool(running) and all(running[name].alive for name in services.AIRFLOW)
-        _migrate(settings, say, airflow_is_up=airflow_is_up)
+        up_already = {name for name, process in running.items() if process.alive}
+        _migrate(settings, manager, up_already, say)
         rest = [name for name in manager.processes() if name != services.POSTGRES]
         _start(manager, rest)
         _wait_ready(settings, manager, rest, say)
+
+
+@contextmanager
+def only(settings: Settings, names: Iterable[str], say: Say) -> Iterator[None]:
+    """Run some services of a stack that is down, and no others, for as long as the block takes; each is started when
+    the one before is ready."""
+    with _only_one(settings):
+        _make_directories(settings)
+        manager = ProcessManager(settings)
+        manager.start(postgres.prepare_cluster(settings))
+        try:
+            for name in names:
+                _start(manager, [name])
+                _wait_ready(settings, manager, [name], say)
+            yield
+        finally:
+            manager.stop()
 
 
 def down(settings: Settings, say: Say) -> None:
@@ -156,12 +172,14 @@ def _start(manager: ProcessManager, names: Iterable[str]) -> None:
         manager.start_process(processes[name])
 
 
-def _migrate(settings: Settings, say: Say, *, airflow_is_up: bool) -> None:
-    """Bring the databases `churn` and `airflow` to the newest version, side by side."""
-    with ThreadPoolExecutor(max_workers=2) as jobs:
+def _migrate(settings: Settings, manager: ProcessManager, up_already: set[str], say: Say) -> None:
+    """Bring the three databases to the newest version, side by side, but for one whose services are up already."""
+    with ThreadPoolExecutor(max_workers=3) as jobs:
         steps = [jobs.submit(_migrate_churn, settings, say)]
-        if not airflow_is_up:
-            steps.append(jobs.submit(_migrate_airflow, settings, say))
+        if "mlflow" not in up_already:
+            steps.append(jobs.submit(_migrate_mlflow, settings, manager, say))
+        if not up_already.issuperset(services.AIRFLOW):
+            steps.append(jobs.submit(_migrate_by, settings, "airflow", [str(POOLS)], say))
         for step in steps:
             step.result()
 
@@ -173,15 +191,22 @@ def _migrate_churn(settings: Settings, say: Say) -> None:
     say("migrated the database churn")
 
 
-def _migrate_airflow(settings: Settings, say: Say) -> None:
-    log = settings.logs / "airflow-migrate.log"
-    command = [sys.executable, "-m", "embedded.airflow_metadata", str(POOLS)]
+def _migrate_mlflow(settings: Settings, manager: ProcessManager, say: Say) -> None:
+    _migrate_by(settings, "mlflow", [], say)
+    # While Airflow's database is migrated, which takes longest.
+    _start(manager, ["mlflow"])
+
+
+def _migrate_by(settings: Settings, database: str, arguments: list[str], say: Say) -> None:
+    """Run embedded.<database>_metadata in a process of its own: it imports all of Airflow or MLflow."""
+    log = settings.logs / f"{database}-migrate.log"
+    command = [sys.executable, "-m", f"embedded.{database}_metadata", *arguments]
     with log.open("w", encoding="utf-8") as output:
         variables = {**os.environ, **environment(settings)}
         done = subprocess.run(command, env=variables, stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
-        raise StackError(f"migrating the database airflow failed:\n{end_of(log, 30)}\n{log}")
-    say("migrated the database airflow")
+        raise StackError(f"migrating the database {database} failed:\n{end_of(log, 30)}\n{log}")
+    say(f"migrated the database {database}")
 
 
 def _wait_ready(settings: Settings, manager: ProcessManager, names: list[str], say: Say) -> None:

@@ -59,6 +59,13 @@ def applied_migrations(connection: Connection) -> dict[str, str]:
     return dict(execute(connection, "migrate/applied").fetchall())
 
 
+def grant(database_url: str) -> None:
+    """Make the roles that are not the database's owner, and give them their rights: for a database that was restored,
+    as roles are the server's."""
+    with connect(database_url) as connection:
+        _grant(connection)
+
+
 def _missing(connection: Connection) -> list[str]:
     known, applied = known_migrations(), applied_migrations(connection)
     for name, sha256 in applied.items():

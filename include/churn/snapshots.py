@@ -28,7 +28,7 @@ def build_snapshots(as_of: date, database_url: str) -> Outcome:
     Built from the same drop by the same code before: UNCHANGED.
 
     Raises:
-        NotLoaded: raw.* holds no drop of `as_of`.
+        NotLoaded: raw.* holds no drop of `as_of`, or retention removed it.
     """
     with connect(database_url) as connection:
         lock(connection, "as_of", as_of.isoformat())
@@ -39,6 +39,8 @@ def build_snapshots(as_of: date, database_url: str) -> Outcome:
         built = execute(connection, "snapshots/current_build", {"as_of": as_of}).fetchone()
         if built and built[:2] == (digest, code_digest()):
             return Outcome(UNCHANGED, f"the snapshots of {as_of} were built from this drop by this code", built[2])
+        if drop[2] is None:
+            raise NotLoaded(f"retention removed the drop of {as_of} from raw.*: run the tasks validate and load first")
         rows = {table: _replace(connection, table, as_of) for table in FEATURE_TABLES}
         rows[LABELS_TABLE] = _replace_labels(connection, as_of)
         execute(connection, "snapshots/record_build", {

@@ -15,9 +15,9 @@ from churn.registration import register
 from churn.registry import find_versions
 from churn.reproduction.lineage import read_revisions
 from churn.superseded import DROPS, renew, to_tag
-from churn.training_set import TrainingSet, build_training_set, drops_of
+from churn.training_set import Expired, TrainingSet, build_training_set, drops_of, labelled_dates
 
-__all__ = ["DropsChanged", "NotEnoughToLearn", "train"]
+__all__ = ["DropsChanged", "Expired", "NotEnoughToLearn", "train"]
 
 
 class DropsChanged(RuntimeError):
@@ -33,6 +33,7 @@ def train(as_of: date, database_url: str) -> Outcome:
     Raises:
         NothingToLearn: no date up to `as_of` has both labels and a snapshot.
         NotEnoughToLearn: the training rows are all of one class, or of too few customers to fold.
+        Expired: retention removed dates that the training set is made of.
         DropsChanged: the drops that the training set is made of changed while it was read.
     """
     with connect(database_url) as connection:
@@ -82,4 +83,6 @@ def _read_training_set(as_of: date, database_url: str) -> tuple[TrainingSet, dic
 
 def _drops_now(as_of: date, database_url: str) -> dict[date, str]:
     with connect(database_url) as connection:
+        # That none of them is gone.
+        labelled_dates(connection, as_of)
         return drops_of(connection, [as_of])[as_of]

@@ -36,6 +36,10 @@ class NothingToLearn(RuntimeError):
     """No date up to the AS_OF has both labels and a snapshot."""
 
 
+class Expired(RuntimeError):
+    """Retention removed dates that the training set is made of."""
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """One row per customer and labelled date, ordered by both.
@@ -110,6 +114,7 @@ def build_training_set(store: FeatureStore, service_name: str, as_of: date, data
 
     Raises:
         NothingToLearn: there is no such date.
+        Expired: retention removed one of them; without it the set would be another one.
     """
     service = store.get_feature_service(service_name)
     with connect(database_url) as connection:
@@ -124,18 +129,29 @@ def build_training_set(store: FeatureStore, service_name: str, as_of: date, data
 
 
 def labelled_dates(connection: Connection, as_of: date, limit: int = LABELLED_DATES) -> list[date]:
-    """Return the newest dates that have a snapshot and labels delivered by drops up to `as_of`, oldest first."""
+    """Return the newest dates that have a snapshot and labels delivered by drops up to `as_of`, oldest first.
+
+    Raises:
+        Expired: retention removed one of them, or of the drops that labelled them.
+    """
     found = execute(connection, "training/drops", {"as_ofs": [as_of], "limit": limit}).fetchall()
-    return [drop for _, drop, _, is_labelled in found if is_labelled]
+    if expired := [str(drop) for _, drop, _, _, is_expired in found if is_expired]:
+        raise Expired(
+            f"a training set of {as_of} is made of {', '.join(expired)} too, which retention removed: run these dates "
+            f"again (make backfill FROM={expired[0]} TO={expired[-1]}; their drops must be in the landing directory), "
+            f"then {as_of}; and let CHURN_SNAPSHOTS_DAYS be longer"
+        )
+    return [drop for _, drop, _, is_labelled, _ in found if is_labelled]
 
 
 def drops_of(connection: Connection, as_ofs: Iterable[date]) -> dict[date, dict[date, str]]:
     """Return for each AS_OF what its training set is made of, without joining it: {drop: sha256 of its content}.
 
-    Equal drops make equal training sets: they say which dates are labelled, their features and their labels.
+    Equal drops make equal training sets: they say which dates are labelled, their features and their labels. What
+    retention removed is among them.
     """
     drops: dict[date, dict[date, str]] = {as_of: {} for as_of in as_ofs}
-    for as_of, drop, digest, _ in execute(
+    for as_of, drop, digest, *_ in execute(
         connection, "training/drops", {"as_ofs": list(drops), "limit": LABELLED_DATES}
     ):
         drops[as_of][drop] = digest

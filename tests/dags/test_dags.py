@@ -32,8 +32,11 @@ ORDER = {
     "churn_retention": ["expire_predictions"],
     "churn_deadline": ["check_deadline"],
 }
-BESIDE = {"churn_train": {"train": {"report"}, "gate": {"promote", "report"}}}
-"""What a task starts beside the next one."""
+BESIDE = {
+    "churn_train": {"train": {"report"}, "gate": {"promote", "report"}},
+    "churn_retention": {None: {"expire_raw", "expire_snapshots", "expire_versions"}},
+}
+"""What a task starts beside the next one; None is the begin of the run."""
 
 
 def test_every_dag_file_imports(dag_bag):
@@ -114,6 +117,9 @@ def test_the_trigger_form_asks_for_as_of_with_a_date_picker_that_explains_itself
         ("churn_rollback", "action", "rollback"),
         ("churn_rollback", "version", None),
         ("churn_retention", "predictions_days", 365),
+        ("churn_retention", "raw_days", None),
+        ("churn_retention", "snapshots_days", None),
+        ("churn_retention", "versions_days", None),
         ("churn_retention", "dry_run", False),
         ("churn_deadline", "drop_every_days", None),
     ],
@@ -125,23 +131,33 @@ def test_a_parameter_has_a_title_a_description_and_a_default_that_changes_nothin
     assert len(param.description) > 40
 
 
-def test_an_environment_says_how_long_predictions_are_kept(monkeypatch):
-    monkeypatch.setenv("CHURN_PREDICTIONS_DAYS", "30")
+RETENTION = {
+    "predictions": "churn.retention.predictions.expire_predictions",
+    "raw": "churn.retention.drops.expire_raw",
+    "snapshots": "churn.retention.drops.expire_snapshots",
+    "versions": "churn.retention.versions.expire_versions",
+}
+
+
+@pytest.mark.parametrize("kind", RETENTION)
+def test_an_environment_says_how_long_things_are_kept(kind, monkeypatch):
+    monkeypatch.setenv(f"CHURN_{kind.upper()}_DAYS", "30")
     dag = runpy.run_path(str(REPOSITORY / "dags" / "churn_retention.py"))["churn_retention"]()
-    assert dag.params.get_param("predictions_days").value == 30
+    assert dag.params.get_param(f"{kind}_days").value == 30
 
 
-def test_retention_takes_away_what_its_run_was_asked_to(dag_bag, monkeypatch):
+@pytest.mark.parametrize("kind", RETENTION)
+def test_retention_takes_away_what_its_run_was_asked_to(kind, dag_bag, monkeypatch):
     from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
 
     from churn.outcome import UNCHANGED, Outcome
 
     asked = []
-    monkeypatch.setattr("churn.retention.expire_predictions", lambda *of: asked.append(of) or Outcome(UNCHANGED, "-"))
+    monkeypatch.setattr(RETENTION[kind], lambda *of: asked.append(of) or Outcome(UNCHANGED, "-"))
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
-    _CURRENT_CONTEXT.append({"params": {"predictions_days": 30, "dry_run": True}})
+    _CURRENT_CONTEXT.append({"params": {f"{kind}_days": 30, "dry_run": True}})
     try:
-        dag_bag.dags["churn_retention"].task_dict["expire_predictions"].python_callable()
+        dag_bag.dags["churn_retention"].task_dict[f"expire_{kind}"].python_callable()
     finally:
         _CURRENT_CONTEXT.pop()
     assert asked == [(30, "postgresql://localhost/churn", True)]

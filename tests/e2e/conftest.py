@@ -2,10 +2,13 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from churn.generate import write_drops
+from embedded.settings import load_settings
+from embedded.stack import only
 from tests.e2e.stack import FEBRUARY, JANUARY, Stack, free_ports
 from tests.webhook import Webhook, webhook
 
@@ -41,3 +44,28 @@ def stack(tmp_path_factory, alerts) -> Iterator[Stack]:
         yield stack
     finally:
         stack.make("clean")
+
+
+@pytest.fixture(scope="package")
+def backup(stack, tmp_path_factory) -> Path:
+    to = tmp_path_factory.mktemp("backups") / "backup"
+    done = stack.make("backup", f"TO={to}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return to
+
+
+@pytest.fixture(scope="package")
+def restored(stack, backup, tmp_path_factory) -> Iterator[Stack]:
+    """A second stack, of the backup, of which what answers predictions runs."""
+    home = tmp_path_factory.mktemp("restored") / "home"
+    ports = free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")
+    second = Stack({"CHURN_HOME": str(home), **ports}, stack.drops)
+    try:
+        done = second.make("restore", f"FROM={backup}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        second.settings.update(line.split("=", 1) for line in second.make("env").stdout.splitlines())
+        # Airflow would take most of the time, and has no part in an answer.
+        with only(load_settings(second.settings), ["postgres", "mlflow", "serving"], print):
+            yield second
+    finally:
+        second.make("clean")

@@ -106,6 +106,7 @@ def test_the_rows_of_a_manifest_may_be_left_out(drop):
         ("[" * 50_000, "not JSON: maximum recursion depth exceeded"),
         ('{"users.csv": {"sha256": "", "rows": ' + "1" * 5_000 + "}}", "not JSON: Exceeds the limit"),
         (" " * 70_000, "more than 65536 bytes"),
+        ({"contract_version": 2}, '{"contract_version": 2}'),
     ],
 )
 def test_a_manifest_of_another_form_is_refused_with_what_it_says(drop, manifest, found):
@@ -113,6 +114,12 @@ def test_a_manifest_of_another_form_is_refused_with_what_it_says(drop, manifest,
     with pytest.raises(ManifestError) as error:
         read_manifest(drop)
     assert found in str(error.value)
+
+
+def test_a_drop_that_says_to_be_of_a_later_contract_is_not_read_as_one_of_this(drop):
+    write_manifest(drop)
+    say(drop, {"contract_version": 2, **read_manifest(drop).files})
+    assert not is_complete(drop)
 
 
 def test_accept_says_why(drop):

@@ -3,4 +3,5 @@ VALUES (%(as_of)s, %(revision)s, %(validated_at)s, %(digest)s, %(code_digest)s, 
 ON CONFLICT (as_of, revision) DO UPDATE SET
     validated_at = EXCLUDED.validated_at,
     code_digest = EXCLUDED.code_digest,
-    files = EXCLUDED.files
+    files = EXCLUDED.files,
+    expired_at = NULL

@@ -8,4 +8,5 @@ ON CONFLICT (as_of) DO UPDATE SET
     code_digest = EXCLUDED.code_digest,
     rows = EXCLUDED.rows,
     label_dates = EXCLUDED.label_dates,
-    built_at = now()
+    built_at = now(),
+    expired_at = NULL

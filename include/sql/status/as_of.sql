@@ -4,7 +4,7 @@ SELECT
     drops.revision,
     drops.received_at,
     (drops.files -> 'users.csv' ->> 'rows')::bigint AS rows,
-    builds.as_of IS NOT NULL AS has_snapshot,
+    builds.as_of IS NOT NULL AND builds.expired_at IS NULL AS has_snapshot,
     decisions.id AS decision,
     decisions.outcome,
     decisions.reason,

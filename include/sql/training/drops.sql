@@ -7,14 +7,16 @@ WITH labelled AS (
     FROM snapshots.builds l
     CROSS JOIN unnest(l.label_dates) AS delivered (as_of)
     JOIN snapshots.builds f ON f.as_of = delivered.as_of
-    CROSS JOIN LATERAL (
-        SELECT
+    LEFT JOIN LATERAL (
+        SELECT true AS is_labelled
         FROM snapshots.labels_snapshots label
         JOIN snapshots.subscriptions_profile_snapshots s
             ON s.user_id = label.user_id AND s.event_timestamp = (f.as_of + 1)::timestamp AT TIME ZONE 'UTC'
         WHERE label.drop_as_of = l.as_of AND label.as_of = f.as_of
         LIMIT 1
-    ) AS known
+    ) AS known ON true
+    -- Of what retention removed, the rows cannot be asked. It counts, so that a set is told from one without it.
+    WHERE known.is_labelled OR f.expired_at IS NOT NULL OR l.expired_at IS NOT NULL
     GROUP BY f.as_of
 ),
 -- MATERIALIZED: each window is worked out once, not again for each drop that is held against it.
@@ -30,7 +32,12 @@ trained AS MATERIALIZED (
         ) AS dates
     FROM unnest(%(as_ofs)s::date[]) AS asked (as_of)
 )
-SELECT trained.as_of, b.as_of AS drop_as_of, b.drop_digest, b.as_of = ANY (trained.dates) AS is_labelled
+SELECT
+    trained.as_of,
+    b.as_of AS drop_as_of,
+    b.drop_digest,
+    b.as_of = ANY (trained.dates) AS is_labelled,
+    b.expired_at IS NOT NULL AS is_expired
 FROM trained
 JOIN snapshots.builds b
     -- The last of the dates is the oldest, and no drop before it delivers labels for any of them.

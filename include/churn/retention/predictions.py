@@ -1,4 +1,4 @@
-"""Retention: what was kept for long enough is taken away, without holding up whoever writes."""
+"""Retention of the prediction log: by months, without holding up whoever writes."""
 
 import logging
 from typing import Any

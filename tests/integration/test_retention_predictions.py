@@ -9,7 +9,7 @@ import pytest
 from churn.database import connect
 from churn.outcome import DONE, UNCHANGED
 from churn.partitions import month
-from churn.retention import expire_predictions
+from churn.retention.predictions import expire_predictions
 from tests.database_dump import dump
 
 ANSWERED = "predictions.answered"

@@ -1,0 +1,132 @@
+"""Retention of drops: the rows of raw.* and of snapshots.* of dates that are old enough.
+
+A date is gone as a whole, in one transaction, and on record as such (`expired_at`): churn_landing does not load its
+drop a second time, no version is called superseded over it, and a training that would need it is refused instead of
+made of less. Running the date again, while its drop is in the landing directory, brings it back until the next run of
+retention.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from psycopg import sql
+
+from churn.as_of import event_timestamp
+from churn.contract import FILES
+from churn.database import Connection, connect, execute, lock
+from churn.online_builds import builds_of
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.snapshots import FEATURE_TABLES, LABELS_TABLE
+from churn.training_set import LABELLED_DATES
+
+Column = tuple[str, Callable[[date], Any]]
+"""The column that a table is partitioned by, and its value for an AS_OF."""
+
+AS_OF: Column = ("as_of", lambda as_of: as_of)
+DROP_AS_OF: Column = ("drop_as_of", lambda as_of: as_of)
+EVENT_TIMESTAMP: Column = ("event_timestamp", event_timestamp)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What goes together: the tables of a schema, the statement that finds the dates, and the one that marks one."""
+
+    name: str
+    schema: str
+    tables: Mapping[str, Column]
+    find: str
+    mark: str
+
+
+RAW = _Kind(
+    "drops", "raw", {file.table: AS_OF for file in FILES}, "retention/expired_drops", "retention/mark_drop"
+)  # fmt: skip
+SNAPSHOTS = _Kind(
+    "snapshots",
+    "snapshots",
+    {**dict.fromkeys(FEATURE_TABLES, EVENT_TIMESTAMP), LABELS_TABLE: DROP_AS_OF},
+    "retention/expired_snapshots",
+    "retention/mark_snapshot",
+)
+
+
+def expire_raw(days: int | None, database_url: str, dry_run: bool = False) -> Outcome:
+    """Remove from raw.* the drops of dates more than `days` before today; see expire_snapshots()."""
+    return _expire(RAW, days, database_url, dry_run)
+
+
+def expire_snapshots(days: int | None, database_url: str, dry_run: bool = False) -> Outcome:
+    """Remove from snapshots.* the dates that lie more than `days` before today (UTC).
+
+    Never those that a training at the newest AS_OF is made of, nor what is newer; nor what is served. While there are
+    fewer labelled dates than a training set has, nothing goes: a label may still come for any date.
+
+    Args:
+        days: 1 or more; None keeps everything.
+        dry_run: only say what would go.
+
+    Raises:
+        ValueError: `days` is less than 1.
+    """
+    return _expire(SNAPSHOTS, days, database_url, dry_run)
+
+
+def _expire(kind: _Kind, days: int | None, database_url: str, dry_run: bool) -> Outcome:
+    if days is None:
+        return Outcome(UNCHANGED, f"{kind.name} are kept for ever: no number of days is set")
+    if days < 1:
+        raise ValueError(f"{kind.name} can be kept for 1 day or more, not for {days}")
+    with connect(database_url, autocommit=True) as connection:
+        before = _before(connection, days)
+        dates = [as_of for (as_of,) in execute(connection, kind.find, {"before": before})] if before else []
+        gone = {as_of: found for as_of in dates if (found := _remove(connection, kind, as_of, dry_run))}
+    rows, size = (sum(figures) for figures in zip(*gone.values(), strict=True)) if gone else (0, 0)
+    figures = {
+        "before": before.isoformat() if before else None,
+        "dates": [as_of.isoformat() for as_of in gone],
+        "rows": rows,
+        "bytes": size,
+    }
+    what = f"the {kind.name} of {len(gone)} dates" + (f" before {before}" if before else "") + f", {rows} rows"
+    if dry_run:
+        return Outcome(UNCHANGED, f"would remove {what}", figures)
+    return Outcome(DONE if gone else UNCHANGED, f"removed {what}", figures)
+
+
+def _before(connection: Connection, days: int) -> date | None:
+    """Return the first date that stays, None where everything does."""
+    today = execute(connection, "retention/today").fetchone()
+    newest = execute(connection, "retention/newest").fetchone()
+    assert today is not None
+    assert newest is not None
+    if newest[1] is None:
+        return None
+    asked = {"as_ofs": [newest[1]], "limit": LABELLED_DATES}
+    trained_on = execute(connection, "training/drops", asked).fetchall()
+    if sum(is_labelled for _, _, _, is_labelled, _ in trained_on) < LABELLED_DATES:
+        return None
+    if served := builds_of(connection).served():
+        newest = (*newest, served.as_of)
+    return min(today[0] - timedelta(days=days), *(drop for _, drop, *_ in trained_on), *filter(None, newest))
+
+
+def _remove(connection: Connection, kind: _Kind, as_of: date, dry_run: bool) -> tuple[int, int] | None:
+    """Remove a date, and return how many rows and bytes it had; None where somebody else removed it just now."""
+    with connection.transaction():
+        lock(connection, "as_of", as_of.isoformat())
+        if (as_of,) not in execute(connection, kind.find, {"before": as_of + timedelta(days=1)}).fetchall():
+            return None
+        rows = size = 0
+        for table, (column, value_of) in kind.tables.items():
+            where = {"value": value_of(as_of)}
+            names = {"table": sql.Identifier(kind.schema, table), "column": sql.Identifier(column)}
+            found = execute(connection, "retention/measure", where, **names).fetchone()
+            assert found is not None
+            rows, size = rows + found[0], size + found[1]
+            if not dry_run:
+                execute(connection, "retention/delete", where, **names)
+        if not dry_run:
+            execute(connection, kind.mark, {"as_of": as_of})
+    return rows, size

@@ -1,0 +1,1 @@
+UPDATE snapshots.builds SET expired_at = now() WHERE as_of = %(as_of)s

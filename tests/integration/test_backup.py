@@ -1,0 +1,159 @@
+"""A backup and what is restored of it, on a Postgres server of one's own; tests/e2e has the embedded one, with all."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pytest
+from handmade_drops import take_in, write_drop
+from psycopg import sql
+
+from churn import watch
+from churn.database import connect
+from churn.migrate import migrate
+from embedded.backup import ORDER, BackupError, backup
+from embedded.postgres import PostgresError, create_databases
+from embedded.postgres_url import database_url
+from embedded.restore import restore
+from embedded.settings import Settings, environment, load_settings
+from tests.database_dump import dump
+
+D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
+
+
+def settings_of(home: Path, server: str) -> Settings:
+    return load_settings({"CHURN_HOME": str(home), "CHURN_POSTGRES": server})
+
+
+@pytest.fixture
+def server(postgres_url):
+    """The URL of a server that has none of the three databases, before and after."""
+    yield postgres_url("postgres")
+    drop_databases(postgres_url("postgres"))
+
+
+def drop_databases(server):
+    with psycopg.connect(server, autocommit=True) as connection:
+        for name in ORDER:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def settings(server, tmp_path, monkeypatch):
+    """A stack with a drop that is loaded, one that waits, and a file in each place."""
+    monkeypatch.setattr(watch, "QUIET_SECONDS", -1)
+    settings = settings_of(tmp_path / "home", server)
+    create_databases(settings)
+    url = url_of(settings)
+    migrate(url)
+    for database in ("airflow", "mlflow"):
+        with psycopg.connect(database_url(server, database)) as connection:
+            connection.execute("CREATE TABLE told AS SELECT %s AS of", [database])
+    take_in(write_drop(settings.landing, D31, ["a", "b"], [("a", True)]), url, settings.archive)
+    write_drop(settings.landing, F29, ["a"])
+    (settings.archive / ".incoming-1").mkdir()
+    artifacts = settings.home / "mlflow" / "artifacts" / "1"
+    artifacts.mkdir(parents=True)
+    (artifacts / "model.skops").write_bytes(b"model")
+    return settings
+
+
+def url_of(settings):
+    return environment(settings)["CHURN_DATABASE_URL"]
+
+
+@pytest.fixture
+def again(settings, tmp_path):
+    """The stack of its backup, on the server whose databases were lost."""
+    backup(settings, tmp_path / "backup", print)
+    before = dump(url_of(settings))
+    drop_databases(settings.server)
+    restored = settings_of(tmp_path / "again", settings.server)
+    restore(restored, tmp_path / "backup", print)
+    return restored, before
+
+
+def test_what_is_restored_is_what_was_backed_up(settings, again):
+    restored, before = again
+    assert dump(url_of(restored)) == before
+    for database in ("airflow", "mlflow"):
+        with psycopg.connect(database_url(restored.server, database)) as connection:
+            assert connection.execute("SELECT * FROM told").fetchall() == [(database,)]
+    assert (restored.home / "secrets.json").read_bytes() == (settings.home / "secrets.json").read_bytes()
+    assert (restored.home / "mlflow" / "artifacts" / "1" / "model.skops").read_bytes() == b"model"
+
+
+def test_every_session_is_in_utc_as_before(again):
+    """The setting is of the database, not in it; Feast's own connections set no time zone."""
+    with psycopg.connect(url_of(again[0])) as connection:
+        connection.execute("RESET timezone")
+        assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
+        found = connection.execute("SELECT setconfig FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase"
+                                   " WHERE datname = 'churn'").fetchone()  # fmt: skip
+    assert found == (["TimeZone=UTC"],)
+
+
+def test_drops_that_wait_come_along_and_loaded_ones_are_in_the_archive(settings, again):
+    restored, _ = again
+    assert [path.name for path in restored.landing.iterdir()] == [str(F29)]
+    archived = [{path.name for path in each.archive.rglob("*.zst")} for each in (settings, restored)]
+    assert archived[0] == archived[1] != set()
+    assert not list(restored.archive.glob(".incoming-*"))
+
+
+def test_databases_that_are_there_are_not_restored_over(again, tmp_path):
+    restored, before = again
+    with pytest.raises(BackupError, match="has the databases churn, airflow, mlflow already"):
+        restore(settings_of(tmp_path / "third", restored.server), tmp_path / "backup", print)
+    assert not list(tmp_path.glob("third*"))
+    assert dump(url_of(restored)) == before
+
+
+def test_a_restore_that_was_killed_leaves_no_stack_and_the_next_one_makes_it(settings, tmp_path, monkeypatch):
+    backup(settings, tmp_path / "backup", print)
+    drop_databases(settings.server)
+    restored = settings_of(tmp_path / "again", settings.server)
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "copytree", die)
+        with pytest.raises(KeyboardInterrupt):
+            restore(restored, tmp_path / "backup", print)
+    assert not restored.home.exists()
+    drop_databases(settings.server)
+    restore(restored, tmp_path / "backup", print)
+    assert (restored.home / "mlflow" / "artifacts" / "1" / "model.skops").exists()
+    assert not (tmp_path / "again.restoring").exists()
+
+
+def test_a_backup_that_fails_leaves_nothing(settings, tmp_path):
+    with psycopg.connect(settings.server, autocommit=True) as connection:
+        connection.execute("DROP DATABASE mlflow WITH (FORCE)")
+    with pytest.raises(PostgresError, match='database "mlflow" does not exist'):
+        backup(settings, tmp_path / "backup", print)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("backup")]
+
+
+def test_what_begins_while_a_backup_is_taken_is_in_it_whole_or_not_at_all(settings, tmp_path, monkeypatch):
+    """A drop that is loaded after Airflow was dumped: the backup has its rows and its files, or has it waiting."""
+    from embedded import postgres_tools
+
+    dumped = postgres_tools.dump
+
+    def dump_and_load(server, database, file):
+        dumped(server, database, file)
+        if database == "airflow":
+            take_in(write_drop(settings.landing, F29, ["a"]), url_of(settings), settings.archive)
+
+    monkeypatch.setattr(postgres_tools, "dump", dump_and_load)
+    backup(settings, tmp_path / "backup", print)
+    drop_databases(settings.server)
+    restored = settings_of(tmp_path / "again", settings.server)
+    restore(restored, tmp_path / "backup", print)
+    with connect(url_of(restored)) as connection:
+        (files,) = connection.execute("SELECT files FROM raw.drops WHERE as_of = %s", [F29]).fetchone()
+    archived = {path.name for path in restored.archive.rglob("*.zst")}
+    assert {f"{file['sha256']}.csv.zst" for file in files.values()} <= archived

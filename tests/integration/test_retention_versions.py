@@ -1,0 +1,268 @@
+"""Old model versions go with their files, those that may still be asked for stay, and what was decided can be shown."""
+
+import time
+from datetime import date
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import make_pipeline
+
+from churn import board, board_registry, registry
+from churn.database import connect, execute
+from churn.gate import moves, promotion, rollback
+from churn.gate.decision_files import folder_of
+from churn.outcome import DONE, UNCHANGED
+from churn.registry import EXPERIMENT, MODEL_NAME
+from churn.retention import RETENTION_LOCK
+from churn.retention.versions import expire_versions
+from churn.run_evidence import EVIDENCE
+
+AS_OF = date(2024, 1, 31)
+DAYS = 30
+AGE = 40
+
+
+@pytest.fixture
+def url(mlflow_uri, database_url):
+    mlflow.set_experiment(EXPERIMENT)
+    MlflowClient().create_registered_model(MODEL_NAME)
+    return database_url
+
+
+def register(url, age=AGE, as_of=AS_OF):
+    """Register a version with what a run of the pipeline keeps, so many days ago, and decide on it."""
+    client = MlflowClient()
+    pipeline = make_pipeline(DummyClassifier(strategy="prior")).fit([[0]] * 4, [0, 0, 0, 1])
+    with mlflow.start_run() as run:
+        mlflow.log_text("x" * 1000, "training_set.parquet")
+        mlflow.log_text("y" * 100, f"{EVIDENCE}/trained_on.parquet")
+        mlflow.log_dict({}, "lineage.json")
+        model = mlflow.sklearn.log_model(pipeline, name="model", pip_requirements=["scikit-learn"])
+    tags = {"as_of": as_of.isoformat(), "threshold": "0.5", "feature_service": "churn_v1"}
+    version = int(mlflow.register_model(model.model_uri, MODEL_NAME, tags=tags).version)
+    with connect(url) as connection:
+        decision = connection.execute(
+            "INSERT INTO gate.decisions (as_of, candidate_version, run_id, graded_on, outcome, reason, report)"
+            " VALUES (%s, %s, %s, %s, 'PROMOTE', 'good', '{}') RETURNING id",
+            (as_of, version, run.info.run_id, as_of),
+        ).fetchone()[0]
+    client.log_text(run.info.run_id, "<p>why</p>", f"{folder_of(decision)}/report.html")
+    make_older(version, age)
+    return version
+
+
+def make_older(version, days):
+    """Let it have been registered so many days ago."""
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+
+    store = MlflowClient()._get_registry_client().store
+    with store.ManagedSessionMaker(read_only=False) as session:
+        found = session.query(SqlModelVersion).filter_by(name=MODEL_NAME, version=version).one()
+        found.creation_time = int((time.time() - days * 86400) * 1000)
+
+
+def promote(url, version, superior=False):
+    current = registry.production(MlflowClient())
+    against = current.version if current else None
+    return promotion.promote(version, against, "good", url, superior=superior)
+
+
+def there():
+    return {int(each.version) for each in MlflowClient().search_model_versions(f"name = '{MODEL_NAME}'")}
+
+
+def files(run_id, path=None):
+    for each in MlflowClient().list_artifacts(run_id, path):
+        yield from files(run_id, each.path) if each.is_dir else [each.path]
+
+
+# --- what goes ---------------------------------------------------------------------------------------------------
+
+
+def test_a_version_goes_when_it_is_old_enough(url):
+    old, young = register(url, DAYS + 1), register(url, DAYS - 1)
+    done = expire_versions(DAYS, url)
+    assert (done.outcome, done.figures["versions"], done.figures["kept"]) == (DONE, [old], {})
+    assert there() == {young}
+
+
+def test_with_it_go_its_model_and_the_large_files_of_its_run_and_its_story_stays(url):
+    version = register(url)
+    found = MlflowClient().get_model_version(MODEL_NAME, str(version))
+    expire_versions(DAYS, url)
+    assert sorted(files(found.run_id)) == ["decisions/1/report.html", "lineage.json"]
+    with pytest.raises(MlflowException, match="not found"):
+        MlflowClient().get_logged_model(found.source.removeprefix("models:/"))
+    with pytest.raises(registry.ModelNotLoadable):
+        registry.load_pipeline(version)
+
+
+def test_a_dry_run_says_what_goes_to_the_byte_and_changes_nothing(url, tmp_path):
+    def on_disk():
+        return {path: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
+
+    register(url)
+    before = on_disk()
+    tried = expire_versions(DAYS, url, dry_run=True)
+    assert on_disk() == before
+    assert there() == {1}
+    done = expire_versions(DAYS, url)
+    assert done.figures["versions"] == tried.figures["versions"] == [1]
+    assert done.figures["bytes"] == tried.figures["bytes"] > 1100
+    removed = sum(size for path, size in before.items() if not path.exists())
+    assert removed == done.figures["bytes"]
+
+
+def test_without_a_number_of_days_every_version_stays(url):
+    register(url)
+    assert expire_versions(None, url).outcome == UNCHANGED
+    assert there() == {1}
+
+
+def test_no_number_of_days_takes_today(url):
+    with pytest.raises(ValueError, match="1 day or more, not for 0"):
+        expire_versions(0, url)
+
+
+def test_with_no_model_registered_there_is_nothing_to_do(mlflow_uri, database_url):
+    assert expire_versions(DAYS, database_url).outcome == UNCHANGED
+
+
+def test_files_that_another_version_shares_stay_for_as_long_as_that_one(url):
+    version = register(url)
+    found = MlflowClient().get_model_version(MODEL_NAME, str(version))
+    again = int(mlflow.register_model(found.source, MODEL_NAME).version)
+    expire_versions(DAYS, url)
+    assert there() == {again}
+    registry.load_pipeline(again)
+    make_older(again, AGE)
+    assert expire_versions(DAYS, url).figures["bytes"] > 1000
+    with pytest.raises(MlflowException, match="not found"):
+        MlflowClient().get_logged_model(found.source.removeprefix("models:/"))
+
+
+# --- what stays --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_in_production_or_waits_in_staging_stays(url):
+    production, staging, other = (register(url) for _ in range(3))
+    promote(url, production)
+    MlflowClient().transition_model_version_stage(MODEL_NAME, str(staging), "Staging")
+    done = expire_versions(DAYS, url)
+    assert (done.figures["versions"], done.figures["kept"]) == ([other], {production: "Production", staging: "Staging"})
+
+
+def test_the_last_three_that_were_in_production_before_and_the_anchor_stay(url):
+    versions = [register(url) for _ in range(6)]
+    for version in versions:
+        promote(url, version, superior=version == versions[0])
+    done = expire_versions(DAYS, url)
+    assert done.figures["versions"] == [versions[1]]
+    assert done.figures["kept"] == {
+        versions[0]: "the anchor of the gate",
+        **dict.fromkeys(versions[2:5], "in Production before"),
+        versions[5]: "Production",
+    }
+    assert rollback.rollback(None, "ada", "wrong prices", url).figures["version"] == versions[4]
+
+
+def test_what_production_is_pinned_to_stays_though_somebody_moved_it_away_by_hand(url):
+    first, second = register(url), register(url)
+    promote(url, first)
+    rollback.rollback(first, "ada", "hold it", url)
+    for stage, version in (("Archived", first), ("Production", second)):
+        MlflowClient().transition_model_version_stage(MODEL_NAME, str(version), stage)
+    MlflowClient().delete_registered_model_alias(MODEL_NAME, "champion")
+    assert expire_versions(DAYS, url).figures["kept"][first] == "pinned"
+
+
+def test_what_has_an_alias_stays(url):
+    register(url)
+    MlflowClient().set_registered_model_alias(MODEL_NAME, "best", "1")
+    assert expire_versions(DAYS, url).figures["kept"] == {1: "alias best"}
+
+
+def test_what_the_newest_drop_trained_stays_so_that_running_it_again_changes_nothing(url):
+    with connect(url) as connection:
+        execute(connection, "loading/record_revision", {
+            "as_of": AS_OF, "revision": 1, "digest": "d", "code_digest": "c",
+            "validated_at": "2024-02-01T00:00:00Z", "files": "{}",
+        })  # fmt: skip
+    register(url)
+    old = register(url, as_of=date(2023, 12, 31))
+    done = expire_versions(DAYS, url)
+    assert (done.figures["versions"], done.figures["kept"]) == ([old], {1: "of 2024-01-31, the newest AS_OF"})
+
+
+def test_a_pin_that_cannot_be_read_keeps_everything(url):
+    register(url)
+    MlflowClient().set_registered_model_tag(MODEL_NAME, moves.PIN, "mine")
+    with pytest.raises(moves.PinUnreadable):
+        expire_versions(DAYS, url)
+    assert there() == {1}
+
+
+# --- what is shown of it, and what may happen meanwhile ----------------------------------------------------------
+
+
+def test_the_board_shows_the_decision_its_report_and_the_grades_of_a_version_that_is_gone(url):
+    version = register(url)
+    expire_versions(DAYS, url)
+    shown = board.read_board(url)
+    assert [each.candidate_version for each in shown.decisions] == [version]
+    decision = shown.decisions[0].id
+    run_id = board.read_decision(url, decision).run_id
+    assert board_registry.report_files(run_id, decision) == ["report.html"]
+    assert board_registry.read_report_file(run_id, decision, "report.html") == b"<p>why</p>"
+    assert board.read_grades(url, version)
+
+
+def test_a_version_that_is_gone_cannot_be_brought_back_and_it_is_said_why(url):
+    old = register(url)
+    promote(url, register(url))
+    expire_versions(DAYS, url)
+    with pytest.raises(rollback.RollbackRefused, match=f"version {old} cannot be brought back.*no such version"):
+        rollback.rollback(old, "ada", "why not", url)
+
+
+def test_killed_between_the_files_and_the_entry_it_goes_on_the_next_time(url, monkeypatch):
+    version = register(url)
+    size = expire_versions(DAYS, url, dry_run=True).figures["bytes"]
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(MlflowClient, "delete_model_version", die)
+        with pytest.raises(KeyboardInterrupt):
+            expire_versions(DAYS, url)
+    assert there() == {version}
+    again = expire_versions(DAYS, url)
+    assert (again.figures["versions"], there()) == ([version], set())
+    assert again.figures["bytes"] < size
+
+
+def test_it_waits_while_a_backup_is_taken(url):
+    """A backup holds this lock from its first database to its last file."""
+    register(url)
+    with connect(url, autocommit=True) as backup, connect(url, autocommit=True) as watcher:
+        execute(backup, "lock_session", {"name": f"churn/{RETENTION_LOCK}"})
+        waiting = _in_background(lambda: expire_versions(DAYS, url))
+        blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+        while not watcher.execute(blocked).fetchone()[0]:
+            assert waiting.is_alive()
+            time.sleep(0.05)
+        assert there() == {1}
+    waiting.join()
+    assert there() == set()
+
+
+def _in_background(act):
+    import threading
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread

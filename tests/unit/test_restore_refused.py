@@ -1,0 +1,109 @@
+"""What is refused before anything is restored, and what is refused before anything is backed up."""
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from churn.migrate import known_migrations
+from embedded import postgres_tools
+from embedded.backup import FORMAT, PACKAGES, BackupError, backup
+from embedded.postgres import PostgresError
+from embedded.restore import restore
+from embedded.settings import Settings, load_settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings({"CHURN_HOME": str(tmp_path / "home")})
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """What looks like a backup."""
+    directory = tmp_path / "backup"
+    directory.mkdir()
+    (directory / "churn.dump").write_bytes(b"rows")
+    write(directory)
+    return directory
+
+
+def write(directory: Path, **other: Any) -> None:
+    said = {
+        "format": FORMAT,
+        "made_at": "2024-02-01T00:00:00+00:00",
+        "postgres": 18,
+        "packages": {name: version(name) for name in PACKAGES},
+        "migrations": known_migrations(),
+        "files": {"churn.dump": hashlib.sha256(b"rows").hexdigest()},
+    }
+    (directory / "manifest.json").write_text(json.dumps({**said, **other}))
+
+
+def refused(settings: Settings, source: Path, why: str) -> None:
+    with pytest.raises(BackupError, match=why):
+        restore(settings, source, print)
+    assert not settings.home.with_name("home.restoring").exists()
+
+
+def test_a_directory_without_a_manifest_is_no_backup(settings: Settings, source: Path) -> None:
+    (source / "manifest.json").unlink()
+    refused(settings, source, "is no backup")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 1}'])
+def test_a_manifest_that_says_too_little_is_none(settings: Settings, source: Path, text: str) -> None:
+    (source / "manifest.json").write_text(text)
+    refused(settings, source, "is no backup")
+
+
+def test_a_backup_of_another_format_is_refused(settings: Settings, source: Path) -> None:
+    write(source, format=FORMAT + 1)
+    refused(settings, source, f"of format {FORMAT + 1}")
+
+
+def test_a_file_that_changed_is_found(settings: Settings, source: Path) -> None:
+    (source / "churn.dump").write_bytes(b"rowz")
+    refused(settings, source, "damaged: .*churn.dump")
+
+
+def test_a_file_that_is_missing_is_found(settings: Settings, source: Path) -> None:
+    (source / "churn.dump").unlink()
+    refused(settings, source, "not whole: .*churn.dump is missing")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_a_newer_version_wrote_is_refused(settings: Settings, source: Path, package: str) -> None:
+    write(source, packages={package: "99.0"})
+    refused(settings, source, f"{package} 99.0 wrote it, and {version(package)} is installed; check out")
+
+
+@pytest.mark.parametrize("name", ["9999_later", "0001_schemas"])
+def test_a_migration_that_this_checkout_does_not_know_is_refused(settings: Settings, source: Path, name: str) -> None:
+    write(source, migrations={name: "0" * 64})
+    refused(settings, source, f"migration {name}, which this checkout does not have")
+
+
+def test_a_home_that_holds_anything_is_refused_and_left_alone(settings: Settings, source: Path) -> None:
+    settings.home.mkdir()
+    (settings.home / "thesis.txt").write_text("years of work")
+    refused(settings, source, "is not empty")
+    assert (settings.home / "thesis.txt").exists()
+
+
+def test_a_backup_is_not_written_where_something_is(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="is there already"):
+        backup(settings, tmp_path, print)
+
+
+def test_a_stack_that_is_down_is_not_backed_up(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="make up starts the stack"):
+        backup(settings, tmp_path / "to", print)
+
+
+def test_client_tools_of_another_version_than_the_servers_are_refused() -> None:
+    with pytest.raises(PostgresError, match=r"the server is Postgres 99, and there are client tools of .*16, 18"):
+        postgres_tools._directory(99)
