@@ -1,6 +1,7 @@
 """Tests are marked by their folder: unit, integration, dags, e2e. Fixtures here are the real services, started once."""
 
 import contextlib
+import logging
 import os
 import secrets
 import shutil
@@ -115,6 +116,25 @@ def mlflow_template(postgres_url: Callable[[str], str]) -> str:
     _initialize_tables(engine)
     engine.dispose()
     return "mlflow_template"
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """The URL of a bucket of a real S3 server, which this process and its children find by AWS's own variables."""
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it would say every request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(variable, "test")
+        fsspec.filesystem("s3").mkdir("churn")
+        yield "s3://churn"
+    server.stop()
 
 
 @contextmanager

@@ -4,20 +4,17 @@ What was accepted can be loaded again for ever, and what is loaded is exactly wh
 landing directory in between.
 """
 
-import fcntl
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
 from churn.landing import open_plain
+from churn.storage import Location, storage_at
 
 REMEDY = "validate the drop again (run churn_snapshot for its AS_OF), or restore the file from a backup"
 
@@ -49,23 +46,17 @@ class HashedReader:
 class Incoming:
     """Files on their way into the archive. Nothing is visible there before accept(); leaving the block cleans up."""
 
-    def __init__(self, archive: Path):
-        self._archive = archive
-        archive.mkdir(parents=True, exist_ok=True)
+    def __init__(self, archive: Location):
+        self._storage = storage_at(archive)
+        self._incoming = self._storage.incoming()
         self._waiting: list[tuple[Path, HashedReader]] = []
-        with ExitStack() as opened:
-            in_use = os.open(archive, os.O_RDONLY)
-            opened.callback(os.close, in_use)
-            _clear_away_what_the_dead_left(archive, in_use)
-            directory = tempfile.TemporaryDirectory(prefix=".incoming-", dir=archive)
-            self._directory = Path(opened.enter_context(directory))
-            self._opened = opened.pop_all()
 
     def __enter__(self) -> "Incoming":
+        self._directory = self._incoming.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
+    def __exit__(self, *error: Any) -> None:
+        self._incoming.__exit__(*error)
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[HashedReader]:
@@ -82,66 +73,43 @@ class Incoming:
 
     def accept(self) -> None:
         """Move the files that were read into the archive; one that is there already is replaced, and so repaired."""
-        for waiting, reader in self._waiting:
-            target = _path(self._archive, reader.sha256)
-            target.parent.mkdir(exist_ok=True)
-            _sync(waiting)
-            waiting.replace(target)
-            _sync(target.parent)
-        _sync(self._archive)
-
-
-def _sync(path: Path) -> None:
-    """Wait until the file, or the names in the directory, outlive a power failure."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def _clear_away_what_the_dead_left(archive: Path, in_use: int) -> None:
-    """Remove what nobody is writing any more. Who writes holds a shared lock from before the first file to the end; the
-    system takes it back from a process that dies."""
-    with suppress(BlockingIOError):
-        fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for left in archive.glob(".incoming-*"):
-            shutil.rmtree(left)
-    fcntl.flock(in_use, fcntl.LOCK_SH)
+        self._storage.put({_name(reader.sha256): waiting for waiting, reader in self._waiting})
 
 
 @contextmanager
-def open_archived(archive: Path, sha256: str) -> Iterator[BinaryIO]:
+def open_archived(archive: Location, sha256: str) -> Iterator[BinaryIO]:
     """Open the archived file of that hash; when the block ends, what was read must have that hash.
 
     Raises:
         ArchiveError: there is no such file, or its content is another than its name says; then whatever the block
             raised came of that.
     """
-    path = _path(archive, sha256)
-    if not path.is_file():
-        raise ArchiveError(f"the archive has no {path}: {REMEDY}")
-    with _decompress(path) as stream:
-        reader = HashedReader(stream)
+    storage, name = storage_at(archive), _name(sha256)
+    with ExitStack() as opened:
+        try:
+            path = opened.enter_context(storage.fetched(name))
+        except FileNotFoundError:
+            raise ArchiveError(f"the archive has no {storage.where(name)}: {REMEDY}") from None
+        reader = HashedReader(opened.enter_context(_decompress(path)))
         try:
             yield cast(BinaryIO, reader)
         finally:
-            _verify(reader, sha256, path)
+            _verify(reader, sha256, storage.where(name))
 
 
 def _decompress(path: Path) -> pa.CompressedInputStream:
     return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
 
 
-def _verify(reader: HashedReader, sha256: str, path: Path) -> None:
+def _verify(reader: HashedReader, sha256: str, where: str) -> None:
     try:
         while reader.read(2**20):
             pass
     except OSError as error:
-        raise ArchiveError(f"{path} is damaged ({error}): {REMEDY}") from error
+        raise ArchiveError(f"{where} is damaged ({error}): {REMEDY}") from error
     if reader.sha256 != sha256:
-        raise ArchiveError(f"{path} is damaged, its content has the sha256 {reader.sha256}: {REMEDY}")
+        raise ArchiveError(f"{where} is damaged, its content has the sha256 {reader.sha256}: {REMEDY}")
 
 
-def _path(archive: Path, sha256: str) -> Path:
-    return archive / sha256[:2] / f"{sha256}.csv.zst"
+def _name(sha256: str) -> str:
+    return f"{sha256[:2]}/{sha256}.csv.zst"

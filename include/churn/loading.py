@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -16,6 +15,7 @@ from churn.copy import copy_rows
 from churn.database import Connection, connect, execute, lock
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.partitions import month
+from churn.storage import Location
 from churn.tables import read_rows
 from churn.validation import AcceptedDrop
 from churn.violations import Violations
@@ -27,7 +27,7 @@ class StaleDrop(RuntimeError):
     """A drop that was validated before the one that is loaded."""
 
 
-def load(drop: AcceptedDrop, database_url: str, archive: Path) -> Outcome:
+def load(drop: AcceptedDrop, database_url: str, archive: Location) -> Outcome:
     """Replace what raw.* holds for the drop's AS_OF; a reader sees the old revision or the new one.
 
     A drop with the content that is loaded already, by the same code, is UNCHANGED.
@@ -63,7 +63,7 @@ def load(drop: AcceptedDrop, database_url: str, archive: Path) -> Outcome:
     return Outcome(DONE, f"loaded as revision {revision} of {drop.as_of}", {"revision": revision, "rows": rows})
 
 
-def _replace(connection: Connection, drop: AcceptedDrop, file: File, archive: Path) -> None:
+def _replace(connection: Connection, drop: AcceptedDrop, file: File, archive: Location) -> None:
     table = f"raw.{file.table}"
     with month(connection, table, drop.as_of) as partition:
         execute(connection, "loading/delete", {"as_of": drop.as_of}, table=partition)
@@ -72,7 +72,7 @@ def _replace(connection: Connection, drop: AcceptedDrop, file: File, archive: Pa
             log.info("%s: %d rows for %s", table, copied, drop.as_of)
 
 
-def _read(drop: AcceptedDrop, file: File, archive: Path) -> Iterator[pa.Table]:
+def _read(drop: AcceptedDrop, file: File, archive: Location) -> Iterator[pa.Table]:
     violations = Violations()
     with open_archived(archive, drop.files[file.name].sha256) as stream:
         for rows in read_rows(file, stream, violations):

@@ -12,10 +12,11 @@ class SettingMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where drops land, and where accepted ones are archived. MLflow reads MLFLOW_TRACKING_URI itself."""
+    """Where drops land, a directory, and where accepted ones are archived, a directory or a URL of an object store.
+    MLflow reads MLFLOW_TRACKING_URI itself."""
 
     landing: Path
-    archive: Path
+    archive: str
 
 
 def read_settings() -> Settings:
@@ -24,7 +25,7 @@ def read_settings() -> Settings:
     Raises:
         SettingMissing: LANDING_DIR or ARCHIVE_DIR is not set.
     """
-    return Settings(landing=Path(_require("LANDING_DIR")), archive=Path(_require("ARCHIVE_DIR")))
+    return Settings(landing=Path(_require("LANDING_DIR")), archive=_require("ARCHIVE_DIR"))
 
 
 def _require(name: str) -> str:

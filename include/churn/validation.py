@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from churn.landing import (
     open_plain,
     read_manifest,
 )
+from churn.storage import Location
 from churn.tables import Rows, read_rows
 from churn.violations import SHOWN, DropRejected, Violations
 
@@ -74,7 +74,7 @@ class AcceptedDrop:
         return AcceptedDrop(date.fromisoformat(value["as_of"]), validated_at, value["digest"], files)
 
 
-def validate(drop: Drop, database_url: str, archive: Path) -> AcceptedDrop:
+def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
     """Check the whole drop and archive it.
 
     Files stream through in blocks; of each customer eight bytes are kept. Only where the files do not agree on their

@@ -1,9 +1,12 @@
 import hashlib
-import os
-from pathlib import Path
+import secrets
 
+import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from botocore.exceptions import EndpointConnectionError
+from fsspec import filesystem
+from fsspec.core import url_to_fs
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from churn.archive import ArchiveError, Incoming, open_archived
@@ -28,7 +31,23 @@ def read(archive, sha256):
 
 
 def files_of(archive):
-    return sorted(path for path in archive.rglob("*") if path.is_file())
+    """Return the names of all that is in the archive, sorted."""
+    files, root = url_to_fs(str(archive))
+    return [path.removeprefix(f"{root}/") for path in files.find(root)]
+
+
+def content_of(archive):
+    """Return what the one file in the archive holds, compressed."""
+    files, root = url_to_fs(str(archive))
+    (name,) = files_of(archive)
+    return files.cat_file(f"{root}/{name}")
+
+
+def damage_it(archive, damage):
+    """Put into the one file in the archive what `damage` makes of its content."""
+    files, root = url_to_fs(str(archive))
+    (name,) = files_of(archive)
+    files.pipe_file(f"{root}/{name}", damage(content_of(archive)))
 
 
 @pytest.fixture
@@ -38,9 +57,11 @@ def file(tmp_path):
     return path
 
 
-@pytest.fixture
-def archive(tmp_path):
-    return tmp_path / "archive"
+@pytest.fixture(params=["directory", "object store"])
+def archive(request, tmp_path):
+    if request.param == "directory":
+        return tmp_path / "archive"
+    return f"{request.getfixturevalue('object_store')}/{tmp_path.name}-{secrets.token_hex(4)}"
 
 
 @pytest.fixture
@@ -48,27 +69,29 @@ def archived(archive, file):
     return put(archive, file)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=3000))
-def test_what_is_archived_is_read_back_under_its_sha256(tmp_path_factory, content):
-    directory = tmp_path_factory.mktemp("archive")
-    path = directory / "users.csv"
+def test_what_is_archived_is_read_back_under_its_sha256(archive, tmp_path, content):
+    path = tmp_path / "users.csv"
     path.write_bytes(content)
-    sha256 = put(directory / "archive", path)
+    sha256 = put(archive, path)
     assert sha256 == hashlib.sha256(content).hexdigest()
-    assert read(directory / "archive", sha256) == content
+    assert read(archive, sha256) == content
 
 
 def test_it_is_compressed_and_survives_the_file_it_came_from(archive, file, archived):
     file.unlink()
-    (stored,) = files_of(archive)
-    assert stored.stat().st_size < len(CONTENT) / 2
+    assert len(content_of(archive)) < len(CONTENT) / 2
     assert read(archive, archived) == CONTENT
+
+
+def test_a_file_of_the_archive_has_the_same_name_wherever_it_lies(archive, archived):
+    assert files_of(archive) == [f"{archived[:2]}/{archived}.csv.zst"]
 
 
 def test_nothing_stays_of_files_that_are_not_accepted(archive, file):
     put(archive, file, accept=False)
-    assert list(archive.iterdir()) == []
+    assert files_of(archive) == []
 
 
 def test_nothing_stays_when_reading_fails(archive, file):
@@ -79,7 +102,7 @@ def test_nothing_stays_when_reading_fails(archive, file):
 
     with pytest.raises(ZeroDivisionError):
         read_and_fail()
-    assert list(archive.iterdir()) == []
+    assert files_of(archive) == []
 
 
 def test_the_same_content_is_kept_once(archive, file, archived):
@@ -90,32 +113,39 @@ def test_the_same_content_is_kept_once(archive, file, archived):
 
 
 def test_a_file_that_is_missing_is_an_error_that_says_how_to_get_it_back(archive, archived):
-    (stored,) = files_of(archive)
-    stored.unlink()
+    files, root = url_to_fs(str(archive))
+    files.rm_file(f"{root}/{files_of(archive)[0]}")
     with pytest.raises(ArchiveError, match=r"validate the drop again .* or restore the file from a backup"):
         read(archive, archived)
 
 
-def swap_content(stored: Path, sha256: str) -> None:
-    other = stored.parents[1] / "other.csv"
-    other.write_bytes(CONTENT.replace(b"user-7,", b"user-8,"))
-    archive = stored.parents[1]
-    other_sha256 = put(archive, other)
-    os.replace(archive / other_sha256[:2] / f"{other_sha256}.csv.zst", stored)
+def test_an_object_store_that_cannot_be_reached_is_not_told_as_damage(object_store, file, monkeypatch):
+    archive = f"{object_store}/{secrets.token_hex(4)}"
+    sha256 = put(archive, file)
+    store = filesystem("s3")
+    store.clear_instance_cache()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(EndpointConnectionError, match=r"127\.0\.0\.1:9"):
+        read(archive, sha256)
+    store.clear_instance_cache()
 
 
-def flip_a_bit(stored: Path, sha256: str) -> None:
-    data = bytearray(stored.read_bytes())
-    data[len(data) // 2] ^= 1
-    stored.write_bytes(data)
+def swap_content(data: bytes) -> bytes:
+    return pa.Codec("zstd").compress(CONTENT.replace(b"user-7,", b"user-8,"), asbytes=True)
 
 
-def cut_off(stored: Path, sha256: str) -> None:
-    os.truncate(stored, stored.stat().st_size // 2)
+def flip_a_bit(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
-def empty(stored: Path, sha256: str) -> None:
-    os.truncate(stored, 0)
+def cut_off(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def empty(data: bytes) -> bytes:
+    return b""
 
 
 DAMAGES = pytest.mark.parametrize("damage", [swap_content, flip_a_bit, cut_off, empty])
@@ -124,8 +154,7 @@ DAMAGES = pytest.mark.parametrize("damage", [swap_content, flip_a_bit, cut_off, 
 @DAMAGES
 @pytest.mark.parametrize("reads", [1, 100, 10**6])
 def test_a_damaged_file_is_an_error_that_says_so_however_much_of_it_was_read(archive, archived, damage, reads):
-    (stored,) = files_of(archive)
-    damage(stored, archived)
+    damage_it(archive, damage)
     with (
         pytest.raises(ArchiveError, match=r"is damaged.*validate the drop again"),
         open_archived(archive, archived) as stream,
@@ -140,7 +169,7 @@ def read_and_fail(archive, sha256):
 
 
 def test_an_error_that_damage_led_to_is_told_as_the_damage(archive, archived):
-    swap_content(*files_of(archive), archived)
+    damage_it(archive, swap_content)
     with pytest.raises(ArchiveError, match="is damaged") as error:
         read_and_fail(archive, archived)
     assert isinstance(error.value.__context__, ZeroDivisionError)
@@ -153,6 +182,6 @@ def test_an_error_that_damage_did_not_lead_to_is_told_as_it_is(archive, archived
 
 @DAMAGES
 def test_accepting_the_content_again_repairs_a_damaged_file(archive, file, archived, damage):
-    damage(*files_of(archive), archived)
+    damage_it(archive, damage)
     assert put(archive, file) == archived
     assert read(archive, archived) == CONTENT

@@ -7,7 +7,6 @@ what comes of them. MLflow and the database `churn` are read only.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -26,6 +25,7 @@ from churn.reproduction.environment import environment_differences
 from churn.reproduction.lineage import code_differences, commit_differences, read_lineage
 from churn.reproduction.scratch import scratch_database
 from churn.snapshots import build_snapshots
+from churn.storage import Location
 from churn.training_set import TrainingSet, build_training_set
 from churn.validation import AcceptedDrop
 
@@ -63,7 +63,7 @@ class Reproduction:
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
-def reproduce(version: int, database_url: str, archive: Path, say: Say) -> Reproduction:
+def reproduce(version: int, database_url: str, archive: Location, say: Say) -> Reproduction:
     """Make a version again and compare; see the module.
 
     Args:
@@ -127,7 +127,7 @@ def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
 
 
 def _checks(
-    found: ModelVersion, lineage: Mapping[str, Any], database_url: str, archive: Path, say: Say
+    found: ModelVersion, lineage: Mapping[str, Any], database_url: str, archive: Location, say: Say
 ) -> Iterator[Check]:
     drops = [AcceptedDrop.from_json({"as_of": as_of, **of}) for as_of, of in sorted(lineage["drops"].items())]
     say(f"checking the archived files of {len(drops)} drops")
@@ -144,7 +144,7 @@ def _checks(
     yield from compare(found, lineage, candidate, training_set)
 
 
-def _check_archived(drop: AcceptedDrop, lineage: Mapping[str, Any], archive: Path) -> None:
+def _check_archived(drop: AcceptedDrop, lineage: Mapping[str, Any], archive: Location) -> None:
     for name, file in drop.files.items():
         try:
             with open_archived(archive, file.sha256):
@@ -154,7 +154,9 @@ def _check_archived(drop: AcceptedDrop, lineage: Mapping[str, Any], archive: Pat
             raise ArchiveError(f"{name} of the drop of {drop.as_of}, revision {revision}: {error}") from error
 
 
-def _rebuild(found: ModelVersion, drops: list[AcceptedDrop], database_url: str, archive: Path, say: Say) -> TrainingSet:
+def _rebuild(
+    found: ModelVersion, drops: list[AcceptedDrop], database_url: str, archive: Location, say: Say
+) -> TrainingSet:
     with scratch_database(database_url) as scratch:
         for drop in drops:
             say(f"loading the drop of {drop.as_of}")

@@ -1,0 +1,57 @@
+"""The chain without a disk of its own: drops on a mounted directory, the archive and MLflow's artifacts in an object
+store, and no MLflow server."""
+
+from datetime import date
+
+import fsspec
+import mlflow
+import psycopg
+import pytest
+from mlflow import MlflowClient
+
+from churn import registry
+from churn.generate import write_drops
+from churn.registry import EXPERIMENT
+from churn.reproduction.reproduce import reproduce
+from tests.conftest import database_copy, tracking
+from tests.integration.conftest import Pipeline
+from tests.integration.training_chain import Chain
+
+JANUARY = date(2024, 1, 31)
+
+
+@pytest.fixture(scope="module")
+def chain(postgres_url, churn_template, mlflow_template, object_store, tmp_path_factory):
+    """January, trained and promoted."""
+    directory = tmp_path_factory.mktemp("here")
+    write_drops(directory / "landing", customers=1500, months=1, seed=5)
+    with (
+        database_copy(postgres_url, churn_template) as database_url,
+        tracking(postgres_url, mlflow_template, directory),
+    ):
+        mlflow.create_experiment(EXPERIMENT, artifact_location=f"{object_store}/mlflow")
+        chain = Chain(Pipeline(database_url, directory / "landing", f"{object_store}/archive"))
+        chain(JANUARY)
+        yield chain
+
+
+def test_nothing_is_left_on_the_disk_but_the_landing_directory(chain):
+    assert [path.name for path in chain.pipeline.landing.parent.iterdir()] == ["landing"]
+
+
+def test_every_file_of_the_drop_is_in_the_object_store_under_its_sha256(chain, object_store):
+    with psycopg.connect(chain.database_url) as connection:
+        (files,) = connection.execute("SELECT files FROM raw.drops").fetchone()
+    stored = fsspec.filesystem("s3").find(f"{object_store}/archive")
+    assert {path.rpartition("/")[2] for path in stored} == {f"{file['sha256']}.csv.zst" for file in files.values()}
+
+
+def test_the_version_in_production_is_loaded_from_the_object_store(chain):
+    production = registry.production(MlflowClient())
+    assert production.as_of == JANUARY
+    assert registry.load_pipeline(production.version).steps
+
+
+def test_a_version_is_made_again_from_the_object_store(chain):
+    made = reproduce(1, chain.database_url, chain.pipeline.archive, lambda _: None)
+    assert made.equal, str(made)
