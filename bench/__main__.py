@@ -13,6 +13,7 @@ BENCHMARKS = {
     "steps": "seconds and peak memory of load + validate, snapshot, materialize and training set, by customers",
     "growth": "what the twelfth monthly AS_OF costs beside the eighth, at the smallest size",
     "chain": "seconds of one AS_OF, and of six by backfill, through the real scheduler, task by task",
+    "workers": "ten AS_OFs by backfill on Celery, with one worker process and with two, stage by stage",
     "online": "milliseconds of an online read of one customer's features, at the smallest size",
     "online_redis": "the same where Redis is the online store, and what it takes; only where it is named",
     "gate": "how often the gate errs, by simulation, and what a decision costs at the largest size",

@@ -67,7 +67,7 @@ def measure_chain(home: Path, say: Say, customers: int = 7_000, seed: int = 1) -
     """
     if home.exists():
         raise FileExistsError(f"{home} is there: the stack of this benchmark removes its home when it is done")
-    airflow_port, mlflow_port, serving_port = _free_ports(3)
+    airflow_port, mlflow_port, serving_port = free_ports(3)
     settings = Settings(home, airflow_port, mlflow_port, serving_port)
     with ExitStack() as cleanup:
         cleanup.callback(stack.clean, settings, say)
@@ -164,7 +164,8 @@ def _summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Return so many ports of 127.0.0.1 that nobody listens on."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(number)]
         for each in sockets:

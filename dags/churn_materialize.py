@@ -4,13 +4,13 @@ from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, tas
 
 from alerts import alert
 from assets import churn_online_features, churn_snapshots
-from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry
+from run import AS_OF_PARAM, DEFAULT_ARGS, MATERIALIZE_FIRST, current_as_of, database_url, no_retry
 
 
 @dag(
     schedule=PartitionedAssetTimetable(assets=churn_snapshots),
     params={"as_of": AS_OF_PARAM},
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | {"priority_weight": MATERIALIZE_FIRST},
     on_failure_callback=alert,
     tags=["churn"],
 )
@@ -28,7 +28,7 @@ def churn_materialize():
     served is still served. Clear the task to run it again. "There is no snapshot": run `churn_snapshot` for this AS_OF.
     """
 
-    @task(multiple_outputs=False, pool="churn_materialize")
+    @task(multiple_outputs=False)
     def apply() -> dict:
         """Registers the feature definitions with Feast when the code changed."""
         from churn.features import apply_definitions

@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from alerts import alert
 from approval import NOTE_PARAM, ApprovalTask
 from assets import churn_online_features, churn_production_model
-from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry, triggered_by
+from run import AS_OF_PARAM, DEFAULT_ARGS, TRAIN_FIRST, current_as_of, database_url, no_retry, triggered_by
 
 APPROVAL_PARAM = Param(
     os.environ.get("CHURN_APPROVAL", "").lower() == "true",
@@ -34,7 +34,7 @@ THRESHOLDS_PARAM = Param(
 @dag(
     schedule=PartitionedAssetTimetable(assets=churn_online_features),
     params={"as_of": AS_OF_PARAM, "approval": APPROVAL_PARAM, "thresholds": THRESHOLDS_PARAM},
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | {"priority_weight": TRAIN_FIRST},
     on_failure_callback=alert,
     tags=["churn"],
 )
@@ -71,7 +71,7 @@ def churn_train():
     is skipped, and the gate never brings back by itself what you replaced.
     """
 
-    @task(multiple_outputs=False, pool="churn_training")
+    @task(multiple_outputs=False, pool="churn_training", queue="training")
     def train() -> dict:
         """Joins the training set, fits the recipe without the gate cohort, logs it to MLflow and registers the
         candidate. Trained before on the same data by the same code: UNCHANGED."""
@@ -122,7 +122,7 @@ def churn_train():
         get_current_context()["outlet_events"][churn_production_model].add_partitions(current_as_of().isoformat())
         return outcome.to_json()
 
-    @task(multiple_outputs=False, pool="churn_training", trigger_rule="all_done_min_one_success")
+    @task(multiple_outputs=False, pool="churn_training", queue="training", trigger_rule="all_done_min_one_success")
     def report(candidate: dict) -> dict:
         """Draws the model card of the candidate, report.html, and logs it to its MLflow run, also where the decision is
         INVALID. Nothing waits for it, and trainings that are ready go first."""

@@ -34,6 +34,9 @@ DEFAULT_ARGS = {
 }
 """A retry helps where a server is away for a moment; what it cannot help is raised through no_retry()."""
 
+MATERIALIZE_FIRST, TRAIN_FIRST = 10, 100
+"""Priorities of the tasks of the later DAGs: an AS_OF that is under way is finished before another one is begun."""
+
 
 def current_as_of() -> date:
     """Return the AS_OF of the running task's run, or fail the task for good."""

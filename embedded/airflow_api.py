@@ -147,8 +147,11 @@ class Airflow:
         body = {"logical_date": None, "conf": conf}
         return _run(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body))
 
-    def backfill(self, dag_id: str, first: date, last: date) -> list[Run]:
+    def backfill(self, dag_id: str, first: date, last: date, at_once: int = 1) -> list[Run]:
         """Start Airflow's own backfill of the partitions `first` … `last`, finished ones again, oldest first.
+
+        Args:
+            at_once: how many runs of `dag_id` may run beside each other.
 
         Returns:
             The runs that it made. A partition with a run in flight gets none.
@@ -158,7 +161,7 @@ class Airflow:
             "from_date": f"{first}T00:00:00Z",
             "to_date": f"{last}T00:00:00Z",
             "reprocess_behavior": "completed",
-            "max_active_runs": 1,
+            "max_active_runs": at_once,
         }
         created = _instant(self._call("POST", "/backfills", json=body)["created_at"])
         return [
@@ -191,6 +194,10 @@ class Airflow:
         """Return every task that runs now, or waits for its next try or for a person."""
         states = ["running", "up_for_retry", "deferred", "awaiting_input"]
         return [_task(task) for task in self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", state=states)]
+
+    def all_tasks(self) -> list[Task]:
+        """Return every task of every run."""
+        return [_task(task) for task in self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances")]
 
     def tasks(self, ref: Ref) -> list[Task]:
         """Return the tasks of a run."""

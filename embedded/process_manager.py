@@ -119,9 +119,10 @@ class ProcessManager:
             time.sleep(0.05)
 
     def identity(self) -> str:
-        """Return the ports and the database of these settings, in words (of a server of one's own, a hash)."""
-        server = self._settings.server
-        where = f"own Postgres {hashlib.sha256(server.encode()).hexdigest()[:8]}" if server else "embedded Postgres"
+        """Return the ports, the database and the broker of these settings, in words (of URLs a hash)."""
+        server, broker = self._settings.server, self._settings.broker
+        where = f"own Postgres {_hash(server)}" if server else "embedded Postgres"
+        where += f", Celery {_hash(broker)}" if broker else ""
         return (
             f"Airflow on {self._settings.airflow_port}, MLflow on {self._settings.mlflow_port}, "
             f"serving on {self._settings.serving_port}, {where}"
@@ -167,6 +168,10 @@ class ProcessManager:
                     f"see {self._settings.logs / 'supervisord.log'}"
                 )
             time.sleep(0.1)
+
+
+def _hash(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:8]
 
 
 def _process(info: Mapping[str, object]) -> Process:

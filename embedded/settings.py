@@ -32,6 +32,8 @@ class Settings:
         home: the directory of all state (CHURN_HOME, default .state beside this repository).
         airflow_port, mlflow_port, serving_port: ports on 127.0.0.1.
         server: libpq URI of a Postgres server of your own (CHURN_POSTGRES); None for the embedded one.
+        broker: URL of the Redis through which Celery workers, started by whoever set it, get their tasks
+            (CHURN_CELERY_BROKER); None for tasks as forks of the scheduler.
     """
 
     home: Path
@@ -39,6 +41,7 @@ class Settings:
     mlflow_port: int
     serving_port: int
     server: str | None = field(default=None, repr=False)
+    broker: str | None = field(default=None, repr=False)
 
     @property
     def logs(self) -> Path:
@@ -88,7 +91,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings that `environ` asks for.
 
     Raises:
-        SettingsError: a port is not a port, two services share one, or CHURN_HOME or CHURN_POSTGRES cannot be used.
+        SettingsError: a port is not a port, two services share one, or CHURN_HOME, CHURN_POSTGRES or
+            CHURN_CELERY_BROKER cannot be used.
     """
     home = Path(environ.get("CHURN_HOME") or REPOSITORY / ".state").expanduser()
     if "%" in str(home):
@@ -106,6 +110,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         mlflow_port=ports["MLFLOW_PORT"],
         serving_port=ports["SERVING_PORT"],
         server=_server(environ.get("CHURN_POSTGRES")),
+        broker=_broker(environ.get("CHURN_CELERY_BROKER")),
     )
 
 
@@ -123,6 +128,13 @@ def _server(uri: str | None) -> str | None:
     except BadDatabaseUrl as error:
         raise SettingsError(f"CHURN_POSTGRES is {error}") from error
     return uri
+
+
+def _broker(url: str | None) -> str | None:
+    if url and not url.startswith(("redis://", "rediss://")):
+        # Without the URL, which may hold a password.
+        raise SettingsError("CHURN_CELERY_BROKER must be a URL like redis://:password@host:6379/0")
+    return url or None
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -184,7 +196,7 @@ def _serving_database(settings: Settings) -> dict[str, str]:
 
 def _airflow_options(settings: Settings) -> dict[str, str]:
     return {
-        "CORE__EXECUTOR": "LocalExecutor",
+        **_executor(settings),
         "CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "CORE__LOAD_EXAMPLES": "False",
@@ -192,8 +204,6 @@ def _airflow_options(settings: Settings) -> dict[str, str]:
         # Everybody who reaches 127.0.0.1 is an admin: right for a stack on one's own machine, and only there.
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "CORE__EXECUTION_API_SERVER_URL": f"{settings.airflow_url}/execution/",
-        # Each worker is a fork of the scheduler; two cores gain nothing from more than four.
-        "CORE__PARALLELISM": "4",
         "API__BASE_URL": settings.airflow_url,
         "API__HOST": "127.0.0.1",
         "API__PORT": str(settings.airflow_port),
@@ -206,6 +216,22 @@ def _airflow_options(settings: Settings) -> dict[str, str]:
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "DAG_PROCESSOR__PARSING_PROCESSES": "1",
+    }
+
+
+def _executor(settings: Settings) -> dict[str, str]:
+    if settings.broker is None:
+        # Each worker is a fork of the scheduler; two cores gain nothing from more than four.
+        return {"CORE__EXECUTOR": "LocalExecutor", "CORE__PARALLELISM": "4"}
+    return {
+        "CORE__EXECUTOR": "CeleryExecutor",
+        # How many run is for the workers to say; this is how many may be in their queues too.
+        "CORE__PARALLELISM": "32",
+        "CELERY__BROKER_URL": settings.broker,
+        # Not Airflow's database: a worker needs no access to it.
+        "CELERY__RESULT_BACKEND": settings.broker,
+        # Seconds after which Redis gives a task out again: longer than any task may take.
+        "CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "86400",
     }
 
 

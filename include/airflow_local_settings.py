@@ -1,14 +1,15 @@
-"""Airflow imports this module at its start, in every component. In the scheduler it imports what tasks
-import.
+"""Airflow imports this module at its start, in every component. In the one that tasks are forks of it imports what
+tasks import: in the scheduler where LocalExecutor runs them, in a Celery worker where it does.
 
-LocalExecutor forks its workers, and the workers their tasks, from the scheduler: what is imported here,
-tasks find imported (0.2 s a task instead of 7 to 30). Only libraries: a change of include/churn is seen by
-the next task, without a restart. Nothing here may open a connection or start a thread: neither survives the
-fork. Airflow freezes the garbage collector around the fork itself, so that the pages stay shared.
+What is imported here, tasks find imported (0.2 s a task instead of 7 to 30). Only libraries: a change of include/churn
+is seen by the next task, without a restart. Nothing here may open a connection or start a thread: neither survives
+the fork. Airflow freezes the garbage collector around the fork itself, so that the pages stay shared.
 """
 
 import sys
 from importlib import import_module
+
+from airflow.configuration import conf
 
 # Airflow takes names from here over its own settings: none are meant.
 __all__: list[str] = []
@@ -47,6 +48,8 @@ HEAVY = (
     "git",
 )
 
-if "scheduler" in sys.argv:
+TASKS_ARE_FORKS_OF = "worker" if "CeleryExecutor" in conf.get("core", "executor") else "scheduler"
+
+if TASKS_ARE_FORKS_OF in sys.argv:
     for _module in HEAVY:
         import_module(_module)

@@ -24,6 +24,8 @@ FEATURE_REPO = Path(__file__).parents[1] / "feature_repo"
 FEATURE_SERVICE = "churn_v1"
 """The feature service that new models are trained on; a model version names its own in a tag."""
 
+UNCHANGED_BY_THIS_CODE = Outcome(UNCHANGED, "the definitions were applied by this code")
+
 STORE_LOCK = "feature store"
 """The lock of whoever writes Feast's registry or the online store."""
 
@@ -55,25 +57,33 @@ def apply_definitions(database_url: str) -> Outcome:
 
     Objects that are no longer defined stay: a version in Production may still name their feature service.
     """
-    with connect(database_url, autocommit=True) as connection:
-        lock_session(connection, STORE_LOCK)
-        return _apply(open_store(database_url))
-
-
-def _apply(store: FeatureStore) -> Outcome:
     definitions = load_definitions()
     services = [each for each in definitions if isinstance(each, FeatureService)]
-    # The tables of one store do not make those of another.
-    by = {"code_digest": code_digest(), "online_store": store.config.online_store.type}
-    registered = {service.name: service.tags for service in store.list_feature_services()}
-    if all(by.items() <= registered.get(service.name, {}).items() for service in services):
-        return Outcome(UNCHANGED, "the definitions were applied by this code")
-    store.apply(definitions)
-    # Last, when the online tables are made too: Feast registers the objects before it makes them.
-    for service in services:
-        service.tags.update(by)
-    store.apply([*services])
+    # Before the lock: whoever finds nothing to do need not wait for the materialization that holds it.
+    if _applied(open_store(database_url), services):
+        return UNCHANGED_BY_THIS_CODE
+    with connect(database_url, autocommit=True) as connection:
+        lock_session(connection, STORE_LOCK)
+        store = open_store(database_url)
+        if _applied(store, services):
+            return UNCHANGED_BY_THIS_CODE
+        store.apply(definitions)
+        # Last, when the online tables are made too: Feast registers the objects before it makes them.
+        for service in services:
+            service.tags.update(_applied_by(store))
+        store.apply([*services])
     return Outcome(DONE, f"applied {len(definitions)} definitions", {"names": [each.name for each in definitions]})
+
+
+def _applied(store: FeatureStore, services: Iterable[FeatureService]) -> bool:
+    by, registered = _applied_by(store), {service.name: service.tags for service in store.list_feature_services()}
+    return all(by.items() <= registered.get(service.name, {}).items() for service in services)
+
+
+def _applied_by(store: FeatureStore) -> dict[str, str]:
+    """Return the tags of what was applied by this code to this store: the tables of one store do not make those of
+    another."""
+    return {"code_digest": code_digest(), "online_store": store.config.online_store.type}
 
 
 def load_definitions() -> list[Any]:

@@ -62,13 +62,19 @@ def test_the_model_card_keeps_no_promotion_from_running(dag_bag):
 def test_a_training_that_is_ready_goes_before_the_model_card_of_another(dag_bag):
     tasks = dag_bag.dags["churn_train"].task_dict
     assert tasks["train"].pool == tasks["report"].pool
-    weights = []
-    for task in (tasks["train"], tasks["report"]):
-        # Airflow's rule of that name: a task's own weight and those of all that wait for it.
-        assert task.weight_rule == "downstream"
-        waiting = task.get_flat_relative_ids(upstream=False)
-        weights.append(task.priority_weight + sum(tasks[each].priority_weight for each in waiting))
-    assert weights[0] > weights[1]
+    assert _weight(tasks["train"]) > _weight(tasks["report"])
+
+
+def test_an_as_of_that_is_under_way_is_finished_before_another_is_begun(dag_bag):
+    weights = [[_weight(task) for task in dag_bag.dags[dag_id].tasks] for dag_id in CHAIN]
+    assert max(weights[0]) < min(weights[1])
+    assert max(weights[1]) < min(weights[2])
+
+
+def _weight(task):
+    """Airflow's rule "downstream": a task's own weight and those of all that wait for it."""
+    assert task.weight_rule == "downstream"
+    return task.priority_weight + sum(each.priority_weight for each in task.get_flat_relatives(upstream=False))
 
 
 @pytest.mark.parametrize("dag_id", CHAIN)
@@ -245,9 +251,15 @@ def test_every_task_has_an_owner_retries_with_backoff_and_a_time_limit(dag_bag):
 
 def test_tasks_that_must_not_meet_share_a_pool_of_one_slot(dag_bag):
     pools = {task.task_id: task.pool for dag_id in CHAIN for task in dag_bag.dags[dag_id].tasks}
-    assert {pools[task] for task in ("apply", "materialize")} == {"churn_materialize"}
+    assert pools["materialize"] == "churn_materialize"
     assert {pools[task] for task in ("train", "report")} == {"churn_training"}
     assert {pools[task] for task in ("gate", "promote")} == {"churn_gate"}
+
+
+def test_only_what_fills_a_machine_is_sent_to_the_queue_of_the_training_workers(dag_bag):
+    queues = {task.task_id: task.queue for dag in dag_bag.dags.values() for task in dag.tasks}
+    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report"}
+    assert set(queues.values()) == {"default", "training"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

@@ -54,6 +54,26 @@ def test_a_server_that_is_no_postgres_uri_is_refused_by_the_name_of_its_setting(
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize("broker", ["garbage", "amqp://guest:secret@rabbit"])
+def test_a_broker_that_is_no_redis_is_refused_without_telling_its_password(broker: str) -> None:
+    with pytest.raises(SettingsError, match="CHURN_CELERY_BROKER must be a URL") as error:
+        load_settings({"CHURN_CELERY_BROKER": broker})
+    assert "secret" not in str(error.value)
+
+
+def test_with_a_broker_tasks_run_on_celery_and_workers_need_no_database_of_airflow(tmp_path: Path) -> None:
+    broker = "redis://:secret@redis:6379/0"
+    variables = environment(load_settings({"CHURN_CELERY_BROKER": broker, "CHURN_HOME": str(tmp_path)}))
+    assert variables["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert (variables["AIRFLOW__CELERY__BROKER_URL"], variables["AIRFLOW__CELERY__RESULT_BACKEND"]) == (broker, broker)
+
+
+def test_without_a_broker_tasks_are_forks_of_the_scheduler(settings: Settings) -> None:
+    variables = environment(settings)
+    assert variables["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert not [name for name in variables if "CELERY" in name]
+
+
 def test_a_home_that_supervisord_would_misread_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"CHURN_HOME must be a path without a %, got '/tmp/100%'"):
         load_settings({"CHURN_HOME": "/tmp/100%"})

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -116,6 +117,16 @@ def test_a_stack_with_another_server_is_another_stack_and_does_not_tell_its_pass
         for server in servers
     }
     assert len(identities) == 2
+    assert "secret" not in "".join(identities)
+
+
+def test_a_stack_with_another_broker_is_another_stack_and_does_not_tell_its_password(tmp_path: Path) -> None:
+    brokers = [None, "redis://:secret@here/0", "redis://:secret@there/0"]
+    identities = {
+        ProcessManager(replace(settings_with(tmp_path, 5001), airflow_port=1, serving_port=2, broker=broker)).identity()
+        for broker in brokers
+    }
+    assert len(identities) == 3
     assert "secret" not in "".join(identities)
 
 

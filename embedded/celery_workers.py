@@ -1,0 +1,155 @@
+"""Celery workers, and the Redis that brings them their tasks, as processes of this machine, for tests and benchmarks.
+
+A worker is told what a machine of its own would be told (docs/cluster.md) and no more: its AIRFLOW_HOME and its
+temporary directory are its own, and Airflow's database is none of its business.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from embedded.process_manager import StackError, end_of
+
+QUEUES = ("default", "training")
+PATIENCE = 120.0
+
+TOLD = (
+    "AIRFLOW__CELERY__BROKER_URL",
+    "AIRFLOW__CELERY__RESULT_BACKEND",
+    "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT",
+    "AIRFLOW__CORE__DAGS_FOLDER",
+    "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
+    "AIRFLOW__CORE__EXECUTOR",
+    "AIRFLOW__CORE__LOAD_EXAMPLES",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL",
+    "AIRFLOW_CONN_CHURN_POSTGRES",
+    "ARCHIVE_DIR",
+    "ARROW_DEFAULT_MEMORY_POOL",
+    "LANDING_DIR",
+    "MLFLOW_TRACKING_URI",
+    "PGTZ",
+    "PYTHONPATH",
+)
+"""The variables of a stack that its workers are given, beside those of the machine."""
+
+OF_A_STACK = ("AIRFLOW", "CHURN", "MLFLOW", "_MLFLOW", "SERVING", "FEAST", "PROMETHEUS")
+"""How variables begin that are of a stack and not of the machine."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A running worker; `home` holds all that it writes to the disk, `environment` is all that it was told."""
+
+    name: str
+    home: Path
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> Path:
+        return self.home / "worker.log"
+
+    def runs(self, pid: int) -> bool:
+        """Return whether the process is this worker's."""
+        try:
+            return self.process.pid in [parent.pid for parent in psutil.Process(pid).parents()]
+        except psutil.NoSuchProcess:
+            return False
+
+    def tries(self, dag_id: str, task_id: str) -> list[int]:
+        """Return the tries of a task that ran here, by the logs that they left."""
+        logs = (self.home / "logs").glob(f"dag_id={dag_id}/*/task_id={task_id}/attempt=*.log")
+        return sorted(int(log.stem.removeprefix("attempt=")) for log in logs)
+
+    def kill(self) -> None:
+        """Kill it with all its processes, as a machine that loses its power does."""
+        root = psutil.Process(self.process.pid)
+        # So that it cannot start another process, nor see one of its own die.
+        root.suspend()
+        for process in (*root.children(recursive=True), root):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def redis_server(directory: Path) -> Iterator[str]:
+    """Run Debian's redis-server on a free port of 127.0.0.1, nothing of it on the disk, and give its URL.
+
+    Raises:
+        StackError: it is not installed, or does not start.
+    """
+    if shutil.which("redis-server") is None:
+        raise StackError("redis-server is not installed: apt-get install redis-server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    log = directory / "redis.log"
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(directory)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 10
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise StackError(f"redis-server did not start:\n{end_of(log)}")
+            time.sleep(0.05)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def celery_workers(
+    directory: Path, environment: Mapping[str, str], names: Sequence[str], queues: Sequence[str] = QUEUES
+) -> Iterator[list[Worker]]:
+    """Run a worker for each name, one task at a time each, until the block ends.
+
+    Args:
+        directory: where each has its home.
+        environment: the stack's variables, of which they are given what TOLD names.
+
+    Raises:
+        StackError: one of them is not ready within two minutes.
+    """
+    workers = [_start(name, directory / name, environment, queues) for name in names]
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while late := [worker for worker in workers if b" ready." not in worker.log.read_bytes()]:
+            if time.monotonic() > deadline or any(worker.process.poll() is not None for worker in late):
+                raise StackError(f"the worker {late[0].name} did not start:\n{end_of(late[0].log, 30)}")
+            time.sleep(0.2)
+        yield workers
+    finally:
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.kill()
+
+
+def _start(name: str, home: Path, environment: Mapping[str, str], queues: Sequence[str]) -> Worker:
+    (home / "tmp").mkdir(parents=True)
+    # The machine says also which kernels OpenBLAS takes, and with that the last bit of a figure.
+    told = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_STACK)}
+    told |= {name: value for name, value in environment.items() if name in TOLD}
+    told |= {"AIRFLOW_HOME": str(home), "HOME": str(home), "TMPDIR": str(home / "tmp")}
+    command = [sys.executable, "-m", "airflow", "celery", "worker", "--celery-hostname", name]
+    # Its log server would listen on every interface.
+    command += ["--queues", ",".join(queues), "--concurrency", "1", "--skip-serve-logs"]
+    with (home / "worker.log").open("wb") as log:
+        process = subprocess.Popen(command, env=told, cwd=home, stdout=log, stderr=subprocess.STDOUT)
+    return Worker(name, home, told, process)
