@@ -14,6 +14,7 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench up down status env backfill trigger predict rollback release reproduce clean lint lock
+.PHONY: secrets prove
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +67,12 @@ reproduce: $(STAMP) ## make VERSION=n again from the archive: equal to the bit, 
 
 clean: $(STAMP) ## stop the services and remove their state (databases, models, drops, logs)
 	@$(EMBEDDED) clean
+
+secrets: ## a fresh .env for docker-compose.airflow.yml, with strong random values; one that is there stays
+	@python3 containers/env_file.py
+
+prove: $(STAMP) ## docker-compose.airflow.yml in containers, for real, with docker or podman [ARGS=--help explains]
+	@$(RUN) -m containers.prove $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(VENV)/bin/ruff check .

@@ -1,0 +1,240 @@
+"""Proves docker-compose.airflow.yml, for real: `make prove`, with docker, or podman and podman-compose.
+
+It builds the images, starts everything under a name, ports, secrets and volumes of its own, and sees:
+
+- a generated drop go through the chain on Celery, and a prediction;
+- a second drop promoted, and the serving API answer with that version without a restart;
+- a worker killed in the middle of a training, and the other one finish it;
+- everything stopped, and started again in the least convenient order, answer as before.
+
+It prints how long each step took, what the images and the memory of each service come to, and leaves nothing behind.
+Exit status other than 0: something was not as it should be, and the log of the service was printed.
+
+Images in place of those of a registry are named in the environment (POSTGRES_IMAGE=…, see .env), and a service whose
+image cannot be had is left out by --without.
+"""
+
+import argparse
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+import yaml
+
+from churn.generate import write_drops
+from containers.engine import COMPOSE_FILE, ComposeError, Project, find_engine, images_of_environment
+from containers.env_file import text
+from embedded.airflow_api import Airflow, AirflowError, Ref, Task
+from embedded.chain import HEAD, ChainError, follow, wait_for_dag, why_failed
+from embedded.drops import find_drops, land
+from embedded.prediction import any_customer
+from embedded.services import session
+from embedded.stack import Progress
+from embedded.table import table
+
+CUSTOMERS, DROPS, SEED = 2500, 3, 7
+UP = 600.0
+"""Seconds in which every service must do its work. All of Airflow imports itself at once."""
+
+FOLLOWS = 90.0
+"""Seconds in which serving must have a new version; it looks every ten."""
+
+BUDGET = 8000.0
+"""MB that the whole stack may take."""
+
+EXPECTED = (AirflowError, ChainError, ComposeError, requests.RequestException)
+
+
+class Proof:
+    """One run: the project, where its front doors are, and how long each step took."""
+
+    def __init__(self, project: Project, settings: dict[str, str], drops: Path) -> None:
+        self.project, self.drops = project, find_drops(drops)
+        self.landing = Path(settings["LANDING_DIR"])
+        ports = {name: f"http://127.0.0.1:{settings[f'{name}_PORT']}" for name in ("AIRFLOW", "MLFLOW", "SERVING")}
+        self.mlflow_url, self.serving_url = ports["MLFLOW"], ports["SERVING"]
+        self.airflow = Airflow(ports["AIRFLOW"], ("admin", settings["AIRFLOW_ADMIN_PASSWORD"]))
+        self.say, self.took = Progress(), dict[str, float]()
+
+    def run(self) -> None:
+        """Take every step; raises where one is not as it should be."""
+        first, second, third = list(self.drops)
+        self.timed("build", lambda: self.project.compose("build", "databases", "serving"))
+        began = time.monotonic()
+        self.timed("up, all healthy", self.up)
+        self.chain(first)
+        one = self.served(self.production())
+        self.took["from up to the first prediction"] = time.monotonic() - began
+        self.chain(second)
+        two = self.production()
+        check(two != one["model"]["version"], f"{second} was not promoted: version {two} is in Production still")
+        self.timed("serving follows a promotion", lambda: self.served(two))
+        self.timed("a chain whose worker is killed", lambda: self.lose_a_worker(third))
+        answer, memory = self.served(self.production()), self.project.memory()
+        sizes = self.project.image_sizes()
+        self.timed("down, and up in another order", self.again)
+        check(self.served(self.production()) == answer, "after a restart the same question has another answer")
+        self.project.compose("down", "-v")
+        check(not (left := self.project.left_over()), f"`down -v` left behind: {left}")
+        self.report(memory, sizes)
+
+    def timed(self, step: str, do: Callable[[], object]) -> None:
+        self.say(step)
+        began = time.monotonic()
+        do()
+        self.took[step] = time.monotonic() - began
+
+    def up(self) -> None:
+        self.project.compose("up", "-d", *self.project.services)
+        self.project.wait(UP)
+        wait_for_dag(self.airflow)
+
+    def again(self) -> None:
+        """Each service comes before what it needs: it waits by itself, whatever the engine knows of an order."""
+        self.project.compose("down")
+        for service in reversed(self.project.services):
+            self.project.compose("up", "-d", "--no-deps", service)
+        self.project.wait(UP)
+
+    def chain(self, as_of: object) -> None:
+        """Land the drop of `as_of`, trigger its chain and follow it to its end."""
+        land(self.drops[as_of], self.landing)  # type: ignore[index]
+        self.finish(self.trigger(as_of), as_of)
+
+    def trigger(self, as_of: object) -> Ref:
+        return self.airflow.trigger(HEAD, {"as_of": str(as_of)}).ref
+
+    def finish(self, head: Ref, as_of: object) -> list[Ref]:
+        links = follow(self.airflow, {head: str(as_of)}, self.say, lambda: None)
+        failed = [why_failed(self.airflow, link.run.ref) for link in links if link.failed]
+        check(not failed, "\n".join(failed))
+        check(len(links) == 3, f"the chain of {as_of} has {len(links)} runs in place of three")
+        return [link.run.ref for link in links]
+
+    def lose_a_worker(self, as_of: object) -> None:
+        """Kill the worker that trains, in the middle of it, and see the task finished by the other one."""
+        land(self.drops[as_of], self.landing)  # type: ignore[index]
+        head = self.trigger(as_of)
+        victim = self.training()
+        self.say(f"killing {victim.hostname}, which runs {victim.ref.dag_id}.{victim.task_id}, try {victim.try_number}")
+        self.project.kill(str(victim.hostname))
+        self.finish(head, as_of)
+        (trained,) = [task for task in self.airflow.tasks(victim.ref) if task.task_id == victim.task_id]
+        check(
+            trained.state == "success" and trained.hostname != victim.hostname,
+            f"the task is {trained.state} on {trained.hostname}, and was begun on {victim.hostname}",
+        )
+        self.say(f"finished by {trained.hostname}, try {trained.try_number}")
+        self.project.compose("up", "-d", "--no-deps", str(victim.hostname))
+        self.project.wait(UP)
+
+    def training(self) -> Task:
+        """Wait for a task `train` that runs, and return it."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            for task in self.airflow.running_tasks():
+                if task.task_id == "train" and task.state == "running" and task.hostname:
+                    return task
+            time.sleep(0.2)
+        raise ComposeError("no task `train` began within two minutes")
+
+    def production(self) -> int:
+        """Return the version in stage Production."""
+        answer = session().get(
+            f"{self.mlflow_url}/api/2.0/mlflow/model-versions/search",
+            params={"filter": "name = 'streamflow_churn'"},
+            timeout=30,
+        )
+        answer.raise_for_status()
+        found = answer.json().get("model_versions", [])
+        versions = [int(each["version"]) for each in found if each["current_stage"] == "Production"]
+        check(bool(versions), "no version is in Production")
+        return versions[0]
+
+    def served(self, version: int) -> dict:
+        """Return the serving API's answer about a customer of the first drop, once that version gives it."""
+        question = {"user_id": any_customer(self.drops[max(self.drops)])}
+        deadline, last = time.monotonic() + FOLLOWS, "nothing"
+        while time.monotonic() < deadline:
+            try:
+                answer = session().post(f"{self.serving_url}/predict", json=question, timeout=10)
+                if answer.ok and int(answer.json()["model"]["version"]) == version:
+                    return answer.json()
+                last = answer.text
+            except requests.RequestException as error:
+                last = str(error)
+            time.sleep(0.5)
+        raise ComposeError(
+            f"serving does not answer with version {version} after {FOLLOWS:.0f} seconds, but: {last}\n"
+            + self.project.log("serving")
+        )
+
+    def report(self, memory: dict[str, float], sizes: dict[str, float]) -> None:
+        total = sum(memory.values())
+        print(f"\n{table(('step', 'seconds'), [(step, f'{took:.0f}') for step, took in self.took.items()])}")  # noqa: T201
+        print(f"\n{table(('image', 'MB on disk'), [(image, f'{size:.0f}') for image, size in sizes.items()])}")  # noqa: T201
+        rows = [*((service, f"{used:.0f}") for service, used in memory.items()), ("all", f"{total:.0f}")]
+        print(f"\n{table(('service', 'MB of memory'), rows)}")  # noqa: T201
+        check(total <= BUDGET, f"the stack takes {total:.0f} MB, more than {BUDGET:.0f}")
+
+
+def check(holds: bool, what: str) -> None:
+    if not holds:
+        raise ComposeError(what)
+
+
+def fresh_settings(directory: Path) -> dict[str, str]:
+    """Write a .env of the proof's own into `directory`, with free ports, and return what it says."""
+    free = {name: str(_free_port()) for name in ("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")}
+    own = {**free, "AIRFLOW_URL": f"http://127.0.0.1:{free['AIRFLOW_PORT']}", "LANDING_DIR": str(directory / "landing")}
+    own |= images_of_environment()
+    (directory / "landing").mkdir()
+    lines = [line for line in text().splitlines() if line and not line.startswith("#")]
+    lines += [f"{name}={value}" for name, value in own.items()]
+    (directory / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return dict(line.split("=", 1) for line in lines)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make prove", description=__doc__)
+    parser.add_argument("--engine", choices=("docker", "podman"), help="default: the one that answers")
+    parser.add_argument("--without", nargs="*", default=[], metavar="SERVICE", help="services to leave out")
+    parser.add_argument("--keep", action="store_true", help="where it fails, leave everything as it is")
+    arguments = parser.parse_args()
+    known = list(yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"])
+    services = [service for service in known if service not in arguments.without]
+    directory = Path(tempfile.mkdtemp(prefix="churn-prove-"))
+    directory.chmod(0o755)
+    settings = fresh_settings(directory)
+    project: Project | None = None
+    try:
+        write_drops(directory / "drops", customers=CUSTOMERS, months=DROPS, seed=SEED)
+        project = Project(arguments.engine or find_engine(), "churn-prove", directory / ".env", services)
+        Proof(project, settings, directory / "drops").run()
+    except EXPECTED as error:
+        print(f"\nFAILED: {error}", file=sys.stderr)  # noqa: T201
+        if project and arguments.keep:
+            print(f"left as it is: {directory}/.env, project {project.name}", file=sys.stderr)  # noqa: T201
+            return 1
+        if project:
+            project.compose("down", "-v")
+        return 1
+    finally:
+        if not arguments.keep:
+            shutil.rmtree(directory, ignore_errors=True)
+    print("\nproved")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
