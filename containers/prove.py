@@ -15,12 +15,14 @@ image cannot be had is left out by --without.
 """
 
 import argparse
+import csv
 import shutil
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import date
 from pathlib import Path
 
 import requests
@@ -32,11 +34,11 @@ from containers.env_file import text
 from embedded.airflow_api import Airflow, AirflowError, Ref, Task
 from embedded.chain import HEAD, ChainError, follow, wait_for_dag, why_failed
 from embedded.drops import find_drops, land
-from embedded.prediction import any_customer
 from embedded.services import session
 from embedded.stack import Progress
 from embedded.table import table
 
+NAME = "churn-prove"
 CUSTOMERS, DROPS, SEED = 2500, 3, 7
 UP = 600.0
 """Seconds in which every service must do its work. All of Airflow imports itself at once."""
@@ -55,7 +57,7 @@ class Proof:
 
     def __init__(self, project: Project, settings: dict[str, str], drops: Path) -> None:
         self.project, self.drops = project, find_drops(drops)
-        self.landing = Path(settings["LANDING_DIR"])
+        self.landing, self.customer = Path(settings["LANDING_DIR"]), _lasting_customer(self.drops.values())
         ports = {name: f"http://127.0.0.1:{settings[f'{name}_PORT']}" for name in ("AIRFLOW", "MLFLOW", "SERVING")}
         self.mlflow_url, self.serving_url = ports["MLFLOW"], ports["SERVING"]
         self.airflow = Airflow(ports["AIRFLOW"], ("admin", settings["AIRFLOW_ADMIN_PASSWORD"]))
@@ -72,10 +74,11 @@ class Proof:
         self.took["from up to the first prediction"] = time.monotonic() - began
         self.chain(second)
         two = self.production()
-        check(two != one["model"]["version"], f"{second} was not promoted: version {two} is in Production still")
+        check(two != int(one["model"]["version"]), f"{second} was not promoted: version {two} is in Production still")
         self.timed("serving follows a promotion", lambda: self.served(two))
         self.timed("a chain whose worker is killed", lambda: self.lose_a_worker(third))
         answer, memory = self.served(self.production()), self.project.memory()
+        self.scraped()
         sizes = self.project.image_sizes()
         self.timed("down, and up in another order", self.again)
         check(self.served(self.production()) == answer, "after a restart the same question has another answer")
@@ -101,24 +104,24 @@ class Proof:
             self.project.compose("up", "-d", "--no-deps", service)
         self.project.wait(UP)
 
-    def chain(self, as_of: object) -> None:
+    def chain(self, as_of: date) -> None:
         """Land the drop of `as_of`, trigger its chain and follow it to its end."""
-        land(self.drops[as_of], self.landing)  # type: ignore[index]
+        land(self.drops[as_of], self.landing)
         self.finish(self.trigger(as_of), as_of)
 
-    def trigger(self, as_of: object) -> Ref:
+    def trigger(self, as_of: date) -> Ref:
         return self.airflow.trigger(HEAD, {"as_of": str(as_of)}).ref
 
-    def finish(self, head: Ref, as_of: object) -> list[Ref]:
+    def finish(self, head: Ref, as_of: date) -> list[Ref]:
         links = follow(self.airflow, {head: str(as_of)}, self.say, lambda: None)
         failed = [why_failed(self.airflow, link.run.ref) for link in links if link.failed]
         check(not failed, "\n".join(failed))
         check(len(links) == 3, f"the chain of {as_of} has {len(links)} runs in place of three")
         return [link.run.ref for link in links]
 
-    def lose_a_worker(self, as_of: object) -> None:
+    def lose_a_worker(self, as_of: date) -> None:
         """Kill the worker that trains, in the middle of it, and see the task finished by the other one."""
-        land(self.drops[as_of], self.landing)  # type: ignore[index]
+        land(self.drops[as_of], self.landing)
         head = self.trigger(as_of)
         victim = self.training()
         self.say(f"killing {victim.hostname}, which runs {victim.ref.dag_id}.{victim.task_id}, try {victim.try_number}")
@@ -157,8 +160,8 @@ class Proof:
         return versions[0]
 
     def served(self, version: int) -> dict:
-        """Return the serving API's answer about a customer of the first drop, once that version gives it."""
-        question = {"user_id": any_customer(self.drops[max(self.drops)])}
+        """Return the serving API's answer about a customer of every drop, once that version gives it."""
+        question = {"user_id": self.customer}
         deadline, last = time.monotonic() + FOLLOWS, "nothing"
         while time.monotonic() < deadline:
             try:
@@ -174,6 +177,13 @@ class Proof:
             + self.project.log("serving")
         )
 
+    def scraped(self) -> None:
+        """See that Prometheus, where it runs, reads the serving API's metrics."""
+        if "prometheus" in self.project.services:
+            query = ("promtool", "query", "instant", "http://127.0.0.1:9090", 'up{job="serving"}')
+            found = self.project.call("exec", str(self.project.container("prometheus")), *query)
+            check("=> 1 " in found, f"Prometheus does not read the metrics of serving: {found or 'no answer'}")
+
     def report(self, memory: dict[str, float], sizes: dict[str, float]) -> None:
         total = sum(memory.values())
         print(f"\n{table(('step', 'seconds'), [(step, f'{took:.0f}') for step, took in self.took.items()])}")  # noqa: T201
@@ -186,6 +196,15 @@ class Proof:
 def check(holds: bool, what: str) -> None:
     if not holds:
         raise ComposeError(what)
+
+
+def _lasting_customer(drops: Iterable[Path]) -> str:
+    """Return a customer who is in every drop."""
+    ids = []
+    for drop in drops:
+        with (drop / "users.csv").open(encoding="utf-8", newline="") as file:
+            ids.append({row["user_id"] for row in csv.DictReader(file)})
+    return min(set.intersection(*ids))
 
 
 def fresh_settings(directory: Path) -> dict[str, str]:
@@ -216,24 +235,23 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="churn-prove-"))
     directory.chmod(0o755)
     settings = fresh_settings(directory)
-    project: Project | None = None
+    write_drops(directory / "drops", customers=CUSTOMERS, months=DROPS, seed=SEED)
+    project, proved = None, False
     try:
-        write_drops(directory / "drops", customers=CUSTOMERS, months=DROPS, seed=SEED)
-        project = Project(arguments.engine or find_engine(), "churn-prove", directory / ".env", services)
+        project = Project(arguments.engine or find_engine(), NAME, directory / ".env", services)
         Proof(project, settings, directory / "drops").run()
+        proved = True
     except EXPECTED as error:
         print(f"\nFAILED: {error}", file=sys.stderr)  # noqa: T201
-        if project and arguments.keep:
-            print(f"left as it is: {directory}/.env, project {project.name}", file=sys.stderr)  # noqa: T201
-            return 1
-        if project:
-            project.compose("down", "-v")
-        return 1
     finally:
-        if not arguments.keep:
-            shutil.rmtree(directory, ignore_errors=True)
-    print("\nproved")  # noqa: T201
-    return 0
+        if not proved and arguments.keep:
+            print(f"left as it is: project {NAME}, settings in {directory}/.env", file=sys.stderr)  # noqa: T201
+        else:
+            if project and not proved:
+                project.compose("down", "-v")
+            shutil.rmtree(directory)
+    print("\nproved" if proved else "\nnot proved")  # noqa: T201
+    return 0 if proved else 1
 
 
 if __name__ == "__main__":
