@@ -14,7 +14,7 @@ if ! podman image exists "$python"; then
     # A machine whose way out ends in a proxy trusts more than Debian does; pip trusts only what it is told.
     [ -f "$bundle" ] && cp "$bundle" "$root$bundle"
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
-    tar -C "$root" -c . | podman import -c "ENV PIP_CERT=$bundle SSL_CERT_FILE=$bundle" - "$python" >&2
+    tar -C "$root" -c . | podman import -c "ENV PIP_CERT=$bundle" -c "ENV SSL_CERT_FILE=$bundle" - "$python" >&2
 fi
 for name in postgres redis prometheus; do
     podman build --format docker --network host --build-arg "BASE=$python" --target "$name" \
