@@ -6,6 +6,7 @@ listens, and the word `airflow-migrations` until Airflow's database is that of t
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,8 @@ MIGRATIONS = "airflow-migrations"
 
 
 def main() -> None:
+    # The first process of a container has no default for it: whoever stops us would wait for the kill.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     deadline = time.monotonic() + PATIENCE
     for address in os.environ.get("WAIT_FOR", "").split():
         _wait(address, deadline)
@@ -64,7 +67,7 @@ def _postgres_refuses(url: str) -> str | None:
     try:
         psycopg.connect(url, connect_timeout=5).close()
     except psycopg.OperationalError as error:
-        return str(error).strip().splitlines()[-1]
+        return str(error).splitlines()[0]
     return None
 
 
