@@ -53,7 +53,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "LANDING_DIR": ("./landing", "the directory that drops are put into; workers read it"),
     "ARCHIVE_URI": ("/archive", "where accepted drops are kept: the volume archive, or s3://bucket/path"),
     "WORKER_CONCURRENCY": ("2", "tasks at once in each of the two workers"),
-    "WORKER_MEMORY": ("1536m", "the memory limit of each worker; a million customers want 8g"),
+    "WORKER_MEMORY": ("1408m", "the memory limit of each worker; a million customers want 8g"),
     "SERVING_WORKERS": ("2", "processes of the serving API"),
     "SERVING_API_KEY_DIGESTS": (
         "",

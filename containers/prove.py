@@ -24,6 +24,7 @@ from pathlib import Path
 import requests
 import yaml
 
+from churn.code import git_commit
 from churn.generate import write_drops
 from containers.engine import COMPOSE_FILE, ComposeError, Project, find_engine, images_of_environment
 from containers.env_file import text
@@ -40,7 +41,7 @@ def fresh_settings(directory: Path) -> dict[str, str]:
     """Write a .env of the proof's own into `directory`, with free ports, and return what it says."""
     free = {name: str(_free_port()) for name in ("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")}
     own = {**free, "AIRFLOW_URL": f"http://127.0.0.1:{free['AIRFLOW_PORT']}", "LANDING_DIR": str(directory / "landing")}
-    own |= images_of_environment()
+    own |= {"GIT_COMMIT": git_commit(), **images_of_environment()}
     (directory / "landing").mkdir()
     lines = [line for line in text().splitlines() if line and not line.startswith("#")]
     lines += [f"{name}={value}" for name, value in own.items()]
