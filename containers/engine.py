@@ -56,6 +56,16 @@ class Project:
         if done.returncode:
             raise ComposeError(f"{' '.join(program[:2])} {' '.join(arguments)} ended with status {done.returncode}")
 
+    def up(self) -> None:
+        """Start every service, in the order of their health where the engine knows one."""
+        # podman 4 cannot start what depends on a service that has completed.
+        order = [] if self.engine == "docker" else ["--no-deps"]
+        self.compose("up", "-d", *order, *self.services)
+
+    def up_alone(self, service: str) -> None:
+        """Start one service, and nothing that it depends on."""
+        self.compose("up", "-d", "--no-deps", service)
+
     def call(self, *arguments: str) -> str:
         """Run a command of the engine itself and return what it printed."""
         done = subprocess.run([self.engine, *arguments], capture_output=True, text=True, check=False)

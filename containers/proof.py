@@ -67,7 +67,7 @@ class Proof:
         self.took[step] = time.monotonic() - began
 
     def up(self) -> None:
-        self.project.compose("up", "-d", *self.project.services)
+        self.project.up()
         self.project.wait(UP)
         wait_for_dag(self.airflow)
 
@@ -75,7 +75,7 @@ class Proof:
         """Each service comes before what it needs: it waits by itself, whatever the engine knows of an order."""
         self.project.compose("down")
         for service in reversed(self.project.services):
-            self.project.compose("up", "-d", "--no-deps", service)
+            self.project.up_alone(service)
         self.project.wait(UP)
 
     def chain(self, as_of: date) -> None:
@@ -107,7 +107,7 @@ class Proof:
             f"the task is {trained.state} on {trained.hostname}, and was begun on {victim.hostname}",
         )
         self.say(f"finished by {trained.hostname}, try {trained.try_number}")
-        self.project.compose("up", "-d", "--no-deps", str(victim.hostname))
+        self.project.up_alone(str(victim.hostname))
         self.project.wait(UP)
 
     def training(self) -> Task:
