@@ -50,7 +50,9 @@ class Project:
         else:
             # podman's own image format has no health checks, and builds of podman 4 find no network of their own.
             build = ["--podman-build-args=--format docker", "--podman-build-args=--network host"]
-            program = [str(Path(sys.executable).with_name("podman-compose")), *build]
+            # It says of every container that systemd, which runs health checks, is not there.
+            quiet = ["--podman-args=--log-level=fatal"]
+            program = [str(Path(sys.executable).with_name("podman-compose")), *quiet, *build]
         files = ["--env-file", str(self.env_file), "-p", self.name, "-f", str(COMPOSE_FILE), "--profile", "monitoring"]
         done = subprocess.run([*program, *files, *arguments], check=False, cwd=COMPOSE_FILE.parent)
         if done.returncode:
@@ -80,19 +82,13 @@ class Project:
         return self.call("ps", "-a", "-q", *filters).partition("\n")[0] or None
 
     def trouble(self, service: str) -> str | None:
-        """Return in words why the service does not do its work, None where it does.
-
-        Raises:
-            ComposeError: it ended, and will not start again.
-        """
+        """Return in words why the service does not do its work, or has not done it; None where it does."""
         container = self.container(service)
         if container is None:
             return "it has no container"
         state, code = self.call("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", container).split()
         if service in COMPLETED:
-            if state == "exited" and code != "0":
-                raise ComposeError(f"{service} ended with status {code}:\n{self.log(service)}")
-            return None if state == "exited" else f"it is {state}"
+            return None if (state, code) == ("exited", "0") else f"it is {state} ({code})"
         if state != "running":
             return f"it is {state} ({code})"
         return None if self._is_healthy(container) else "its health check fails"

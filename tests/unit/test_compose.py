@@ -150,6 +150,12 @@ def test_a_service_has_a_health_check_a_memory_limit_and_is_started_again(servic
     assert spec["restart"] == "unless-stopped"
 
 
+@pytest.mark.parametrize("service", sorted(COMPLETED))
+def test_what_does_its_work_and_ends_is_tried_again_until_it_is_done(service: str) -> None:
+    assert SERVICES[service]["restart"] == "on-failure"
+    assert size(SERVICES[service]["mem_limit"]) > 0
+
+
 @pytest.mark.parametrize("service", sorted(SERVICES))
 def test_a_service_is_nobody_special_and_writes_to_its_volumes_and_tmp_alone(service: str) -> None:
     spec = SERVICES[service]
