@@ -13,7 +13,8 @@ EMBEDDED := $(RUN) -m embedded
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release reproduce backup restore clean lint audit lock
+.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release reproduce backup
+.PHONY: restore clean lint audit lock secrets prove
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +78,12 @@ restore: $(STAMP) ## the backup FROM=directory into an empty CHURN_HOME; make up
 
 clean: $(STAMP) ## stop the services and remove their state (databases, models, drops, logs)
 	@$(EMBEDDED) clean
+
+secrets: ## a fresh .env for docker-compose.airflow.yml, with strong random values; one that is there stays
+	@python3 containers/env_file.py
+
+prove: $(STAMP) ## docker-compose.airflow.yml in containers, for real, with docker or podman [ARGS=--help explains]
+	@$(RUN) -m containers.prove $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(VENV)/bin/ruff check .

@@ -60,6 +60,7 @@ class Task:
     map_index: int
     try_number: int
     state: str | None
+    hostname: str | None
     queued_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
@@ -79,10 +80,15 @@ class Handover:
 
 
 class Airflow:
-    """A session with one Airflow, as the user that its token names (in the embedded mode: anybody)."""
+    """A session with one Airflow, as the user that its token names (in the embedded mode: anybody).
 
-    def __init__(self, url: str) -> None:
+    Args:
+        login: user name and password, where Airflow has users.
+    """
+
+    def __init__(self, url: str, login: tuple[str, str] | None = None) -> None:
         self._url = url
+        self._login = login
         self._session = session()
         # An api-server or a database that restarts is no reason to lose sight of a chain: reading is repeated for
         # about a minute, and only reading.
@@ -102,8 +108,7 @@ class Airflow:
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         try:
             if "Authorization" not in self._session.headers:
-                token = self._session.get(f"{self._url}/auth/token", timeout=30).json()["access_token"]
-                self._session.headers["Authorization"] = f"Bearer {token}"
+                self._session.headers["Authorization"] = f"Bearer {self._token()}"
             answer = self._session.request(method, f"{self._url}/api/v2{path}", timeout=60, **arguments)
         except requests.RequestException as error:
             raise AirflowError(f"Airflow at {self._url} cannot be reached (make status): {error}") from error
@@ -111,6 +116,17 @@ class Airflow:
             message = f"Airflow answered {answer.status_code} to {method} {path}: {_detail(answer)}"
             raise AirflowError(message, answer.status_code)
         return answer.json()
+
+    def _token(self) -> str:
+        url = f"{self._url}/auth/token"
+        if self._login is None:
+            answer = self._session.get(url, timeout=30)
+        else:
+            username, password = self._login
+            answer = self._session.post(url, json={"username": username, "password": password}, timeout=30)
+        if not answer.ok:
+            raise AirflowError(f"Airflow gives no token: {_detail(answer)}", answer.status_code)
+        return str(answer.json()["access_token"])
 
     def _pages(self, path: str, items: str, **query: Any) -> Iterator[dict[str, Any]]:
         offset = 0
@@ -264,6 +280,7 @@ def _task(fields: Mapping[str, Any]) -> Task:
         map_index=fields["map_index"],
         try_number=max(fields["try_number"], 1),
         state=fields["state"],
+        hostname=fields["hostname"],
         queued_at=_instant(fields["queued_when"]),
         started_at=_instant(fields["start_date"]),
         ended_at=_instant(fields["end_date"]),

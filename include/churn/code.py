@@ -1,6 +1,7 @@
 """What identifies the code that a run executes: work is repeated when it changes."""
 
 import hashlib
+import os
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,12 @@ def lock_digest() -> str:
 
 @cache
 def git_commit() -> str:
-    """Return the commit that is checked out, with "-dirty" where files differ from it, "unknown" outside of git."""
+    """Return the commit that is checked out, with "-dirty" where files differ from it, "unknown" outside of git.
+
+    An image holds no checkout: CHURN_GIT_COMMIT says which commit it was made of.
+    """
+    if stated := os.environ.get("CHURN_GIT_COMMIT"):
+        return stated
     command = ["git", "-C", str(INCLUDE.parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

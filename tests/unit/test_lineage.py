@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from churn.code import git_commit
 from churn.reproduction.environment import environment, environment_differences
 from churn.reproduction.lineage import code, code_differences, commit_differences, queries
 
@@ -59,3 +60,8 @@ def test_a_tree_that_was_not_clean_and_another_commit_are_said(lineage):
     said = [*commit_differences(lineage)]
     assert said[0].startswith("the commit was 222222222222, is ")
     assert said[1].startswith("the tree was not clean: its commit 222222222222 ")
+
+
+def test_an_image_says_which_commit_it_was_made_of(monkeypatch):
+    monkeypatch.setenv("CHURN_GIT_COMMIT", "0123abc-dirty")
+    assert git_commit.__wrapped__() == "0123abc-dirty"

@@ -1,0 +1,79 @@
+"""The entry point of the image: waits for what WAIT_FOR names, then becomes the command.
+
+Not every engine starts services in the order of their health. WAIT_FOR holds addresses, separated by blanks:
+postgresql://… waits until the server lets this user in, http://… until it answers 200, tcp://host:port until somebody
+listens, and the word `airflow-migrations` until Airflow's database is that of this image.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from urllib.parse import urlsplit
+
+PATIENCE = 600
+"""Seconds. A service that does not come in this time needs a person; the engine starts us again."""
+
+MIGRATIONS = "airflow-migrations"
+
+
+def main() -> None:
+    # The first process of a container has no default for it: whoever stops us would wait for the kill.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    deadline = time.monotonic() + PATIENCE
+    for address in os.environ.get("WAIT_FOR", "").split():
+        _wait(address, deadline)
+    os.execvp(sys.argv[1], sys.argv[1:])
+
+
+def _wait(address: str, deadline: float) -> None:
+    said = ""
+    while trouble := why_not_ready(address):
+        if trouble != said:
+            print(f"waiting for {_without_login(address)}: {trouble}", flush=True)  # noqa: T201
+            said = trouble
+        if time.monotonic() > deadline:
+            sys.exit(f"{_without_login(address)} is not ready after {PATIENCE} seconds: {trouble}")
+        time.sleep(0.5)
+
+
+def why_not_ready(address: str) -> str | None:
+    """Return in words why what is at `address` cannot be used yet, None where it can."""
+    if address == MIGRATIONS:
+        done = subprocess.run(["airflow", "db", "check-migrations", "--migration-wait-timeout", "300"], check=False)
+        return f"exit status {done.returncode}" if done.returncode else None
+    parts = urlsplit(address)
+    try:
+        match parts.scheme:
+            case "postgresql":
+                return _postgres_refuses(address)
+            case "tcp":
+                socket.create_connection((parts.hostname, parts.port), timeout=2).close()
+            case "http":
+                urllib.request.urlopen(address, timeout=5).close()
+            case other:
+                sys.exit(f"WAIT_FOR: {_without_login(address)!r}: {other!r} is none of postgresql, tcp, http")
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def _postgres_refuses(url: str) -> str | None:
+    import psycopg  # noqa: PLC0415 — only who waits for Postgres pays for it
+
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def _without_login(address: str) -> str:
+    return address.rpartition("@")[2] if "@" in address else address
+
+
+if __name__ == "__main__":
+    main()

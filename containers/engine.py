@@ -1,0 +1,175 @@
+"""A compose project on docker or podman: the few things that the proof does with it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+COMPOSE_FILE = Path(__file__).parents[1] / "docker-compose.airflow.yml"
+COMPLETED = ("databases", "airflow-init")
+"""The services that do their work and end."""
+
+
+class ComposeError(RuntimeError):
+    """A command of the engine failed, or a service does not do its work; the message has the end of its log."""
+
+
+def find_engine() -> str:
+    """Return the engine that answers here, docker or podman.
+
+    Raises:
+        ComposeError: neither does.
+    """
+    for engine in ("docker", "podman"):
+        if shutil.which(engine) and subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0:
+            return engine
+    raise ComposeError("neither `docker info` nor `podman info` answers here: start or install one of them")
+
+
+@dataclass(frozen=True)
+class Project:
+    """The services of the compose file under one name, with the settings of one .env.
+
+    Attributes:
+        services: those that are run, in the order of the file.
+    """
+
+    engine: str
+    name: str
+    env_file: Path
+    services: Sequence[str]
+
+    def compose(self, *arguments: str) -> None:
+        """Run docker compose or podman-compose, its output to ours."""
+        if self.engine == "docker":
+            program = ["docker", "compose"]
+        else:
+            # podman's own image format has no health checks, and builds of podman 4 find no network of their own.
+            build = ["--podman-build-args=--format docker", "--podman-build-args=--network host"]
+            # It says of every container that systemd, which runs health checks, is not there.
+            quiet = ["--podman-args=--log-level=fatal"]
+            program = [str(Path(sys.executable).with_name("podman-compose")), *quiet, *build]
+        files = ["--env-file", str(self.env_file), "-p", self.name, "-f", str(COMPOSE_FILE), "--profile", "monitoring"]
+        done = subprocess.run([*program, *files, *arguments], check=False, cwd=COMPOSE_FILE.parent)
+        if done.returncode:
+            raise ComposeError(f"{' '.join(program[:2])} {' '.join(arguments)} ended with status {done.returncode}")
+
+    def up(self) -> None:
+        """Start every service, in the order of their health where the engine knows one."""
+        # podman 4 cannot start what depends on a service that has completed.
+        order = [] if self.engine == "docker" else ["--no-deps"]
+        self.compose("up", "-d", *order, *self.services)
+
+    def up_alone(self, service: str) -> None:
+        """Start one service, and nothing that it depends on."""
+        self.compose("up", "-d", "--no-deps", service)
+
+    def call(self, *arguments: str) -> str:
+        """Run a command of the engine itself and return what it printed."""
+        done = subprocess.run([self.engine, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ComposeError(f"{self.engine} {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def container(self, service: str) -> str | None:
+        """Return the id of the service's container, None where it has none."""
+        labels = {"project": self.name, "service": service}
+        filters = [f"--filter=label=com.docker.compose.{label}={value}" for label, value in labels.items()]
+        return self.call("ps", "-a", "-q", *filters).partition("\n")[0] or None
+
+    def trouble(self, service: str) -> str | None:
+        """Return in words why the service does not do its work, or has not done it; None where it does."""
+        container = self.container(service)
+        if container is None:
+            return "it has no container"
+        state, code = self.call("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", container).split()
+        if service in COMPLETED:
+            return None if (state, code) == ("exited", "0") else f"it is {state} ({code})"
+        if state != "running":
+            return f"it is {state} ({code})"
+        return None if self._is_healthy(container) else "its health check fails"
+
+    def _is_healthy(self, container: str) -> bool:
+        if self.engine == "docker":
+            return self.call("inspect", "-f", "{{.State.Health.Status}}", container) == "healthy"
+        # Without systemd nothing runs podman's health checks: this does.
+        return subprocess.run(["podman", "healthcheck", "run", container], capture_output=True).returncode == 0  # noqa: PLW1510
+
+    def log(self, service: str, lines: int = 40) -> str:
+        """Return the end of the service's log."""
+        container = self.container(service)
+        command = [self.engine, "logs", "--tail", str(lines), container or ""]
+        return subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        ).stdout.strip()
+
+    def wait(self, patience: float) -> None:
+        """Wait until every service does its work.
+
+        Raises:
+            ComposeError: one does not, after `patience` seconds.
+        """
+        deadline = time.monotonic() + patience
+        late = list(self.services)
+        while late := [service for service in late if self.trouble(service)]:
+            if time.monotonic() > deadline:
+                logs = [f"{service}: {self.trouble(service)}\n{self.log(service)}" for service in late]
+                raise ComposeError(f"not ready after {patience:.0f} seconds:\n" + "\n\n".join(logs))
+            time.sleep(1)
+
+    def kill(self, service: str) -> None:
+        """Kill the service's container and remove it, so that nothing starts it again: its machine is gone."""
+        container = self.container(service) or ""
+        self.call("kill", container)
+        self.call("rm", "-f", container)
+
+    def memory(self) -> dict[str, float]:
+        """Return what each running service takes now, in MB."""
+        used = {}
+        for service in self.services:
+            if service not in COMPLETED and (container := self.container(service)):
+                shown = self.call("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
+                used[service] = megabytes(shown.partition("/")[0].strip())
+        return used
+
+    def image_sizes(self) -> dict[str, float]:
+        """Return the size of each service's image on disk, in MB, by its name."""
+        sizes = {}
+        for service in self.services:
+            if container := self.container(service):
+                image = self.call("inspect", "-f", "{{.Config.Image}}", container)
+                sizes[image] = int(self.call("image", "inspect", "-f", "{{.Size}}", image)) / 1e6
+        return sizes
+
+    def left_over(self) -> list[str]:
+        """Return the containers and volumes of the project that are there."""
+        label = f"--filter=label=com.docker.compose.project={self.name}"
+        return [*self.call("ps", "-a", "-q", label).split(), *self.call("volume", "ls", "-q", label).split()]
+
+
+UNITS = {
+    "B": 1e-6,
+    "kB": 1e-3,
+    "KB": 1e-3,
+    "MB": 1,
+    "GB": 1e3,
+    "KiB": 2**10 / 1e6,
+    "MiB": 2**20 / 1e6,
+    "GiB": 2**30 / 1e6,
+}
+
+
+def megabytes(text: str) -> float:
+    """Return how many MB `text`, like 123.4MiB, is."""
+    number = text.rstrip("BKMGTikmgt")
+    return float(number) * UNITS[text[len(number) :]]
+
+
+def images_of_environment() -> dict[str, str]:
+    """Return what the environment says about the images that are used in place of those of a registry."""
+    names = ("BASE_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE", "PROMETHEUS_IMAGE", "GRAFANA_IMAGE", "PIP_CONF")
+    return {name: os.environ[name] for name in names if os.environ.get(name)}

@@ -1,0 +1,181 @@
+"""The steps of the proof: what is done to the running services, and what must be seen then."""
+
+import csv
+import time
+from collections.abc import Callable, Iterable
+from datetime import date
+from pathlib import Path
+
+import requests
+
+from containers.engine import ComposeError, Project
+from embedded.airflow_api import Airflow, Ref, Task
+from embedded.chain import HEAD, follow, wait_for_dag, why_failed
+from embedded.drops import find_drops, land
+from embedded.services import session
+from embedded.stack import Progress
+from embedded.table import table
+
+UP = 600.0
+"""Seconds in which every service must do its work. All of Airflow imports itself at once."""
+
+FOLLOWS = 90.0
+"""Seconds in which serving must have a new version; it looks every ten."""
+
+BUDGET = 8000.0
+"""MB that the whole stack may take."""
+
+
+class Proof:
+    """One run: the project, where its front doors are, and how long each step took."""
+
+    def __init__(self, project: Project, settings: dict[str, str], drops: Path) -> None:
+        self.project, self.drops = project, find_drops(drops)
+        self.landing, self.customer = Path(settings["LANDING_DIR"]), _lasting_customer(self.drops.values())
+        ports = {name: f"http://127.0.0.1:{settings[f'{name}_PORT']}" for name in ("AIRFLOW", "MLFLOW", "SERVING")}
+        self.mlflow_url, self.serving_url = ports["MLFLOW"], ports["SERVING"]
+        self.airflow = Airflow(ports["AIRFLOW"], ("admin", settings["AIRFLOW_ADMIN_PASSWORD"]))
+        self.say, self.took = Progress(), dict[str, float]()
+
+    def run(self) -> None:
+        """Take every step; raises where one is not as it should be."""
+        first, second, third = list(self.drops)
+        self.timed("build", lambda: self.project.compose("build", "databases", "serving"))
+        began = time.monotonic()
+        self.timed("up, all healthy", self.up)
+        self.chain(first)
+        one = self.served(self.production())
+        self.took["from up to the first prediction"] = time.monotonic() - began
+        self.chain(second)
+        two = self.production()
+        check(two != int(one["model"]["version"]), f"{second} was not promoted: version {two} is in Production still")
+        self.timed("serving follows a promotion", lambda: self.served(two))
+        self.timed("a chain whose worker is killed", lambda: self.lose_a_worker(third))
+        answer, memory = self.served(self.production()), self.project.memory()
+        self.scraped()
+        sizes = self.project.image_sizes()
+        self.timed("down, and up in another order", self.again)
+        check(self.served(self.production()) == answer, "after a restart the same question has another answer")
+        self.project.compose("down", "-v")
+        check(not (left := self.project.left_over()), f"`down -v` left behind: {left}")
+        self.report(memory, sizes)
+
+    def timed(self, step: str, do: Callable[[], object]) -> None:
+        self.say(step)
+        began = time.monotonic()
+        do()
+        self.took[step] = time.monotonic() - began
+
+    def up(self) -> None:
+        self.project.up()
+        self.project.wait(UP)
+        wait_for_dag(self.airflow)
+
+    def again(self) -> None:
+        """Each service comes before what it needs: it waits by itself, whatever the engine knows of an order."""
+        self.project.compose("down")
+        for service in reversed(self.project.services):
+            self.project.up_alone(service)
+        self.project.wait(UP)
+
+    def chain(self, as_of: date) -> None:
+        """Land the drop of `as_of`, trigger its chain and follow it to its end."""
+        land(self.drops[as_of], self.landing)
+        self.finish(self.trigger(as_of), as_of)
+
+    def trigger(self, as_of: date) -> Ref:
+        return self.airflow.trigger(HEAD, {"as_of": str(as_of)}).ref
+
+    def finish(self, head: Ref, as_of: date) -> list[Ref]:
+        links = follow(self.airflow, {head: str(as_of)}, self.say, lambda: None)
+        failed = [why_failed(self.airflow, link.run.ref) for link in links if link.failed]
+        check(not failed, "\n".join(failed))
+        check(len(links) == 3, f"the chain of {as_of} has {len(links)} runs in place of three")
+        return [link.run.ref for link in links]
+
+    def lose_a_worker(self, as_of: date) -> None:
+        """Kill the worker that trains, in the middle of it, and see the task finished by the other one."""
+        land(self.drops[as_of], self.landing)
+        head = self.trigger(as_of)
+        victim = self.training()
+        self.say(f"killing {victim.hostname}, which runs {victim.ref.dag_id}.{victim.task_id}, try {victim.try_number}")
+        self.project.kill(str(victim.hostname))
+        self.finish(head, as_of)
+        (trained,) = [task for task in self.airflow.tasks(victim.ref) if task.task_id == victim.task_id]
+        check(
+            trained.state == "success" and trained.hostname != victim.hostname,
+            f"the task is {trained.state} on {trained.hostname}, and was begun on {victim.hostname}",
+        )
+        self.say(f"finished by {trained.hostname}, try {trained.try_number}")
+        self.project.up_alone(str(victim.hostname))
+        self.project.wait(UP)
+
+    def training(self) -> Task:
+        """Wait for a task `train` that runs, and return it."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            for task in self.airflow.running_tasks():
+                if task.task_id == "train" and task.state == "running" and task.hostname:
+                    return task
+            time.sleep(0.2)
+        raise ComposeError("no task `train` began within two minutes")
+
+    def production(self) -> int:
+        """Return the version in stage Production."""
+        answer = session().get(
+            f"{self.mlflow_url}/api/2.0/mlflow/model-versions/search",
+            params={"filter": "name = 'streamflow_churn'"},
+            timeout=30,
+        )
+        answer.raise_for_status()
+        found = answer.json().get("model_versions", [])
+        versions = [int(each["version"]) for each in found if each["current_stage"] == "Production"]
+        check(bool(versions), "no version is in Production")
+        return versions[0]
+
+    def served(self, version: int) -> dict:
+        """Return the serving API's answer about a customer of every drop, once that version gives it."""
+        question = {"user_id": self.customer}
+        deadline, last = time.monotonic() + FOLLOWS, "nothing"
+        while time.monotonic() < deadline:
+            try:
+                answer = session().post(f"{self.serving_url}/predict", json=question, timeout=10)
+                if answer.ok and int(answer.json()["model"]["version"]) == version:
+                    return answer.json()
+                last = answer.text
+            except requests.RequestException as error:
+                last = str(error)
+            time.sleep(0.5)
+        raise ComposeError(
+            f"serving does not answer with version {version} after {FOLLOWS:.0f} seconds, but: {last}\n"
+            + self.project.log("serving")
+        )
+
+    def scraped(self) -> None:
+        """See that Prometheus, where it runs, reads the serving API's metrics."""
+        if "prometheus" in self.project.services:
+            query = ("promtool", "query", "instant", "http://127.0.0.1:9090", 'up{job="serving"}')
+            found = self.project.call("exec", str(self.project.container("prometheus")), *query)
+            check("=> 1 " in found, f"Prometheus does not read the metrics of serving: {found or 'no answer'}")
+
+    def report(self, memory: dict[str, float], sizes: dict[str, float]) -> None:
+        total = sum(memory.values())
+        print(f"\n{table(('step', 'seconds'), [(step, f'{took:.0f}') for step, took in self.took.items()])}")  # noqa: T201
+        print(f"\n{table(('image', 'MB on disk'), [(image, f'{size:.0f}') for image, size in sizes.items()])}")  # noqa: T201
+        rows = [*((service, f"{used:.0f}") for service, used in memory.items()), ("all", f"{total:.0f}")]
+        print(f"\n{table(('service', 'MB of memory'), rows)}")  # noqa: T201
+        check(total <= BUDGET, f"the stack takes {total:.0f} MB, more than {BUDGET:.0f}")
+
+
+def check(holds: bool, what: str) -> None:
+    if not holds:
+        raise ComposeError(what)
+
+
+def _lasting_customer(drops: Iterable[Path]) -> str:
+    """Return a customer who is in every drop."""
+    ids = []
+    for drop in drops:
+        with (drop / "users.csv").open(encoding="utf-8", newline="") as file:
+            ids.append({row["user_id"] for row in csv.DictReader(file)})
+    return min(set.intersection(*ids))

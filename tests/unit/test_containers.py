@@ -1,0 +1,119 @@
+"""What runs in the containers beside the services themselves: waiting for others, and health checks."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from containers.airflow.start import why_not_ready
+from containers.engine import megabytes
+
+AIRFLOW = Path(__file__).parents[2] / "containers" / "airflow"
+
+
+@contextmanager
+def answering(status: int, body: object = None) -> Iterator[int]:
+    """Answer every GET on a port of 127.0.0.1."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def nobody() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def test_a_service_that_answers_200_is_waited_for_no_longer() -> None:
+    with answering(200) as port:
+        assert why_not_ready(f"http://127.0.0.1:{port}/health") is None
+
+
+def test_one_that_answers_with_an_error_is() -> None:
+    with answering(503) as port:
+        assert "503" in str(why_not_ready(f"http://127.0.0.1:{port}/health"))
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:{}/", "tcp://127.0.0.1:{}", "postgresql://a:b@127.0.0.1:{}/c"])
+def test_one_that_is_not_there_is(address: str, nobody: int) -> None:
+    assert why_not_ready(address.format(nobody))
+
+
+def test_a_port_where_somebody_listens_is_waited_for_no_longer() -> None:
+    with answering(200) as port:
+        assert why_not_ready(f"tcp://127.0.0.1:{port}") is None
+
+
+def started(wait_for: str, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(AIRFLOW / "start.py"), *command],
+        env={"PATH": os.environ["PATH"], "WAIT_FOR": wait_for},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_entry_point_becomes_the_command() -> None:
+    with answering(200) as port:
+        done = started(f"http://127.0.0.1:{port}", "sh", "-c", "echo $WAIT_FOR; exit 3")
+    assert (done.returncode, done.stdout) == (3, f"http://127.0.0.1:{port}\n")
+
+
+def test_a_mistyped_address_is_said_at_once_and_without_its_password() -> None:
+    done = started("postgres://user:hidden@host/db", "true")
+    assert done.returncode == 1
+    assert "host/db" in done.stderr
+    assert "hidden" not in done.stderr + done.stdout
+
+
+REPORT = {"scheduler": {"status": "healthy"}, "dag_processor": {"status": "unhealthy"}, "triggerer": {"status": None}}
+
+
+@pytest.mark.parametrize(
+    ("component", "status"), [("api", 0), ("scheduler", 0), ("dag_processor", 1), ("triggerer", 1)]
+)
+def test_a_part_of_airflow_is_as_healthy_as_the_api_server_says(component: str, status: int) -> None:
+    with answering(200, REPORT) as port:
+        assert checked(component, port) == status
+
+
+def test_without_the_api_server_none_is(nobody: int) -> None:
+    assert checked("api", nobody) == 1
+
+
+def checked(component: str, port: int) -> int:
+    command = [sys.executable, "-I", "-S", str(AIRFLOW / "healthcheck.py"), component]
+    server = {"AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/"}
+    proxied = {"http_proxy": "http://127.0.0.1:1"}
+    return subprocess.run(command, env=server | proxied, capture_output=True, check=False).returncode
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"), [("1.5GB", 1500), ("512MiB", 536.870912), ("90.2kB", 0.0902), ("7B", 7e-06)]
+)
+def test_what_docker_and_podman_show_of_memory_is_read(shown: str, expected: float) -> None:
+    assert megabytes(shown) == pytest.approx(expected)
