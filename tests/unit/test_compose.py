@@ -309,7 +309,7 @@ def metrics() -> set[str]:
     """Return the names that the serving API's metrics have in Prometheus."""
     source = (REPOSITORY / "serving" / "metrics.py").read_text(encoding="utf-8")
     suffixes = {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}
-    found = re.findall(r'= (Counter|Gauge|Histogram)\(\s*"(\w+)"', source)
+    found = re.findall(r'\b(Counter|Gauge|Histogram)\(\s*"(\w+)"', source)
     return {name + suffix for kind, name in found for suffix in suffixes[kind]}
 
 
