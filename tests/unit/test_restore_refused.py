@@ -106,4 +106,4 @@ def test_a_stack_that_is_down_is_not_backed_up(settings: Settings, tmp_path: Pat
 
 def test_client_tools_of_another_version_than_the_servers_are_refused() -> None:
     with pytest.raises(PostgresError, match=r"the server is Postgres 99, and there are client tools of .*16, 18"):
-        postgres_tools._directory(99)
+        postgres_tools.directory(99)
