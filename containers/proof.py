@@ -8,6 +8,7 @@ from pathlib import Path
 
 import requests
 
+from containers import load
 from containers.engine import ComposeError, Project
 from embedded.airflow_api import Airflow, Ref, Task
 from embedded.chain import HEAD, follow, wait_for_dag, why_failed
@@ -30,14 +31,14 @@ class Proof:
     """One run: the project, where its front doors are, and how long each step took."""
 
     def __init__(self, project: Project, settings: dict[str, str], drops: Path) -> None:
-        self.project, self.drops = project, find_drops(drops)
+        self.project, self.settings, self.drops = project, settings, find_drops(drops)
         self.landing, self.customer = Path(settings["LANDING_DIR"]), _lasting_customer(self.drops.values())
         ports = {name: f"http://127.0.0.1:{settings[f'{name}_PORT']}" for name in ("AIRFLOW", "MLFLOW", "SERVING")}
         self.mlflow_url, self.serving_url = ports["MLFLOW"], ports["SERVING"]
         self.airflow = Airflow(ports["AIRFLOW"], ("admin", settings["AIRFLOW_ADMIN_PASSWORD"]))
         self.say, self.took = Progress(), dict[str, float]()
 
-    def run(self) -> None:
+    def run(self, with_load: bool) -> None:
         """Take every step; raises where one is not as it should be."""
         first, second, third = list(self.drops)
         self.timed("build", lambda: self.project.compose("build", "databases", "serving"))
@@ -54,6 +55,8 @@ class Proof:
         answer, memory = self.served(self.production()), self.project.memory()
         self.scraped()
         sizes = self.project.image_sizes()
+        if with_load:
+            self.timed("load", self.load)
         self.timed("down, and up in another order", self.again)
         check(self.served(self.production()) == answer, "after a restart the same question has another answer")
         self.project.compose("down", "-v")
@@ -157,6 +160,19 @@ class Proof:
             query = ("promtool", "query", "instant", "http://127.0.0.1:9090", 'up{job="serving"}')
             found = self.project.call("exec", str(self.project.container("prometheus")), *query)
             check("=> 1 " in found, f"Prometheus does not read the metrics of serving: {found or 'no answer'}")
+
+    def load(self) -> None:
+        """Load the serving API while every service runs, and while those run that it needs; see that its container
+        costs it little."""
+        header = ("the serving API", "connections", "requests/s", "p50 ms", "rate beside it outside", "errors")
+        drop = self.drops[max(self.drops)]
+        for what, prepare in (
+            ("every service runs", lambda: None),
+            ("it runs alone", lambda: self.project.stop_all_but(load.NEEDED)),
+        ):
+            prepare()
+            loads = load.measure(self.project, self.settings, drop, self.landing.parent)
+            print(f"\n{what}\n{table(header, list(load.rows(loads)))}", flush=True)  # noqa: T201
 
     def report(self, memory: dict[str, float], sizes: dict[str, float]) -> None:
         total = sum(memory.values())
