@@ -157,9 +157,10 @@ class Project:
         return sizes
 
     def left_over(self) -> list[str]:
-        """Return the containers and volumes of the project that are there."""
+        """Return the containers, volumes and networks of the project that are there."""
         label = f"--filter=label=com.docker.compose.project={self.name}"
-        return [*self.call("ps", "-a", "-q", label).split(), *self.call("volume", "ls", "-q", label).split()]
+        kinds = (("ps", "-a"), ("volume", "ls"), ("network", "ls"))
+        return [found for kind in kinds for found in self.call(*kind, "-q", label).split()]
 
 
 UNITS = {

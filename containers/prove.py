@@ -59,9 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make prove", description=__doc__)
     parser.add_argument("--engine", choices=("docker", "podman"), help="default: the one that answers")
     parser.add_argument("--without", nargs="*", default=[], metavar="SERVICE", help="services to leave out")
-    parser.add_argument(
-        "--load", action="store_true", help="also load the serving API, in its container and outside"
-    )
+    parser.add_argument("--load", action="store_true", help="also load the serving API, in its container and outside")
     parser.add_argument("--keep", action="store_true", help="where it fails, leave everything as it is")
     arguments = parser.parse_args()
     known = list(yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"])
