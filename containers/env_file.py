@@ -46,6 +46,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "SERVING_PORT": ("8000", "the serving API"),
     "AIRFLOW_URL": ("http://127.0.0.1:8080", "Airflow as browsers reach it; with another port or a proxy, change it"),
     "MLFLOW_URL": ("http://127.0.0.1:5001", "MLflow as browsers reach it"),
+    "SERVING_URL": ("http://127.0.0.1:8000", "the serving API as browsers reach it"),
     "MLFLOW_ALLOWED_HOSTS": (
         "mlflow:5000,127.0.0.1:*,localhost:*",
         "what MLflow answers to; add the host and port that browsers reach it by, where that is another",
@@ -55,6 +56,11 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "WORKER_CONCURRENCY": ("2", "tasks at once in each of the two workers"),
     "WORKER_MEMORY": ("1408m", "the memory limit of each worker; a million customers want 8g"),
     "SERVING_WORKERS": ("2", "processes of the serving API"),
+    "SERVING_THREADS": ("2", "threads of each of them"),
+    "SERVING_POLL_SECONDS": ("10", "how often each asks which version is in Production"),
+    "SERVING_MAX_FEATURES_AGE_DAYS": ("", "features of an older AS_OF are refused; empty: none is"),
+    "SERVING_MAX_BODY_BYTES": ("16384", "a longer request is refused"),
+    "SERVING_MAX_WAITING": ("64", "so many requests wait for a process; one more is refused"),
     "SERVING_API_KEY_DIGESTS": (
         "",
         "sha256 of each API key that is good, separated by commas; none: no key is asked for",
