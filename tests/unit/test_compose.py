@@ -68,13 +68,10 @@ NOT_OF_ENV = {
     "CHURN_HOME": "the embedded stack's",
     "CHURN_DATABASE_URL": "airflow-init has it, and serving its own SERVING_DATABASE_URL",
     **dict.fromkeys(
-        ("CHURN_SQLALCHEMY_URL", *(f"CHURN_PG{name}" for name in "DATABASE HOST PASSWORD PORT SSLMODE USER".split())),
-        "what reads it sets it, of the connection",
-    ),
-    **dict.fromkeys(
         (
-            *("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_DISABLE_TELEMETRY"),
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR",
+            *("CHURN_SQLALCHEMY_URL", "CHURN_PGDATABASE", "CHURN_PGHOST", "CHURN_PGPASSWORD", "CHURN_PGPORT"),
+            *("CHURN_PGSSLMODE", "CHURN_PGUSER", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"),
+            *("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"),
         ),
         "what reads it sets it",
     ),

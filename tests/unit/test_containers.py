@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def test_a_port_where_somebody_listens_is_waited_for_no_longer() -> None:
 def started(wait_for: str, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(AIRFLOW / "start.py"), *command],
-        env={"PATH": os.environ["PATH"], "WAIT_FOR": wait_for},
+        env={"PATH": os.environ["PATH"], "WAIT_FOR": wait_for, "PYTHONPATH": str(AIRFLOW.parents[1] / "include")},
         capture_output=True,
         text=True,
         check=False,
@@ -88,6 +89,24 @@ def test_a_mistyped_address_is_said_at_once_and_without_its_password() -> None:
     assert done.returncode == 1
     assert "host/db" in done.stderr
     assert "hidden" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:hidden%zz@host/db",
+        "postgresql://user:hid/den@host/db",
+        "postgresql://user:x@hidden@host/db",
+        "postgresql://user:[hidden@host/db",
+        "http://user:hidden@host:none/",
+        "tcp://hidden:port",
+        "http://hidden\x7f/",
+    ],
+)
+def test_what_is_no_address_ends_the_start_at_once_and_is_not_quoted(address: str) -> None:
+    done = started(address, "true")
+    assert (done.returncode, "WAIT_FOR" in done.stderr) == (1, True)
+    assert not {"hid", "Traceback"} & set(re.findall("Traceback|hid", done.stderr + done.stdout))
 
 
 REPORT = {"scheduler": {"status": "healthy"}, "dag_processor": {"status": "unhealthy"}, "triggerer": {"status": None}}
