@@ -102,19 +102,22 @@ def text() -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(path: Path) -> bool:
-    """Write a fresh file at `path`, mode 0600, and return whether it was written: not where there is one already."""
+def write(path: Path, more: str = "") -> bool:
+    """Write a fresh file at `path`, mode 0600, with `more` at its end, and return whether it was written: not where there
+    is one already."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return False
     with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text())
+        file.write(text() + more)
     return True
 
 
 def main() -> None:
     path = Path(sys.argv[1] if len(sys.argv) > 1 else ".env")
+    # Where nobody makes it, docker does, as root.
+    Path("landing").mkdir(exist_ok=True)
     if write(path):
         print(f"wrote {path} with fresh secrets; docker-compose.airflow.yml reads it")  # noqa: T201
     else:

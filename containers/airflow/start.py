@@ -75,7 +75,9 @@ def _postgres_refuses(url: str) -> str | None:
         parts_of(url)
         psycopg.connect(url, connect_timeout=5).close()
     except BadDatabaseUrl as error:
-        sys.exit(f"WAIT_FOR holds an address of Postgres that is {error}; docs/containers.md says what passwords may hold")
+        sys.exit(
+            f"WAIT_FOR holds an address of Postgres that is {error}; docs/containers.md says what passwords may hold"
+        )
     except psycopg.Error as error:
         return str(error).splitlines()[0]
     return None

@@ -171,7 +171,12 @@ def test_passwords_go_into_a_uri_as_they_are(env: Path) -> None:
 def test_the_command_needs_nothing_but_python(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-S", str(CONTAINERS / "env_file.py"), str(tmp_path / ".env")]
     for said in ("wrote", "stays as it is"):
-        assert said in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert said in subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+
+
+def test_it_makes_the_directory_for_drops_which_docker_would_make_as_root(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-I", "-S", str(CONTAINERS / "env_file.py")], check=True, cwd=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".env", "landing"}
 
 
 def test_both_images_are_built_on_the_base_that_one_setting_names() -> None:
