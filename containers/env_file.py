@@ -103,8 +103,8 @@ def text() -> str:
 
 
 def write(path: Path, more: str = "") -> bool:
-    """Write a fresh file at `path`, mode 0600, with `more` at its end, and return whether it was written: not where there
-    is one already."""
+    """Write a fresh file at `path`, mode 0600, with `more` at its end, and return whether it was written: not where one
+    is there already."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -39,7 +39,7 @@ EXPECTED = (AirflowError, BenchError, ChainError, ComposeError, requests.Request
 
 
 def fresh_settings(directory: Path) -> dict[str, str]:
-    """Write a .env of the proof's own into `directory`, readable by its owner, with free ports, and return what it says.
+    """Write a .env of the proof's own into `directory`, for its owner alone, with free ports, and return what it says.
 
     Workers, who are another user, read the drops in `directory`/landing, and nothing else there.
     """
@@ -88,8 +88,8 @@ def main() -> int:
 
 
 def clean_up(project: Project | None, directory: Path) -> None:
-    """Take away what there is of the project, and the directory with its secrets, which goes whatever happens. A failure
-    is told, and does not hide the one before it."""
+    """Take away what there is of the project, and the directory with its secrets, which goes whatever happens. What
+    fails is told, and does not hide what failed before."""
     try:
         if project:
             project.compose("down", "-v")
