@@ -1,5 +1,5 @@
 """Sets up Airflow as containers/airflow/init.py does, in the database of its environment, and prints as JSON what its
-API answers to a user of each role: {role: {question: status}} and, as `menu` and `plugins`, what is in the navigation."""
+API answers to a user of each role, {role: {question: status}}; `menu` and `plugins` are what is in the navigation."""
 
 import json
 import sys

@@ -61,7 +61,7 @@ def may_connect(admin, role, database):
     return True
 
 
-@pytest.mark.parametrize("database", [*OWNERS, "postgres"])
+@pytest.mark.parametrize("database", [*OWNERS, "postgres", "template1"])
 @pytest.mark.parametrize("role", PASSWORDS)
 def test_a_role_reaches_its_own_database_and_no_other(role, database, admin):
     own = {*(name for name, owner in OWNERS.items() if owner == role), *(["churn"] if role == SERVING else [])}

@@ -273,14 +273,14 @@ def test_who_depends_on_a_service_says_in_which_state(service: str) -> None:
 
 
 def test_each_service_has_the_secrets_that_it_cannot_do_without_and_no_other() -> None:
-    core = {"AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_SECRET_KEY"}
+    core = {"AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY"}
     assert {service: secrets_of(service) for service in SERVICES} == {
         "postgres": {"POSTGRES_PASSWORD"},
         "redis": {"REDIS_PASSWORD"},
         "databases": {name for name in SECRETS if "DB_PASSWORD" in name} | {"POSTGRES_PASSWORD"},
         "airflow-init": core | {"PIPELINE_DB_PASSWORD", "AIRFLOW_ADMIN_PASSWORD"},
-        "airflow-api": core | {"PIPELINE_DB_PASSWORD"},
-        "airflow-scheduler": core | {"REDIS_PASSWORD"},
+        "airflow-api": core | {"PIPELINE_DB_PASSWORD", "AIRFLOW_JWT_SECRET", "AIRFLOW_SECRET_KEY"},
+        "airflow-scheduler": core | {"REDIS_PASSWORD", "AIRFLOW_JWT_SECRET"},
         "airflow-dag-processor": core,
         "airflow-triggerer": core,
         # A task reaches Airflow by the token that it was sent with, and by nothing else.
@@ -295,7 +295,7 @@ def test_each_service_has_the_secrets_that_it_cannot_do_without_and_no_other() -
 
 def test_every_part_of_airflow_is_told_the_same() -> None:
     told = [SERVICES[name]["environment"] for name in SERVICES if name.startswith("airflow-")]
-    for name in ("CORE__FERNET_KEY", "API_AUTH__JWT_SECRET", "API__SECRET_KEY", "CORE__EXECUTION_API_SERVER_URL"):
+    for name in ("CORE__FERNET_KEY", "DATABASE__SQL_ALCHEMY_CONN", "CORE__EXECUTION_API_SERVER_URL"):
         assert len({each[f"AIRFLOW__{name}"] for each in told}) == 1
 
 
