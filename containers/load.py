@@ -20,6 +20,9 @@ from containers.engine import COMPOSE_FILE, Project
 NEEDED = ("postgres", "mlflow", "serving")
 """The services that a prediction needs: what else runs takes its part of the cores."""
 
+HOLDS = 0.9
+"""Of the requests a second outside of containers, at least so many are answered in one."""
+
 PUBLISHED, DIRECT, OUTSIDE = "by its published port", "by its own address", "outside of containers"
 
 Loads = dict[tuple[str, int], list[Load]]
@@ -55,12 +58,16 @@ def measure(project: Project, settings: Mapping[str, str], drop: Path, directory
 
 
 def rows(loads: Loads) -> Iterator[tuple[str, ...]]:
-    """Yield a row of each side and number of connections: the medians of its rounds, and of their ratios to those
-    outside."""
+    """Yield a row of each side and number of connections: medians of its rounds, and their ratio to those outside."""
     for (side, connections), rounds in loads.items():
-        found, outside = together(rounds), loads[OUTSIDE, connections]
-        rate = median(one.rate / other.rate for one, other in zip(rounds, outside, strict=True))
-        yield side, str(connections), f"{found.rate:,.0f}", f"{found.p50:.2f}", f"{rate:.2f}", str(found.errors)
+        found, held = together(rounds), ratio(loads, side, connections)
+        yield side, str(connections), f"{found.rate:,.0f}", f"{found.p50:.2f}", f"{held:.2f}", str(found.errors)
+
+
+def ratio(loads: Loads, side: str, connections: int) -> float:
+    """Return the median of the rounds' ratios of requests/s, each of loads that were run one after the other."""
+    pairs = zip(loads[side, connections], loads[OUTSIDE, connections], strict=True)
+    return median(one.rate / outside.rate for one, outside in pairs)
 
 
 def _write_questions(drop: Path, bodies: Path) -> None:

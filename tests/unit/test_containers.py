@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.load import Load
 from containers.airflow.start import why_not_ready
 from containers.engine import ComposeError, Project, megabytes
+from containers.load import OUTSIDE, PUBLISHED, rows
 from containers.prove import clean_up, fresh_settings
 
 AIRFLOW = Path(__file__).parents[2] / "containers" / "airflow"
@@ -174,3 +176,15 @@ def checked(component: str, port: int) -> int:
 )
 def test_what_docker_and_podman_show_of_memory_is_read(shown: str, expected: float) -> None:
     assert megabytes(shown) == pytest.approx(expected)
+
+
+def test_a_load_on_the_container_is_held_round_by_round_against_that_outside_of_it() -> None:
+    # The second round found the machine busy, for both.
+    loads = {
+        (PUBLISHED, 8): [Load(4.0, 9.0, 1900.0, 0), Load(8.0, 9.0, 950.0, 1)],
+        (OUTSIDE, 8): [Load(4.0, 9.0, 2000.0, 0), Load(8.0, 9.0, 1000.0, 0)],
+    }
+    assert list(rows(loads)) == [
+        (PUBLISHED, "8", "1,425", "6.00", "0.95", "1"),
+        (OUTSIDE, "8", "1,500", "6.00", "1.00", "0"),
+    ]
