@@ -309,6 +309,10 @@ def test_a_worker_can_only_read_what_has_landed() -> None:
     assert "./landing:/landing:ro" in map(filled_in, SERVICES["worker-1"]["volumes"])
 
 
+def test_the_api_server_can_only_read_the_logs_of_tasks() -> None:
+    assert "airflow-logs:/logs:ro" in SERVICES["airflow-api"]["volumes"]
+
+
 PROGRAMS = ("celery", "redis-cli", "redis-server")
 
 
