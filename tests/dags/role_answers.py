@@ -2,6 +2,7 @@
 API answers to a user of each role, {role: {question: status}}; `menu` and `plugins` are what is in the navigation."""
 
 import json
+import os
 import sys
 
 from airflow.api_fastapi.app import create_app, get_auth_manager
@@ -35,6 +36,8 @@ QUESTIONS = {
 
 def main() -> None:
     set_up_airflow("of the administrator")
+    # What the API server has, and airflow-init not.
+    os.environ |= {"AIRFLOW__API_AUTH__JWT_SECRET": "of this test" * 6, "AIRFLOW__API__SECRET_KEY": "of this test"}
     app, answers = create_app(apps="core"), {}
     manager = get_auth_manager()
     with TestClient(app, raise_server_exceptions=False) as client:

@@ -34,8 +34,6 @@ def answers(tmp_path_factory):
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "AIRFLOW__API_AUTH__JWT_SECRET": "of this test alone" * 4,
-        "AIRFLOW__API__SECRET_KEY": "of this test alone",
         "SERVING_URL": "http://serving.invalid",
     }
     command = [sys.executable, str(Path(__file__).parent / "role_answers.py")]
