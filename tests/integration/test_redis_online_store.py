@@ -1,6 +1,7 @@
 """What only Redis can do to an online store: lose what it holds, fill up, fall silent. And who writes it as another
 does."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from churn.online_tables import columns_of
 from churn.outcome import DONE, OLDER, UNCHANGED
 from churn.redis_builds import BUILDS
 from churn.redis_server import POINTER, OnlineStoreAway
+from tests.conftest import REPOSITORY
 from tests.real_redis import RealRedis, running_redis
 
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
@@ -68,6 +70,7 @@ def world(snapshots):
     """January was served, and February is."""
     snapshots.redis.client.flushall()
     with connect(snapshots.database_url) as connection:
+        connection.execute("DELETE FROM online.served")
         connection.execute("DELETE FROM online.builds")
     for as_of in (D31, F29):
         materialize(as_of, snapshots.database_url)
@@ -94,6 +97,22 @@ def test_definitions_are_applied_again_when_the_online_store_is_another(world, m
     assert apply_definitions(world.database_url).outcome == DONE
     monkeypatch.setenv("CHURN_REDIS_URL", world.redis.url)
     assert apply_definitions(world.database_url).outcome == DONE
+
+
+def test_who_goes_back_to_postgres_is_not_answered_with_what_it_served_before(world, monkeypatch):
+    monkeypatch.delenv("CHURN_REDIS_URL")
+    apply_definitions(world.database_url)
+    materialize(F29, world.database_url)
+    with monkeypatch.context() as there:
+        there.setenv("CHURN_REDIS_URL", world.redis.url)
+        apply_definitions(world.database_url)
+        materialize(M31, world.database_url)
+    with opened_store(world.database_url) as store:
+        lookup = OnlineLookup(store, store.get_feature_service(FEATURE_SERVICE))
+        with pytest.raises(NothingServed):
+            lookup.read(["a"])
+    assert materialize(D31, world.database_url).outcome == OLDER
+    assert world.served() == {"a": (M31, 3), "b": (M31, 3)}
 
 
 def test_many_customers_are_read_in_one_question_in_the_order_asked(world, lookup):
@@ -143,6 +162,13 @@ def test_an_older_date_does_not_take_the_place_of_what_was_lost(world):
 def test_nobody_is_called_unknown_while_nothing_is_served(world, lookup):
     assert lookup.read(["stranger"])[0].as_of is None
     world.redis.restart()
+    for user in ("a", "stranger"):
+        with pytest.raises(NothingServed, match="nothing is served: run churn_materialize"):
+            lookup.read([user])
+
+
+def test_nobody_is_answered_from_what_redis_still_has_of_a_build_that_lost_a_view(world, lookup):
+    lose_a_view(world)
     for user in ("a", "stranger"):
         with pytest.raises(NothingServed, match="nothing is served: run churn_materialize"):
             lookup.read([user])
@@ -290,10 +316,15 @@ def test_the_password_of_a_url_is_not_told(world, monkeypatch):
     assert "s3cret" not in str(raised.value)
 
 
-def test_a_user_who_may_only_read_can_read_and_no_more(world, monkeypatch):
-    rights = "%R~streamflow:* +evalsha_ro +eval_ro +hmget +hgetall +hlen +client|setname"
-    world.redis.client.execute_command("ACL", "SETUSER", "serving", "on", ">pw", "resetchannels", *rights.split())
-    monkeypatch.setenv("CHURN_REDIS_URL", world.redis.url.replace("unix://", "unix://serving:pw@"))
+@pytest.mark.parametrize("database", ["", "?db=1"], ids=["in the first database", "in another"])
+def test_the_user_of_the_manual_can_read_and_no_more(world, monkeypatch, database):
+    monkeypatch.setenv("CHURN_REDIS_URL", world.redis.url + database)
+    materialize(F29, world.database_url)
+    manual = (REPOSITORY / "docs" / "redis.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ACL SETUSER serving .*$", manual, re.MULTILINE)
+    world.redis.client.execute_command(*command.split())
+    serving = world.redis.url.replace("unix://", "unix://serving:password@")
+    monkeypatch.setenv("CHURN_REDIS_URL", serving + database)
     with opened_store(world.database_url) as store:
         lookup = OnlineLookup(store, store.get_feature_service(FEATURE_SERVICE))
         assert [each.as_of for each in lookup.read(["a", "stranger"])] == [F29, None]
