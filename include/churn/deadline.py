@@ -33,7 +33,7 @@ NEXT = {
     "loaded": "it has no snapshot: look at the runs of churn_snapshot for this AS_OF",
     "snapshotted": "its features are not online: look at the runs of churn_materialize for this AS_OF",
     "materialized": "no candidate was trained: look at the runs of churn_train for this AS_OF",
-    "materialized (MLflow cannot be asked)": "whether a candidate was trained is not known: see that MLflow answers",
+    "materialized (MLflow cannot be asked)": "it is not known whether a candidate was trained: see that MLflow answers",
     "trained": "the gate has not decided: look at the runs of churn_train for this AS_OF",
 }
 """What to do, by how far a drop has come. Running its AS_OF again goes on from there."""
