@@ -18,8 +18,10 @@ def check_online_store(url: str) -> Finding:
         with failing_as_the_store():
             about = client.execute_command("INFO")
             return judge_server(about) or judge_served(about, read_served(client))
-    except (OnlineStoreAway, ValueError) as error:
+    except OnlineStoreAway as error:
         return bad(CHECK, str(error), "start that Redis, or correct CHURN_REDIS_URL; serving answers 503 until then")
+    except ValueError:  # its text quotes the URL, of which some is the password
+        return bad(CHECK, "CHURN_REDIS_URL is not the URL of a Redis", "correct it: docs/redis.md shows some")
 
 
 def judge_server(about: Mapping[str, object]) -> Finding | None:

@@ -21,6 +21,8 @@ def check_workers(broker: str) -> Finding:
     except RedisError as error:
         found = f"the broker cannot be asked: {type(error).__name__}: {error}"
         return bad(CHECK, found, "start that Redis, or correct CHURN_CELERY_BROKER: no task begins until then")
+    except ValueError:  # its text quotes the URL, of which some is the password
+        return bad(CHECK, "CHURN_CELERY_BROKER is not the URL of a Redis", "correct it: docs/cluster.md shows one")
 
 
 def judge_workers(workers: Mapping[str, int]) -> Finding:
