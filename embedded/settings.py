@@ -34,6 +34,7 @@ class Settings:
         server: libpq URI of a Postgres server of your own (CHURN_POSTGRES); None for the embedded one.
         broker: URL of the Redis through which Celery workers, started by whoever set it, get their tasks
             (CHURN_CELERY_BROKER); None for tasks as forks of the scheduler.
+        redis: URL of the Redis that features are served from (CHURN_REDIS_URL); None for Postgres.
     """
 
     home: Path
@@ -42,6 +43,7 @@ class Settings:
     serving_port: int
     server: str | None = field(default=None, repr=False)
     broker: str | None = field(default=None, repr=False)
+    redis: str | None = field(default=None, repr=False)
 
     @property
     def logs(self) -> Path:
@@ -111,6 +113,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         serving_port=ports["SERVING_PORT"],
         server=_server(environ.get("CHURN_POSTGRES")),
         broker=_broker(environ.get("CHURN_CELERY_BROKER")),
+        redis=environ.get("CHURN_REDIS_URL") or None,
     )
 
 
@@ -147,6 +150,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "CHURN_HOME": str(settings.home),
         **feast_environment(database_url(server, "churn")),
         **_serving_database(settings),
+        **({"CHURN_REDIS_URL": settings.redis} if settings.redis else {}),
         "LANDING_DIR": str(settings.landing),
         "ARCHIVE_DIR": str(settings.archive),
         "AIRFLOW_PORT": str(settings.airflow_port),

@@ -74,6 +74,12 @@ def test_without_a_broker_tasks_are_forks_of_the_scheduler(settings: Settings) -
     assert not [name for name in variables if "CELERY" in name]
 
 
+def test_whoever_takes_the_settings_of_a_stack_finds_its_online_store(tmp_path: Path, settings: Settings) -> None:
+    redis = {"CHURN_REDIS_URL": "redis://:secret@redis:6379/1"}
+    assert redis.items() <= environment(load_settings({"CHURN_HOME": str(tmp_path), **redis})).items()
+    assert "CHURN_REDIS_URL" not in environment(settings)
+
+
 def test_a_home_that_supervisord_would_misread_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"CHURN_HOME must be a path without a %, got '/tmp/100%'"):
         load_settings({"CHURN_HOME": "/tmp/100%"})
