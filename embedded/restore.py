@@ -63,7 +63,8 @@ def _fill(draft: Settings, source: Path, manifest: Manifest, say: Say) -> None:
         grant(environment(draft)["CHURN_DATABASE_URL"])
     shutil.rmtree(draft.runtime, ignore_errors=True)
     for name, target in {**files_of(draft), "landing": draft.landing}.items():
-        shutil.copytree(source / name, target, dirs_exist_ok=True)
+        # A drop with a link in it is still rejected for that.
+        shutil.copytree(source / name, target, symlinks=True, dirs_exist_ok=True)
         say(f"copied {name}")
 
 
@@ -84,6 +85,11 @@ def _check_versions(manifest: Manifest) -> None:
 
 
 def _check_home(home: Path) -> None:
+    if os.path.ismount(home):
+        raise BackupError(
+            f"CHURN_HOME {home} is a mount point, and what is restored is made beside it and moved there as a whole: "
+            f"name a directory in it, like {home / 'churn'}"
+        )
     if home.exists() and {path.name for path in home.iterdir()} - {stack.LOCK}:
         raise BackupError(
             f"CHURN_HOME {home} is not empty, and a backup is restored into an empty one only: name another, or move "
