@@ -14,8 +14,11 @@ from psycopg import sql
 
 from churn import watch
 from churn.database import connect, lock_session
+from churn.features import apply_definitions
 from churn.landing import Drop, find_drop
+from churn.materialization import materialize
 from churn.migrate import migrate
+from churn.outcome import DONE
 from churn.retention import RETENTION_LOCK
 from churn.validation import DropRejected, validate
 from embedded.backup import ORDER, BackupError, backup
@@ -124,6 +127,23 @@ def test_databases_that_are_there_are_not_restored_over(again, tmp_path):
         restore(settings_of(tmp_path / "third", restored.server), tmp_path / "backup", print)
     assert not list(tmp_path.glob("third*"))
     assert dump(url_of(restored)) == before
+
+
+def test_what_a_redis_serves_is_not_restored_over(settings, tmp_path, redis_server, monkeypatch):
+    live, own = f"{redis_server.url}?db=2", f"{redis_server.url}?db=3"
+    backup(settings, tmp_path / "backup", print)
+    monkeypatch.setenv("CHURN_REDIS_URL", live)
+    apply_definitions(url_of(settings))
+    materialize(D31, url_of(settings))
+    drop_databases(settings.server)
+    restored = settings_of(tmp_path / "again", settings.server)
+    with pytest.raises(BackupError, match=r"serves 2024-01-31 already: name another database number"):
+        restore(restored, tmp_path / "backup", print)
+    assert not list(tmp_path.glob("again*"))
+    monkeypatch.setenv("CHURN_REDIS_URL", own)
+    restore(restored, tmp_path / "backup", print)
+    apply_definitions(url_of(restored))
+    assert materialize(D31, url_of(restored)).outcome == DONE
 
 
 def test_a_restore_that_was_killed_leaves_no_stack_and_the_next_one_makes_it(settings, tmp_path, monkeypatch):
