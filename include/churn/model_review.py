@@ -117,8 +117,7 @@ def _are_in_order(categories: Any) -> bool:
 
 def _forest_leads_outside(part: RandomForestClassifier) -> bool:
     # What it is asked about has as many columns as it says, and it hands that on without another look.
-    trees = getattr(part, "estimators_", [])
-    return bool(trees) and any(not _are_columns(part, tree.n_features_in_) for tree in trees)
+    return any(not _are_columns(part, tree.n_features_in_) for tree in getattr(part, "estimators_", []))
 
 
 def _tree_leads_outside(part: DecisionTreeClassifier) -> bool:
