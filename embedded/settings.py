@@ -13,6 +13,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from churn.database_url import BadDatabaseUrl, feast_environment
 from embedded.postgres_url import airflow_connection, database_url, with_driver
@@ -134,10 +135,20 @@ def _server(uri: str | None) -> str | None:
 
 
 def _broker(url: str | None) -> str | None:
-    if url and not url.startswith(("redis://", "rediss://")):
-        # Without the URL, which may hold a password.
-        raise SettingsError("CHURN_CELERY_BROKER must be a URL like redis://:password@host:6379/0")
-    return url or None
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        # Neither the URL nor what urlsplit() says of it: either may tell a password.
+        raise SettingsError(
+            "CHURN_CELERY_BROKER must be a URL like redis://:password@host:6379/0, a / @ : # or ? of the password "
+            "percent-encoded"
+        )
+    return url
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -5,6 +5,7 @@ import shlex
 import stat
 import subprocess
 from pathlib import Path
+from traceback import format_exception
 
 import hypothesis
 import pytest
@@ -54,11 +55,22 @@ def test_a_server_that_is_no_postgres_uri_is_refused_by_the_name_of_its_setting(
     assert not (tmp_path / "state").exists()
 
 
-@pytest.mark.parametrize("broker", ["garbage", "amqp://guest:secret@rabbit"])
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "garbage",
+        "amqp://guest:secret@rabbit",
+        "redis://:secret@",
+        "redis://:secret@redis:many/0",
+        "redis://:secret@redis:70000/0",
+        "redis://:not/secret@redis:6379/0",
+        "redis://[:secret@redis",
+    ],
+)
 def test_a_broker_that_is_no_redis_is_refused_without_telling_its_password(broker: str) -> None:
     with pytest.raises(SettingsError, match="CHURN_CELERY_BROKER must be a URL") as error:
         load_settings({"CHURN_CELERY_BROKER": broker})
-    assert "secret" not in str(error.value)
+    assert "secret" not in "".join(format_exception(error.value))
 
 
 def test_with_a_broker_tasks_run_on_celery_and_workers_need_no_database_of_airflow(tmp_path: Path) -> None:
