@@ -20,7 +20,8 @@ from embedded.airflow_api import Airflow, Run, Task
 from embedded.celery_workers import celery_workers, redis_server
 from embedded.chain import HEAD, wait_for_dag
 from embedded.drops import find_drops, land
-from embedded.settings import Settings, environment
+from embedded.environment import environment
+from embedded.settings import Settings
 from embedded.table import table
 
 AS_OFS = 10

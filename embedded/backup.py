@@ -27,7 +27,8 @@ from churn.retention import RETENTION_LOCK
 from churn.watch import find_loaded, find_not_among
 from embedded import postgres, postgres_tools
 from embedded.chain import Say
-from embedded.settings import Settings, environment
+from embedded.environment import environment
+from embedded.settings import Settings
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -18,7 +18,8 @@ from xmlrpc.client import Fault, ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from embedded.settings import REPOSITORY, Settings, environment
+from embedded.environment import environment
+from embedded.settings import REPOSITORY, Settings
 
 CONFIGURATION = Path(__file__).with_name("supervisord.conf")
 

@@ -14,8 +14,9 @@ from churn.settings import redis_url
 from embedded import postgres, postgres_tools, stack
 from embedded.backup import ORDER, SECRETS, BackupError, Manifest, files_of, read_manifest, sha256_of
 from embedded.chain import Say
+from embedded.environment import environment
 from embedded.services import POSTGRES
-from embedded.settings import Settings, environment
+from embedded.settings import Settings
 
 
 def restore(settings: Settings, source: Path, say: Say) -> None:

@@ -11,9 +11,10 @@ from psycopg.rows import class_row
 
 from churn.database import connect
 from churn.online_builds import builds_of
+from embedded.environment import environment
 from embedded.process_manager import Process, ProcessManager
 from embedded.services import POSTGRES, addresses, not_ready, session
-from embedded.settings import REPOSITORY, Settings, environment
+from embedded.settings import REPOSITORY, Settings
 from embedded.table import table
 
 QUERY = REPOSITORY / "include" / "sql" / "status" / "as_of.sql"

@@ -8,8 +8,9 @@ import psutil
 
 from embedded.airflow_api import Airflow
 from embedded.doctor.finding import Finding, bad, ok, some, warn
+from embedded.environment import environment
 from embedded.process_manager import Process
-from embedded.settings import REPOSITORY, Settings, environment
+from embedded.settings import REPOSITORY, Settings
 from embedded.stack import POOLS
 
 DATABASE, ALERTS = "churn_postgres", "churn_alerts"

@@ -15,9 +15,10 @@ from embedded.doctor.machine import check_machine
 from embedded.doctor.online_store import check_online_store
 from embedded.doctor.pipeline import check_pipeline
 from embedded.doctor.workers import check_workers
+from embedded.environment import environment
 from embedded.process_manager import Process, ProcessManager
 from embedded.services import AIRFLOW, POSTGRES, not_ready
-from embedded.settings import Settings, environment
+from embedded.settings import Settings
 from embedded.table import table
 
 

@@ -11,9 +11,10 @@ from churn.deadline import GRACE, Late, find_late, find_missing, in_words
 from churn.redis_server import OnlineStoreAway
 from embedded.doctor.airflow import given
 from embedded.doctor.finding import Finding, bad, ok, warn
+from embedded.environment import environment
 from embedded.process_manager import Process
 from embedded.services import session
-from embedded.settings import Settings, environment
+from embedded.settings import Settings
 from embedded.status import (
     AsOfState,
     Superseded,

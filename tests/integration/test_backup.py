@@ -22,10 +22,11 @@ from churn.outcome import DONE
 from churn.retention import RETENTION_LOCK
 from churn.validation import DropRejected, validate
 from embedded.backup import ORDER, BackupError, backup
+from embedded.environment import environment
 from embedded.postgres import PostgresError, create_databases
 from embedded.postgres_url import database_url
 from embedded.restore import restore
-from embedded.settings import Settings, environment, load_settings
+from embedded.settings import Settings, load_settings
 from tests.database_dump import dump
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)

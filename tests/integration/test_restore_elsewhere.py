@@ -19,9 +19,10 @@ from churn.migrate import migrate
 from churn.roles import OWNERS, PASSWORDS, PIPELINE, SERVING, set_up
 from embedded import postgres_tools
 from embedded.backup import backup
+from embedded.environment import environment
 from embedded.postgres_url import database_url
 from embedded.restore import restore
-from embedded.settings import Settings, environment, load_settings
+from embedded.settings import Settings, load_settings
 from tests.database_dump import dump
 
 BACKUP = Path(__file__).parents[2] / "docs" / "backup.md"

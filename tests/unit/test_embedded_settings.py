@@ -15,8 +15,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import make_url
 
 from embedded.__main__ import _parser, shell_lines
+from embedded.environment import environment
 from embedded.postgres_url import airflow_connection, database_url, with_driver
-from embedded.settings import REPOSITORY, Settings, SettingsError, environment, load_settings
+from embedded.settings import REPOSITORY, Settings, SettingsError, load_settings
 
 
 @pytest.fixture
