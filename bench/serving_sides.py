@@ -14,8 +14,9 @@ from bench.mlflow_server import free_port
 from bench.service import Service, running
 from bench.serving_world import World
 from churn.registry import MODEL_NAME, PRODUCTION
+from embedded.environment import environment
 from embedded.process_manager import CONFIGURATION
-from embedded.settings import REPOSITORY, environment
+from embedded.settings import REPOSITORY
 
 OURS, NAIVE, MLFLOW, CONSTANT, SELECT = "ours", "naive", "mlflow models serve", "constant", "constant + SELECT"
 SIDES = (NAIVE, OURS, SELECT, CONSTANT, MLFLOW)

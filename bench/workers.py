@@ -1,54 +1,49 @@
-"""Ten AS_OFs by backfill on Celery, with one worker process and with two that take one task at a time each.
+"""Ten AS_OFs on Celery, with one worker process and with two, each of which takes one task at a time.
 
-For each a stack of its own, warm and empty. At the smallest size the whole chain runs; at the others nobody takes tasks
-from the queue `training`, so that what is measured is snapshot and materialize.
+A stage is a DAG, run alone: ten snapshots by backfill, then ten materializations of them, while the DAG that a stage's
+asset would start is paused. In one backfill of the whole chain the stages take turns on the same workers, and the
+seconds from a stage's first task to its last one are then mostly those of other stages, whose tasks come in between.
 """
 
 import tempfile
 import time
-from contextlib import ExitStack
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from bench.chain import ChainFailed, free_ports
 from bench.context import Bench
 from bench.figures import Row, goal, goal_rows, number, ratio, significant
 from churn.generate import write_drops
 from embedded import stack
-from embedded.airflow_api import Airflow, Task
-from embedded.celery_workers import QUEUES, celery_workers, redis_server
+from embedded.airflow_api import Airflow, Run, Task
+from embedded.celery_workers import celery_workers, redis_server
 from embedded.chain import HEAD, wait_for_dag
 from embedded.drops import find_drops, land
-from embedded.settings import Settings, environment
+from embedded.environment import environment
+from embedded.settings import Settings
 from embedded.table import table
 
 AS_OFS = 10
 LARGEST = 100_000
-AT_ONCE = 4
-"""Runs of churn_snapshot beside each other: two workers need more than two, or each waits for the scheduler."""
-STAGES = {
-    "snapshot": ("churn_snapshot.validate", "churn_snapshot.load", "churn_snapshot.snapshot"),
-    "materialize": ("churn_materialize.apply", "churn_materialize.materialize"),
-    "train": ("churn_train.train", "churn_train.gate"),
-}
-"""The tasks of each stage. Its seconds are from the first start of one of them to the last end of one."""
-PATIENCE = 900.0
+AT_ONCE = 5
+"""Runs of churn_snapshot beside each other: with fewer, two workers wait for the scheduler to begin the next ones; with
+all ten, the scheduler looks at each of them in every round, on the same cores."""
+STAGES = {"snapshot": HEAD, "materialize": "churn_materialize"}
+PATIENCE = 600.0
 
 
 def run(bench: Bench) -> Row:
-    """Measure each size up to 100,000 customers in temporary homes."""
-    sizes = [customers for customers in bench.customers if customers <= LARGEST]
+    """Measure each size up to 100,000 customers, one worker and two, in a temporary home and a stack each."""
     rows: list[Row] = []
-    for customers in sizes:
-        trains = customers == sizes[0]
-        one, two = (measure_backfill(bench, customers, workers, trains) for workers in (1, 2))
-        speed_up = {stage: ratio(one[stage]["seconds"], two[stage]["seconds"]) for stage in one}
+    for customers in [customers for customers in bench.customers if customers <= LARGEST]:
+        one, two = (measure_stages(bench, customers, workers) for workers in (1, 2))
+        speed_up = {stage: ratio(one[stage]["seconds"], two[stage]["seconds"]) for stage in STAGES}
         rows.append({"customers": customers, "one": one, "two": two, "speed_up": speed_up})
     goals = [
         goal(f"one worker / two at {row['customers']:,}: {stage}", row["speed_up"][stage], least=1.5)
         for row in rows
-        for stage in ("snapshot", "materialize")
+        for stage in STAGES
     ]
     return {"as_ofs": AS_OFS, "goals": goals, "sizes": rows}
 
@@ -68,15 +63,14 @@ def render(result: Row) -> str:
     return "\n\n".join(tables)
 
 
-def measure_backfill(bench: Bench, customers: int, workers: int, trains: bool) -> dict[str, Any]:
-    """Start a stack with so many workers, run the backfill, and leave nothing behind.
+def measure_stages(bench: Bench, customers: int, workers: int) -> Row:
+    """Start a stack with so many workers, run each stage, and leave nothing behind.
 
     Returns:
-        By stage the `seconds` from its first task's start to its last one's end, and how many of them its tasks took
-        (`busy`, summed over workers).
+        What stage_of() says, by stage.
 
     Raises:
-        ChainFailed: a task failed, or the backfill did not end.
+        ChainFailed: a run failed, or a stage did not end.
     """
     bench.say(f"{customers:,} customers, {workers} worker{'s'[: workers > 1]}")
     with ExitStack() as cleanup:
@@ -88,52 +82,48 @@ def measure_backfill(bench: Bench, customers: int, workers: int, trains: bool) -
         stack.up(settings, bench.say)
         write_drops(directory / "drops", customers=customers, months=AS_OFS, seed=1, daily=True)
         drops = find_drops(directory / "drops")
-        airflow = Airflow(settings.airflow_url)
-        wait_for_dag(airflow)
-        # It would start the chains that are to be measured by itself.
-        airflow.pause("churn_landing")
-        names = [f"worker-{number}" for number in range(workers)]
-        cleanup.enter_context(celery_workers(directory, environment(settings), names, QUEUES if trains else QUEUES[:1]))
-        # What is due every day is done first: it warms the workers up.
-        while {run.dag_id for run in airflow.unfinished()} - {"churn_landing"}:
-            time.sleep(1)
         for drop in drops.values():
             land(drop, settings.landing)
-        began = datetime.now(UTC)
-        airflow.backfill(HEAD, min(drops), max(drops), at_once=AT_ONCE)
-        return stages_of(_wait_for(airflow, STAGES["train" if trains else "materialize"][-1], began))
+        airflow = Airflow(settings.airflow_url)
+        wait_for_dag(airflow)
+        for dag_id in airflow.dags():
+            airflow.pause(dag_id)
+        names = [f"worker-{number}" for number in range(workers)]
+        cleanup.enter_context(celery_workers(directory, environment(settings), names))
+        with _unpaused(airflow, STAGES["snapshot"]):
+            snapshots = airflow.backfill(HEAD, min(drops), max(drops), AT_ONCE)
+            found = {"snapshot": stage_of(_tasks_of(airflow, snapshots))}
+        materializations = [airflow.trigger(STAGES["materialize"], {"as_of": str(as_of)}) for as_of in drops]
+        with _unpaused(airflow, STAGES["materialize"]):
+            found["materialize"] = stage_of(_tasks_of(airflow, materializations))
+        return found
 
 
-def _wait_for(airflow: Airflow, last: str, began: datetime) -> list[Task]:
-    """Return all tasks since `began` when `last` has ended for every AS_OF."""
+@contextmanager
+def _unpaused(airflow: Airflow, dag_id: str) -> Iterator[None]:
+    airflow.pause(dag_id, False)
+    yield
+    airflow.pause(dag_id)
+
+
+def _tasks_of(airflow: Airflow, runs: list[Run]) -> list[Task]:
+    """Return the tasks of the runs when all have ended well."""
     deadline = time.monotonic() + PATIENCE
-    while True:
-        tasks = [task for task in airflow.all_tasks() if task.queued_at and task.queued_at >= began]
-        failed = [task for task in tasks if task.state in ("failed", "up_for_retry", "upstream_failed")]
-        if failed or time.monotonic() > deadline:
-            raise ChainFailed(f"the backfill did not end: {failed or tasks}")
-        done = sum(_name(task) == last and task.state == "success" for task in tasks)
-        if done == AS_OFS:
-            return tasks
-        time.sleep(2)
+    waiting = {run.ref for run in runs}
+    while waiting & airflow.unfinished():
+        if time.monotonic() > deadline:
+            raise ChainFailed(f"not done after {PATIENCE:.0f} s: {sorted(waiting & airflow.unfinished())}")
+        time.sleep(1)
+    if failed := [run.ref for run in runs if airflow.run(run.ref).state != "success"]:
+        raise ChainFailed(f"failed: {failed}")
+    return [task for run in runs for task in airflow.tasks(run.ref)]
 
 
-def stages_of(tasks: list[Task]) -> dict[str, Any]:
-    """Return the `seconds` and `busy` of each stage that ran, see measure_backfill()."""
-    found = {}
-    for stage, names in STAGES.items():
-        spans = [(t.started_at, t.ended_at) for t in tasks if _name(t) in names and t.started_at and t.ended_at]
-        if spans:
-            found[stage] = {
-                "seconds": _seconds(min(start for start, _ in spans), max(end for _, end in spans)),
-                "busy": significant(sum(_seconds(start, end) for start, end in spans)),
-            }
-    return found
-
-
-def _seconds(start: datetime, end: datetime) -> float:
-    return round((end - start).total_seconds(), 2)
-
-
-def _name(task: Task) -> str:
-    return f"{task.ref.dag_id}.{task.task_id}"
+def stage_of(tasks: list[Task]) -> Row:
+    """Return the `seconds` from the first start of a task to the last end of one, and how many of them the tasks took
+    (`busy`, summed over workers)."""
+    spans = [(task.started_at, task.ended_at) for task in tasks if task.started_at and task.ended_at]
+    return {
+        "seconds": round((max(end for _, end in spans) - min(start for start, _ in spans)).total_seconds(), 2),
+        "busy": significant(sum((end - start).total_seconds() for start, end in spans)),
+    }

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from containers.env_file import SECRETS, SETTINGS
+
 COMPOSE_FILE = Path(__file__).parents[1] / "docker-compose.airflow.yml"
 COMPLETED = ("databases", "airflow-init")
 """The services that do their work and end."""
@@ -54,7 +56,9 @@ class Project:
             quiet = ["--podman-args=--log-level=fatal"]
             program = [str(Path(sys.executable).with_name("podman-compose")), *quiet, *build]
         files = ["--env-file", str(self.env_file), "-p", self.name, "-f", str(COMPOSE_FILE), "--profile", "monitoring"]
-        done = subprocess.run([*program, *files, *arguments], check=False, cwd=COMPOSE_FILE.parent)
+        # To compose the environment counts for more than the file: `make env` exports some of the same names.
+        environment = {name: value for name, value in os.environ.items() if name not in {*SECRETS, *SETTINGS}}
+        done = subprocess.run([*program, *files, *arguments], check=False, cwd=COMPOSE_FILE.parent, env=environment)
         if done.returncode:
             raise ComposeError(f"{' '.join(program[:2])} {' '.join(arguments)} ended with status {done.returncode}")
 

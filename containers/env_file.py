@@ -46,6 +46,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "SERVING_PORT": ("8000", "the serving API"),
     "AIRFLOW_URL": ("http://127.0.0.1:8080", "Airflow as browsers reach it; with another port or a proxy, change it"),
     "MLFLOW_URL": ("http://127.0.0.1:5001", "MLflow as browsers reach it"),
+    "SERVING_URL": ("http://127.0.0.1:8000", "the serving API as browsers reach it"),
     "MLFLOW_ALLOWED_HOSTS": (
         "mlflow:5000,127.0.0.1:*,localhost:*",
         "what MLflow answers to; add the host and port that browsers reach it by, where that is another",
@@ -55,6 +56,11 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "WORKER_CONCURRENCY": ("2", "tasks at once in each of the two workers"),
     "WORKER_MEMORY": ("1408m", "the memory limit of each worker; a million customers want 8g"),
     "SERVING_WORKERS": ("2", "processes of the serving API"),
+    "SERVING_THREADS": ("2", "threads of each of them"),
+    "SERVING_POLL_SECONDS": ("10", "how often each asks which version is in Production"),
+    "SERVING_MAX_FEATURES_AGE_DAYS": ("", "features of an older AS_OF are refused; empty: none is"),
+    "SERVING_MAX_BODY_BYTES": ("16384", "a longer request is refused"),
+    "SERVING_MAX_WAITING": ("64", "so many requests wait for a process; one more is refused"),
     "SERVING_API_KEY_DIGESTS": (
         "",
         "sha256 of each API key that is good, separated by commas; none: no key is asked for",
@@ -96,19 +102,22 @@ def text() -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(path: Path) -> bool:
-    """Write a fresh file at `path`, mode 0600, and return whether it was written: not where there is one already."""
+def write(path: Path, more: str = "") -> bool:
+    """Write a fresh file at `path`, mode 0600, with `more` at its end, and return whether it was written: not where one
+    is there already."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return False
     with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text())
+        file.write(text() + more)
     return True
 
 
 def main() -> None:
     path = Path(sys.argv[1] if len(sys.argv) > 1 else ".env")
+    # Where nobody makes it, docker does, as root.
+    Path("landing").mkdir(exist_ok=True)
     if write(path):
         print(f"wrote {path} with fresh secrets; docker-compose.airflow.yml reads it")  # noqa: T201
     else:

@@ -28,7 +28,7 @@ from bench.context import BenchError
 from churn.code import git_commit
 from churn.generate import write_drops
 from containers.engine import COMPOSE_FILE, ComposeError, Project, find_engine, images_of_environment
-from containers.env_file import text
+from containers.env_file import write
 from containers.proof import Proof
 from embedded.airflow_api import AirflowError
 from embedded.chain import ChainError
@@ -39,15 +39,19 @@ EXPECTED = (AirflowError, BenchError, ChainError, ComposeError, requests.Request
 
 
 def fresh_settings(directory: Path) -> dict[str, str]:
-    """Write a .env of the proof's own into `directory`, with free ports, and return what it says."""
+    """Write a .env of the proof's own into `directory`, for its owner alone, with free ports, and return what it says.
+
+    Workers, who are another user, read the drops in `directory`/landing, and nothing else there.
+    """
     free = {name: str(_free_port()) for name in ("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")}
     own = {**free, "AIRFLOW_URL": f"http://127.0.0.1:{free['AIRFLOW_PORT']}", "LANDING_DIR": str(directory / "landing")}
     own |= {"GIT_COMMIT": git_commit(), **images_of_environment()}
+    directory.chmod(0o711)
     (directory / "landing").mkdir()
-    lines = [line for line in text().splitlines() if line and not line.startswith("#")]
-    lines += [f"{name}={value}" for name, value in own.items()]
-    (directory / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return dict(line.split("=", 1) for line in lines)
+    (directory / "landing").chmod(0o755)
+    write(directory / ".env", "".join(f"{name}={value}\n" for name, value in own.items()))
+    lines = (directory / ".env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def _free_port() -> int:
@@ -65,11 +69,10 @@ def main() -> int:
     known = list(yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"])
     services = [service for service in known if service not in arguments.without]
     directory = Path(tempfile.mkdtemp(prefix="churn-prove-"))
-    directory.chmod(0o755)
-    settings = fresh_settings(directory)
-    write_drops(directory / "drops", customers=CUSTOMERS, months=DROPS, seed=SEED)
     project, proved = None, False
     try:
+        settings = fresh_settings(directory)
+        write_drops(directory / "drops", customers=CUSTOMERS, months=DROPS, seed=SEED)
         project = Project(arguments.engine or find_engine(), NAME, directory / ".env", services)
         Proof(project, settings, directory / "drops").run(arguments.load)
         proved = True
@@ -79,11 +82,21 @@ def main() -> int:
         if not proved and arguments.keep:
             print(f"left as it is: project {NAME}, settings in {directory}/.env", file=sys.stderr)  # noqa: T201
         else:
-            if project and not proved:
-                project.compose("down", "-v")
-            shutil.rmtree(directory)
+            clean_up(None if proved else project, directory)
     print("\nproved" if proved else "\nnot proved")  # noqa: T201
     return 0 if proved else 1
+
+
+def clean_up(project: Project | None, directory: Path) -> None:
+    """Take away what there is of the project, and the directory with its secrets, which goes whatever happens. What
+    fails is told, and does not hide what failed before."""
+    try:
+        if project:
+            project.compose("down", "-v")
+    except (ComposeError, OSError) as error:
+        print(f"\nFAILED to clean up: {error}", file=sys.stderr)  # noqa: T201
+    finally:
+        shutil.rmtree(directory)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ ERROR = "error"
 LONGEST = 600
 """Characters of an error: a telephone shows as many."""
 
-KILLED = "it left no error: its process was killed, as for want of memory; its log may say more"
+KILLED = "it left no error: it was killed, as for want of memory, or never began; its log may say more"
+
+UNKNOWN = "What failed could not be gathered: Airflow's API or its database did not answer. The run's page may tell."
 
 
 def keep_error(context: Mapping[str, Any]) -> None:
@@ -49,8 +51,7 @@ def alert(context: Mapping[str, Any]) -> None:
 
 def alert_when_it_begins(context: Mapping[str, Any]) -> None:
     """The same for a DAG that runs every few minutes: told is a run that fails after one that did not."""
-    before = context["ti"].get_previous_dagrun() if "ti" in context else None
-    if before is not None and before.state == "failed":
+    if _the_one_before_failed(context):
         log.info("no alert about %s: the run before it failed too, and that was told", context["run_id"])
         return
     alert(context)
@@ -69,19 +70,27 @@ def one_line(error: BaseException) -> str:
 
 
 def compose(
-    dag_id: str, run_id: str, *, as_of: str | None, failed: Mapping[str, str | None], runbook: str, airflow_url: str
+    dag_id: str,
+    run_id: str,
+    *,
+    as_of: str | None,
+    failed: Mapping[str, str | None] | None,
+    runbook: str,
+    airflow_url: str,
 ) -> tuple[str, str]:
     """Return title and text of the alert.
 
     Args:
         failed: the error of each task that failed, None where it left none; one of many is called `start_chain[2]`.
+            None where Airflow could not be asked.
         runbook: the doc_md of the DAG.
         airflow_url: where a person opens Airflow.
     """
     title = f"{dag_id} failed" + (f" for AS_OF {as_of}" if as_of else "")
     page = f"{airflow_url.rstrip('/')}/dags/{dag_id}"
-    lines = [f"{task}: {error or KILLED}" for task, error in failed.items()]
-    lines += [f"What to do: {advice}" for advice in advice_for({name.partition("[")[0] for name in failed}, runbook)]
+    lines = [UNKNOWN] if failed is None else [f"{task}: {error or KILLED}" for task, error in failed.items()]
+    tasks = {name.partition("[")[0] for name in failed or ()}
+    lines += [f"What to do: {advice}" for advice in advice_for(tasks, runbook)]
     lines += [f"Run: {page}/runs/{quote(run_id, safe='')}", f"Runbook: {page} (Dag Docs)"]
     return title, "\n".join(lines)
 
@@ -146,7 +155,7 @@ def _message(context: Mapping[str, Any]) -> tuple[str, str]:
         dag.dag_id,
         context["run_id"],
         as_of=_as_of(context),
-        failed=_failed(context),
+        failed=_failed_if_known(context),
         runbook=dag.doc_md or "",
         airflow_url=url,
     )
@@ -160,6 +169,24 @@ def _as_of(context: Mapping[str, Any]) -> str | None:
     try:
         return resolve_as_of(params["as_of"], run.partition_key, run.logical_date).isoformat()
     except AsOfError:
+        return None
+
+
+def _the_one_before_failed(context: Mapping[str, Any]) -> bool:
+    try:
+        before = context["ti"].get_previous_dagrun() if "ti" in context else None
+    except Exception as error:  # told once too often is better than not at all
+        log.error("the run before %s is not known: %s", context["run_id"], type(error).__name__)
+        return False
+    return before is not None and before.state == "failed"
+
+
+def _failed_if_known(context: Mapping[str, Any]) -> dict[str, str | None] | None:
+    """What _failed() returns; None where Airflow cannot be asked: runs fail when it is ill, and that must be told."""
+    try:
+        return _failed(context)
+    except Exception as error:  # whatever it is, the rest of the alert needs none of it
+        log.error("what failed in %s could not be gathered: %s", context["run_id"], type(error).__name__)
         return None
 
 

@@ -74,11 +74,11 @@ def churn_retention():
     the parameters name.
 
     **What stays whatever the days**: drops and snapshots that a training at the newest AS_OF is made of, and newer
-    ones; what is served; the version in Production or Staging, the gate's anchor, what has an alias, what the newest
-    AS_OF trained, and the last three that were in Production before. Decisions, moves, reports and the archive are
-    never removed.
+    ones; those that a chain worked on in the last two days; what is served; the version in Production or Staging, the
+    gate's anchor, what has an alias, what the newest AS_OF trained, and the last three that were in Production before.
+    Decisions, moves, reports and the archive are never removed.
 
-    **To have a date back**: run it again while its drop is in the landing directory; the next run of this DAG takes it
+    **To have a date back**: run it again while its drop is in the landing directory; after two days this DAG takes it
     away again. Predictions and model versions cannot be brought back, but for a version that is trained again.
 
     **While this DAG is paused** nothing is lost, and nothing goes: predictions of months that it did not make, from

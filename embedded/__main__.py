@@ -15,13 +15,14 @@ from embedded.backup import BackupError, backup
 from embedded.chain import ChainError
 from embedded.doctor import diagnosis
 from embedded.drops import DropsError
+from embedded.environment import environment
 from embedded.postgres import PostgresError
 from embedded.prediction import PredictionError, predict
 from embedded.process_manager import StackError
 from embedded.production import NotMoved, release, rollback
 from embedded.reproduction import ReproductionError, reproduce
 from embedded.restore import restore
-from embedded.settings import Settings, SettingsError, environment, load_settings
+from embedded.settings import Settings, SettingsError, load_settings
 
 # What says itself what is wrong and what to do; anything else is a bug and keeps its traceback.
 EXPECTED = (

@@ -141,9 +141,9 @@ class Airflow:
         """Return the DAGs that Airflow knows, each with whether it is paused."""
         return {dag["dag_id"]: dag["is_paused"] for dag in self._pages("/dags", "dags")}
 
-    def pause(self, dag_id: str) -> None:
-        """Keep `dag_id` from starting runs by itself."""
-        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+    def pause(self, dag_id: str, is_paused: bool = True) -> None:
+        """Keep `dag_id` from starting runs by itself and tasks of the runs that it has, or let it do so again."""
+        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": is_paused})
 
     def import_errors(self) -> dict[str, str]:
         """Return the DAG files that cannot be read, and why."""

@@ -6,7 +6,7 @@ name archived files; then MLflow, whose versions name artifacts; then the files,
 refers to is therefore in the backup, and what is in it too much is what a run that was killed leaves: running it again
 finishes it. Only retention removes artifacts; it waits until the backup is done.
 
-Not in it: logs, metrics, and drops that are loaded, whose content the archive has.
+Not in it: logs, metrics, drops that are not complete, and those that were loaded before, whose content the archive has.
 """
 
 import hashlib
@@ -20,13 +20,15 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from churn.database import connect, lock_session
+from churn.database import Connection, connect, lock_session, try_lock_session
+from churn.landing import open_plain
 from churn.migrate import applied_migrations
 from churn.retention import RETENTION_LOCK
-from churn.watch import find_pending
+from churn.watch import find_loaded, find_not_among
 from embedded import postgres, postgres_tools
 from embedded.chain import Say
-from embedded.settings import Settings, environment
+from embedded.environment import environment
+from embedded.settings import Settings
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -83,7 +85,7 @@ def backup(settings: Settings, to: Path, say: Say) -> None:
         # All of it on the disk before it is called a backup.
         os.sync()
         draft.rename(to)
-    size = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in plain_files(to))
     say(f"{to}: {len(manifest.files)} files, {size / 2**20:.0f} MB; make restore FROM={to} with an empty CHURN_HOME")
 
 
@@ -109,12 +111,15 @@ def _fill(settings: Settings, draft: Path, say: Say) -> Manifest:
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
     url, server = environment(settings)["CHURN_DATABASE_URL"], settings.postgres_server
     with connect(url, autocommit=True) as connection:
-        lock_session(connection, RETENTION_LOCK)
+        _wait_for_retention(connection, say)
+        loaded = find_loaded(url)
         for database in ORDER:
             postgres_tools.dump(server, database, draft / f"{database}.dump")
             say(f"dumped the database {database}")
             if database == "airflow":
-                _copy_waiting_drops(settings.landing, url, draft / "landing")
+                # Also what was loaded while it was dumped: it may say that this has only begun.
+                waiting = [str(drop.as_of) for drop in find_not_among(loaded, settings.landing)]
+                _copy_drops(settings.landing, waiting, draft / "landing")
         for name, source in files_of(settings).items():
             # Files on their way into the archive have no name there yet.
             shutil.copytree(source, draft / name, ignore=shutil.ignore_patterns(".incoming-*"))
@@ -128,21 +133,40 @@ def _fill(settings: Settings, draft: Path, say: Say) -> Manifest:
         postgres=postgres_tools.server_version(server),
         packages={name: version(name) for name in PACKAGES},
         migrations=migrations,
-        files={str(path.relative_to(draft)): sha256_of(path) for path in sorted(draft.rglob("*")) if path.is_file()},
+        files={str(path.relative_to(draft)): sha256_of(path) for path in plain_files(draft)},
     )
 
 
-def _copy_waiting_drops(landing: Path, database_url: str, to: Path) -> None:
-    """Copy the drops that are not loaded. Airflow, dumped before, may have begun with them, and then starts none of
-    them a second time: without them here they would be lost until a person noticed."""
+def _wait_for_retention(connection: Connection, say: Say) -> None:
+    if not try_lock_session(connection, RETENTION_LOCK):
+        say("waiting for churn_retention, or another backup, to be done")
+        lock_session(connection, RETENTION_LOCK)
+
+
+def _copy_drops(landing: Path, names: list[str], to: Path) -> None:
+    """Copy drops that Airflow, dumped before, may have begun with: it starts none of them a second time, and without
+    them here they would be lost until a person noticed. A link stays one, for validate to reject it; what is neither
+    file nor link is nothing that is read."""
     to.mkdir()
-    for drop in find_pending(landing, database_url):
-        shutil.copytree(landing / drop.as_of.isoformat(), to / drop.as_of.isoformat())
+    for name in names:
+        (to / name).mkdir()
+        for path in (landing / name).iterdir():
+            copy = to / name / path.name
+            if path.is_symlink():
+                copy.symlink_to(path.readlink())
+            elif path.is_file():
+                with open_plain(path) as source, copy.open("xb") as target:
+                    shutil.copyfileobj(source, target)
 
 
 def files_of(settings: Settings) -> dict[str, Path]:
     """Return the directories that are copied, by their name in a backup."""
     return {"artifacts": settings.home / "mlflow" / "artifacts", "archive": settings.archive}
+
+
+def plain_files(directory: Path) -> list[Path]:
+    """Return the files below a directory, without links, which only a drop may have."""
+    return [path for path in sorted(directory.rglob("*")) if path.is_file() and not path.is_symlink()]
 
 
 def sha256_of(path: Path) -> str:

@@ -18,7 +18,8 @@ from xmlrpc.client import Fault, ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from embedded.settings import REPOSITORY, Settings, environment
+from embedded.environment import environment
+from embedded.settings import REPOSITORY, Settings
 
 CONFIGURATION = Path(__file__).with_name("supervisord.conf")
 
@@ -119,10 +120,12 @@ class ProcessManager:
             time.sleep(0.05)
 
     def identity(self) -> str:
-        """Return the ports, the database and the broker of these settings, in words (of URLs a hash)."""
-        server, broker = self._settings.server, self._settings.broker
+        """Return the ports, the database, the broker and the online store of these settings, in words (of URLs a
+        hash)."""
+        server, broker, redis = self._settings.server, self._settings.broker, self._settings.redis
         where = f"own Postgres {_hash(server)}" if server else "embedded Postgres"
         where += f", Celery {_hash(broker)}" if broker else ""
+        where += f", features in Redis {_hash(redis)}" if redis else ""
         return (
             f"Airflow on {self._settings.airflow_port}, MLflow on {self._settings.mlflow_port}, "
             f"serving on {self._settings.serving_port}, {where}"

@@ -3,8 +3,9 @@
 import getpass
 import os
 
+from embedded.environment import environment
 from embedded.process_manager import ProcessManager, StackError
-from embedded.settings import Settings, environment
+from embedded.settings import Settings
 
 WHY = "asked for on the command line"
 """The reason that is recorded where none was given."""

@@ -3,8 +3,9 @@
 import os
 
 from embedded.chain import Say
+from embedded.environment import environment
 from embedded.process_manager import ProcessManager, StackError
-from embedded.settings import Settings, environment
+from embedded.settings import Settings
 
 
 class ReproductionError(RuntimeError):

@@ -10,11 +10,13 @@ from pathlib import Path
 from packaging.version import Version
 
 from churn.migrate import grant, known_migrations
+from churn.settings import redis_url
 from embedded import postgres, postgres_tools, stack
 from embedded.backup import ORDER, SECRETS, BackupError, Manifest, files_of, read_manifest, sha256_of
 from embedded.chain import Say
+from embedded.environment import environment
 from embedded.services import POSTGRES
-from embedded.settings import Settings, environment
+from embedded.settings import Settings
 
 
 def restore(settings: Settings, source: Path, say: Say) -> None:
@@ -24,14 +26,16 @@ def restore(settings: Settings, source: Path, say: Say) -> None:
     taken for a stack. Only on a server of one's own the databases that it had made stay.
 
     Raises:
-        BackupError: `source` is no whole backup, is of newer versions than this checkout, or CHURN_HOME or the server
-            holds state.
+        BackupError: `source` is no whole backup, is of newer versions than this checkout, or CHURN_HOME, the server or
+            the Redis of CHURN_REDIS_URL holds state.
+        OnlineStoreAway: that Redis cannot be asked.
         PostgresError: a database cannot be restored.
     """
     source = Path(os.path.abspath(source.expanduser()))
     manifest = read_manifest(source)
     _check_versions(manifest)
     _check_home(settings.home)
+    _check_redis()
     if settings.server:
         _check_server(settings, manifest)
     say(f"checking the {len(manifest.files)} files of the backup")
@@ -63,7 +67,8 @@ def _fill(draft: Settings, source: Path, manifest: Manifest, say: Say) -> None:
         grant(environment(draft)["CHURN_DATABASE_URL"])
     shutil.rmtree(draft.runtime, ignore_errors=True)
     for name, target in {**files_of(draft), "landing": draft.landing}.items():
-        shutil.copytree(source / name, target, dirs_exist_ok=True)
+        # A drop with a link in it is still rejected for that.
+        shutil.copytree(source / name, target, symlinks=True, dirs_exist_ok=True)
         say(f"copied {name}")
 
 
@@ -84,10 +89,33 @@ def _check_versions(manifest: Manifest) -> None:
 
 
 def _check_home(home: Path) -> None:
+    if os.path.ismount(home):
+        raise BackupError(
+            f"CHURN_HOME {home} is a mount point, and what is restored is made beside it and moved there as a whole: "
+            f"name a directory in it, like {home / 'churn'}"
+        )
     if home.exists() and {path.name for path in home.iterdir()} - {stack.LOCK}:
         raise BackupError(
             f"CHURN_HOME {home} is not empty, and a backup is restored into an empty one only: name another, or move "
             "it away (make clean removes it)"
+        )
+
+
+def _check_redis() -> None:
+    """It would go on serving what it serves, as newer than what the restored stack has; and where it is the store of a
+    running stack, the restored one would write into it."""
+    if not (url := redis_url()):
+        return
+    # Only who has a Redis needs them.
+    from churn.redis_builds import client_of  # noqa: PLC0415
+    from churn.redis_server import POINTER, failing_as_the_store  # noqa: PLC0415
+
+    with failing_as_the_store():
+        served = client_of(url).execute_command("HGET", POINTER, "as_of")
+    if served is not None:
+        raise BackupError(
+            f"the Redis of CHURN_REDIS_URL serves {served.decode()} already: name another database number of it (…/1); "
+            f"or, where no stack uses that one any more, redis-cli -n <its number> DEL {POINTER}"
         )
 
 

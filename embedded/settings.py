@@ -1,21 +1,17 @@
 """The settings of the embedded stack: one frozen value, computed from the environment and from nothing else.
 
-Every path, port and address is derived here once. What a setting may be is in README.md; `make env` prints
-all of them.
+Every path, port and address is derived here once. What a setting may be is in README.md.
 """
 
 import hashlib
-import json
 import os
-import secrets
-import sys
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from churn.database_url import BadDatabaseUrl, feast_environment
-from embedded.postgres_url import airflow_connection, database_url, with_driver
+from churn.database_url import BadDatabaseUrl
+from embedded.postgres_url import database_url
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -34,6 +30,7 @@ class Settings:
         server: libpq URI of a Postgres server of your own (CHURN_POSTGRES); None for the embedded one.
         broker: URL of the Redis through which Celery workers, started by whoever set it, get their tasks
             (CHURN_CELERY_BROKER); None for tasks as forks of the scheduler.
+        redis: URL of the Redis that features are served from (CHURN_REDIS_URL); None for Postgres.
     """
 
     home: Path
@@ -42,6 +39,7 @@ class Settings:
     serving_port: int
     server: str | None = field(default=None, repr=False)
     broker: str | None = field(default=None, repr=False)
+    redis: str | None = field(default=None, repr=False)
 
     @property
     def logs(self) -> Path:
@@ -111,6 +109,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         serving_port=ports["SERVING_PORT"],
         server=_server(environ.get("CHURN_POSTGRES")),
         broker=_broker(environ.get("CHURN_CELERY_BROKER")),
+        redis=environ.get("CHURN_REDIS_URL") or None,
     )
 
 
@@ -131,128 +130,17 @@ def _server(uri: str | None) -> str | None:
 
 
 def _broker(url: str | None) -> str | None:
-    if url and not url.startswith(("redis://", "rediss://")):
-        # Without the URL, which may hold a password.
-        raise SettingsError("CHURN_CELERY_BROKER must be a URL like redis://:password@host:6379/0")
-    return url or None
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """Return the variables by which every service, task and tool of the stack finds the others.
-
-    Generates the secrets on first use.
-    """
-    server = settings.postgres_server
-    shared = {
-        "CHURN_HOME": str(settings.home),
-        **feast_environment(database_url(server, "churn")),
-        **_serving_database(settings),
-        "LANDING_DIR": str(settings.landing),
-        "ARCHIVE_DIR": str(settings.archive),
-        "AIRFLOW_PORT": str(settings.airflow_port),
-        "MLFLOW_PORT": str(settings.mlflow_port),
-        "SERVING_PORT": str(settings.serving_port),
-        "AIRFLOW_URL": settings.airflow_url,
-        "MLFLOW_URL": settings.mlflow_url,
-        "SERVING_URL": settings.serving_url,
-        "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY}",
-        # With another session time zone Feast's joins shift by a day, silently; libpq reads this everywhere.
-        "PGTZ": "UTC",
-        # Arrow's own choice keeps for good what one join took.
-        "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
-        # A proxy of the machine must not get between services on 127.0.0.1.
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
-        "MLFLOW_TRACKING_URI": settings.mlflow_url,
-        "MLFLOW_BACKEND_STORE_URI": with_driver(database_url(server, "mlflow"), "psycopg2"),
-        "MLFLOW_ARTIFACTS_DESTINATION": str(settings.home / "mlflow" / "artifacts"),
-        # The job runner of the server takes 0.9 GB and serves nothing that we use.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "SCARF_ANALYTICS": "false",
-        "FEAST_USAGE": "False",
-        "AIRFLOW_HOME": str(settings.home / "airflow"),
-        "AIRFLOW_CONN_CHURN_POSTGRES": airflow_connection(server, "churn"),
-    }
-    airflow = _airflow_options(settings) | {
-        "DATABASE__SQL_ALCHEMY_CONN": with_driver(database_url(server, "airflow"), "psycopg2"),
-        **_airflow_secrets(settings.home / "secrets.json"),
-    }
-    return shared | {f"AIRFLOW__{name}": value for name, value in airflow.items()}
-
-
-def _serving_database(settings: Settings) -> dict[str, str]:
-    """Serving's own role, which may read what it serves and no more. On a server of your own, its password is yours to
-    say: SERVING_DATABASE_URL."""
-    if settings.server:
-        return {}
-    return {
-        "SERVING_DATABASE_URL": database_url(
-            settings.postgres_server.replace("postgres@", "churn_serving@", 1), "churn"
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        # Neither the URL nor what urlsplit() says of it: either may tell a password.
+        raise SettingsError(
+            "CHURN_CELERY_BROKER must be a URL like redis://:password@host:6379/0, a / @ : # or ? of the password "
+            "percent-encoded"
         )
-    }
-
-
-def _airflow_options(settings: Settings) -> dict[str, str]:
-    return {
-        **_executor(settings),
-        "CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
-        "CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
-        "CORE__LOAD_EXAMPLES": "False",
-        "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        # Everybody who reaches 127.0.0.1 is an admin: right for a stack on one's own machine, and only there.
-        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "CORE__EXECUTION_API_SERVER_URL": f"{settings.airflow_url}/execution/",
-        "API__BASE_URL": settings.airflow_url,
-        "API__HOST": "127.0.0.1",
-        "API__PORT": str(settings.airflow_port),
-        "API__WORKERS": "1",
-        "LOGGING__COLORED_CONSOLE_LOG": "False",
-        # The loop's sleep is paid at every step of the chain: task to task, and DAG to DAG.
-        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
-        # How long the end of a task that failed or skipped goes unnoticed (5 s, the default, is felt in a
-        # backfill).
-        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        "DAG_PROCESSOR__PARSING_PROCESSES": "1",
-    }
-
-
-def _executor(settings: Settings) -> dict[str, str]:
-    if settings.broker is None:
-        # Each worker is a fork of the scheduler; two cores gain nothing from more than four.
-        return {"CORE__EXECUTOR": "LocalExecutor", "CORE__PARALLELISM": "4"}
-    return {
-        "CORE__EXECUTOR": "CeleryExecutor",
-        # How many run is for the workers to say; this is how many may be in their queues too.
-        "CORE__PARALLELISM": "32",
-        "CELERY__BROKER_URL": settings.broker,
-        # Not Airflow's database: a worker needs no access to it.
-        "CELERY__RESULT_BACKEND": settings.broker,
-        # Seconds after which Redis gives a task out again: longer than any task may take.
-        "CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "86400",
-    }
-
-
-def _airflow_secrets(path: Path) -> dict[str, str]:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = {
-            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
-            "API__SECRET_KEY": secrets.token_hex(32),
-            "CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        }
-        # Written whole under another name, then linked: of two first commands at once, one set of secrets
-        # wins.
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(fresh, file)
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            print(f"{path} was made by another command; using it", file=sys.stderr)  # noqa: T201
-        finally:
-            draft.unlink()
-    loaded: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
+    return url

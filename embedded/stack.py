@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embedded import postgres, services
+from embedded.environment import environment
 from embedded.process_manager import ProcessManager, StackError, end_of
-from embedded.settings import Settings, environment
+from embedded.settings import Settings
 from embedded.survivors import end_survivors
 
 # The slowest start measured on two busy cores was under two minutes.

@@ -1,5 +1,6 @@
 """What `make status` shows: the services, what is wrong with them, and the state of every AS_OF."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -10,9 +11,10 @@ from psycopg.rows import class_row
 
 from churn.database import connect
 from churn.online_builds import builds_of
+from embedded.environment import environment
 from embedded.process_manager import Process, ProcessManager
 from embedded.services import POSTGRES, addresses, not_ready, session
-from embedded.settings import REPOSITORY, Settings, environment
+from embedded.settings import REPOSITORY, Settings
 from embedded.table import table
 
 QUERY = REPOSITORY / "include" / "sql" / "status" / "as_of.sql"
@@ -67,6 +69,35 @@ def last_decision(states: list[AsOfState]) -> AsOfState | None:
 
 
 @dataclass(frozen=True)
+class Registered:
+    """A version of the model in MLflow."""
+
+    version: int
+    stage: str
+    tags: Mapping[str, str]
+
+
+def registered_versions(settings: Settings) -> list[Registered]:
+    """Return the model versions, by MLflow's HTTP API: its client takes seconds to import.
+
+    Raises:
+        requests.RequestException: MLflow cannot be asked.
+    """
+    answer = session().get(
+        f"{settings.mlflow_url}/api/2.0/mlflow/model-versions/search",
+        params={"filter": "name = 'streamflow_churn'", "max_results": "10000"},
+        timeout=10,
+    )
+    answer.raise_for_status()
+    return [
+        Registered(
+            int(each["version"]), each["current_stage"], {tag["key"]: tag["value"] for tag in each.get("tags", [])}
+        )
+        for each in answer.json().get("model_versions", [])
+    ]
+
+
+@dataclass(frozen=True)
 class Superseded:
     """A model version whose drops changed since it was trained."""
 
@@ -81,17 +112,10 @@ def superseded_versions(settings: Settings) -> list[Superseded]:
     Raises:
         requests.RequestException: MLflow cannot be asked.
     """
-    answer = session().get(
-        f"{settings.mlflow_url}/api/2.0/mlflow/model-versions/search",
-        params={"filter": "name = 'streamflow_churn' AND tag.superseded LIKE '%'", "max_results": "10000"},
-        timeout=10,
-    )
-    answer.raise_for_status()
     return [
-        Superseded(int(found["version"]), found["current_stage"], tag["value"])
-        for found in answer.json().get("model_versions", [])
-        for tag in found["tags"]
-        if tag["key"] == "superseded"
+        Superseded(each.version, each.stage, each.tags["superseded"])
+        for each in registered_versions(settings)
+        if "superseded" in each.tags
     ]
 
 
@@ -110,7 +134,9 @@ def report(settings: Settings) -> tuple[str, bool]:
     )
     wrong = [process.last_words(15) for process in processes.values() if process.name in late]
     where = f"own Postgres: {_without_password(settings.postgres_server)}" if settings.server else ""
-    parts = [services, where, *wrong, _as_of_report(settings), f"logs: {settings.logs}"]
+    started_as = manager.started_as()
+    others = f"it runs with other settings than now: {started_as}" if started_as != manager.identity() else ""
+    parts = [services, where, others, *wrong, _as_of_report(settings), f"logs: {settings.logs}"]
     return "\n\n".join(part for part in parts if part), not late
 
 

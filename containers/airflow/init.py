@@ -1,4 +1,4 @@
-"""Brings the databases `churn` and `airflow` up to date, makes the pools, and Airflow's first user.
+"""Brings the databases `churn` and `airflow` up to date, makes the pools, Airflow's first user, and its roles fit.
 
 Everything that is done already stays as it is, the user's password too. One process: each of Airflow's commands alone
 would spend seconds on importing Airflow.
@@ -19,17 +19,28 @@ ADMIN = {
     "email": "admin@localhost",
     "role": "Admin",
 }
+MORE = {"Plugins": "can_read", "HITL Detail": "menu_access"}
+"""What Viewer and User may beyond what FAB gives them: see the gate board and the links in the navigation, which the UI
+learns of as plugins, and the entry Required Actions."""
 
 
 def main() -> None:
     applied = migrate(os.environ["CHURN_DATABASE_URL"])
     print(f"churn: applied {len(applied)} migrations", flush=True)  # noqa: T201
-    admin = ADMIN | {"password": os.environ["AIRFLOW_ADMIN_PASSWORD"]}
+    set_up_airflow(os.environ["AIRFLOW_ADMIN_PASSWORD"])
+
+
+def set_up_airflow(password: str) -> None:
+    admin = ADMIN | {"password": password}
     parser = get_parser()
     for command in (
         ["db", "migrate"],
         ["pools", "import", str(POOLS)],
         ["users", "create", *(f"--{name}={value}" for name, value in admin.items())],
+        *(
+            ["roles", "add-perms", "Viewer", "User", "--resource", resource, "--action", action]
+            for resource, action in MORE.items()
+        ),
     ):
         arguments = parser.parse_args(command)
         arguments.func(arguments)

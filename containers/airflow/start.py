@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from http.client import InvalidURL
 from urllib.parse import urlsplit
 
 PATIENCE = 600
@@ -45,9 +46,8 @@ def why_not_ready(address: str) -> str | None:
     if address == MIGRATIONS:
         done = subprocess.run(["airflow", "db", "check-migrations", "--migration-wait-timeout", "300"], check=False)
         return f"exit status {done.returncode}" if done.returncode else None
-    parts = urlsplit(address)
     try:
-        match parts.scheme:
+        match (parts := urlsplit(address)).scheme:
             case "postgresql":
                 return _postgres_refuses(address)
             case "tcp":
@@ -58,15 +58,27 @@ def why_not_ready(address: str) -> str | None:
                 sys.exit(f"WAIT_FOR: {_without_login(address)!r}: {other!r} is none of postgresql, tcp, http")
     except OSError as error:
         return str(error)
+    except (ValueError, InvalidURL):
+        # What is wrong with it would be said with a part of it, which may be of the password.
+        sys.exit("WAIT_FOR holds an address that is none")
     return None
 
 
 def _postgres_refuses(url: str) -> str | None:
-    import psycopg  # noqa: PLC0415 — only who waits for Postgres pays for it
+    # Only who waits for Postgres pays for it.
+    import psycopg  # noqa: PLC0415
+
+    from churn.database_url import BadDatabaseUrl, parts_of  # noqa: PLC0415
 
     try:
+        # libpq quotes what it cannot read, with the password.
+        parts_of(url)
         psycopg.connect(url, connect_timeout=5).close()
-    except psycopg.OperationalError as error:
+    except BadDatabaseUrl as error:
+        sys.exit(
+            f"WAIT_FOR holds an address of Postgres that is {error}; docs/containers.md says what passwords may hold"
+        )
+    except psycopg.Error as error:
         return str(error).splitlines()[0]
     return None
 

@@ -8,8 +8,9 @@ import psutil
 
 from embedded.airflow_api import Airflow
 from embedded.doctor.finding import Finding, bad, ok, some, warn
+from embedded.environment import environment
 from embedded.process_manager import Process
-from embedded.settings import REPOSITORY, Settings, environment
+from embedded.settings import REPOSITORY, Settings
 from embedded.stack import POOLS
 
 DATABASE, ALERTS = "churn_postgres", "churn_alerts"
@@ -21,11 +22,12 @@ def check_airflow(settings: Settings, processes: Mapping[str, Process]) -> Itera
     files = {path.stem for path in (REPOSITORY / "dags").glob("churn_*.py")}
     yield judge_dags(files, airflow.dags(), airflow.import_errors())
     yield judge_pools(json.loads(POOLS.read_text(encoding="utf-8")), airflow.pools())
-    # Tasks are forks of the scheduler; alerts are sent by the DAG processor.
-    given = _variable(processes["airflow-scheduler"], DATABASE)
-    yield judge_connection(given, environment(settings)[_name(DATABASE)])
-    sender = _variable(processes["airflow-dag-processor"], ALERTS)
-    yield judge_alerts(sender is not None or ALERTS in airflow.connections())
+    # Tasks are forks of the scheduler, but for those of Celery workers, whose environment is not for us to see; alerts
+    # are sent by the DAG processor.
+    database = given(processes["airflow-scheduler"], _name(DATABASE))
+    yield judge_connection(database, environment(settings)[_name(DATABASE)])
+    alerts = given(processes["airflow-dag-processor"], _name(ALERTS))
+    yield judge_alerts(alerts is not None or ALERTS in airflow.connections())
 
 
 def judge_dags(files: set[str], known: Mapping[str, bool], errors: Mapping[str, str]) -> Finding:
@@ -54,20 +56,21 @@ def judge_pools(wanted: Mapping[str, Mapping[str, object]], there: Mapping[str, 
     return ok("pools", ", ".join(f"{name} {pool['slots']}" for name, pool in wanted.items()))
 
 
-def judge_connection(given: str | None, expected: str) -> Finding:
+def judge_connection(started_with: str | None, expected: str) -> Finding:
     """Judge where tasks find the database: what Airflow was started with beside what the settings say now."""
-    if given == expected:
+    if started_with == expected:
         return ok(f"connection {DATABASE}", "is where the settings say that the database is")
     return bad(
         f"connection {DATABASE}",
-        "Airflow was started with another one" if given else "Airflow was started without it",
+        "Airflow was started with another one" if started_with else "Airflow was started without it",
         "make down, make up starts it with the settings of now",
     )
 
 
 def judge_alerts(is_there: bool) -> Finding:
+    # Whether somebody takes them is seen by sending one only, and its URLs are none of ours to read.
     if is_there:
-        return ok("alerts", f"go where the connection {ALERTS} says")
+        return ok("alerts", f"the connection {ALERTS} is there; docs/operations.md says how to try it")
     return warn("alerts", f"nobody is told of a red run: there is no connection {ALERTS}", "see docs/operations.md")
 
 
@@ -75,6 +78,6 @@ def _name(connection: str) -> str:
     return f"AIRFLOW_CONN_{connection.upper()}"
 
 
-def _variable(process: Process, connection: str) -> str | None:
-    """Return the connection as the process was given it by its environment."""
-    return psutil.Process(process.pid).environ().get(_name(connection))
+def given(process: Process, variable: str) -> str | None:
+    """Return the variable as the process was given it by its environment."""
+    return psutil.Process(process.pid).environ().get(variable)

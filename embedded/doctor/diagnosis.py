@@ -12,10 +12,13 @@ from embedded.doctor.airflow import check_airflow
 from embedded.doctor.databases import check_databases
 from embedded.doctor.finding import BAD, OK, WARN, Finding, bad, ok, some, warn
 from embedded.doctor.machine import check_machine
+from embedded.doctor.online_store import check_online_store
 from embedded.doctor.pipeline import check_pipeline
+from embedded.doctor.workers import check_workers
+from embedded.environment import environment
 from embedded.process_manager import Process, ProcessManager
 from embedded.services import AIRFLOW, POSTGRES, not_ready
-from embedded.settings import Settings, environment
+from embedded.settings import Settings
 from embedded.table import table
 
 
@@ -39,6 +42,8 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     yield from check_machine(settings, processes)
     late = not_ready(settings, processes)
     yield judge_stack(processes, late, manager.started_as() if processes else "", manager.identity())
+    if settings.redis:
+        yield check_online_store(settings.redis)
     if not processes and not settings.server:
         return
     # MLflow's client and Airflow's migrations read them when they are imported; the page is not for Airflow's log.
@@ -47,8 +52,10 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     yield from databases
     if processes and not set(AIRFLOW) & set(late):
         yield from _asking("Airflow", check_airflow(settings, processes))
+    if processes and settings.broker:
+        yield check_workers(settings.broker)
     if processes and "mlflow" not in late and not any(each.outcome == BAD for each in databases):
-        yield from _asking("pipeline", check_pipeline(settings))
+        yield from _asking("pipeline", check_pipeline(settings, processes))
 
 
 def judge_stack(processes: Mapping[str, Process], late: list[str], started_as: str, settings: str) -> Finding:

@@ -88,5 +88,6 @@ def judge_disk(path: Path, free: int, total: int) -> Finding:
     found = f"{free / GIGABYTE:.1f} GB free of {total / GIGABYTE:.0f}, for {path}"
     if free >= NEARLY_FULL:
         return ok("disk", found)
-    advice = "make room: old logs, drops and archived files are under it, and a retention of fewer days frees more"
+    # Not archived files: whatever is to be loaded or made again is made of them.
+    advice = "make room: old logs and drops that are loaded are under it, and a retention of fewer days frees more"
     return bad("disk", found, advice) if free < FULL else warn("disk", found, advice)

@@ -1,18 +1,28 @@
 """What the pipeline holds: how fresh each step is, what is in Production, and what serving answers with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
 import requests
 
-from churn.board import DateState, read_board
-from churn.deadline import GRACE, Late, find_late
+from churn.deadline import GRACE, Late, find_late, find_missing, in_words
+from churn.redis_server import OnlineStoreAway
+from embedded.doctor.airflow import given
 from embedded.doctor.finding import Finding, bad, ok, warn
+from embedded.environment import environment
+from embedded.process_manager import Process
 from embedded.services import session
-from embedded.settings import Settings, environment
-from embedded.status import Superseded, superseded_versions
+from embedded.settings import Settings
+from embedded.status import (
+    AsOfState,
+    Superseded,
+    as_of_states,
+    registered_versions,
+    served_as_of,
+    superseded_versions,
+)
 
 
 @dataclass(frozen=True)
@@ -23,28 +33,51 @@ class Version:
     as_of: str | None
 
 
-def check_pipeline(settings: Settings) -> Iterator[Finding]:
+def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iterator[Finding]:
     """Compare drops, snapshots, online features and decisions; then MLflow and serving."""
     url = environment(settings)["CHURN_DATABASE_URL"]
     now = datetime.now(UTC)
+    missing = find_missing(settings.landing, url, _drop_every_days(processes), now)
     late = find_late(settings.landing, url, datetime.min.replace(tzinfo=UTC), now)
-    yield judge_freshness(read_board(url, decisions=1).dates, late, now)
+    yield judge_freshness(as_of_states(settings), _served(settings), missing, late, now)
     production = _production(settings)
     yield judge_production(production, superseded_versions(settings))
     yield judge_serving(*_ready(settings), production)
 
 
-def judge_freshness(dates: list[DateState], late: list[Late], now: datetime) -> Finding:
-    """Judge how far the chain is behind the drops: what is late for longer than GRACE will not come by itself."""
+def _drop_every_days(processes: Mapping[str, Process]) -> int | None:
+    """What churn_deadline goes by; what is no number, the check of the DAGs tells."""
+    days = given(processes["airflow-dag-processor"], "CHURN_DROP_EVERY_DAYS")
+    return int(days) if days and days.isdecimal() else None
+
+
+def _served(settings: Settings) -> str:
+    try:
+        return str(served_as_of(settings) or "-")
+    except OnlineStoreAway:
+        return "unknown"  # its own check says why
+
+
+def judge_freshness(
+    states: list[AsOfState], served: str, missing: str | None, late: list[Late], now: datetime
+) -> Finding:
+    """Judge how far the chain is behind the drops: what is late for longer than GRACE will not come by itself.
+
+    Args:
+        served: the AS_OF that is served online, in words.
+        missing: which drop was promised and did not come, in words.
+    """
+    drop = max((each.as_of for each in states if each.revision), default=None)
     newest = {
-        "drop": max((each.as_of for each in dates if each.revision), default=None),
-        "snapshot": max((each.as_of for each in dates if each.snapshot_at), default=None),
-        "served": max((each.as_of for each in dates if each.is_served), default=None),
-        "decided on": max((each.as_of for each in dates if each.decision), default=None),
+        "drop": drop,
+        "snapshot": max((each.as_of for each in states if each.has_snapshot), default=None),
+        "served": served,
+        "decided on": max((each.as_of for each in states if each.decision), default=None),
     }
-    found = ", ".join(f"{what} {as_of or '-'}" for what, as_of in newest.items()) + _ago(newest["drop"], now)
-    if overdue := [each for each in late if each.since < now - GRACE]:
-        return bad("freshness", found, "; ".join(map(str, overdue)))
+    found = ", ".join(f"{what} {as_of or '-'}" for what, as_of in newest.items()) + _ago(drop, now)
+    overdue = [each for each in late if each.since < now - GRACE]
+    if missing or overdue:
+        return bad("freshness", found, "; ".join(each for each in (missing, in_words(overdue)) if each))
     if late:
         return warn(
             "freshness", f"{found}; {len(late)} drops are under way", "make status, or Airflow, shows their runs"
@@ -57,18 +90,11 @@ def _ago(as_of: date | None, now: datetime) -> str:
 
 
 def _production(settings: Settings) -> Version | None:
-    answer = session().get(
-        f"{settings.mlflow_url}/api/2.0/mlflow/model-versions/search",
-        params={"filter": "name = 'streamflow_churn'", "max_results": "10000"},
-        timeout=10,
-    )
-    answer.raise_for_status()
-    found = [each for each in answer.json().get("model_versions", []) if each["current_stage"] == "Production"]
+    found = [each for each in registered_versions(settings) if each.stage == "Production"]
     if not found:
         return None
-    newest = max(found, key=lambda each: int(each["version"]))
-    tags = {tag["key"]: tag["value"] for tag in newest.get("tags", [])}
-    return Version(int(newest["version"]), tags.get("as_of"))
+    newest = max(found, key=lambda each: each.version)
+    return Version(newest.version, newest.tags.get("as_of"))
 
 
 def judge_production(production: Version | None, superseded: list[Superseded]) -> Finding:

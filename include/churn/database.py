@@ -107,3 +107,9 @@ def try_lock(connection: Connection, *names: str) -> bool:
 def lock_session(connection: Connection, *names: str) -> None:
     """Wait for the exclusive advisory lock called `names`, held until the connection closes or its process dies."""
     connection.execute(statement("lock_session"), {"name": "/".join(("churn", *names))})
+
+
+def try_lock_session(connection: Connection, *names: str) -> bool:
+    """Take that lock if nobody else holds it; tell whether it was taken."""
+    found = connection.execute(statement("try_lock_session"), {"name": "/".join(("churn", *names))}).fetchone()
+    return bool(found and found[0])

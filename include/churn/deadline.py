@@ -5,15 +5,19 @@ has no run that could be late. A date without a drop has no deadline, as it has 
 often drops come. One that has nothing to learn from yet is done when its features are online.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from churn.database import Connection, connect, execute
 from churn.landing import Drop, is_complete, list_drops
 from churn.outcome import DONE, Outcome
 from churn.watch import find_pending
+
+log = logging.getLogger(__name__)
 
 GRACE = timedelta(hours=2)
 """How long a drop may wait for its decision: the chain takes minutes, also with a million customers, and some drops may
@@ -29,6 +33,7 @@ NEXT = {
     "loaded": "it has no snapshot: look at the runs of churn_snapshot for this AS_OF",
     "snapshotted": "its features are not online: look at the runs of churn_materialize for this AS_OF",
     "materialized": "no candidate was trained: look at the runs of churn_train for this AS_OF",
+    "materialized (MLflow cannot be asked)": "it is not known whether a candidate was trained: see that MLflow answers",
     "trained": "the gate has not decided: look at the runs of churn_train for this AS_OF",
 }
 """What to do, by how far a drop has come. Running its AS_OF again goes on from there."""
@@ -46,8 +51,18 @@ class Late:
     state: str
     since: datetime
 
-    def __str__(self) -> str:
-        return f"{self.as_of} is {self.state} since {self.since:%Y-%m-%d %H:%M} UTC, and {NEXT[self.state]}"
+
+def in_words(late: Sequence[Late]) -> str:
+    """Return each AS_OF by how far its drop has come, and then what to do, once for all that have come as far."""
+    by_state = {state: [each for each in late if each.state == state] for state in NEXT}
+    reached = {state: found for state, found in by_state.items() if found}
+    dates = [
+        f"{state} since {min(each.since for each in found):%Y-%m-%d %H:%M} UTC: "
+        + ", ".join(str(each.as_of) for each in found)
+        for state, found in reached.items()
+    ]
+    # Where there is room for so many characters only, it is the advice that is cut off.
+    return "; ".join([*dates, *(f"{state} means that {NEXT[state]}" for state in reached)])
 
 
 def check_deadline(
@@ -61,15 +76,12 @@ def check_deadline(
 
     Raises:
         DeadlineMissed: some have none, or the newest drop is too old.
-        mlflow.exceptions.MlflowException: MLflow cannot be asked; it is where a correction may have changed nothing.
     """
     now = now or datetime.now(UTC)
+    missing = find_missing(landing, database_url, every_days, now)
     late = find_late(landing, database_url, now - TOLD_FOR, now - GRACE)
-    missed = [str(each) for each in late]
-    if every_days and (missing := _too_old(landing, database_url, every_days, now.astimezone(UTC).date())):
-        missed.append(missing)
-    if missed:
-        raise DeadlineMissed("; ".join(missed))
+    if missing or late:
+        raise DeadlineMissed("; ".join(each for each in (missing, in_words(late)) if each))
     return Outcome(DONE, f"every drop received until {now - GRACE:%Y-%m-%d %H:%M} UTC is decided on")
 
 
@@ -81,6 +93,21 @@ def find_late(landing: Path, database_url: str, since: datetime, until: datetime
     late = {each.as_of: each for each in _late_in_database(database_url, since, until)}
     late |= {each.as_of: each for each in _late_in_landing(landing, database_url) if since <= each.since <= until}
     return [late[as_of] for as_of in sorted(late)]
+
+
+def find_missing(landing: Path, database_url: str, every_days: int | None, now: datetime) -> str | None:
+    """Return what is missing where drops are expected at least every so many days (None: nobody promised any), in
+    words; None where nothing is."""
+    if not every_days:
+        return None
+    with connect(database_url) as connection:
+        loaded = execute(connection, "gate/newest_drop").fetchone()
+    there = [drop.as_of for drop in list_drops(landing) if is_complete(drop)]
+    newest = max([*there, *([loaded[0]] if loaded and loaded[0] else [])], default=None)
+    if newest and (now.astimezone(UTC).date() - newest).days <= every_days:
+        return None
+    what = f"the newest drop is of {newest}" if newest else "there is no drop"
+    return f"{what}, and one is expected every {every_days} days: ask whoever sends them"
 
 
 def _late_in_landing(landing: Path, database_url: str) -> Iterator[Late]:
@@ -101,6 +128,8 @@ def _landed_at(drop: Drop) -> datetime:
 
 
 def _late_in_database(database_url: str, since: datetime, until: datetime) -> Iterator[Late]:
+    # MLflow is asked once, and hardly ever: one that is away takes minutes to say so.
+    registered = cache(_registered)
     with connect(database_url) as connection:
         received = execute(connection, "deadline/received", {"since": since, "until": until}).fetchall()
         for as_of, received_at, is_snapshotted, is_materialized, is_decided in received:
@@ -108,39 +137,45 @@ def _late_in_database(database_url: str, since: datetime, until: datetime) -> It
             if is_decided:
                 continue
             if is_materialized:
-                state = _trained_state(connection, as_of)
+                state = _trained_state(connection, as_of, registered)
             else:
                 state = "snapshotted" if is_snapshotted else "loaded"
             if state:
                 yield Late(as_of, state, received_at)
 
 
-def _trained_state(connection: Connection, as_of: date) -> str | None:
+def _trained_state(
+    connection: Connection, as_of: date, registered: Callable[[], Mapping[int, Mapping[str, str]] | None]
+) -> str | None:
     """Return how far the training at `as_of` has come; None where there is nothing to learn from, or where a version of
-    these drops was decided on before: a correction that changes no row of a training set brings no new decision."""
-    from mlflow import MlflowClient  # noqa: PLC0415 — seconds, and hardly ever needed
-
-    from churn.registry import find_versions  # noqa: PLC0415
-    from churn.superseded import DROPS, to_tag  # noqa: PLC0415
+    these drops was decided on before: a correction that changes no row of a training set brings no new decision. Which
+    one that was nobody can tell when retention has removed it: then this is None too."""
+    from churn.superseded import DROPS, to_tag  # noqa: PLC0415 — seconds, and hardly ever needed
     from churn.training_set import drops_of  # noqa: PLC0415
 
     drops = drops_of(connection, [as_of])[as_of]
     if not drops:
         return None
-    versions = find_versions(MlflowClient(), {"as_of": as_of.isoformat()})
-    trained = {each.version for each in versions if each.tags.get(DROPS) == to_tag(drops)}
+    versions = registered()
+    if versions is None:
+        return "materialized (MLflow cannot be asked)"
+    there = {version: tags for version, tags in versions.items() if tags.get("as_of") == as_of.isoformat()}
+    trained = {version for version, tags in there.items() if tags.get(DROPS) == to_tag(drops)}
     decided = {version for (version,) in execute(connection, "deadline/decided_versions", {"as_of": as_of})}
-    if trained & decided:
+    if trained & decided or (decided and max(decided) not in there):
         return None
     return "trained" if trained else "materialized"
 
 
-def _too_old(landing: Path, database_url: str, every_days: int, today: date) -> str | None:
-    with connect(database_url) as connection:
-        loaded = execute(connection, "gate/newest_drop").fetchone()
-    there = [drop.as_of for drop in list_drops(landing) if is_complete(drop)]
-    newest = max([*there, *([loaded[0]] if loaded and loaded[0] else [])], default=None)
-    if newest and (today - newest).days <= every_days:
+def _registered() -> Mapping[int, Mapping[str, str]] | None:
+    """Return the tags of every version of the model; None where MLflow cannot be asked."""
+    from mlflow import MlflowClient  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    from churn.registry import find_versions  # noqa: PLC0415
+
+    try:
+        return {each.version: each.tags for each in find_versions(MlflowClient(), {})}
+    except MlflowException as error:
+        log.error("MLflow cannot be asked which versions there are: %s", error)
         return None
-    what = f"the newest drop is of {newest}" if newest else "there is no drop"
-    return f"{what}, and one is expected every {every_days} days: ask whoever sends them"

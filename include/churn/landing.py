@@ -138,8 +138,17 @@ def read_manifest(drop: Drop) -> Manifest | None:
 
 
 def open_plain(path: Path) -> BufferedReader:
-    """Open a file of a drop to read it. Where a link has taken its place meanwhile, it is an OSError."""
-    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
+    """Open a file of a drop to read it. Where a link has taken its place or the drop's meanwhile, it is an OSError."""
+    return open(path, "rb", opener=_without_links)
+
+
+def _without_links(name: str, flags: int) -> int:
+    # O_NOFOLLOW guards the last component of a path only, and a writer of drops may rename both of the last two.
+    drop = os.open(os.path.dirname(name), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        return os.open(os.path.basename(name), flags | os.O_NOFOLLOW, dir_fd=drop)
+    finally:
+        os.close(drop)
 
 
 def _is_plain(path: Path) -> bool:

@@ -12,20 +12,17 @@ from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.tree import DecisionTreeClassifier
-from sklearn.tree._tree import TREE_LEAF
 from skops.io._audit import Node, audit_tree, get_tree
 from skops.io._sklearn import TreeNode
 from skops.io._utils import read_schema
 
+from churn.artifacts import LARGEST
+from churn.model_review import review
+
 PROTOCOLS = (2,)
 """The versions of the format that were reviewed: each is read by code of its own. A new one is added here; an old one
 goes when no version that is served has it."""
-
-LARGEST = 256 * 1024 * 1024
-"""Bytes that a file may have, uncompressed. A forest of 300 trees has 10 MB."""
 
 REVIEWED: Mapping[str, tuple[str, ...]] = {
     # How skops makes an object, and what may be made so. Values and containers: text, numbers, True, False and None as
@@ -47,7 +44,9 @@ REVIEWED: Mapping[str, tuple[str, ...]] = {
     "DTypeNode": ("numpy.dtype",),
     # The random state of boosted trees. skops calls a bit generator of numpy and nothing else; predictions never draw.
     "RandomGeneratorNode": ("numpy.random._generator.Generator",),
-    # scikit-learn in Python: made without __init__, given its attributes, and what it does with wrong ones is to raise.
+    # scikit-learn: made without __init__ and given its attributes, whatever they are. churn.model_review looks at them
+    # before anything is asked of them, and says which of these types need it: what is in Python raises where they are
+    # wrong, and what hands them to compiled code follows them.
     "ObjectNode": (
         "sklearn.calibration.CalibratedClassifierCV",
         "sklearn.calibration._CalibratedClassifier",
@@ -63,12 +62,12 @@ REVIEWED: Mapping[str, tuple[str, ...]] = {
         "sklearn.preprocessing._encoders.OneHotEncoder",
         "sklearn.preprocessing._encoders.OrdinalEncoder",
         "sklearn.preprocessing._label.LabelEncoder",
-        # Those that follow indices of the file in compiled code: _leads_outside() looks at them first.
+        # Made of trees.
         "sklearn.ensemble._forest.RandomForestClassifier",
         "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.tree._classes.DecisionTreeClassifier",
-        # Parts of boosted trees: bins, which only categories are looked up in, and how scores become probabilities.
+        # Parts of boosted trees: bins, needed for fitting and categories, and how scores become probabilities.
         "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
         "sklearn._loss.link.Interval",
         "sklearn._loss.link.LogitLink",
@@ -77,7 +76,7 @@ REVIEWED: Mapping[str, tuple[str, ...]] = {
     # A loss of boosted trees, which takes no arguments; predictions do not use it.
     "LossNode": ("sklearn._loss._loss.CyHalfBinomialLoss",),
     # Arrays that scikit-learn copies after a look at their types and sizes, not at where they lead; and it believes how
-    # many outputs there are, see _check_tree().
+    # many nodes and outputs there are, see _check_tree().
     "TreeNode": ("sklearn.tree._tree.Tree",),
 }  # fmt: skip
 
@@ -93,18 +92,18 @@ def read_pipeline(file: Path) -> Pipeline:
     """Return the pipeline that a file of the skops format holds.
 
     Raises:
-        ModelNotLoadable: it is of another format, too large, holds what was not reviewed, is no pipeline, or has trees
-            that lead outside of themselves.
+        ModelNotLoadable: it is of another format, too large, holds what was not reviewed, is no pipeline, or has parts
+            that fitting does not make.
     """
     try:
         pipeline = _read(file)
-        odd = next((each for each in _objects(pipeline, set()) if _leads_outside(each)), None)
+        odd = review(pipeline)
     except ModelNotLoadable:
         raise
     except Exception as error:  # whatever keeps the file's content from becoming a model
         raise ModelNotLoadable(f"it cannot be restored: {type(error).__name__}: {error}") from error
     if odd is not None:
-        raise ModelNotLoadable(f"its {type(odd).__name__} leads outside of itself: it was not made by scikit-learn")
+        raise ModelNotLoadable(f"it was not made by scikit-learn: {odd}")
     if not isinstance(pipeline, Pipeline):
         raise ModelNotLoadable(f"it is a {type(pipeline).__name__}, not a scikit-learn Pipeline")
     return pipeline
@@ -155,7 +154,8 @@ def _unreviewed(node: Node) -> str | None:
 
 def _check_tree(node: TreeNode) -> None:
     """Check what a tree is about to be made of: in compiled code it reads as many numbers of classes as it is told that
-    it has outputs, and the lengths of arrays that may have no dimension. What a node has made, it keeps."""
+    it has outputs, the lengths of arrays that may have no dimension, and, when it is asked, as many nodes as it is told
+    that it has. What a node has made, it keeps."""
     _, classes, outputs = node.args.construct()
     state = node.attrs.construct()
     arrays = [(classes, 1), (state["nodes"], 1), (state["values"], 3)]
@@ -163,58 +163,6 @@ def _check_tree(node: TreeNode) -> None:
         (type(outputs), outputs) != (int, 1)
         or any(type(array) is not np.ndarray or array.ndim != dimensions for array, dimensions in arrays)
         or len(classes) != 1
+        or (type(state["node_count"]), state["node_count"]) != (int, len(state["nodes"]))
     ):
         raise ModelNotLoadable("it has a tree that was not made by scikit-learn")
-
-
-def _objects(part: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield every object of scikit-learn in a model, wherever it is."""
-    if id(part) in seen:
-        return
-    seen.add(id(part))
-    if isinstance(part, dict):
-        parts = [*part.values()]
-    elif isinstance(part, list | tuple):
-        parts = [*part]
-    elif isinstance(part, np.ndarray):
-        parts = [*part.ravel()] if part.dtype == object else []
-    elif type(part).__module__.startswith("sklearn."):
-        yield part
-        parts = [*getattr(part, "__dict__", {}).values()]
-    else:
-        parts = []
-    for each in parts:
-        yield from _objects(each, seen)
-
-
-def _leads_outside(part: Any) -> bool:
-    """Tell whether trees lead anywhere but to later nodes of theirs, or ask for features that there are not: compiled
-    code of scikit-learn follows them without looking, into foreign memory if that is where they point."""
-    # The estimator that a calibration is a copy of was never fitted: it has no trees.
-    if isinstance(part, RandomForestClassifier):
-        # What it is asked about has as many columns as it says, and it hands that on without another look.
-        return any(tree.n_features_in_ != part.n_features_in_ for tree in getattr(part, "estimators_", ()))
-    if isinstance(part, DecisionTreeClassifier) and hasattr(part, "tree_"):
-        tree = part.tree_
-        inner = tree.children_left != TREE_LEAF
-        return _is_odd(inner, tree.children_left, tree.children_right, tree.feature, part.n_features_in_)
-    if isinstance(part, HistGradientBoostingClassifier):
-        # While it is fitted, it does not look at what it is given; what prepares categories could give it fewer columns
-        # than it says.
-        unseen = getattr(part, "_in_fit", False) or getattr(part, "_preprocessor", None) is not None
-        return unseen or any(
-            # Categories are compared by bit sets of their own.
-            nodes["is_categorical"].any()
-            or _is_odd(nodes["is_leaf"] == 0, nodes["left"], nodes["right"], nodes["feature_idx"], part.n_features_in_)
-            for trees in getattr(part, "_predictors", ())
-            for nodes in (tree.nodes for tree in trees)
-        )
-    return False
-
-
-def _is_odd(inner: np.ndarray, left: np.ndarray, right: np.ndarray, feature: np.ndarray, width: int) -> bool:
-    at = np.flatnonzero(inner)
-    children = np.concatenate([left[at], right[at]]).astype(np.int64)
-    forward = (children > np.tile(at, 2)) & (children < len(inner))
-    asked = (feature[at] >= 0) & (feature[at] < width)
-    return not (len(inner) and forward.all() and asked.all())

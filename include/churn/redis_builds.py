@@ -6,8 +6,8 @@
 
 Redis alone says what is served, by scripts that it runs as one act each:
 
-    read     the pointer, and by it the rows of every view asked for: never of two builds, and nobody is still reading a
-             build when another is served.
+    read     the pointer, and by it the rows of every view asked for, when its build is whole: never of two builds, and
+             nobody is still reading a build when another is served.
     serve    moves the pointer when it still names the build that was served when this one was begun, and when each hash
              has as many rows as its snapshot. So an older AS_OF never replaces a newer one, not even by a process that
              lost its lock; and a Redis that lost rows of the build meanwhile does not serve it.
@@ -16,7 +16,8 @@ Redis alone says what is served, by scripts that it runs as one act each:
 
 Killed before `serve`, a materialization leaves the old build served; killed after it, the new one, and the next
 completes the record in Postgres. A build is named by its number and by when it was begun, since a database that was
-restored counts again from an earlier number.
+restored counts again from an earlier number. What Postgres served before it is served no more: who goes back to it is
+told so, and not answered with what has grown old meanwhile.
 """
 
 import json
@@ -110,3 +111,4 @@ class RedisBuilds:
                 "online/mark_published",
                 {"build": said["number"], "begun_at": said["begun_at"], "rows": said["rows"]},
             )
+            execute(self._connection, "online/serve_nothing")

@@ -30,6 +30,9 @@ CHAMPION = "champion"
 PAGE = 1000
 """How many versions MLflow is asked for at once."""
 
+LARGEST_DESCRIPTION = 2**20
+"""Bytes of MLmodel, which is parsed. That of a pipeline over 14 features has 2 KB."""
+
 LONGEST_REASON = 500
 """Characters of why a model is not loaded. It quotes the model's file, and becomes a tag, a log and an answer."""
 
@@ -138,7 +141,10 @@ def _fetch(version: int, directory: Path) -> tuple[Path, Path]:
     """Fetch the model's files. That they are not there is a finding; that MLflow is not there is for a retry."""
     try:
         files = artifacts.of_version(MODEL_NAME, version)
-        found = [artifacts.fetch(files, name, directory) for name in ("model.skops", "MLmodel")]
+        found = [
+            artifacts.fetch(files, "model.skops", directory),
+            artifacts.fetch(files, "MLmodel", directory, LARGEST_DESCRIPTION),
+        ]
     except MlflowException as error:
         if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             raise ModelNotLoadable(f"it has no files: {error}") from error

@@ -8,9 +8,9 @@ than its part does.
 | mlflow, airflow | owns the database of its name |
 
 Nobody else, administrators aside, may connect to any of the three, and none of the four to the administrator's
-database. Run it as `python -m churn.roles`, with the administrator's libpq URI in POSTGRES_ADMIN_URL and a password for
-each role in PIPELINE_DB_PASSWORD, SERVING_DB_PASSWORD, MLFLOW_DB_PASSWORD and AIRFLOW_DB_PASSWORD. It is safe to run at
-any time: what is there stays, and the passwords are those of the environment from then on.
+database or to template1. Run it as `python -m churn.roles`, with the administrator's libpq URI in POSTGRES_ADMIN_URL
+and a password for each role in PIPELINE_DB_PASSWORD, SERVING_DB_PASSWORD, MLFLOW_DB_PASSWORD and AIRFLOW_DB_PASSWORD.
+It is safe to run at any time: what is there stays, and the passwords are those of the environment from then on.
 """
 
 import os
@@ -58,8 +58,9 @@ def set_up(admin_url: str, passwords: Mapping[str, str]) -> list[str]:
                 execute(connection, "roles/create_database", database=name, role=role)
                 made.append(database)
             execute(connection, "roles/close_database", database=name)
-        # The administrator's own too: a role could fill the disk with temporary tables there.
-        execute(connection, "roles/close_database", database=sql.Identifier(connection.info.dbname))
+        # The administrator's own too, and the template: a role could fill the disk with temporary tables there.
+        for other in (connection.info.dbname, "template1"):
+            execute(connection, "roles/close_database", database=sql.Identifier(other))
         execute(connection, "roles/admit", database=sql.Identifier("churn"), role=sql.Identifier(SERVING))
     return made
 

@@ -17,6 +17,10 @@ QUIET_SECONDS = 30
 """How long a drop without manifest.json or _SUCCESS must rest: its files may still be on their way."""
 
 
+Loaded = Mapping[date, tuple[Any, ...]]
+"""Of each AS_OF that is loaded: its revision, the digest of its content, and its files."""
+
+
 @dataclass(frozen=True)
 class PendingDrop:
     """A drop that waits, the revision that loading it would make, and the sha256 of all that its verdict depends on."""
@@ -34,8 +38,17 @@ class PendingDrop:
 
 def find_pending(landing: Path, database_url: str) -> list[PendingDrop]:
     """Return the drops that wait, oldest first."""
+    return find_not_among(find_loaded(database_url), landing)
+
+
+def find_loaded(database_url: str) -> Loaded:
+    """Return what is loaded."""
     with connect(database_url) as connection:
-        loaded = {row[0]: row[1:] for row in execute(connection, "loading/loaded_drops")}
+        return {row[0]: row[1:] for row in execute(connection, "loading/loaded_drops")}
+
+
+def find_not_among(loaded: Loaded, landing: Path) -> list[PendingDrop]:
+    """Return the drops that wait where that is loaded, oldest first."""
     pending = []
     for drop in list_drops(landing):
         try:

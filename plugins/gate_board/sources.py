@@ -106,7 +106,8 @@ def _ask_registry() -> board_registry.Registry | str:
 
 
 def _ask_serving() -> Serving | None:
-    address = os.environ.get("SERVING_URL")
+    # Where it has an address of its own between services, that of browsers may lead to this container itself.
+    address = os.environ.get("SERVING_INTERNAL_URL") or os.environ.get("SERVING_URL")
     if not address:
         return None
     try:

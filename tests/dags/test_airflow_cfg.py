@@ -32,6 +32,11 @@ def test_redis_hands_out_again_no_task_that_may_still_run(options):
     assert float(options["celery_broker_transport_options"]["visibility_timeout"]) > longest
 
 
+def test_token_and_session_of_who_has_signed_in_end_together(options):
+    token, session = options["api_auth"]["jwt_expiration_time"], options["fab"]["session_lifetime_minutes"]
+    assert int(token) == 60 * int(session)
+
+
 def test_no_secret_and_no_address_is_in_the_file(options):
     written = {name: value for section in options.values() for name, value in section.items()}
     assert not any(word in name for name in written for word in ("secret", "password", "key", "conn"))

@@ -65,11 +65,13 @@ def test_an_alert_says_what_failed_for_which_as_of_why_what_to_do_and_where_to_l
     assert runbook == "Runbook: http://localhost:8080/dags/churn_snapshot (Dag Docs)"
 
 
-def test_of_a_task_that_was_killed_the_alert_says_so(dag_bag, hook):
+def test_of_a_task_that_left_no_error_the_alert_says_how_that_comes(dag_bag, hook):
     import alerts
 
     alerts.alert(failed(dag_bag, "churn_train", TaskInstance({"train": "failed"}), "2024-01-31"))
-    assert "train: it left no error: its process was killed" in hook.received[0]["message"]
+    assert (
+        "train: it left no error: it was killed, as for want of memory, or never began" in hook.received[0]["message"]
+    )
 
 
 def test_each_of_a_tasks_many_is_told_with_its_own_error(dag_bag, hook):
@@ -88,6 +90,28 @@ def test_a_run_without_a_task_that_failed_is_told_too(dag_bag, hook):
     alerts.alert({"dag": dag_bag.dags["churn_train"], "run_id": RUN, "reason": "all_tasks_deadlocked"})
     assert hook.received[0]["title"] == "churn_train failed"
     assert "/dags/churn_train/runs/" in hook.received[0]["message"]
+
+
+@pytest.mark.parametrize("question", ["get_task_states", "xcom_pull", "get_previous_dagrun"])
+@pytest.mark.parametrize("tell", ["alert", "alert_when_it_begins"])
+def test_a_run_is_told_also_where_airflow_cannot_be_asked_what_failed(
+    dag_bag, hook, caplog, monkeypatch, tell, question
+):
+    import alerts
+
+    def away(*_, **__):
+        raise RuntimeError(f"the API does not answer; {WORD}")
+
+    ti = TaskInstance({"find_drops": "failed"}, {("find_drops", -1): "OSError: disk"})
+    monkeypatch.setattr(ti, question, away)
+    getattr(alerts, tell)(failed(dag_bag, "churn_landing", ti))
+    (told,) = hook.received
+    assert told["title"] == "churn_landing failed"
+    lines = told["message"].splitlines()
+    assert lines[0] == (alerts.UNKNOWN if question != "get_previous_dagrun" else "find_drops: OSError: disk")
+    assert lines[-2].endswith(f"/dags/churn_landing/runs/{RUN}")
+    assert lines[-1].startswith("Runbook: ")
+    assert WORD not in told["message"] + caplog.text
 
 
 @pytest.mark.parametrize(("before", "told"), [(None, 1), ("success", 1), ("failed", 0)])

@@ -113,6 +113,12 @@ def test_a_serving_api_that_is_away_is_said_and_one_nobody_told_of_is_not(client
     assert (serving["ready"], "does not answer" in serving["detail"]) == (False, True)
 
 
+def test_serving_is_asked_by_its_address_between_services_where_it_has_one(client, monkeypatch):
+    monkeypatch.setenv("SERVING_URL", "http://of-browsers.invalid")
+    monkeypatch.setenv("SERVING_INTERNAL_URL", "http://between-services.invalid")
+    assert "between-services.invalid" in client.get("/api/board").json()["serving"]["detail"]
+
+
 @pytest.mark.parametrize("path", ["/api/decisions/1", "/api/decisions/99999999999999999999", "/static/board.py"])
 def test_what_is_not_there_is_404(client, path):
     assert client.get(path).status_code == 404

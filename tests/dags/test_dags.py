@@ -249,7 +249,7 @@ def test_every_task_has_an_owner_retries_with_backoff_and_a_time_limit(dag_bag):
             assert task.execution_timeout is not None, task.task_id
 
 
-def test_tasks_that_must_not_meet_share_a_pool_of_one_slot(dag_bag):
+def test_tasks_that_would_wait_for_each_other_share_a_pool(dag_bag):
     pools = {task.task_id: task.pool for dag_id in CHAIN for task in dag_bag.dags[dag_id].tasks}
     assert pools["materialize"] == "churn_materialize"
     assert {pools[task] for task in ("train", "report")} == {"churn_training"}

@@ -2,14 +2,13 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from churn.generate import write_drops
-from embedded.settings import load_settings
-from embedded.stack import only
-from tests.e2e.stack import FEBRUARY, JANUARY, Stack, free_ports
+from tests.e2e.stack import APRIL, FEBRUARY, JANUARY, MARCH, Stack, free_ports, wait_for
 from tests.webhook import Webhook, webhook
 
 
@@ -48,15 +47,41 @@ def stack(tmp_path_factory, alerts) -> Iterator[Stack]:
 
 @pytest.fixture(scope="package")
 def backup(stack, tmp_path_factory) -> Path:
+    """A backup of the running stack, taken while the drop of April waits and its run is queued."""
     to = tmp_path_factory.mktemp("backups") / "backup"
-    done = stack.make("backup", f"TO={to}")
+    with april_waiting(stack):
+        done = stack.make("backup", f"TO={to}")
     assert done.returncode == 0, done.stdout + done.stderr
     return to
 
 
+@contextmanager
+def april_waiting(stack: Stack) -> Iterator[None]:
+    """As if the drop had just been found; at the end it is as if it had never come."""
+    landing = Path(stack.settings["LANDING_DIR"])
+    stack.airflow("PATCH", "/dags/churn_snapshot", json={"is_paused": True})
+    try:
+        shutil.copytree(stack.drops / MARCH, landing / ".april")
+        (landing / ".april").rename(landing / APRIL)
+        stack.airflow("POST", "/dags/churn_landing/dagRuns", json={"logical_date": None})
+        wait_for(lambda: queued_for_april(stack), seconds=120)
+        yield
+        shutil.rmtree(landing / APRIL)
+        (run,) = queued_for_april(stack)
+        stack.airflow("DELETE", f"/dags/churn_snapshot/dagRuns/{run}")
+    finally:
+        stack.airflow("PATCH", "/dags/churn_snapshot", json={"is_paused": False})
+
+
+def queued_for_april(stack: Stack) -> list[str]:
+    runs = [run for run in stack.runs("churn_snapshot") if run["dag_run_id"].startswith(f"landing__{APRIL}__")]
+    assert {run["state"] for run in runs} <= {"queued"}
+    return [run["dag_run_id"] for run in runs]
+
+
 @pytest.fixture(scope="package")
 def restored(stack, backup, tmp_path_factory) -> Iterator[Stack]:
-    """A second stack, of the backup, of which what answers predictions runs."""
+    """A second stack, of the backup, started. Its churn_snapshot is paused, as it was when the backup was taken."""
     home = tmp_path_factory.mktemp("restored") / "home"
     ports = free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")
     second = Stack({"CHURN_HOME": str(home), **ports}, stack.drops)
@@ -64,8 +89,8 @@ def restored(stack, backup, tmp_path_factory) -> Iterator[Stack]:
         done = second.make("restore", f"FROM={backup}")
         assert done.returncode == 0, done.stdout + done.stderr
         second.settings.update(line.split("=", 1) for line in second.make("env").stdout.splitlines())
-        # Airflow would take most of the time, and has no part in an answer.
-        with only(load_settings(second.settings), ["postgres", "mlflow", "serving"], print):
-            yield second
+        done = second.make("up")
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield second
     finally:
         second.make("clean")

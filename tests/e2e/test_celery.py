@@ -27,7 +27,7 @@ from tests.opened_store import opened_store
 pytestmark = [
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),
     # A stack, workers and a chain of which a part is done twice.
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
 ]
 
 HEARTBEAT_TIMEOUT = "20"
@@ -74,12 +74,12 @@ def disturbed(drops, object_store, tmp_path_factory) -> Iterator[Disturbed]:
         # It would start the same chain beside, also by a task that it has sent before.
         stack.airflow("PATCH", "/dags/churn_landing", json={"is_paused": True})
         workers = cleanup.enter_context(celery_workers(workers_home, environment, ["one", "two"]))
-        wait_for(lambda: not sent(stack), seconds=120, or_say=lambda: f"{sent(stack)}")
+        wait_for(lambda: not sent(stack), seconds=180, or_say=lambda: f"{sent(stack)}")
         shutil.copytree(drops / JANUARY, Path(stack.settings["LANDING_DIR"]) / JANUARY)
         stack.airflow("POST", "/dags/churn_snapshot/dagRuns", json={"logical_date": None, "conf": {"as_of": JANUARY}})
         killed = kill_the_one_that_trains(stack, workers)
         versions = len(stack.client().search_model_versions())
-        wait_for(lambda: ended(stack), seconds=300, or_say=lambda: f"{tasks(stack)}")
+        wait_for(lambda: ended(stack), seconds=400, or_say=lambda: f"{tasks(stack)}")
         (other,) = [worker for worker in workers if worker is not killed]
         yield Disturbed(stack, archive, killed, other, versions)
 
@@ -113,7 +113,7 @@ def ended(stack: Stack) -> bool:
 
 def kill_the_one_that_trains(stack: Stack, workers: list[Worker]) -> Worker:
     """Kill the worker whose task `train` has computed for half a second, and return it."""
-    wait_for(lambda: pid_of_training(stack), seconds=200, or_say=lambda: f"{tasks(stack)}")
+    wait_for(lambda: pid_of_training(stack), seconds=400, or_say=lambda: f"{tasks(stack)}")
     process = psutil.Process(pid_of_training(stack))
     while process.cpu_times().user < 0.5:
         time.sleep(0.01)

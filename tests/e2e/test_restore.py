@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 
 from tests.database_dump import dump
-from tests.e2e.stack import FEBRUARY, Stack, wait_for
+from tests.e2e.stack import APRIL, FEBRUARY, MARCH, Stack, wait_for
 
 HELD = ("raw", "snapshots", "online", "feast", "gate")
 
@@ -105,3 +105,15 @@ def test_a_backup_is_not_written_over(stack, backup):
     done = stack.make("backup", f"TO={backup}")
     assert done.returncode != 0
     assert "is there already" in done.stderr
+
+
+def test_what_was_queued_runs_in_the_restored_stack_on_the_drop_that_waited_and_is_served(restored):
+    """The last of this file: afterwards the two stacks differ."""
+    restored.airflow("PATCH", "/dags/churn_snapshot", json={"is_paused": False})
+    of_april = f"SELECT FROM gate.decisions WHERE as_of = '{APRIL}'"
+    wait_for(lambda: restored.query(of_april), seconds=240, or_say=lambda: restored.log("airflow-scheduler"))
+    wait_for(lambda: {run["state"] for run in restored.runs("churn_train")} <= {"success", "failed"}, seconds=60)
+    runs = {run["dag_run_id"]: run["state"] for run in restored.runs("churn_snapshot")}
+    assert [state for run, state in runs.items() if run.startswith(f"landing__{APRIL}__")] == ["success"]
+    user_id = (restored.drops / MARCH / "users.csv").read_text().splitlines()[1].split(",")[0]
+    assert restored.predict(user_id).json()["features_as_of"] == APRIL

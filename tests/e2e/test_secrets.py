@@ -50,8 +50,8 @@ def stack(postgres_url, tmp_path_factory, outputs) -> Iterator[Stack]:
         (broken / "users.csv").write_text("user_id\n")
         failed = stack.make("trigger", "AS_OF=2024-02-01")
         assert failed.returncode != 0
-        status = stack.make("status")
-        outputs += [each.stdout + each.stderr for each in (done, failed, status)]
+        others = [stack.make(*each) for each in (("status",), ("doctor",), ("backup", f"TO={directory / 'backup'}"))]
+        outputs += [each.stdout + each.stderr for each in (done, failed, *others)]
         yield stack
     finally:
         stack.make("clean")
@@ -121,6 +121,37 @@ def test_they_are_in_no_answer_of_serving_and_airflow(stack, secrets):
     tasks = f"/dags/churn_train/dagRuns/{run['dag_run_id']}/taskInstances"
     answers.append(json.dumps(stack.airflow("GET", tasks)))
     assert [answer[:200] for answer in answers if holding(secrets, answer)] == []
+
+
+def test_they_are_in_no_answer_of_mlflow(stack, secrets):
+    url = f"{stack.settings['MLFLOW_URL']}/api/2.0/mlflow"
+    experiment = stack.client().get_experiment_by_name("streamflow").experiment_id
+    asked = [
+        requests.post(f"{url}/experiments/search", json={"max_results": 100}, timeout=30),
+        requests.post(f"{url}/runs/search", json={"experiment_ids": [experiment]}, timeout=30),
+        requests.get(f"{url}/registered-models/search", timeout=30),
+        requests.get(f"{url}/model-versions/search", timeout=30),
+        requests.get(f"{url}/experiments/get", params={"experiment_id": "999999"}, timeout=30),
+    ]
+    assert [each.status_code for each in asked] == [200, 200, 200, 200, 404]
+    assert [each.text[:200] for each in asked if holding(secrets, each.text)] == []
+
+
+def test_they_are_in_no_answer_of_the_gate_board(stack, secrets):
+    url = stack.settings["AIRFLOW_URL"]
+    signed_in = {"_token": requests.get(f"{url}/auth/token", timeout=10).json()["access_token"]}
+    paths = ("/", "/api/mark", "/api/board", "/api/decisions/1", "/api/decisions/1/files")
+    asked = [requests.get(f"{url}/gate-board{path}", cookies=signed_in, timeout=60) for path in paths]
+    assert [each.status_code for each in asked] == [200] * len(paths)
+    assert [each.text[:200] for each in asked if holding(secrets, each.text)] == []
+
+
+def test_a_backup_holds_them_where_it_keeps_them_and_nowhere_else(stack, secrets):
+    backup = stack.drops.parent / "backup"
+    # Airflow encrypts the address of its connection: the dumps are looked at as what is in the tables, above.
+    files = [path for path in backup.rglob("*") if path.is_file() and path.suffix != ".dump"]
+    assert [path for path in files if holding(secrets, path.read_bytes())] == [backup / "secrets.json"]
+    assert (backup / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_they_are_in_nothing_that_commands_print(stack, outputs, secrets):

@@ -1,8 +1,11 @@
 """A backup and what is restored of it, on a Postgres server of one's own; tests/e2e has the embedded one, with all."""
 
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from queue import SimpleQueue
 
 import psycopg
 import pytest
@@ -10,13 +13,20 @@ from handmade_drops import take_in, write_drop
 from psycopg import sql
 
 from churn import watch
-from churn.database import connect
+from churn.database import connect, lock_session
+from churn.features import apply_definitions
+from churn.landing import Drop, find_drop
+from churn.materialization import materialize
 from churn.migrate import migrate
+from churn.outcome import DONE
+from churn.retention import RETENTION_LOCK
+from churn.validation import DropRejected, validate
 from embedded.backup import ORDER, BackupError, backup
+from embedded.environment import environment
 from embedded.postgres import PostgresError, create_databases
 from embedded.postgres_url import database_url
 from embedded.restore import restore
-from embedded.settings import Settings, environment, load_settings
+from embedded.settings import Settings, load_settings
 from tests.database_dump import dump
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
@@ -64,14 +74,24 @@ def url_of(settings):
 
 
 @pytest.fixture
-def again(settings, tmp_path):
-    """The stack of its backup, on the server whose databases were lost."""
-    backup(settings, tmp_path / "backup", print)
+def restore_it(settings, tmp_path):
+    """A function that backs up the stack, loses its databases, and gives the stack of the backup on the same server."""
+
+    def restore_it():
+        backup(settings, tmp_path / "backup", print)
+        drop_databases(settings.server)
+        restored = settings_of(tmp_path / "again", settings.server)
+        restore(restored, tmp_path / "backup", print)
+        return restored
+
+    return restore_it
+
+
+@pytest.fixture
+def again(settings, restore_it):
+    """The restored stack, and what its databases held."""
     before = dump(url_of(settings))
-    drop_databases(settings.server)
-    restored = settings_of(tmp_path / "again", settings.server)
-    restore(restored, tmp_path / "backup", print)
-    return restored, before
+    return restore_it(), before
 
 
 def test_what_is_restored_is_what_was_backed_up(settings, again):
@@ -110,6 +130,23 @@ def test_databases_that_are_there_are_not_restored_over(again, tmp_path):
     assert dump(url_of(restored)) == before
 
 
+def test_what_a_redis_serves_is_not_restored_over(settings, tmp_path, redis_server, monkeypatch):
+    live, own = f"{redis_server.url}?db=2", f"{redis_server.url}?db=3"
+    backup(settings, tmp_path / "backup", print)
+    monkeypatch.setenv("CHURN_REDIS_URL", live)
+    apply_definitions(url_of(settings))
+    materialize(D31, url_of(settings))
+    drop_databases(settings.server)
+    restored = settings_of(tmp_path / "again", settings.server)
+    with pytest.raises(BackupError, match=r"serves 2024-01-31 already: name another database number"):
+        restore(restored, tmp_path / "backup", print)
+    assert not list(tmp_path.glob("again*"))
+    monkeypatch.setenv("CHURN_REDIS_URL", own)
+    restore(restored, tmp_path / "backup", print)
+    apply_definitions(url_of(restored))
+    assert materialize(D31, url_of(restored)).outcome == DONE
+
+
 def test_a_restore_that_was_killed_leaves_no_stack_and_the_next_one_makes_it(settings, tmp_path, monkeypatch):
     backup(settings, tmp_path / "backup", print)
     drop_databases(settings.server)
@@ -137,7 +174,7 @@ def test_a_backup_that_fails_leaves_nothing(settings, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("backup")]
 
 
-def test_what_begins_while_a_backup_is_taken_is_in_it_whole_or_not_at_all(settings, tmp_path, monkeypatch):
+def test_what_begins_while_a_backup_is_taken_is_in_it_whole_or_not_at_all(settings, restore_it, monkeypatch):
     """A drop that is loaded after Airflow was dumped: the backup has its rows and its files, or has it waiting."""
     from embedded import postgres_tools
 
@@ -149,11 +186,40 @@ def test_what_begins_while_a_backup_is_taken_is_in_it_whole_or_not_at_all(settin
             take_in(write_drop(settings.landing, F29, ["a"]), url_of(settings), settings.archive)
 
     monkeypatch.setattr(postgres_tools, "dump", dump_and_load)
-    backup(settings, tmp_path / "backup", print)
-    drop_databases(settings.server)
-    restored = settings_of(tmp_path / "again", settings.server)
-    restore(restored, tmp_path / "backup", print)
+    restored = restore_it()
     with connect(url_of(restored)) as connection:
         (files,) = connection.execute("SELECT files FROM raw.drops WHERE as_of = %s", [F29]).fetchone()
     archived = {path.name for path in restored.archive.rglob("*.zst")}
     assert {f"{file['sha256']}.csv.zst" for file in files.values()} <= archived
+    # Airflow may know it as begun, and its run looks for the drop.
+    assert find_drop(restored.landing, F29) is not None
+
+
+def test_a_link_in_a_drop_that_waits_stays_one_and_the_restored_drop_is_rejected(settings, tmp_path, restore_it):
+    secret = tmp_path / "secret.csv"
+    secret.write_text("only the pipeline may read this")
+    labels = settings.landing / str(F29) / "labels.csv"
+    labels.symlink_to(secret)
+    restored = restore_it()
+    assert (tmp_path / "backup" / "landing" / str(F29) / "labels.csv").is_symlink()
+    with pytest.raises(DropRejected, match=r"labels\.csv"):
+        validate(find_drop(restored.landing, F29), url_of(restored), restored.archive)
+
+
+def test_what_is_no_file_in_a_drop_that_waits_keeps_no_backup_from_being_made(settings, restore_it):
+    drop = settings.landing / str(F29)
+    os.mkfifo(drop / "labels.csv")
+    (drop / "more").mkdir()
+    restored = restore_it()
+    files = {path.name for path in Drop(F29, drop).files()}
+    assert {path.name for path in (restored.landing / str(F29)).iterdir()} == files
+
+
+def test_a_backup_says_that_it_waits_for_retention(settings, tmp_path):
+    said = SimpleQueue()
+    with ThreadPoolExecutor() as jobs, connect(url_of(settings), autocommit=True) as retention:
+        lock_session(retention, RETENTION_LOCK)
+        waiting = jobs.submit(backup, settings, tmp_path / "backup", said.put)
+        assert said.get(timeout=60) == "waiting for churn_retention, or another backup, to be done"
+        retention.close()
+        waiting.result(timeout=120)

@@ -1,6 +1,7 @@
 """The deadline: which AS_OFs are told of, when, and how far each is said to have come."""
 
 import os
+import re
 import shutil
 from datetime import UTC, date, datetime, timedelta
 
@@ -20,6 +21,7 @@ from churn.superseded import DROPS, to_tag
 from churn.training_set import drops_of
 from churn.validation import validate
 from tests.board_decisions import a_decision, append_decisions
+from tests.conftest import mlflow_at
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 LABELS = [("a", True)]
@@ -169,6 +171,13 @@ def test_a_correction_that_changes_no_training_row_needs_none(landing, archive, 
     assert states(landing, database_url) == []
 
 
+def test_what_retention_has_removed_is_not_undecided_for_ever(landing, archive, database_url, registry):
+    version = corrected(landing, archive, database_url, registry)
+    registry.set_model_version_tag("streamflow_churn", str(version), DROPS, drops_of_now(database_url))
+    registry.delete_model_version("streamflow_churn", str(version))
+    assert states(landing, database_url) == []
+
+
 def test_a_change_that_was_not_loaded_is_told_whatever_was_decided_before(landing, archive, database_url):
     take_in(write_drop(landing, D31, ["a"], LABELS), database_url, archive)
     decide(database_url, D31)
@@ -204,15 +213,39 @@ def test_a_drop_that_was_renamed_into_place_came_then_and_not_when_it_was_writte
 # --- what is said ------------------------------------------------------------------------------------------------
 
 
-def test_what_is_late_is_said_with_its_state_and_what_to_do(landing, archive, database_url):
+def test_what_is_late_is_said_by_its_state_and_what_to_do_once_for_each(landing, archive, database_url):
     take_in(write_drop(landing, D31, ["a"]), database_url, archive)
-    write_drop(landing, F29, ["a"])
+    for day in (date(2024, 2, 28), F29):
+        write_drop(landing, day, ["a"])
     with pytest.raises(DeadlineMissed) as missed:
         check_deadline(landing, database_url, now=later())
-    january, february = str(missed.value).split("; ")
-    assert january.startswith("2024-01-31 is snapshotted since 20")
-    assert "its features are not online: look at the runs of churn_materialize" in january
-    assert february.startswith("2024-02-29 is landed since 20")
+    landed, snapshotted, *advice = str(missed.value).split("; ")
+    assert re.fullmatch(r"landed since 20.* UTC: 2024-02-28, 2024-02-29", landed)
+    assert re.fullmatch(r"snapshotted since 20.* UTC: 2024-01-31", snapshotted)
+    assert [each.partition(":")[0] for each in advice] == [
+        "landed means that it is not loaded",
+        "snapshotted means that its features are not online",
+    ]
+
+
+def test_an_alert_has_room_for_every_date_of_a_month_and_for_what_is_missing(landing, database_url):
+    days = [date(2024, 1, day) for day in range(1, 32)]
+    for day in days:
+        write_drop(landing, day, ["a"])
+    with pytest.raises(DeadlineMissed) as missed:
+        check_deadline(landing, database_url, every_days=1, now=later())
+    told = f"DeadlineMissed: {missed.value}"[:600]
+    assert told.startswith("DeadlineMissed: the newest drop is of 2024-01-31, and one is expected every 1 days")
+    assert [day for day in days if str(day) not in told] == []
+
+
+def test_each_as_of_is_told_also_while_mlflow_is_away(landing, archive, database_url, monkeypatch):
+    made_online(landing, archive, database_url, D31)
+    made_online(landing, archive, database_url, F29)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with mlflow_at("http://127.0.0.1:1"), pytest.raises(DeadlineMissed) as missed:
+        check_deadline(landing, database_url, now=later())
+    assert "2024-01-31, 2024-02-29; materialized (MLflow cannot be asked) means that" in str(missed.value)
 
 
 @pytest.mark.parametrize(

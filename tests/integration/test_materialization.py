@@ -12,7 +12,7 @@ from handmade_drops import take_in, write_drop
 from opened_store import opened_store
 
 from churn import materialization
-from churn.database import connect, lock_session
+from churn.database import connect, execute, lock_session
 from churn.features import FEATURE_SERVICE, STORE_LOCK, apply_definitions, read_online
 from churn.materialization import IncompleteBuild, NoSnapshot, materialize
 from churn.outcome import DONE, OLDER, UNCHANGED
@@ -72,6 +72,19 @@ def test_what_is_served_at_last_does_not_depend_on_the_order_of_runs(snapshots, 
         for as_of in order:
             materialize(as_of, database_url)
         assert served(database_url) == dict.fromkeys("abc", (M31, 3))
+
+
+def test_a_store_that_lost_what_it_served_is_not_given_a_date_whose_snapshot_retention_removed(
+    snapshots, database_url, online_store
+):
+    for months, as_of in enumerate((D31, F29, M31), 1):
+        snapshots(as_of, months)
+        materialize(as_of, database_url)
+    with connect(database_url) as connection:
+        execute(connection, "retention/mark_snapshot", {"as_of": M31})
+    online_store.serve_nothing(database_url)
+    assert materialize(D31, database_url).outcome == OLDER
+    assert served(database_url) == dict.fromkeys("abc", (F29, 2))
 
 
 def test_a_corrected_drop_of_the_served_as_of_replaces_it(snapshots, database_url):

@@ -57,6 +57,7 @@ def nine_dates(shared_database_url, postgres_url, tmp_path_factory):
         take_in(write_drop(home / "landing", as_of, USERS, LABELS), shared_database_url, home / "archive")
     apply_definitions(shared_database_url)
     materialize(DATES[-1], shared_database_url)
+    days_pass(shared_database_url)
     name = conninfo_to_dict(shared_database_url)["dbname"]
     with connect(postgres_url("postgres")) as connection:
         # Of Feast's pool: a database that somebody is connected to cannot be copied.
@@ -71,6 +72,13 @@ def filled(nine_dates, postgres_url, landing, archive):
         shutil.copytree(home / directory.name, directory)
     with database_copy(postgres_url, name) as url:
         yield url
+
+
+def days_pass(database_url):
+    """What chains have worked on is done with: it was three days earlier."""
+    with connect(database_url) as connection:
+        connection.execute("UPDATE raw.revisions SET validated_at = validated_at - interval '3 days'")
+        connection.execute("UPDATE snapshots.builds SET built_at = built_at - interval '3 days'")
 
 
 def held(database_url, table):
@@ -136,6 +144,7 @@ def test_while_there_are_too_few_labelled_dates_everything_stays(expire, databas
     take_in(write_drop(landing, FIRST, USERS), database_url, archive)
     for as_of in DATES[1:LABELLED_DATES]:
         take_in(write_drop(landing, as_of, USERS, LABELS), database_url, archive)
+    days_pass(database_url)
     assert expire(ALL, database_url).figures["dates"] == []
 
 
@@ -150,6 +159,7 @@ def test_what_is_served_stays_though_newer_dates_would_do_without_it(database_ur
         if as_of == DATES[1]:
             apply_definitions(database_url)
             materialize(as_of, database_url)
+    days_pass(database_url)
     assert expire_snapshots(ALL, database_url).figures["dates"] == [str(DATES[0])]
 
 
@@ -160,7 +170,21 @@ def test_a_drop_that_brought_labels_of_a_date_of_the_training_set_stays_with_it(
     take_in(write_drop(landing, DATES[2], USERS, late), database_url, archive)
     for as_of in DATES[3 : 2 + LABELLED_DATES]:
         take_in(write_drop(landing, as_of, USERS, LABELS), database_url, archive)
+    days_pass(database_url)
     assert expire_snapshots(ALL, database_url).figures["dates"] == [str(DATES[0])]
+
+
+@both
+def test_a_date_that_a_chain_has_just_brought_back_stays_for_two_days(expire, filled, landing, archive):
+    expire_all(filled)
+    run_again(filled, landing, archive, FIRST)
+    assert expire(ALL, filled).figures["dates"] == []
+
+
+@both
+def test_a_date_that_a_chain_has_just_found_unchanged_stays_for_two_days(expire, filled, landing, archive):
+    assert run_again(filled, landing, archive, FIRST) == (UNCHANGED, UNCHANGED)
+    assert expire(ALL, filled).figures["dates"] == [str(each) for each in OLD[1:]]
 
 
 @both
@@ -239,6 +263,7 @@ def test_a_date_that_is_run_again_is_what_it_was_and_so_is_a_training_at_it(fill
 def test_a_date_that_was_brought_back_goes_again(filled, landing, archive):
     expire_all(filled)
     run_again(filled, landing, archive, FIRST)
+    days_pass(filled)
     assert expire_raw(ALL, filled).figures["dates"] == [str(FIRST)]
     assert expire_snapshots(ALL, filled).figures["dates"] == [str(FIRST)]
 
@@ -257,6 +282,7 @@ def test_labels_that_another_removed_drop_brought_count_as_removed_too(database_
     for as_of in DATES[2:]:
         take_in(write_drop(landing, as_of, USERS, LABELS), database_url, archive)
     apply_definitions(database_url)
+    days_pass(database_url)
     before = planned(database_url)
     expire_all(database_url)
     run_again(database_url, landing, archive, DATES[0])

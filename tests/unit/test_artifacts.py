@@ -53,7 +53,15 @@ def test_a_file_is_fetched_and_one_that_is_not_there_is_none(kept, tmp_path):
     assert fetch(kept, "other/grades.parquet", into) is None
 
 
-def test_a_file_that_is_too_large_is_not_fetched(kept, tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts, "LARGEST", 999)
+def test_a_file_that_is_too_large_is_not_fetched(kept, tmp_path):
     with pytest.raises(ArtifactRefused, match=r"evidence/golden\.parquet has 1000 bytes, and may have 999"):
-        fetch(kept, "evidence/golden.parquet", tmp_path)
+        fetch(kept, "evidence/golden.parquet", tmp_path, largest=999)
+    assert not (tmp_path / "evidence").exists()
+
+
+def test_a_file_that_has_grown_since_it_was_listed_is_refused(kept, tmp_path, monkeypatch):
+    into = tmp_path / "into"
+    into.mkdir()
+    monkeypatch.setattr(artifacts, "sizes", lambda *_: {"evidence/golden.parquet": 10})
+    with pytest.raises(ArtifactRefused, match="has 1000 bytes, and may have 999"):
+        fetch(kept, "evidence/golden.parquet", into, largest=999)

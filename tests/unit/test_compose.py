@@ -1,5 +1,6 @@
 """docker-compose.airflow.yml and what it builds on, as files: `make prove` runs them, CI does not."""
 
+import ast
 import configparser
 import json
 import re
@@ -58,6 +59,57 @@ def test_without_a_secret_nothing_starts_and_none_has_a_default() -> None:
 def test_every_setting_has_the_default_that_env_says_it_has() -> None:
     used = {(name, kind, default) for name, kind, default in USES if name in SETTINGS}
     assert used == {(name, ":-", default) for name, (default, _) in SETTINGS.items()}
+
+
+NOT_OF_ENV = {
+    "CHURN_GIT_COMMIT": "the image sets it",
+    "SERVING_HOST": "the image sets it",
+    "SERVING_PORT": "in its container it is always 8000; that of .env is where it is published",
+    "CHURN_HOME": "the embedded stack's",
+    "CHURN_DATABASE_URL": "airflow-init has it, and serving its own SERVING_DATABASE_URL",
+    **dict.fromkeys(
+        (
+            *("CHURN_SQLALCHEMY_URL", "CHURN_PGDATABASE", "CHURN_PGHOST", "CHURN_PGPASSWORD", "CHURN_PGPORT"),
+            *("CHURN_PGSSLMODE", "CHURN_PGUSER", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"),
+            *("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"),
+        ),
+        "what reads it sets it",
+    ),
+}
+"""What the code reads and no service is told, and why."""
+
+
+def read_in(*directories: str) -> set[str]:
+    """Return the names of variables in the code there: literals that begin as ours do."""
+    files = [path for directory in directories for path in (REPOSITORY / directory).rglob("*.py")]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    name = re.compile("(CHURN|SERVING|MLFLOW|LANDING|ARCHIVE)(_[A-Z]+)+")
+    literals = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return {text for text in literals if name.fullmatch(text)}
+
+
+def told(*services: str) -> set[str]:
+    return {name for service in services for name in SERVICES[service].get("environment", {})}
+
+
+def test_what_dags_pipeline_and_plugins_read_of_their_environment_some_service_is_told() -> None:
+    ours = [name for name, spec in SERVICES.items() if "churn-airflow" in spec["image"]]
+    assert read_in("dags", "include", "plugins") - told(*ours) - set(NOT_OF_ENV) == set()
+
+
+def test_what_serving_reads_of_its_environment_it_is_told() -> None:
+    assert read_in("serving") - told("serving") - set(NOT_OF_ENV) == set()
+
+
+def test_who_looks_for_a_setting_of_dags_finds_it_wherever_dag_files_are_read() -> None:
+    readers = ("worker-1", "worker-2", *(name for name in SERVICES if name.startswith("airflow-")))
+    assert {name: read_in("dags") - told(name) for name in readers} == {name: set() for name in readers}
+
+
+def test_links_of_airflow_lead_where_browsers_get() -> None:
+    links = (REPOSITORY / "plugins" / "churn_links.py").read_text(encoding="utf-8")
+    addresses = {name: SERVICES["airflow-api"]["environment"][name] for name in re.findall(r'"(\w+_URL)"', links)}
+    assert addresses == {name: f"${{{name}:-{SETTINGS[name][0]}}}" for name in ("MLFLOW_URL", "SERVING_URL")}
 
 
 def test_what_sounds_like_a_secret_is_one() -> None:
@@ -119,7 +171,12 @@ def test_passwords_go_into_a_uri_as_they_are(env: Path) -> None:
 def test_the_command_needs_nothing_but_python(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-S", str(CONTAINERS / "env_file.py"), str(tmp_path / ".env")]
     for said in ("wrote", "stays as it is"):
-        assert said in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert said in subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+
+
+def test_it_makes_the_directory_for_drops_which_docker_would_make_as_root(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-I", "-S", str(CONTAINERS / "env_file.py")], check=True, cwd=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".env", "landing"}
 
 
 def test_both_images_are_built_on_the_base_that_one_setting_names() -> None:
@@ -216,14 +273,14 @@ def test_who_depends_on_a_service_says_in_which_state(service: str) -> None:
 
 
 def test_each_service_has_the_secrets_that_it_cannot_do_without_and_no_other() -> None:
-    core = {"AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_SECRET_KEY"}
+    core = {"AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY"}
     assert {service: secrets_of(service) for service in SERVICES} == {
         "postgres": {"POSTGRES_PASSWORD"},
         "redis": {"REDIS_PASSWORD"},
         "databases": {name for name in SECRETS if "DB_PASSWORD" in name} | {"POSTGRES_PASSWORD"},
         "airflow-init": core | {"PIPELINE_DB_PASSWORD", "AIRFLOW_ADMIN_PASSWORD"},
-        "airflow-api": core | {"PIPELINE_DB_PASSWORD"},
-        "airflow-scheduler": core | {"REDIS_PASSWORD"},
+        "airflow-api": core | {"PIPELINE_DB_PASSWORD", "AIRFLOW_JWT_SECRET", "AIRFLOW_SECRET_KEY"},
+        "airflow-scheduler": core | {"REDIS_PASSWORD", "AIRFLOW_JWT_SECRET"},
         "airflow-dag-processor": core,
         "airflow-triggerer": core,
         # A task reaches Airflow by the token that it was sent with, and by nothing else.
@@ -238,7 +295,7 @@ def test_each_service_has_the_secrets_that_it_cannot_do_without_and_no_other() -
 
 def test_every_part_of_airflow_is_told_the_same() -> None:
     told = [SERVICES[name]["environment"] for name in SERVICES if name.startswith("airflow-")]
-    for name in ("CORE__FERNET_KEY", "API_AUTH__JWT_SECRET", "API__SECRET_KEY", "CORE__EXECUTION_API_SERVER_URL"):
+    for name in ("CORE__FERNET_KEY", "DATABASE__SQL_ALCHEMY_CONN", "CORE__EXECUTION_API_SERVER_URL"):
         assert len({each[f"AIRFLOW__{name}"] for each in told}) == 1
 
 
@@ -250,6 +307,31 @@ def test_either_worker_takes_either_queue() -> None:
 
 def test_a_worker_can_only_read_what_has_landed() -> None:
     assert "./landing:/landing:ro" in map(filled_in, SERVICES["worker-1"]["volumes"])
+
+
+def test_the_api_server_can_only_read_the_logs_of_tasks() -> None:
+    assert "airflow-logs:/logs:ro" in SERVICES["airflow-api"]["volumes"]
+
+
+PROGRAMS = ("celery", "redis-cli", "redis-server")
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_no_secret_is_in_a_command_line_where_everybody_on_the_machine_reads_it(service: str, tmp_path: Path) -> None:
+    """Shell commands are run, with programs that note what they are called with."""
+    spec = SERVICES[service]
+    commands = [spec.get("command", ""), spec.get("healthcheck", {}).get("test", "")]
+    assert not {name for name, _, _ in VARIABLE.findall(json.dumps(commands))} & set(SECRETS)
+    for program in PROGRAMS:
+        (tmp_path / program).write_text(f'#!/bin/sh\necho {program} "$@" >>{tmp_path}/called\n')
+        (tmp_path / program).chmod(0o755)
+    environment = {name: filled_in(value) for name, value in spec.get("environment", {}).items()}
+    scripts = [command[-1].replace("$$", "$") for command in commands if {"CMD-SHELL", "-c"} & set(command)]
+    for script in [text for text in scripts if any(program in text for program in PROGRAMS)]:
+        subprocess.run(["sh", "-c", script], env=environment | {"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False)
+        called = (tmp_path / "called").read_text(encoding="utf-8")
+        assert not [name for name in SECRETS if f"<{name}>" in called]
+    assert [text for text in scripts if "$" in text and not any(program in text for program in PROGRAMS)] == []
 
 
 # Images.

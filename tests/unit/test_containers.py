@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import pytest
 
 from bench.load import Load
 from containers.airflow.start import why_not_ready
-from containers.engine import megabytes
+from containers.engine import ComposeError, Project, megabytes
 from containers.load import OUTSIDE, PUBLISHED, rows
+from containers.prove import clean_up, fresh_settings
 
 AIRFLOW = Path(__file__).parents[2] / "containers" / "airflow"
 
@@ -71,7 +73,7 @@ def test_a_port_where_somebody_listens_is_waited_for_no_longer() -> None:
 def started(wait_for: str, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(AIRFLOW / "start.py"), *command],
-        env={"PATH": os.environ["PATH"], "WAIT_FOR": wait_for},
+        env={"PATH": os.environ["PATH"], "WAIT_FOR": wait_for, "PYTHONPATH": str(AIRFLOW.parents[1] / "include")},
         capture_output=True,
         text=True,
         check=False,
@@ -90,6 +92,61 @@ def test_a_mistyped_address_is_said_at_once_and_without_its_password() -> None:
     assert done.returncode == 1
     assert "host/db" in done.stderr
     assert "hidden" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:hidden%zz@host/db",
+        "postgresql://user:hid/den@host/db",
+        "postgresql://user:x@hidden@host/db",
+        "postgresql://user:[hidden@host/db",
+        "http://user:hidden@host:none/",
+        "tcp://hidden:port",
+        "http://hidden\x7f/",
+    ],
+)
+def test_what_is_no_address_ends_the_start_at_once_and_is_not_quoted(address: str) -> None:
+    done = started(address, "true")
+    assert (done.returncode, "WAIT_FOR" in done.stderr) == (1, True)
+    assert not {"hid", "Traceback"} & set(re.findall("Traceback|hid", done.stderr + done.stdout))
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program of that name, which notes its environment in a file, and fails. Gives the file."""
+    noted = tmp_path / "noted"
+    (tmp_path / "docker").write_text(f"#!/bin/sh\nenv >{noted}\nexit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return noted
+
+
+def test_the_proof_does_not_take_the_settings_of_the_shell_for_its_own(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDING_DIR", "/of/the/embedded/stack")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///where")
+    with pytest.raises(ComposeError):
+        Project("docker", "none", tmp_path / ".env", []).compose("up")
+    seen = docker.read_text(encoding="utf-8")
+    assert ("/of/the/embedded/stack" in seen, "DOCKER_HOST=unix:///where" in seen) == (False, True)
+
+
+def test_only_its_owner_reads_the_secrets_of_the_proof_and_everybody_its_drops(tmp_path: Path) -> None:
+    settings = fresh_settings(tmp_path)
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path, *tmp_path.iterdir())}
+    assert modes == {tmp_path.name: "0o711", ".env": "0o600", "landing": "0o755"}
+    assert (settings["LANDING_DIR"], len(settings["POSTGRES_PASSWORD"])) == (str(tmp_path / "landing"), 64)
+
+
+def test_the_secrets_of_the_proof_go_where_the_engine_fails_too(
+    docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    directory = tmp_path / "proof"
+    directory.mkdir()
+    clean_up(Project("docker", "none", directory / ".env", []), directory)
+    assert (directory.exists(), "ended with status 1" in capsys.readouterr().err) == (False, True)
 
 
 REPORT = {"scheduler": {"status": "healthy"}, "dag_processor": {"status": "unhealthy"}, "triggerer": {"status": None}}

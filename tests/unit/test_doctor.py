@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from churn.board import DateState
 from churn.deadline import GRACE, Late
-from embedded.doctor import diagnosis
+from embedded.doctor import diagnosis, online_store, workers
 from embedded.doctor.airflow import judge_alerts, judge_connection, judge_dags, judge_pools
 from embedded.doctor.databases import judge_databases, judge_migrations, judge_revision, judge_server
 from embedded.doctor.diagnosis import judge_stack
@@ -28,7 +27,7 @@ from embedded.doctor.machine import (
 from embedded.doctor.pipeline import Version, judge_freshness, judge_production, judge_serving
 from embedded.process_manager import Process
 from embedded.settings import load_settings
-from embedded.status import Superseded
+from embedded.status import AsOfState, Superseded
 
 NOW = datetime(2024, 4, 1, 12, tzinfo=UTC)
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
@@ -79,6 +78,12 @@ def test_a_port_that_somebody_else_has_is_bad() -> None:
 )
 def test_a_disk_is_told_of_before_it_is_full(free: int, outcome: str) -> None:
     assert is_told(judge_disk(Path("/state"), free, 10 * NEARLY_FULL), outcome, f"{free / 10**9:.1f} GB free", "/state")
+
+
+def test_nobody_is_told_to_make_room_where_what_is_archived_lies() -> None:
+    advice = judge_disk(Path("/state"), 0, 10 * NEARLY_FULL).advice
+    assert "drops that are loaded" in advice
+    assert "archive" not in advice
 
 
 # --- the databases -----------------------------------------------------------------------------------------------
@@ -141,33 +146,52 @@ def test_a_connection_to_another_database_than_the_settings_name_is_bad_and_tell
 
 
 def test_that_nobody_is_told_of_red_runs_is_a_warning() -> None:
-    assert is_told(judge_alerts(True), OK)
+    assert is_told(judge_alerts(True), OK, "docs/operations.md says how to try it")
     assert is_told(judge_alerts(False), WARN, "churn_alerts", "docs/operations.md")
+
+
+def test_a_redis_that_is_too_old_or_may_evict_features_is_bad() -> None:
+    for policy in ("noeviction", "volatile-lru"):
+        assert online_store.judge_server({"redis_version": "7.0.15", "maxmemory_policy": policy}) is None
+    for version, policy, words in (("6.2.14", "noeviction", "7 or newer"), ("7.0.15", "allkeys-lru", "noeviction")):
+        finding = online_store.judge_server({"redis_version": version, "maxmemory_policy": policy})
+        assert finding is not None
+        assert is_told(finding, BAD, version, words)
+
+
+def test_a_queue_without_a_worker_is_bad() -> None:
+    assert is_told(workers.judge_workers({"default": 2, "training": 1}), OK, "2 for default, 1 for training")
+    assert is_told(workers.judge_workers({"default": 1}), BAD, "no worker takes from training", "docs/cluster.md")
 
 
 # --- the pipeline ------------------------------------------------------------------------------------------------
 
 
-def dates(*states: dict[str, object]) -> list[DateState]:
-    unknown: dict[str, object] = dict.fromkeys(DateState.__dataclass_fields__)
-    return [DateState(**{**unknown, "is_served": False, **state}) for state in states]  # type: ignore[arg-type]
+def states(*some: dict[str, object]) -> list[AsOfState]:
+    unknown: dict[str, object] = dict.fromkeys(AsOfState.__dataclass_fields__)
+    return [AsOfState(**{**unknown, **each}) for each in some]  # type: ignore[arg-type]
 
 
 def test_freshness_tells_the_newest_date_of_each_step() -> None:
-    january = {"as_of": JANUARY, "revision": 1, "snapshot_at": NOW, "is_served": True, "decision": 3}
-    finding = judge_freshness(dates({"as_of": FEBRUARY, "revision": 1}, january), [], NOW)
+    january = {"as_of": JANUARY, "revision": 1, "has_snapshot": True, "decision": 3}
+    finding = judge_freshness(states({"as_of": FEBRUARY, "revision": 1}, january), "2024-01-31", None, [], NOW)
     assert is_told(finding, OK, "drop 2024-02-29, snapshot 2024-01-31, served 2024-01-31, decided on 2024-01-31")
     assert "the newest drop is 32 days old" in finding.found
-    assert is_told(judge_freshness([], [], NOW), OK, "no drop is loaded yet")
+    assert is_told(judge_freshness([], "-", None, [], NOW), OK, "no drop is loaded yet")
 
 
 def test_a_drop_without_a_decision_is_under_way_at_first_and_bad_after_the_deadline() -> None:
     early = Late(JANUARY, "snapshotted", NOW - GRACE + timedelta(minutes=1))
     overdue = Late(FEBRUARY, "landed", NOW - GRACE - timedelta(days=30))
-    assert is_told(judge_freshness([], [early], NOW), WARN, "1 drops are under way")
-    finding = judge_freshness([], [early, overdue], NOW)
-    assert is_told(finding, BAD, "2024-02-29 is landed since", "churn_landing")
-    assert "2024-01-31 is" not in finding.advice
+    assert is_told(judge_freshness([], "-", None, [early], NOW), WARN, "1 drops are under way")
+    finding = judge_freshness([], "-", None, [early, overdue], NOW)
+    assert is_told(finding, BAD, "landed since 2024-03-02", "2024-02-29", "churn_landing")
+    assert "2024-01-31" not in finding.advice
+
+
+def test_a_drop_that_was_promised_and_did_not_come_is_bad() -> None:
+    finding = judge_freshness([], "-", "the newest drop is of 2024-01-31, and one is expected", [], NOW)
+    assert is_told(finding, BAD, "one is expected")
 
 
 def test_no_version_in_production_and_a_superseded_one_are_warnings() -> None:

@@ -5,6 +5,7 @@ import shlex
 import stat
 import subprocess
 from pathlib import Path
+from traceback import format_exception
 
 import hypothesis
 import pytest
@@ -14,8 +15,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import make_url
 
 from embedded.__main__ import _parser, shell_lines
+from embedded.environment import environment
 from embedded.postgres_url import airflow_connection, database_url, with_driver
-from embedded.settings import REPOSITORY, Settings, SettingsError, environment, load_settings
+from embedded.settings import REPOSITORY, Settings, SettingsError, load_settings
 
 
 @pytest.fixture
@@ -54,11 +56,22 @@ def test_a_server_that_is_no_postgres_uri_is_refused_by_the_name_of_its_setting(
     assert not (tmp_path / "state").exists()
 
 
-@pytest.mark.parametrize("broker", ["garbage", "amqp://guest:secret@rabbit"])
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "garbage",
+        "amqp://guest:secret@rabbit",
+        "redis://:secret@",
+        "redis://:secret@redis:many/0",
+        "redis://:secret@redis:70000/0",
+        "redis://:not/secret@redis:6379/0",
+        "redis://[:secret@redis",
+    ],
+)
 def test_a_broker_that_is_no_redis_is_refused_without_telling_its_password(broker: str) -> None:
     with pytest.raises(SettingsError, match="CHURN_CELERY_BROKER must be a URL") as error:
         load_settings({"CHURN_CELERY_BROKER": broker})
-    assert "secret" not in str(error.value)
+    assert "secret" not in "".join(format_exception(error.value))
 
 
 def test_with_a_broker_tasks_run_on_celery_and_workers_need_no_database_of_airflow(tmp_path: Path) -> None:
@@ -72,6 +85,12 @@ def test_without_a_broker_tasks_are_forks_of_the_scheduler(settings: Settings) -
     variables = environment(settings)
     assert variables["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert not [name for name in variables if "CELERY" in name]
+
+
+def test_whoever_takes_the_settings_of_a_stack_finds_its_online_store(tmp_path: Path, settings: Settings) -> None:
+    redis = {"CHURN_REDIS_URL": "redis://:secret@redis:6379/1"}
+    assert redis.items() <= environment(load_settings({"CHURN_HOME": str(tmp_path), **redis})).items()
+    assert "CHURN_REDIS_URL" not in environment(settings)
 
 
 def test_a_home_that_supervisord_would_misread_is_refused() -> None:

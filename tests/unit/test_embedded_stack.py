@@ -130,6 +130,16 @@ def test_a_stack_with_another_broker_is_another_stack_and_does_not_tell_its_pass
     assert "secret" not in "".join(identities)
 
 
+def test_a_stack_with_another_online_store_is_another_stack_and_does_not_tell_its_password(tmp_path: Path) -> None:
+    stores = ["", "redis://:secret@here/0", "redis://:secret@there/0"]
+    identities = {
+        ProcessManager(load_settings({"CHURN_HOME": str(tmp_path), "CHURN_REDIS_URL": store})).identity()
+        for store in stores
+    }
+    assert len(identities) == 3
+    assert "secret" not in "".join(identities)
+
+
 def test_every_program_is_in_a_group_and_every_service_is_a_program() -> None:
     parser = configparser.RawConfigParser()
     parser.read(CONFIGURATION)

@@ -175,6 +175,15 @@ def test_a_link_that_takes_a_files_place_between_look_and_reading_is_not_followe
         sha256_of(path)
 
 
+def test_a_link_that_takes_the_drops_place_between_look_and_reading_is_not_followed(tmp_path, drop):
+    (path,) = [path for path in drop.files() if path.name == "users.csv"]
+    drop.path.rename(tmp_path / "elsewhere")
+    drop.path.symlink_to(tmp_path / "elsewhere")
+    assert path.is_file()
+    with pytest.raises(NotADirectoryError):
+        sha256_of(path)
+
+
 def test_a_link_to_a_directory_is_no_drop(tmp_path, drop):
     (tmp_path / "2024-02-29").symlink_to(drop.path)
     assert find_drop(tmp_path, F29) is None

@@ -3,19 +3,25 @@
 import io
 import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import skops.io
 from compiled_models import GOLDEN, RECIPES, SERVICE, fitted
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from churn import model_file
@@ -29,6 +35,9 @@ TREE, FOREST, BOOSTED = (
     RandomForestClassifier(3),
     HistGradientBoostingClassifier(max_iter=3),
 )
+WORDS = pd.DataFrame({"a": ["x", "y", "z"] * 10, "b": ["p", "q", "r"] * 10})
+WHOLE = pd.DataFrame({"a": [1, 5, 3] * 10})
+LEFT = np.array([0, 1, 0] * 10)
 
 
 class Touch:
@@ -180,6 +189,143 @@ def test_boosted_trees_that_believe_to_be_fitted_are_refused(file):
     pipeline = make_pipeline(BOOSTED).fit(FEATURES, LABELS)
     pipeline[-1]._in_fit = True
     with pytest.raises(ModelNotLoadable, match="HistGradientBoostingClassifier leads outside"):
+        read_pipeline(written(file, pipeline))
+
+
+def one_hot(values, **settings):
+    """A pipeline that begins with columns for each category."""
+    encoder = OneHotEncoder(**{"sparse_output": False, "handle_unknown": "ignore", **settings})
+    return make_pipeline(encoder, LogisticRegression()).fit(values, LEFT)
+
+
+def answer(file):
+    """What a process of its own that restores a file as skops does, and asks it something, ended with."""
+    ask = (
+        "import sys, pandas, skops.io; from churn.model_file import TRUSTED_TYPES\n"
+        "values = pandas.DataFrame({'a': ['x', 'y'], 'b': ['p', 'q']})\n"
+        "skops.io.load(sys.argv[1], trusted=TRUSTED_TYPES).predict_proba(values)"
+    )
+    return subprocess.run([sys.executable, "-c", ask, file], env={"PYTHONPATH": "include"}, check=False).returncode
+
+
+def test_columns_of_categories_that_lead_outside_crash_scikit_learn_itself(file):
+    pipeline = one_hot(WORDS)
+    assert answer(written(file, pipeline)) == 0
+    pipeline[0]._n_features_outs = [10**12, 6 - 10**12]
+    assert answer(written(file, pipeline)) < 0
+
+
+@pytest.mark.parametrize(
+    "widths",
+    [[10**12, 6 - 10**12], [10**6, 6 - 10**6], [3, 1], [3, 4], [3], [], np.array([3, 3]), ("3", "3")],
+    ids=repr,
+)
+def test_columns_of_categories_that_lead_outside_are_refused(file, widths):
+    pipeline = one_hot(WORDS)
+    pipeline[0]._n_features_outs = widths
+    with pytest.raises(ModelNotLoadable, match="OneHotEncoder leads outside"):
+        read_pipeline(written(file, pipeline))
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [[5, 3, 1], [1, 1, 5], [[1, 3, 5]], [1.0, np.nan, 5.0], [np.nan, np.nan], ["5", "3", "1"], []],
+    ids=repr,
+)
+def test_categories_that_cannot_be_searched_are_refused(file, categories):
+    pipeline = one_hot(WHOLE)
+    pipeline[0].categories_ = [np.array(categories)]
+    pipeline[0]._n_features_outs = [len(categories)]
+    with pytest.raises(ModelNotLoadable, match="OneHotEncoder leads outside"):
+        read_pipeline(written(file, pipeline))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"sparse_output": True}, {"drop": "first"}, {"max_categories": 2, "handle_unknown": "warn"}], ids=repr
+)
+def test_columns_of_categories_that_are_counted_in_another_way_are_refused(file, settings):
+    with pytest.raises(ModelNotLoadable, match="OneHotEncoder leads outside"):
+        read_pipeline(written(file, one_hot(WORDS, **settings)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [WORDS, WHOLE, WHOLE * [0.5], WHOLE.replace(3, np.nan), WORDS.replace("p", None), WHOLE > [2]],
+    ids=["words", "whole", "numbers", "number or NaN", "word or None", "booleans"],
+)
+def test_columns_of_categories_as_fitting_makes_them_are_restored(file, values):
+    pipeline = one_hot(values)
+    assert np.array_equal(read_pipeline(written(file, pipeline))[0].transform(values), pipeline[0].transform(values))
+
+
+@pytest.mark.parametrize("count", [0, 1, 10**3, 10**8, -1])
+def test_a_tree_that_claims_another_number_of_nodes_is_refused_before_it_is_made(file, count):
+    # It would hand out what lies behind its nodes as its own: as answers.
+    def say(schema):
+        trees(schema)[0]["content"]["content"]["node_count"] |= {"content": str(count), "__id__": 0}
+
+    changed(written(file, make_pipeline(TREE).fit(FEATURES, LABELS)), schema=say)
+    with pytest.raises(ModelNotLoadable, match="a tree that was not made by scikit-learn"):
+        read_pipeline(file)
+
+
+@pytest.mark.parametrize("columns", [np.zeros(0), 3.0, np.int64(3)], ids=repr)
+@pytest.mark.parametrize("model", [TREE, FOREST, BOOSTED])
+def test_a_number_of_columns_that_is_not_a_whole_number_is_refused(file, model, columns):
+    # What is compared with an array without elements is always in agreement.
+    pipeline = make_pipeline(model).fit(FEATURES, LABELS)
+    pipeline[-1].n_features_in_ = columns
+    with pytest.raises(ModelNotLoadable, match=f"{type(model).__name__} leads outside"):
+        read_pipeline(written(file, pipeline))
+
+
+def test_a_tree_over_fewer_columns_than_its_estimator_is_refused(file):
+    def say(schema):
+        trees(schema)[0]["__reduce__"]["args"]["content"][0] |= {"content": "2", "__id__": 0}
+
+    changed(written(file, make_pipeline(TREE).fit(FEATURES, LABELS)), schema=say)
+    with pytest.raises(ModelNotLoadable, match="DecisionTreeClassifier leads outside"):
+        read_pipeline(file)
+
+
+@pytest.mark.parametrize("value", [np.float32, None], ids=["a type", "a value"])
+def test_an_attribute_in_the_place_of_a_method_is_refused(file, value):
+    pipeline = make_pipeline(FOREST).fit(FEATURES, LABELS)
+    pipeline[-1]._validate_X_predict = value
+    with pytest.raises(ModelNotLoadable, match="_validate_X_predict of its RandomForestClassifier hides"):
+        read_pipeline(written(file, pipeline))
+
+
+def bins(pipeline):
+    # It looks up as many lists of thresholds as there are columns, wherever the list ends.
+    pipeline.steps.insert(0, ("bins", pipeline[-1]._bin_mapper))
+
+
+def bins_within_an_imputer(pipeline):
+    imputer = SimpleImputer(add_indicator=True).fit(FEATURES)
+    imputer.indicator_ = pipeline[-1]._bin_mapper
+    pipeline.steps.insert(0, ("impute", imputer))
+
+
+def bins_of_a_column_transformer(pipeline):
+    columns = ColumnTransformer([("all", StandardScaler(), [0, 1, 2])]).fit(FEATURES)
+    columns.transformers_ = [("all", pipeline[-1]._bin_mapper, [0, 1, 2])]
+    pipeline.steps.insert(0, ("columns", columns))
+
+
+def a_tree_as_a_calibration(pipeline):
+    calibrated = CalibratedClassifierCV(LogisticRegression(), cv=2, ensemble=False).fit(FEATURES, LABELS)
+    calibrated.calibrated_classifiers_[0].calibrators = [TREE.fit(FEATURES, LABELS).tree_]
+    pipeline.steps[-1] = ("calibrated", calibrated)
+
+
+@pytest.mark.parametrize(
+    "misplace", [bins, bins_within_an_imputer, bins_of_a_column_transformer, a_tree_as_a_calibration]
+)
+def test_a_part_in_the_place_of_one_of_another_type_is_refused(file, misplace):
+    pipeline = make_pipeline(BOOSTED).fit(FEATURES, LABELS)
+    misplace(pipeline)
+    with pytest.raises(ModelNotLoadable, match="a part of another type in the place of its own"):
         read_pipeline(written(file, pipeline))
 
 

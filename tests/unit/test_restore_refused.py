@@ -94,6 +94,10 @@ def test_a_home_that_holds_anything_is_refused_and_left_alone(settings: Settings
     assert (settings.home / "thesis.txt").exists()
 
 
+def test_a_home_that_is_a_mount_point_is_refused_before_anything_is_made(source: Path) -> None:
+    refused(load_settings({"CHURN_HOME": "/proc"}), source, "/proc is a mount point, .*like /proc/churn")
+
+
 def test_a_backup_is_not_written_where_something_is(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(BackupError, match="is there already"):
         backup(settings, tmp_path, print)

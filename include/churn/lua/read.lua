@@ -1,7 +1,8 @@
 -- The rows of some keys in some views of the build that the pointer, KEYS[1], names: its AS_OF, how its rows lie, and for
--- each view a row per key. ARGV: how many views, their names, the keys. Nothing where nothing is served.
-local build, as_of, columns = unpack(redis.call('HMGET', KEYS[1], 'build', 'as_of', 'columns'))
-if not build then
+-- each view a row per key. ARGV: how many views, their names, the keys. Nothing where nothing is served, or its build is
+-- not whole: a customer would lack what Redis has lost.
+local build, as_of, columns, counts = unpack(redis.call('HMGET', KEYS[1], 'build', 'as_of', 'columns', 'rows'))
+if not build or not is_whole(build, counts) then
     return {}
 end
 local answer = {as_of, columns}

@@ -2,8 +2,8 @@
 
 A date is gone as a whole, in one transaction, and on record as such (`expired_at`): churn_landing does not load its
 drop a second time, no version is called superseded over it, and a training that would need it is refused instead of
-made of less. Running the date again, while its drop is in the landing directory, brings it back until the next run of
-retention.
+made of less. Running the date again, while its drop is in the landing directory, brings it back. What a chain has
+worked on in the last two days stays, however old its date: it may not be done with it.
 """
 
 from collections.abc import Callable, Mapping

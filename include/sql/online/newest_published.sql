@@ -2,4 +2,4 @@
 SELECT max(as_of)
 FROM online.builds
 JOIN snapshots.builds USING (as_of)
-WHERE state = 'published'
+WHERE state = 'published' AND expired_at IS NULL

@@ -1,0 +1,81 @@
+"""What doctor finds in a real Redis: the online store, and the queues of Celery workers."""
+
+import subprocess
+import sys
+
+import pytest
+
+from churn.redis_server import POINTER, open_redis, run
+from embedded.celery_workers import redis_server as redis_on_a_port
+from embedded.doctor import diagnosis
+from embedded.doctor.finding import BAD, OK, WARN
+from embedded.doctor.online_store import check_online_store
+from embedded.doctor.workers import check_workers
+from embedded.settings import load_settings
+from tests.e2e.stack import wait_for
+from tests.real_redis import require_redis_server
+
+AWAY = "redis://churn:s3cret@127.0.0.1:1/0"
+NO_URL = "redis://churn:s3cret#@host"
+"""What is before the # looks like a port, which errors quote."""
+
+
+@pytest.fixture
+def redis(redis_server):
+    redis_server.client.flushall()
+    yield redis_server
+    redis_server.client.config_set("maxmemory-policy", "noeviction")
+
+
+def test_an_online_store_that_serves_nothing_is_a_warning(redis):
+    found = check_online_store(redis.url)
+    assert (found.outcome, found.advice) == (WARN, "make trigger AS_OF=the newest")
+
+
+def test_an_online_store_is_well_when_it_serves_an_as_of(redis):
+    client = open_redis(redis.url, 1, 5)
+    run(client, "serve", [POINTER], ["", "streamflow:build:1", "{}", "as_of", "2024-01-31"])
+    found = check_online_store(redis.url)
+    assert found.outcome == OK
+    assert "noeviction, serves AS_OF 2024-01-31" in found.found
+
+
+def test_an_online_store_that_may_evict_what_it_serves_is_bad(redis):
+    redis.client.config_set("maxmemory-policy", "allkeys-lru")
+    found = check_online_store(redis.url)
+    assert found.outcome == BAD
+    assert "allkeys-lru" in found.found
+
+
+@pytest.mark.parametrize("url", [AWAY, NO_URL])
+def test_an_online_store_that_is_away_is_bad_and_its_password_is_not_told(url):
+    found = check_online_store(url)
+    assert found.outcome == BAD
+    assert "CHURN_REDIS_URL" in found.found + found.advice
+    assert "s3cret" not in str(found)
+
+
+def test_the_online_store_is_looked_at_also_with_the_stack_down(tmp_path):
+    settings = load_settings({"CHURN_HOME": str(tmp_path / "state"), "CHURN_REDIS_URL": AWAY})
+    (found,) = [each for each in diagnosis.diagnose(settings) if each.check == "online store"]
+    assert found.outcome == BAD
+
+
+@pytest.mark.parametrize("url", [AWAY, NO_URL])
+def test_a_broker_that_is_away_is_bad_and_its_password_is_not_told(url):
+    found = check_workers(url)
+    assert found.outcome == BAD
+    assert "CHURN_CELERY_BROKER" in found.found + found.advice
+    assert "s3cret" not in str(found)
+
+
+def test_each_queue_needs_a_worker(tmp_path):
+    require_redis_server()
+    with redis_on_a_port(tmp_path) as broker:
+        assert check_workers(broker).found == "no worker takes from default, training"
+        command = [sys.executable, "-m", "celery", "--broker", broker, "worker", "--pool", "solo", "--queues"]
+        with subprocess.Popen([*command, "default"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as worker:
+            try:
+                wait_for(lambda: check_workers(broker).found == "no worker takes from training", seconds=60)
+            finally:
+                worker.terminate()
