@@ -37,6 +37,7 @@ class Trees:
         feature: the column that each node asks for; 0 for a leaf.
         threshold: up to which a row goes left; infinity for a leaf, so that a row stays.
         value: what each leaf adds.
+        depth: how many levels lead from a root to the deepest leaf.
     """
 
     count: int
@@ -45,15 +46,26 @@ class Trees:
     feature: np.ndarray
     threshold: np.ndarray
     value: np.ndarray
+    depth: int
 
     def sums(self, columns: np.ndarray) -> np.ndarray:
         """Return for each row of `columns` (rows, columns), which are finite, the sum of its leaves (rows,).
 
         They are added tree by tree, which gives the last bit that scikit-learn gives.
         """
+        if len(columns) == 1:
+            return self._sum(columns[0])
         return np.concatenate([
             np.empty(0), *(self._sums(columns[begin : begin + BLOCK]) for begin in range(0, len(columns), BLOCK))
         ])  # fmt: skip
+
+    def _sum(self, cells: np.ndarray) -> np.ndarray:
+        """Return the sum of one row. Its few walks all go on to the deepest level: a look at which are over costs more
+        than it saves."""
+        node = np.arange(self.count)
+        for _ in range(self.depth):
+            node = self.left.take(node) + (cells.take(self.feature.take(node)) > self.threshold.take(node))
+        return np.add.accumulate(self.value.take(node))[-1:]
 
     def _sums(self, columns: np.ndarray) -> np.ndarray:
         rows, width = columns.shape
@@ -108,4 +120,5 @@ def flatten(trees: Sequence[Tree], width: int) -> Trees:
         feature=np.where(inner, feature, 0)[order].astype(np.intp),
         threshold=np.where(inner, threshold, np.inf)[order].astype(np.float64),
         value=np.where(inner, 0.0, value)[order],
+        depth=len(levels) - 1,
     )
