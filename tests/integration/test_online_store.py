@@ -102,6 +102,11 @@ def test_every_customer_has_the_values_of_the_drop_and_null_where_it_has_none(re
     assert any(customer.values["plan_stream_tv"] is None for customer in found)
 
 
+def test_a_customer_who_is_read_alone_has_the_same_values(read, expected):
+    for user in list(expected)[:20]:
+        assert [customer.values for customer in read([user])] == [expected[user]]
+
+
 def test_features_come_in_the_order_of_the_service_and_of_the_types_declared(read, expected):
     for customer in read(list(expected)):
         assert list(customer.values) == list(FEATURES)
@@ -154,7 +159,10 @@ def test_nothing_is_known_before_the_first_materialization(own_online_store, dat
 DAY_FEATURES = ("months_active", "skips_7d", "failed_payments_90d", "support_tickets_90d")  # one of each view
 
 
-def test_all_that_a_read_returns_is_of_one_as_of_while_others_are_published(own_online_store, tmp_path, database_url):
+@pytest.mark.parametrize("asked", [["a", "b", "c"], ["a"]], ids=["three customers", "one customer"])
+def test_all_that_a_read_returns_is_of_one_as_of_while_others_are_published(
+    own_online_store, tmp_path, database_url, asked
+):
     users, days = ["a", "b", "c"], [D1 + timedelta(days=number) for number in range(4)]
     for number, day in enumerate(days, 1):
         values = dict.fromkeys(DAY_FEATURES, str(number))
@@ -167,7 +175,7 @@ def test_all_that_a_read_returns_is_of_one_as_of_while_others_are_published(own_
         last = False
         while not last:
             last = done.is_set()
-            found = read_online(store, service, users)
+            found = read_online(store, service, asked)
             assert all(customer.missing == () for customer in found)
             seen.add(frozenset((c.as_of, *(c.values[name] for name in DAY_FEATURES)) for c in found))
 

@@ -1,0 +1,3 @@
+SELECT {columns}
+FROM (SELECT %(key)s::text AS key) AS keys
+{views}
