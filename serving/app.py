@@ -4,6 +4,9 @@ create_app() opens nothing and starts nothing, so that gunicorn can call it befo
 threads of a process, and belongs after the fork.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask
 from flask_openapi3 import Info, OpenAPI
 
@@ -25,6 +28,10 @@ INFO = Info(
 
 class Service(OpenAPI):
     request_class = StrictRequest
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `func` as it is: nothing here is a coroutine, and Flask would look for one eight times a request."""
+        return func
 
 
 def create_app(settings: Settings | None = None) -> OpenAPI:

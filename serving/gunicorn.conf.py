@@ -48,7 +48,7 @@ logconfig_dict = {
 wsgi_app = "serving.app:create_app()"
 preload_app = True
 bind = f"{os.environ.get('SERVING_HOST') or '127.0.0.1'}:{os.environ.get('SERVING_PORT') or 8000}"
-worker_class = "gthread"
+worker_class = "serving.worker.Worker"
 workers = int(os.environ.get("SERVING_WORKERS") or 2)
 # Threads take the interpreter from each other. Measured over 8 connections: a worker with one thread answers 1,280
 # requests/s, with four 860; two workers with one each 2,330, with two each 2,150. Two, so that a client that is slow to
