@@ -60,11 +60,11 @@ def apply_definitions(database_url: str) -> Outcome:
     definitions = load_definitions()
     services = [each for each in definitions if isinstance(each, FeatureService)]
     # Before the lock: whoever finds nothing to do need not wait for the materialization that holds it.
-    if _applied(open_store(database_url), services):
+    store = open_store(database_url)
+    if _applied(store, services):
         return UNCHANGED_BY_THIS_CODE
     with connect(database_url, autocommit=True) as connection:
         lock_session(connection, STORE_LOCK)
-        store = open_store(database_url)
         if _applied(store, services):
             return UNCHANGED_BY_THIS_CODE
         store.apply(definitions)

@@ -29,7 +29,10 @@ BACKUP = Path(__file__).parents[2] / "docs" / "backup.md"
 GIVEN = {role: f"{role} knows" for role in PASSWORDS}
 
 MAY = {
-    "tables": "SELECT oid::regclass::text, relowner::regrole::text, relacl::text FROM pg_class"
+    # Without MAINTAIN, which owners have from Postgres 17 on.
+    "tables": "SELECT oid::regclass::text, relowner::regrole::text,"
+    " ARRAY(SELECT concat_ws(' ', grantee::regrole, privilege_type) FROM aclexplode(relacl)"
+    " WHERE privilege_type <> 'MAINTAIN' ORDER BY 1) FROM pg_class"
     " WHERE relnamespace::regnamespace::text !~ '^(pg_|information_schema)' ORDER BY 1",
     "schemas": "SELECT nspname, nspowner::regrole::text, nspacl::text FROM pg_namespace WHERE nspname !~ '^pg_'"
     " ORDER BY 1",

@@ -442,22 +442,29 @@ def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_mea
 
 
 @pytest.fixture
-def redis_client(app, redis_server, database_url, in_production, registry, monkeypatch):
-    """A client of a service whose features are in Redis; those of the other service are in Postgres."""
-    state.of(app).model.poll()
+def redis_client(redis_server, database_url, in_production, registry, monkeypatch):
+    """A client of a service whose features are in Redis; meanwhile Postgres serves none."""
     monkeypatch.setenv("CHURN_REDIS_URL", redis_server.url)
     redis_server.restart()
     materialize(AS_OF, database_url)
     in_redis = create_app(Settings(database_url, registry.tracking_uri))
     state.of(in_redis).model.poll()
-    return in_redis.test_client()
+    yield in_redis.test_client()
+    monkeypatch.delenv("CHURN_REDIS_URL")
+    materialize(AS_OF, database_url)
 
 
-def test_answers_are_the_same_from_redis(client, redis_client, customers):
-    asked = {"user_ids": [*customers.index, "999999"]}
-    answers = [each.post("/predict/batch", json=asked).json for each in (client, redis_client)]
-    assert answers[0] == answers[1]
-    assert len(answers[0]["results"]) == 301
+@pytest.fixture
+def from_postgres(app, client, customers, in_production):
+    """What is answered about everybody, and a stranger, from Postgres."""
+    state.of(app).model.poll()
+    return client.post("/predict/batch", json={"user_ids": [*customers.index, "999999"]}).json
+
+
+def test_answers_are_the_same_from_redis(from_postgres, redis_client, customers):
+    answer = redis_client.post("/predict/batch", json={"user_ids": [*customers.index, "999999"]}).json
+    assert answer == from_postgres
+    assert len(answer["results"]) == 301
 
 
 def test_a_redis_that_lost_everything_is_told_from_customers_whom_nobody_knows(

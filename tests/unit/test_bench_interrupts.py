@@ -8,6 +8,14 @@ import pytest
 from bench.interrupts import interrupted_later
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """As a terminal has it; what a shell runs in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def start(done):
     with ExitStack() as at_the_end:
         with interrupted_later():
