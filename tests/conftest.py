@@ -28,6 +28,8 @@ THOROUGH = "CI" in os.environ
 """CI tries every sequence of runs and every moment to die at; elsewhere a share of them, so that it takes minutes."""
 
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+# Two processes test at once, often on two cores: threads of one that wait for each other keep the other from working.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests say themselves which online store they are about.
 os.environ.pop("CHURN_REDIS_URL", None)
 
