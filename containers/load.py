@@ -20,9 +20,8 @@ from containers.engine import COMPOSE_FILE, Project
 NEEDED = ("postgres", "mlflow", "serving")
 """The services that a prediction needs: what else runs takes its part of the cores."""
 
-HOLDS, OVER = 0.9, (1, 64)
-"""Of the requests a second outside of containers, at least so many are answered in one, over so many connections. Of
-eight, seven or all fall on one of the two workers in half of the loads, in the container and outside: that is luck."""
+HOLDS = 0.9
+"""Of the requests a second outside of containers, at least so many are answered in one."""
 
 PUBLISHED, DIRECT, OUTSIDE = "by its published port", "by its own address", "outside of containers"
 
