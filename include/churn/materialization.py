@@ -19,9 +19,6 @@ from churn.online_builds import Build, Builds, IncompleteBuild, Served, builds_o
 from churn.online_tables import columns_of
 from churn.outcome import DONE, OLDER, UNCHANGED, Outcome
 
-__all__ = ["IncompleteBuild", "NoSnapshot", "materialize"]
-
-
 log = logging.getLogger(__name__)
 
 

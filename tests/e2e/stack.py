@@ -41,6 +41,13 @@ class Stack:
             check=False,
         )
 
+    def start(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run the `make` that starts it, and take over the settings that it has then."""
+        done = self.make(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.settings.update(line.split("=", 1) for line in self.make("env").stdout.splitlines())
+        return done
+
     def query(self, statement: str) -> list[tuple]:
         with psycopg.connect(self.settings["CHURN_DATABASE_URL"]) as connection:
             return connection.execute(statement).fetchall()

@@ -14,7 +14,8 @@ from opened_store import opened_store
 from churn import materialization
 from churn.database import connect, execute, lock_session
 from churn.features import FEATURE_SERVICE, STORE_LOCK, apply_definitions, read_online
-from churn.materialization import IncompleteBuild, NoSnapshot, materialize
+from churn.materialization import NoSnapshot, materialize
+from churn.online_builds import IncompleteBuild
 from churn.outcome import DONE, OLDER, UNCHANGED
 from tests.integration.online_stores import IN_POSTGRES
 

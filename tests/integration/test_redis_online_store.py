@@ -11,8 +11,8 @@ from churn import board
 from churn.as_of import event_timestamp
 from churn.database import connect
 from churn.features import FEATURE_REPO, FEATURE_SERVICE, apply_definitions
-from churn.materialization import IncompleteBuild, materialize
-from churn.online_builds import Build, builds_of
+from churn.materialization import materialize
+from churn.online_builds import Build, IncompleteBuild, builds_of
 from churn.online_lookup import NothingServed, OnlineLookup
 from churn.online_tables import columns_of
 from churn.outcome import DONE, OLDER, UNCHANGED
