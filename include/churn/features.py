@@ -15,7 +15,7 @@ from feast.repo_config import RepoConfig
 
 from churn.as_of import as_of_of
 from churn.code import code_digest
-from churn.database import connect, lock_session
+from churn.database import connect, lock, lock_session
 from churn.database_url import feast_environment
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.settings import redis_url
@@ -35,14 +35,19 @@ def open_store(database_url: str) -> FeatureStore:
     too, unless CHURN_REDIS_URL names a Redis for that.
 
     Raises:
-        sqlalchemy.exc.OperationalError: the database cannot be reached.
+        psycopg.OperationalError: the database cannot be reached.
     """
     redis, variables = redis_url(), feast_environment(database_url)
     if redis:
         variables["CHURN_REDIS_URL"] = redis
     name = "feature_store.redis.yaml" if redis else "feature_store.yaml"
     config = _fill_in(yaml.safe_load((FEATURE_REPO / name).read_text(encoding="utf-8")), variables)
-    return FeatureStore(config=RepoConfig(**config, repo_path=FEATURE_REPO))
+    store = FeatureStore(config=RepoConfig(**config, repo_path=FEATURE_REPO))
+    with connect(database_url) as connection:
+        # Feast makes the tables of its registry when it is first asked for; of two that make them at once, one fails.
+        lock(connection, "feature registry")
+        assert store.registry is not None
+    return store
 
 
 def _fill_in(value: Any, variables: Mapping[str, str]) -> Any:

@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from itertools import permutations
+from threading import Barrier
 
 import psycopg
 import pytest
@@ -22,6 +23,7 @@ from tests.integration.online_stores import IN_POSTGRES
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 VIEWS = ("subs_profile_fv", "usage_agg_30d_fv", "payments_agg_90d_fv", "support_agg_90d_fv")
 ONE_EACH = dict.fromkeys(VIEWS, 1)
+AT_ONCE = 4
 
 
 @pytest.fixture
@@ -211,6 +213,19 @@ def test_a_failed_first_materialization_serves_nothing(snapshots, database_url, 
 
 
 # --- at the same time --------------------------------------------------------------------------------------------
+
+
+def test_whoever_comes_first_makes_the_registry_and_the_others_wait(database_url):
+    """Left to itself, Feast fails for the others: their CREATE TABLE comes too late."""
+    together = Barrier(AT_ONCE)
+
+    def apply():
+        together.wait()
+        return apply_definitions(database_url).outcome
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        outcomes = [run.result() for run in [pool.submit(apply) for _ in range(AT_ONCE)]]
+    assert sorted(outcomes) == [DONE] + [UNCHANGED] * (AT_ONCE - 1)
 
 
 def test_materializations_at_once_end_with_the_newest_served(snapshots, database_url, online_store):
