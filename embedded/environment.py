@@ -87,9 +87,6 @@ def _airflow_options(settings: Settings) -> dict[str, str]:
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         # The loop's sleep is paid at every step of the chain: task to task, and DAG to DAG.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
-        # How long the end of a task that failed or skipped goes unnoticed (5 s, the default, is felt in a
-        # backfill).
-        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "DAG_PROCESSOR__PARSING_PROCESSES": "1",
     }
