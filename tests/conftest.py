@@ -49,15 +49,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(item.path.relative_to(REPOSITORY / "tests").parts[0])
 
 
+SET_UP_ONCE = ("e2e", "integration/serving")
+
+
 class _ByFile(LoadScopeScheduling):
-    """One worker runs a file from start to end, and all of e2e, whose files share one running stack.
+    """One worker runs a file from start to end, and all files of a folder that share what is running: a whole stack, or
+    the service with what it stands on.
 
     xdist's own groups write to an attribute that pytest has no more: nothing would be grouped, and nothing said.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "e2e" if "/e2e/" in file else file
+        return next((folder for folder in SET_UP_ONCE if f"tests/{folder}/" in file), file)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,0 +1,74 @@
+"""The version in stage Production is what answers, from the next look at the registry on, unless it cannot."""
+
+from churn.registry import MODEL_NAME
+from serving import state
+from serving.app import start
+from tests.integration.serving.asking import eventually, predict, served_version, to_production
+
+
+def test_without_a_version_in_production_the_reason_is_given(app, client, register, somebody):
+    register()
+    state.of(app).model.poll()
+    status, answer = predict(client, somebody)
+    assert (status, answer["type"]) == (503, "model-unavailable")
+    assert "stage Production" in answer["detail"]
+
+
+def test_a_promotion_is_picked_up_and_so_is_a_rollback_by_hand(client, register, promote, somebody):
+    old, new = register(0.25), register(0.75)
+    for version in (old, new, old):
+        promote(version)
+        assert served_version(client, somebody) == version
+
+
+def test_a_changed_threshold_counts_from_the_next_poll(client, registry, register, promote, somebody):
+    version = promote(register(0.25))
+    registry.set_model_version_tag(MODEL_NAME, str(version), "threshold", "0.2")
+    state.of(client.application).model.poll()
+    assert predict(client, somebody)[1]["prediction"] == 1
+
+
+def test_a_version_taken_out_of_production_is_served_no_more(client, registry, register, promote, somebody):
+    version = promote(register())
+    registry.transition_model_version_stage(MODEL_NAME, str(version), "Archived")
+    state.of(client.application).model.poll()
+    assert predict(client, somebody)[0] == 503
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one_in_place(client, register, promote, somebody, caplog):
+    old, broken = promote(register()), register(threshold=None)
+    promote(broken)
+    assert served_version(client, somebody) == old
+    assert f"version {broken} in stage Production cannot be loaded" in caplog.text
+    assert 'churn_model_loads_total{outcome="failure"}' in client.get("/metrics").text
+
+
+def test_a_feature_service_that_is_not_registered_is_named(client, register, promote, somebody):
+    promote(register(feature_service="churn_v9"))
+    status, answer = predict(client, somebody)
+    assert (status, answer["type"]) == (503, "feature-store-unavailable")
+    assert "churn_v9" in answer["detail"]
+
+
+def test_a_version_that_cannot_score_these_features_is_named_and_never_served(client, register, promote, somebody):
+    version = promote(register("of one number"))
+    answer = client.post("/predict", json={"user_id": somebody})
+    assert (answer.status_code, answer.json["type"]) == (503, "model-unavailable")
+    assert f"version {version}" in answer.json["detail"]
+    good = promote(register())
+    promote(version)
+    assert served_version(client, somebody) == good
+    assert f"version {version}" in client.get("/health/ready").json["trouble"]
+
+
+def test_the_service_is_ready_when_it_has_a_model_and_features(client, register, promote):
+    version = promote(register())
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.get_json()["model"]["version"]) == (200, version)
+
+
+def test_the_registry_is_followed_without_a_restart(app, client, registry, register, somebody):
+    start(app)
+    to_production(registry, register())
+    eventually(lambda: predict(client, somebody)[0] == 200)
+    state.of(app).model.stop()
