@@ -64,7 +64,7 @@ class Trees:
         ])  # fmt: skip
 
     def _sum(self, cells: np.ndarray) -> np.ndarray:
-        """Return the sum of one row. Its few walks go on together, and the longer half of the way without those that are
+        """Return the sum of one row. Its few walks go on together, the second half of the way without those that are
         over: more looks at which are cost more than they save."""
         node = self._walk(np.arange(self.count), cells, self.depth // 2)
         on = self.inner.take(node).nonzero()[0]
