@@ -70,10 +70,13 @@ MODEL_LOADS = Counter("churn_model_loads", "Loads of a Production version", ["ou
 for _outcome in ("success", "failure"):
     MODEL_LOADS.labels(_outcome)  # An alert on a counter needs it to begin at 0.
 REGISTRY_FAILURES = Counter("churn_registry_failures", "Polls of the model registry that failed")
-LAST_POLL = Gauge(
-    "churn_registry_last_poll_timestamp_seconds",
-    "When a worker last ended a poll of the model registry, whatever came of it, as Unix time",
+LAST_ANSWER = Gauge(
+    "churn_registry_last_answer_timestamp_seconds",
+    "When the model registry last told a worker what is in Production, or else when it began to ask, as Unix time",
     multiprocess_mode="liveall",
+)
+POLL_SECONDS = Gauge(
+    "churn_registry_poll_seconds", "How often a worker asks the model registry", multiprocess_mode="livemax"
 )
 FEATURE_STORE_FAILURES = Counter("churn_feature_store_failures", "Reads or openings of the store that failed")
 
