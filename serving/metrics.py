@@ -66,8 +66,12 @@ MODEL_VERSION = Gauge("churn_model_version", "The model version served; 0: none"
 COMPILED = Gauge(
     "churn_scorer_compiled", "1: the compiled scorer answers, 0: the pipeline or none", multiprocess_mode="liveall"
 )
-MODEL_LOADS = Counter("churn_model_loads", "Loads of a Production version", ["outcome"])
-for _outcome in ("success", "failure"):
+MODEL_LOADS = Counter(
+    "churn_model_loads",
+    "Loads of a Production version. failure: it was refused; no-features: its features could not be looked up",
+    ["outcome"],
+)
+for _outcome in ("success", "failure", "no-features"):
     MODEL_LOADS.labels(_outcome)  # An alert on a counter needs it to begin at 0.
 REGISTRY_FAILURES = Counter("churn_registry_failures", "Polls of the model registry that failed")
 LAST_ANSWER = Gauge(

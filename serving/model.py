@@ -133,8 +133,11 @@ class ProductionModel:
                 MODEL_LOADS.labels("success").inc()
         except Exception as error:
             # A broken version must not take the service down.
-            MODEL_LOADS.labels("failure").inc()
-            if not isinstance(error, Problem):
+            if isinstance(error, Problem):
+                # Nothing is said against the version: the feature store is away, or does not know its features yet.
+                MODEL_LOADS.labels("no-features").inc()
+            else:
+                MODEL_LOADS.labels("failure").inc()
                 self._refused = _refused_again(self._refused, held, self._poll_seconds)
             self._failed(f"version {held.version} in stage Production cannot be loaded", error)
         else:
