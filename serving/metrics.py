@@ -66,14 +66,21 @@ MODEL_VERSION = Gauge("churn_model_version", "The model version served; 0: none"
 COMPILED = Gauge(
     "churn_scorer_compiled", "1: the compiled scorer answers, 0: the pipeline or none", multiprocess_mode="liveall"
 )
-MODEL_LOADS = Counter("churn_model_loads", "Loads of a Production version", ["outcome"])
-for _outcome in ("success", "failure"):
+MODEL_LOADS = Counter(
+    "churn_model_loads",
+    "Loads of a Production version. failure: it was refused; no-features: its features could not be looked up",
+    ["outcome"],
+)
+for _outcome in ("success", "failure", "no-features"):
     MODEL_LOADS.labels(_outcome)  # An alert on a counter needs it to begin at 0.
 REGISTRY_FAILURES = Counter("churn_registry_failures", "Polls of the model registry that failed")
-LAST_POLL = Gauge(
-    "churn_registry_last_poll_timestamp_seconds",
-    "When a worker last ended a poll of the model registry, whatever came of it, as Unix time",
+LAST_ANSWER = Gauge(
+    "churn_registry_last_answer_timestamp_seconds",
+    "When the model registry last told a worker what is in Production, or else when it began to ask, as Unix time",
     multiprocess_mode="liveall",
+)
+POLL_SECONDS = Gauge(
+    "churn_registry_poll_seconds", "How often a worker asks the model registry", multiprocess_mode="livemax"
 )
 FEATURE_STORE_FAILURES = Counter("churn_feature_store_failures", "Reads or openings of the store that failed")
 

@@ -23,7 +23,7 @@ from churn.online_lookup import OnlineLookup
 from churn.registry import ModelNotLoadable, ModelVersion, production
 from serving.features import OnlineStore, reason
 from serving.loading import VersionRefused, load
-from serving.metrics import COMPILED, LAST_POLL, MODEL_LOADS, MODEL_VERSION, REGISTRY_FAILURES
+from serving.metrics import COMPILED, LAST_ANSWER, MODEL_LOADS, MODEL_VERSION, POLL_SECONDS, REGISTRY_FAILURES
 from serving.problems import Problem
 from serving.served import ServedModel
 
@@ -95,6 +95,9 @@ class ProductionModel:
 
     def start(self) -> None:
         """Follow the registry from now on, in a thread of this process; call it after the fork."""
+        POLL_SECONDS.set(self._poll_seconds)
+        # Before the first answer too there is an age to tell, and not that of 1970.
+        LAST_ANSWER.set_to_current_time()
         threading.Thread(target=self._follow, name="production-model", daemon=True).start()
 
     def stop(self) -> None:
@@ -106,7 +109,6 @@ class ProductionModel:
         self._follow_production()
         if self._served is None:
             self._find_features()
-        LAST_POLL.set_to_current_time()
 
     def _follow_production(self) -> None:
         try:
@@ -116,6 +118,7 @@ class ProductionModel:
             REGISTRY_FAILURES.inc()
             self._failed("the model registry cannot be asked", error)
             return
+        LAST_ANSWER.set_to_current_time()
         if held is None:
             self._serve(None)
             self._trouble = Problem(
@@ -130,8 +133,11 @@ class ProductionModel:
                 MODEL_LOADS.labels("success").inc()
         except Exception as error:
             # A broken version must not take the service down.
-            MODEL_LOADS.labels("failure").inc()
-            if not isinstance(error, Problem):
+            if isinstance(error, Problem):
+                # Nothing is said against the version: the feature store is away, or does not know its features yet.
+                MODEL_LOADS.labels("no-features").inc()
+            else:
+                MODEL_LOADS.labels("failure").inc()
                 self._refused = _refused_again(self._refused, held, self._poll_seconds)
             self._failed(f"version {held.version} in stage Production cannot be loaded", error)
         else:

@@ -425,6 +425,14 @@ def test_prometheus_takes_its_configuration_and_its_rules() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+def test_alerts_fire_when_they_must_and_only_then() -> None:
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is not installed")
+    command = ["promtool", "test", "rules", str(REPOSITORY / "tests" / "unit" / "alert_rules.yml")]
+    tested = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
 def test_the_dashboard_finds_its_data_and_grafana_its_dashboard() -> None:
     provisioning = CONTAINERS / "grafana" / "provisioning"
     (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]

@@ -2,8 +2,14 @@
 
 from churn.registry import MODEL_NAME
 from serving import state
-from serving.app import start
+from serving.app import create_app, start
+from serving.settings import Settings
 from tests.integration.serving.asking import eventually, predict, served_version, to_production
+
+
+def loads(client):
+    lines = client.get("/metrics").text.splitlines()
+    return {line for line in lines if line.startswith("churn_model_loads_total")}
 
 
 def test_without_a_version_in_production_the_reason_is_given(app, client, register, somebody):
@@ -40,7 +46,20 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_in_place(client, reg
     promote(broken)
     assert served_version(client, somebody) == old
     assert f"version {broken} in stage Production cannot be loaded" in caplog.text
-    assert 'churn_model_loads_total{outcome="failure"}' in client.get("/metrics").text
+
+
+def test_a_version_that_is_refused_is_counted_as_a_failure(client, register, promote):
+    before = loads(client)
+    promote(register(threshold=None))
+    assert [line.split()[0] for line in loads(client) - before] == ['churn_model_loads_total{outcome="failure"}']
+
+
+def test_a_version_whose_features_cannot_be_looked_up_is_not_counted_as_refused(registry, in_production):
+    app = create_app(Settings("postgresql://nobody@127.0.0.1:1/churn", registry.tracking_uri))
+    before = loads(app.test_client())
+    state.of(app).model.poll()
+    counted = [line.split()[0] for line in loads(app.test_client()) - before]
+    assert counted == ['churn_model_loads_total{outcome="no-features"}']
 
 
 def test_a_feature_service_that_is_not_registered_is_named(client, register, promote, somebody):

@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -98,6 +99,22 @@ def test_the_metrics_tell_the_version_of_each_worker(database_url, in_production
     with gunicorn(database_url, serving, tracking, tmp_path, SERVING_WORKERS="2"), registry_at(tracking):
         eventually(lambda: answers(f"{url}/health/ready"))
         eventually(lambda: metrics(url, "churn_model_version{") == [in_production, in_production])
+
+
+def test_the_metrics_tell_when_a_worker_was_last_answered_by_the_registry(database_url, in_production, tmp_path):
+    serving, tracking = free_port(), free_port()
+    url, name = f"http://127.0.0.1:{serving}", "churn_registry_last_answer_timestamp_seconds{"
+    started = time.time()
+    with gunicorn(database_url, serving, tracking, tmp_path):
+        eventually(lambda: answers(f"{url}/health"))
+        eventually(lambda: sum(metrics(url, "churn_registry_failures_total")) > 0)
+        # None yet: it is when the worker began to ask.
+        (began,) = metrics(url, name)
+        assert began > started
+        eventually(lambda: sum(metrics(url, "churn_registry_failures_total")) > 1)
+        assert metrics(url, name) == [began]
+        with registry_at(tracking):
+            eventually(lambda: metrics(url, name)[0] > began)
 
 
 def test_what_gunicorn_refuses_by_itself_is_a_problem_too(database_url, tmp_path):
