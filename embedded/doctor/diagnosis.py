@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import psycopg
 import requests
 
 from embedded.airflow_api import AirflowError
+from embedded.backup import SECRETS
 from embedded.doctor.airflow import check_airflow
 from embedded.doctor.databases import check_databases
 from embedded.doctor.finding import BAD, OK, WARN, Finding, bad, ok, some, warn
@@ -46,9 +50,13 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         yield check_online_store(settings.redis)
     if not processes and not settings.server:
         return
-    # MLflow's client and Airflow's migrations read them when they are imported; the page is not for Airflow's log.
-    os.environ.update(environment(settings), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
-    databases = list(check_databases(settings))
+    with TemporaryDirectory() as nowhere:
+        # A stack that was never made is not made by looking: restore wants its CHURN_HOME empty.
+        made = (settings.home / SECRETS).exists()
+        variables = environment(settings if made else replace(settings, home=Path(nowhere)))
+        # MLflow's client and Airflow's migrations read them when they are imported; the page is not for Airflow's log.
+        os.environ.update(variables, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
+        databases = list(check_databases(settings))
     yield from databases
     if processes and not set(AIRFLOW) & set(late):
         yield from _asking("Airflow", check_airflow(settings, processes))
