@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 import psutil
 import psycopg
-import requests
 
 from embedded.airflow_api import AirflowError
 from embedded.backup import SECRETS
@@ -59,11 +58,11 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         databases = list(check_databases(settings))
     yield from databases
     if processes and not set(AIRFLOW) & set(late):
-        yield from _asking("Airflow", check_airflow(settings, processes))
+        yield from asking("Airflow", check_airflow(settings, processes))
     if processes and settings.broker:
         yield check_workers(settings.broker)
     if processes and "mlflow" not in late and not any(each.outcome == BAD for each in databases):
-        yield from _asking("pipeline", check_pipeline(settings, processes))
+        yield from asking("pipeline", check_pipeline(settings, processes))
 
 
 def judge_stack(processes: Mapping[str, Process], late: list[str], started_as: str, settings: str) -> Finding:
@@ -79,9 +78,10 @@ def judge_stack(processes: Mapping[str, Process], late: list[str], started_as: s
     return ok("services", f"{len(processes)}, all ready")
 
 
-def _asking(whom: str, checks: Iterator[Finding]) -> Iterator[Finding]:
+def asking(whom: str, checks: Iterator[Finding]) -> Iterator[Finding]:
     """Pass on what the checks find; where they cannot go on, that is a finding."""
     try:
         yield from checks
-    except (AirflowError, psutil.Error, psycopg.Error, requests.RequestException) as error:
+    except (AirflowError, psutil.Error, psycopg.Error, OSError) as error:
+        # An OSError is a file that cannot be read, or what requests raises.
         yield bad(whom, f"cannot be asked: {' '.join(str(error).split())[:300]}", "make status; then make doctor again")

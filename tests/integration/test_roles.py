@@ -1,6 +1,7 @@
 """The databases and roles of a server: each part of the system has its own, and reaches nobody else's."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -112,9 +113,14 @@ def test_again_it_makes_nothing_and_sets_the_passwords_that_it_is_given(admin):
 
 @pytest.fixture(scope="module")
 def doctor(admin, tmp_path_factory):
-    """The page of doctor about this server for a stack that was never made, and where its state would be."""
+    """The page of doctor about this server, as the role of Airflow, for a stack that was never made; and where its
+    state would be."""
     home = tmp_path_factory.mktemp("doctor") / "home"
-    own = {"CHURN_HOME": str(home), "CHURN_POSTGRES": admin, "PYTHONPATH": f"{REPOSITORY / 'include'}"}
+    own = {
+        "CHURN_HOME": str(home),
+        "CHURN_POSTGRES": as_role(admin, "airflow", "airflow"),
+        "PYTHONPATH": f"{REPOSITORY / 'include'}",
+    }
     command = [sys.executable, "-m", "embedded", "doctor"]
     done = subprocess.run(
         command, cwd=REPOSITORY, env={**os.environ, **own}, check=False, capture_output=True, text=True
@@ -124,5 +130,13 @@ def doctor(admin, tmp_path_factory):
 
 def test_doctor_makes_nothing_of_a_stack_that_is_not_there(doctor):
     page, home = doctor
-    assert "every migration is applied" in page
+    assert "schema of airflow" in page
     assert not home.exists()
+
+
+def test_doctor_tells_of_each_database_that_its_role_may_not_read_and_goes_on(doctor):
+    page, _ = doctor
+    for database in ("churn", "mlflow"):
+        assert re.search(f"schema of {database} +bad +cannot be read: .*permission denied for database", page)
+        assert f"schema of {database}: the server must have connections left, and the role" in page
+    assert re.search("schema of airflow +bad +at nothing, and the installed airflow wants", page)
