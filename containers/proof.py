@@ -8,6 +8,7 @@ from pathlib import Path
 
 import requests
 
+from churn.board_registry import MODEL_NAME
 from containers import load
 from containers.engine import ComposeError, Project
 from embedded.airflow_api import Airflow, Ref, Task
@@ -127,7 +128,7 @@ class Proof:
         """Return the version in stage Production."""
         answer = session().get(
             f"{self.mlflow_url}/api/2.0/mlflow/model-versions/search",
-            params={"filter": "name = 'streamflow_churn'"},
+            params={"filter": f"name = '{MODEL_NAME}'"},
             timeout=30,
         )
         answer.raise_for_status()

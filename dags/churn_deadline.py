@@ -40,8 +40,9 @@ def churn_deadline():
     and the runs of the chain have no logical date, without which an alert is left out silently (Airflow 3.3, #71750).
 
     **A task is red**: its log names each AS_OF, how far it has come, and where to look; so does the alert, as far as
-    its length goes, some forty dates. A run that is under way will get there; otherwise trigger `churn_snapshot` with
-    the AS_OF: what is done is not done again. Where the error is another one, Postgres was away: clear the task.
+    its length goes, some forty dates. A drop that may not be read (*unreadable*) needs its rights mended, as by
+    `chmod -R a+rX`, and is picked up then. A run that is under way will get there; otherwise trigger `churn_snapshot`
+    with the AS_OF: what is done is not done again. Where the error is another one, Postgres was away: clear the task.
 
     **Nothing is promised of missing drops** unless the parameter says how often they come: a date without a drop has
     no snapshot, and no decision.

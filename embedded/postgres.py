@@ -14,9 +14,10 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
+from churn.roles import OWNERS
 from embedded.settings import Settings
 
-DATABASES = ("churn", "airflow", "mlflow")
+DATABASES = tuple(OWNERS)
 # The oldest Postgres that the migrations are written for.
 OLDEST_SERVER = 150000
 

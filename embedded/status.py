@@ -9,6 +9,7 @@ import psycopg
 import requests
 from psycopg.rows import class_row
 
+from churn.board_registry import MODEL_NAME
 from churn.database import connect
 from churn.online_builds import builds_of
 from embedded.environment import environment
@@ -85,7 +86,7 @@ def registered_versions(settings: Settings) -> list[Registered]:
     """
     answer = session().get(
         f"{settings.mlflow_url}/api/2.0/mlflow/model-versions/search",
-        params={"filter": "name = 'streamflow_churn'", "max_results": "10000"},
+        params={"filter": f"name = '{MODEL_NAME}'", "max_results": "10000"},
         timeout=10,
     )
     answer.raise_for_status()

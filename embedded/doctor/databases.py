@@ -17,21 +17,20 @@ HEADS = {"airflow": "migrations", "mlflow": "store/db_migrations"}
 
 
 def check_databases(settings: Settings) -> Iterator[Finding]:
-    """Check the server, and each database as far as it is there."""
+    """Check the server, and each database as far as it is there, whatever becomes of the others."""
     server = settings.postgres_server
     try:
         with psycopg.connect(server, connect_timeout=5) as connection:
             yield judge_server(connection.info.server_version)
             there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         advice = "check CHURN_POSTGRES and the server" if settings.server else "make status shows the end of its log"
         yield bad("Postgres", " ".join(str(error).split()), advice)
         return
     yield judge_databases(there)
-    if "churn" in there:
-        yield _churn(database_url(server, "churn"))
-    for name in sorted(HEADS.keys() & there):
-        yield judge_revision(name, _applied(database_url(server, name)), _head(name))
+    for name in ("churn", *HEADS):
+        if name in there:
+            yield _schema(name, database_url(server, name))
 
 
 def judge_server(version: int) -> Finding:
@@ -47,6 +46,17 @@ def judge_databases(there: set[str]) -> Finding:
     if missing:
         return bad("databases", f"no {some(missing)}", "make up makes them")
     return ok("databases", some(postgres.DATABASES))
+
+
+def _schema(name: str, url: str) -> Finding:
+    try:
+        return _churn(url) if name == "churn" else judge_revision(name, _applied(url), _head(name))
+    except psycopg.Error as error:
+        return bad(
+            f"schema of {name}",
+            f"cannot be read: {' '.join(str(error).split())}",
+            f"the server must have connections left, and the role of CHURN_POSTGRES, where that is set, own {name}",
+        )
 
 
 def _churn(url: str) -> Finding:

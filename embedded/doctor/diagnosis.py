@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import psycopg
-import requests
 
 from embedded.airflow_api import AirflowError
+from embedded.backup import SECRETS
 from embedded.doctor.airflow import check_airflow
 from embedded.doctor.databases import check_databases
 from embedded.doctor.finding import BAD, OK, WARN, Finding, bad, ok, some, warn
@@ -46,16 +49,20 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         yield check_online_store(settings.redis)
     if not processes and not settings.server:
         return
-    # MLflow's client and Airflow's migrations read them when they are imported; the page is not for Airflow's log.
-    os.environ.update(environment(settings), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
-    databases = list(check_databases(settings))
+    with TemporaryDirectory() as nowhere:
+        # A stack that was never made is not made by looking: restore wants its CHURN_HOME empty.
+        made = (settings.home / SECRETS).exists()
+        variables = environment(settings if made else replace(settings, home=Path(nowhere)))
+        # MLflow's client and Airflow's migrations read them when they are imported; the page is not for Airflow's log.
+        os.environ.update(variables, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
+        databases = list(check_databases(settings))
     yield from databases
     if processes and not set(AIRFLOW) & set(late):
-        yield from _asking("Airflow", check_airflow(settings, processes))
+        yield from asking("Airflow", check_airflow(settings, processes))
     if processes and settings.broker:
         yield check_workers(settings.broker)
     if processes and "mlflow" not in late and not any(each.outcome == BAD for each in databases):
-        yield from _asking("pipeline", check_pipeline(settings, processes))
+        yield from asking("pipeline", check_pipeline(settings, processes))
 
 
 def judge_stack(processes: Mapping[str, Process], late: list[str], started_as: str, settings: str) -> Finding:
@@ -71,9 +78,10 @@ def judge_stack(processes: Mapping[str, Process], late: list[str], started_as: s
     return ok("services", f"{len(processes)}, all ready")
 
 
-def _asking(whom: str, checks: Iterator[Finding]) -> Iterator[Finding]:
+def asking(whom: str, checks: Iterator[Finding]) -> Iterator[Finding]:
     """Pass on what the checks find; where they cannot go on, that is a finding."""
     try:
         yield from checks
-    except (AirflowError, psutil.Error, psycopg.Error, requests.RequestException) as error:
+    except (AirflowError, psutil.Error, psycopg.Error, OSError) as error:
+        # An OSError is a file that cannot be read, or what requests raises.
         yield bad(whom, f"cannot be asked: {' '.join(str(error).split())[:300]}", "make status; then make doctor again")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MODEL_NAME = "streamflow_churn"
-"""The same as churn.registry's."""
+"""The same as churn.registry's, which takes seconds to import."""
 
 PIN = "gate.pin"
 """Tag of the registered model: {"version", "who", "why", "at"} as JSON while a person holds Production to a version."""

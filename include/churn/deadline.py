@@ -7,15 +7,16 @@ often drops come. One that has nothing to learn from yet is done when its featur
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
 from churn.database import Connection, connect, execute
-from churn.landing import Drop, is_complete, list_drops
+from churn.landing import Drop, is_complete, is_readable, list_drops
 from churn.outcome import DONE, Outcome
-from churn.watch import find_pending
+from churn.watch import Loaded, find_loaded, pending_of
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ the same hides the next one. `make doctor` goes on saying it."""
 
 NEXT = {
     "incomplete": "a required file is missing, or one that manifest.json names: have the drop sent again, whole",
+    "unreadable": "the pipeline's user cannot read its directory or a file of it, which the log names: give the right, "
+    "as by chmod -R a+rX, and churn_landing picks it up",
     "landed": "it is not loaded: look at the runs of churn_snapshot for this AS_OF, and at the log of churn_landing",
     "loaded": "it has no snapshot: look at the runs of churn_snapshot for this AS_OF",
     "snapshotted": "its features are not online: look at the runs of churn_materialize for this AS_OF",
@@ -88,7 +91,8 @@ def check_deadline(
 def find_late(landing: Path, database_url: str, since: datetime, until: datetime) -> list[Late]:
     """Return the AS_OFs whose drop was received between two instants and that have no decision, oldest first.
 
-    A drop that was changed since it was loaded is there as what it is now: landed.
+    A drop that was changed since it was loaded is there as what it is now: landed. So is one that cannot be read,
+    which may have been: unreadable. It does not hide the others.
     """
     late = {each.as_of: each for each in _late_in_database(database_url, since, until)}
     late |= {each.as_of: each for each in _late_in_landing(landing, database_url) if since <= each.since <= until}
@@ -102,7 +106,7 @@ def find_missing(landing: Path, database_url: str, every_days: int | None, now: 
         return None
     with connect(database_url) as connection:
         loaded = execute(connection, "gate/newest_drop").fetchone()
-    there = [drop.as_of for drop in list_drops(landing) if is_complete(drop)]
+    there = [drop.as_of for drop in list_drops(landing) if is_readable(drop)]
     newest = max([*there, *([loaded[0]] if loaded and loaded[0] else [])], default=None)
     if newest and (now.astimezone(UTC).date() - newest).days <= every_days:
         return None
@@ -111,19 +115,29 @@ def find_missing(landing: Path, database_url: str, every_days: int | None, now: 
 
 
 def _late_in_landing(landing: Path, database_url: str) -> Iterator[Late]:
-    with connect(database_url) as connection:
-        loaded = {row[0] for row in execute(connection, "loading/loaded_drops")}
-    waiting = {pending.as_of for pending in find_pending(landing, database_url)}
+    loaded = find_loaded(database_url)
     for drop in list_drops(landing):
-        if drop.as_of in waiting:
-            yield Late(drop.as_of, "landed", _landed_at(drop))
-        elif drop.as_of not in loaded and not is_complete(drop):
-            yield Late(drop.as_of, "incomplete", _landed_at(drop))
+        try:
+            state = _landed_state(drop, loaded)
+        except OSError as error:
+            log.warning("%s: it cannot be read: %s", drop.path, error)
+            state = "unreadable"
+        if state:
+            yield Late(drop.as_of, state, _landed_at(drop))
+
+
+def _landed_state(drop: Drop, loaded: Loaded) -> str | None:
+    if pending_of(drop, loaded):
+        return "landed"
+    return "incomplete" if drop.as_of not in loaded and not is_complete(drop) else None
 
 
 def _landed_at(drop: Drop) -> datetime:
     # Renamed into place, its directory was changed last; a copy brings no time of change of status along.
-    newest = max(path.stat().st_ctime for path in (drop.path, *drop.files()))
+    newest = drop.path.stat().st_ctime
+    # Of a directory that may not be entered, only its own can be known.
+    with suppress(OSError):
+        newest = max([newest, *(path.stat().st_ctime for path in drop.files())])
     return datetime.fromtimestamp(newest, UTC)
 
 

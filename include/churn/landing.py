@@ -6,6 +6,7 @@ logs and errors, so that no symbolic link is followed: it could lead to a file t
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from typing import Any
 
 from churn.as_of import AsOfError, parse_as_of
 from churn.contract import FILES, REQUIRED_FILES
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 SUCCESS = "_SUCCESS"
@@ -90,9 +93,10 @@ def list_drops(landing: Path) -> list[Drop]:
 
 
 def nearest_earlier(landing: Path, as_of: date) -> Drop | None:
-    """Return the newest complete drop before `as_of`, None where there is none; not one that can only be rejected."""
-    earlier = [d for d in list_drops(landing) if d.as_of < as_of and is_complete(d) and not d.links()]
-    return earlier[-1] if earlier else None
+    """Return the newest complete drop before `as_of`, None where there is none; not one that can only be rejected, nor
+    one that cannot be read."""
+    earlier = [drop for drop in list_drops(landing) if drop.as_of < as_of]
+    return next((drop for drop in reversed(earlier) if is_readable(drop) and not drop.links()), None)
 
 
 def is_complete(drop: Drop) -> bool:
@@ -110,6 +114,23 @@ def is_complete(drop: Drop) -> bool:
     except ManifestError:
         return False
     return manifest is None or all((drop.path / name).is_file() for name in manifest.files)
+
+
+def is_readable(drop: Drop) -> bool:
+    """Tell whether the drop is complete and its files can be opened; where they cannot, the log says why.
+
+    What a drop of another date is asked for must not fail by it: one that nobody else may read is a copy's likeliest
+    mistake.
+    """
+    try:
+        if not is_complete(drop):
+            return False
+        for path in (*drop.files(), *drop.says_of_itself()):
+            open_plain(path).close()
+    except OSError as error:
+        log.warning("%s: passed over, it cannot be read: %s", drop.path, error)
+        return False
+    return True
 
 
 def read_manifest(drop: Drop) -> Manifest | None:
@@ -152,11 +173,12 @@ def _without_links(name: str, flags: int) -> int:
 
 
 def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+    # The link first: where one leads may be hidden, which is an error.
+    return not path.is_symlink() and path.is_file()
 
 
 def _is_directory(drop: Drop) -> bool:
-    return drop.path.is_dir() and not drop.path.is_symlink()
+    return not drop.path.is_symlink() and drop.path.is_dir()
 
 
 def _is_entry(entry: Any) -> bool:

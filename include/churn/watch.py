@@ -52,7 +52,7 @@ def find_not_among(loaded: Loaded, landing: Path) -> list[PendingDrop]:
     pending = []
     for drop in list_drops(landing):
         try:
-            found = _pending(drop, *loaded.get(drop.as_of, (0, None, {})))
+            found = pending_of(drop, loaded)
         except OSError as error:
             # A file that cannot be read, or was just moved away, must not hold up the other drops.
             log.warning("%s: not yet, %s", drop.path, error)
@@ -63,7 +63,13 @@ def find_not_among(loaded: Loaded, landing: Path) -> list[PendingDrop]:
     return pending
 
 
-def _pending(drop: Drop, revision: int, digest: str | None, files: Mapping[str, Any]) -> PendingDrop | None:
+def pending_of(drop: Drop, loaded: Loaded) -> PendingDrop | None:
+    """Return what waits of a drop where that is loaded, None where nothing does.
+
+    Raises:
+        OSError: the drop cannot be read, or was just moved away.
+    """
+    revision, digest, files = loaded.get(drop.as_of, (0, None, {}))
     if reason := _why_not_yet(drop):
         log.info("%s: not yet, %s", drop.path, reason)
         return None

@@ -23,7 +23,7 @@ from churn.retention import RETENTION_LOCK
 from churn.validation import DropRejected, validate
 from embedded.backup import ORDER, BackupError, backup
 from embedded.environment import environment
-from embedded.postgres import PostgresError, create_databases
+from embedded.postgres import DATABASES, PostgresError, create_databases
 from embedded.postgres_url import database_url
 from embedded.restore import restore
 from embedded.settings import Settings, load_settings
@@ -92,6 +92,10 @@ def again(settings, restore_it):
     """The restored stack, and what its databases held."""
     before = dump(url_of(settings))
     return restore_it(), before
+
+
+def test_every_database_is_in_a_backup():
+    assert sorted(ORDER) == sorted(DATABASES)
 
 
 def test_what_is_restored_is_what_was_backed_up(settings, again):

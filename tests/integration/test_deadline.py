@@ -4,9 +4,11 @@ import os
 import re
 import shutil
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from handmade_drops import take_in, validated_now, write_drop
+from psycopg.conninfo import conninfo_to_dict
 
 from churn import watch
 from churn.database import connect
@@ -22,6 +24,7 @@ from churn.training_set import drops_of
 from churn.validation import validate
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import mlflow_at
+from tests.file_rights import rights_count
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 LABELS = [("a", True)]
@@ -39,6 +42,16 @@ def landing(tmp_path, monkeypatch):
     directory = tmp_path / "landing"
     directory.mkdir()
     return directory
+
+
+@pytest.fixture
+def reachable(postgres_url):
+    """The socket of Postgres, for who has no other rights than those of its user: it lies in the data directory."""
+    directory = Path(conninfo_to_dict(postgres_url("postgres"))["host"])
+    mode = directory.stat().st_mode
+    directory.chmod(0o711)
+    yield
+    directory.chmod(mode)
 
 
 def later(hours=3):
@@ -96,6 +109,29 @@ def test_a_drop_that_was_not_loaded_is_late_and_so_is_one_that_never_became_comp
     write_drop(landing, D31, ["a"])
     (write_drop(landing, F29, ["a"]).path / "users.csv").unlink()
     assert states(landing, database_url) == [(D31, "landed"), (F29, "incomplete")]
+
+
+@pytest.mark.parametrize("name", [".", "users.csv"])
+def test_a_drop_that_cannot_be_read_is_told_as_that_and_does_not_hide_the_others(
+    reachable, landing, database_url, caplog, name
+):
+    (write_drop(landing, D31, ["a"]).path / name).chmod(0)
+    write_drop(landing, F29, ["a"])
+    with rights_count():
+        assert states(landing, database_url) == [(D31, "unreadable"), (F29, "landed")]
+        with pytest.raises(DeadlineMissed, match=r"unreadable since .*: 2024-01-31; landed .*chmod"):
+            check_deadline(landing, database_url, every_days=31, now=later())
+    assert "2024-01-31: it cannot be read: [Errno 13] Permission denied" in caplog.text
+
+
+def test_a_correction_that_cannot_be_read_is_told_whatever_was_decided_before(
+    reachable, landing, archive, database_url
+):
+    take_in(write_drop(landing, D31, ["a"], LABELS), database_url, archive)
+    decide(database_url, D31)
+    (write_drop(landing, D31, ["a", "b"], LABELS).path / "users.csv").chmod(0)
+    with rights_count():
+        assert states(landing, database_url) == [(D31, "unreadable")]
 
 
 def test_a_drop_that_was_loaded_may_be_taken_out_of_the_landing_directory(landing, archive, database_url):
@@ -262,6 +298,13 @@ def test_a_drop_that_was_promised_and_did_not_come_is_told(landing, archive, dat
             check_deadline(landing, database_url, every_days=every, now=at)
     else:
         assert check_deadline(landing, database_url, every_days=every, now=at).outcome == DONE
+
+
+def test_a_drop_that_cannot_be_read_is_not_the_one_that_was_promised(reachable, landing, database_url):
+    (write_drop(landing, D31, ["a"]).path / "users.csv").chmod(0)
+    at = datetime(2024, 2, 1, tzinfo=UTC)
+    with rights_count(), pytest.raises(DeadlineMissed, match="there is no drop"):
+        check_deadline(landing, database_url, every_days=1, now=at)
 
 
 def test_where_drops_are_promised_the_first_is_missed_too(landing, database_url):

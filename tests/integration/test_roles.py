@@ -1,7 +1,10 @@
 """The databases and roles of a server: each part of the system has its own, and reaches nobody else's."""
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from churn.database import connect
 from churn.database_url import make_url
 from churn.migrate import migrate
 from churn.roles import OWNERS, PASSWORDS, PIPELINE, SERVING, set_up
+from embedded.settings import REPOSITORY
 
 GIVEN = {role: f"{role} knows" for role in PASSWORDS}
 
@@ -102,3 +106,37 @@ def test_again_it_makes_nothing_and_sets_the_passwords_that_it_is_given(admin):
     after = verifiers(admin)
     assert [role for role in PASSWORDS if before[role] == after[role]] == []
     migrate(as_role(admin, PIPELINE, "churn"))
+
+
+# --- what doctor sees of such a server ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def doctor(admin, tmp_path_factory):
+    """The page of doctor about this server, as the role of Airflow, for a stack that was never made; and where its
+    state would be."""
+    home = tmp_path_factory.mktemp("doctor") / "home"
+    own = {
+        "CHURN_HOME": str(home),
+        "CHURN_POSTGRES": as_role(admin, "airflow", "airflow"),
+        "PYTHONPATH": f"{REPOSITORY / 'include'}",
+    }
+    command = [sys.executable, "-m", "embedded", "doctor"]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env={**os.environ, **own}, check=False, capture_output=True, text=True
+    )
+    return done.stdout + done.stderr, home
+
+
+def test_doctor_makes_nothing_of_a_stack_that_is_not_there(doctor):
+    page, home = doctor
+    assert "schema of airflow" in page
+    assert not home.exists()
+
+
+def test_doctor_tells_of_each_database_that_its_role_may_not_read_and_goes_on(doctor):
+    page, _ = doctor
+    for database in ("churn", "mlflow"):
+        assert re.search(f"schema of {database} +bad +cannot be read: .*permission denied for database", page)
+        assert f"schema of {database}: the server must have connections left, and the role" in page
+    assert re.search("schema of airflow +bad +at nothing, and the installed airflow wants", page)

@@ -15,6 +15,7 @@ from churn.database import connect
 from churn.landing import Drop
 from churn.validation import AcceptedDrop, validate
 from churn.violations import DropRejected
+from tests.file_rights import rights_count
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 USERS = [f"{number:04d}-ABCDE" for number in range(1, 31)]
@@ -342,6 +343,16 @@ def test_fewer_than_half_of_the_customers_before_are_refused_unless_accept_says_
     assert len(rejection(small, database_url, archive)) == 1
     (small.path / "_ACCEPT").write_text("the South was sold\n")
     assert validate(small, database_url, archive).files["users.csv"].rows == 14
+
+
+@pytest.mark.parametrize("name", [".", "users.csv"])
+def test_a_drop_that_cannot_be_read_does_not_keep_a_later_one_from_being_accepted(
+    drop, landing, database_url, archive, name
+):
+    later = write_drop(landing, F29, USERS[:14])
+    (drop.path / name).chmod(0)
+    with rights_count():
+        assert validate(later, database_url, archive).files["users.csv"].rows == 14
 
 
 def test_half_of_the_customers_before_are_enough(drop, landing, database_url, archive):

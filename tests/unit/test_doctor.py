@@ -7,13 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import requests
 
 from churn.deadline import GRACE, Late
 from embedded.doctor import diagnosis, online_store, workers
 from embedded.doctor.airflow import judge_alerts, judge_connection, judge_dags, judge_pools
 from embedded.doctor.databases import judge_databases, judge_migrations, judge_revision, judge_server
-from embedded.doctor.diagnosis import judge_stack
-from embedded.doctor.finding import BAD, OK, WARN, Finding
+from embedded.doctor.diagnosis import asking, judge_stack
+from embedded.doctor.finding import BAD, OK, WARN, Finding, ok
 from embedded.doctor.machine import (
     FULL,
     LOCK,
@@ -212,6 +213,17 @@ def test_serving_is_ready_with_the_version_in_production() -> None:
 
 
 # --- without a stack ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied", "/landing"), requests.ConnectionError("/landing")])
+def test_what_was_found_before_something_cannot_be_read_is_told_too(error: Exception) -> None:
+    def checks() -> Iterator[Finding]:
+        yield ok("first", "well")
+        raise error
+
+    first, last = asking("pipeline", checks())
+    assert first == ok("first", "well")
+    assert is_told(last, BAD, "cannot be asked", "/landing")
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ from churn.landing import (
     digest_of,
     find_drop,
     is_complete,
+    is_readable,
     list_drops,
     nearest_earlier,
     read_manifest,
     sha256_of,
 )
+from tests.file_rights import rights_count
 
 D30, D31, F29 = date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 29)
 SHA256 = "0" * 64
@@ -194,3 +196,27 @@ def test_a_drop_with_a_link_is_not_what_a_later_one_is_compared_with(tmp_path, d
     (drop.path / "labels.csv").unlink()
     (drop.path / "labels.csv").symlink_to(secret)
     assert nearest_earlier(tmp_path, F29) is None
+
+
+@pytest.mark.parametrize("name", [".", "users.csv", "labels.csv", "manifest.json"])
+def test_a_drop_that_cannot_be_read_is_not_what_a_later_one_is_compared_with(tmp_path, drop, caplog, name):
+    before = write_drop(tmp_path, D30, ["a"])
+    write_manifest(drop)
+    assert nearest_earlier(tmp_path, F29) == drop
+    (drop.path / name).chmod(0)
+    with rights_count():
+        assert nearest_earlier(tmp_path, F29) == before
+        assert not is_readable(drop)
+    assert "2024-01-31: passed over, it cannot be read: [Errno 13] Permission denied" in caplog.text
+
+
+def test_a_link_to_where_nobody_may_look_is_a_link_like_others(tmp_path, drop):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0)
+    (tmp_path / "2024-02-29").symlink_to(hidden / "drop")
+    (drop.path / "labels.csv").unlink()
+    (drop.path / "labels.csv").symlink_to(hidden / "labels.csv")
+    with rights_count():
+        assert list_drops(tmp_path) == [drop]
+        assert "labels.csv" not in {path.name for path in drop.files()}
+        assert [path.name for path in drop.links()] == ["labels.csv"]
