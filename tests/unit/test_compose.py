@@ -259,9 +259,37 @@ def test_every_volume_that_keeps_something_has_a_name() -> None:
     assert [each for each in others if each.startswith(".") and not each.endswith(":ro")] == []
 
 
-@pytest.mark.parametrize("service", sorted(name for name, spec in SERVICES.items() if "churn-airflow" in spec["image"]))
-def test_a_service_of_our_own_waits_for_what_it_needs_whatever_the_engine_does(service: str) -> None:
-    assert re.match("(postgresql|tcp|http)://", SERVICES[service]["environment"]["WAIT_FOR"])
+def database(role: str, name: str) -> str:
+    variable = {"postgres": "POSTGRES", "churn_pipeline": "PIPELINE_DB"}.get(role, f"{role.upper()}_DB")
+    return f"postgresql://{role}:<{variable}_PASSWORD>@postgres:5432/{name}"
+
+
+OURS = [name for name, spec in SERVICES.items() if "churn-airflow" in spec["image"]]
+
+
+def test_a_service_of_our_own_waits_for_what_it_needs_whatever_the_engine_does() -> None:
+    airflow = [database("airflow", "airflow"), "airflow-migrations"]
+    worker = [
+        *("tcp://redis:6379", "http://mlflow:5000/health", "http://airflow-api:8080/api/v2/monitor/health"),
+        "churn-migrations",
+    ]
+    assert {name: filled_in(SERVICES[name]["environment"]["WAIT_FOR"]).split() for name in OURS} == {
+        "databases": [database("postgres", "postgres")],
+        "airflow-init": [database("churn_pipeline", "churn"), database("airflow", "airflow")],
+        "airflow-api": airflow,
+        "airflow-scheduler": airflow,
+        "airflow-dag-processor": airflow,
+        "airflow-triggerer": airflow,
+        "worker-1": worker,
+        "worker-2": worker,
+        "mlflow": [database("mlflow", "mlflow")],
+    }
+
+
+def test_who_waits_for_the_migrations_of_churn_is_told_where_it_is() -> None:
+    waiting = [name for name in OURS if "churn-migrations" in SERVICES[name]["environment"]["WAIT_FOR"]]
+    told = {filled_in(SERVICES[name]["environment"]["AIRFLOW_CONN_CHURN_POSTGRES"]) for name in waiting}
+    assert told == {database("churn_pipeline", "churn")}
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
