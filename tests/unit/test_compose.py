@@ -3,6 +3,7 @@
 import ast
 import configparser
 import json
+import os
 import re
 import shutil
 import stat
@@ -327,6 +328,12 @@ def test_every_part_of_airflow_is_told_the_same() -> None:
         assert len({each[f"AIRFLOW__{name}"] for each in told}) == 1
 
 
+def test_the_database_of_mlflow_is_brought_up_to_date_before_its_server_starts() -> None:
+    upgrade, serve = SERVICES["mlflow"]["command"][-1].split(" && ")
+    assert upgrade == "python -m embedded.mlflow_metadata"
+    assert serve.startswith("exec mlflow server ")
+
+
 def test_either_worker_takes_either_queue() -> None:
     commands = {SERVICES[name]["command"] for name in ("worker-1", "worker-2")}
     assert len(commands) == 1
@@ -398,6 +405,19 @@ def test_what_the_image_copies_is_there_and_is_let_in() -> None:
     let_in = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert copied <= set(let_in)
     assert all((REPOSITORY / source).exists() for source in copied)
+
+
+def test_what_a_service_runs_of_our_own_is_in_the_image_with_all_that_it_imports(tmp_path: Path) -> None:
+    for sources in [rest.split()[:-1] for kind, rest in AIRFLOW_IMAGE if kind == "COPY" and "--from" not in rest]:
+        for source in sources:
+            copy = shutil.copytree if (REPOSITORY / source).is_dir() else shutil.copy
+            (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
+            copy(REPOSITORY / source, tmp_path / source)
+    modules = {name for service in OURS for name in re.findall(r"python -m (\S+)", str(SERVICES[service]["command"]))}
+    assert modules == {"churn.roles", "containers.airflow.init", "embedded.mlflow_metadata"}
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "include"), "AIRFLOW_HOME": str(tmp_path / "airflow")}
+    command = [sys.executable, "-c", f"import {', '.join(sorted(modules))}"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
 
 
 def test_no_secret_and_no_address_is_in_the_image() -> None:
