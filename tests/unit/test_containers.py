@@ -17,7 +17,7 @@ import pytest
 from bench.load import Load
 from containers.airflow.start import why_not_ready
 from containers.engine import ComposeError, Project, megabytes
-from containers.load import OUTSIDE, PUBLISHED, rows
+from containers.load import OUTSIDE, PUBLISHED, rows, trouble
 from containers.prove import clean_up, fresh_settings
 
 AIRFLOW = Path(__file__).parents[2] / "containers" / "airflow"
@@ -188,3 +188,18 @@ def test_a_load_on_the_container_is_held_round_by_round_against_that_outside_of_
         (PUBLISHED, "8", "1,425", "6.00", "0.95", "1"),
         (OUTSIDE, "8", "1,500", "6.00", "1.00", "0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        (Load(4.0, 9.0, 950.0, 0), None),
+        (Load(4.0, 9.0, 850.0, 0), "in its container it answers less: {8: 0.85} of the rate outside"),
+        (Load(4.0, 9.0, 950.0, 1), "requests failed: "),
+    ],
+)
+def test_a_load_is_well_where_every_request_is_answered_and_the_container_costs_little(
+    inside: Load, expected: str | None
+) -> None:
+    found = trouble({(PUBLISHED, 8): [inside], (OUTSIDE, 8): [Load(4.0, 9.0, 1000.0, 0)]})
+    assert found == expected or (expected and str(found).startswith(expected))
