@@ -143,12 +143,12 @@ class Project:
         return self.call("inspect", "-f", shown, str(self.container(service))).split()[0]
 
     def memory(self) -> dict[str, float]:
-        """Return what each running service takes now, in MB."""
+        """Return what each running service takes now, in MiB."""
         used = {}
         for service in self.services:
             if service not in COMPLETED and (container := self.container(service)):
                 shown = self.call("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
-                used[service] = megabytes(shown.partition("/")[0].strip())
+                used[service] = mebibytes(shown.partition("/")[0].strip())
         return used
 
     def image_sizes(self) -> dict[str, float]:
@@ -168,21 +168,21 @@ class Project:
 
 
 UNITS = {
-    "B": 1e-6,
-    "kB": 1e-3,
-    "KB": 1e-3,
-    "MB": 1,
-    "GB": 1e3,
-    "KiB": 2**10 / 1e6,
-    "MiB": 2**20 / 1e6,
-    "GiB": 2**30 / 1e6,
+    "B": 1,
+    "kB": 1e3,
+    "KB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
 }
 
 
-def megabytes(text: str) -> float:
-    """Return how many MB `text`, like 123.4MiB, is."""
+def mebibytes(text: str) -> float:
+    """Return how many MiB, the unit of the limits, `text` like 123.4MB is."""
     number = text.rstrip("BKMGTikmgt")
-    return float(number) * UNITS[text[len(number) :]]
+    return float(number) * UNITS[text[len(number) :]] / 2**20
 
 
 def images_of_environment() -> dict[str, str]:

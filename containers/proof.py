@@ -23,8 +23,8 @@ UP = 600.0
 FOLLOWS = 90.0
 """Seconds in which serving must have a new version; it looks every ten."""
 
-BUDGET = 8000.0
-"""MB that the whole stack may take."""
+BUDGET = 8 * 2**10
+"""MiB that the whole stack may take."""
 
 
 class Proof:
@@ -181,8 +181,8 @@ class Proof:
         print(f"\n{table(('step', 'seconds'), [(step, f'{took:.0f}') for step, took in self.took.items()])}")  # noqa: T201
         print(f"\n{table(('image', 'MB on disk'), [(image, f'{size:.0f}') for image, size in sizes.items()])}")  # noqa: T201
         rows = [*((service, f"{used:.0f}") for service, used in memory.items()), ("all", f"{total:.0f}")]
-        print(f"\n{table(('service', 'MB of memory'), rows)}")  # noqa: T201
-        check(total <= BUDGET, f"the stack takes {total:.0f} MB, more than {BUDGET:.0f}")
+        print(f"\n{table(('service', 'MiB of memory'), rows)}")  # noqa: T201
+        check(total <= BUDGET, f"the stack takes {total:.0f} MiB, more than {BUDGET:.0f}")
 
 
 def check(holds: bool, what: str) -> None:
