@@ -1,6 +1,7 @@
 """A compose project on docker or podman: the few things that the proof does with it."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,15 @@ class Project:
 
     def compose(self, *arguments: str) -> None:
         """Run docker compose or podman-compose, its output to ours."""
+        self._run(*self._program, *arguments)
+
+    def script(self, lines: str) -> None:
+        """Run lines of shell in the directory of the settings, where `compose` stands for this project's."""
+        compose = f'compose() {{ {shlex.join(self._program)} "$@"; }}\n'
+        self._run("sh", "-euc", compose + lines, directory=self.env_file.parent)
+
+    @property
+    def _program(self) -> list[str]:
         if self.engine == "docker":
             program = ["docker", "compose"]
         else:
@@ -56,11 +66,14 @@ class Project:
             quiet = ["--podman-args=--log-level=fatal"]
             program = [str(Path(sys.executable).with_name("podman-compose")), *quiet, *build]
         files = ["--env-file", str(self.env_file), "-p", self.name, "-f", str(COMPOSE_FILE), "--profile", "monitoring"]
+        return [*program, *files]
+
+    def _run(self, *command: str, directory: Path = COMPOSE_FILE.parent) -> None:
         # To compose the environment counts for more than the file: `make env` exports some of the same names.
         environment = {name: value for name, value in os.environ.items() if name not in {*SECRETS, *SETTINGS}}
-        done = subprocess.run([*program, *files, *arguments], check=False, cwd=COMPOSE_FILE.parent, env=environment)
+        done = subprocess.run(command, check=False, cwd=directory, env=environment)
         if done.returncode:
-            raise ComposeError(f"{' '.join(program[:2])} {' '.join(arguments)} ended with status {done.returncode}")
+            raise ComposeError(f"{shlex.join(command)} ended with status {done.returncode}")
 
     def up(self) -> None:
         """Start every service, in the order of their health where the engine knows one."""

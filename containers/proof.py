@@ -1,6 +1,7 @@
 """The steps of the proof: what is done to the running services, and what must be seen then."""
 
 import csv
+import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -9,13 +10,15 @@ from pathlib import Path
 import requests
 
 from containers import load
-from containers.engine import ComposeError, Project
+from containers.engine import COMPOSE_FILE, ComposeError, Project
 from embedded.airflow_api import Airflow, Ref, Task
 from embedded.chain import HEAD, follow, wait_for_dag, why_failed
 from embedded.drops import find_drops, land
 from embedded.services import session
 from embedded.stack import Progress
 from embedded.table import table
+
+BACKUP = COMPOSE_FILE.parent / "docs" / "backup.md"
 
 UP = 600.0
 """Seconds in which every service must do its work. All of Airflow imports itself at once."""
@@ -59,6 +62,8 @@ class Proof:
             self.timed("load on serving", self.load_serving)
         self.timed("down, and up in another order", self.again)
         check(self.served(self.production()) == answer, "after a restart the same question has another answer")
+        self.timed("backup, and restore on new volumes", self.restore)
+        check(self.served(self.production()) == answer, "after a restore the same question has another answer")
         self.project.compose("down", "-v")
         check(not (left := self.project.left_over()), f"`down -v` left behind: {left}")
         self.report(memory, sizes)
@@ -80,6 +85,14 @@ class Proof:
         for service in reversed(self.project.services):
             self.project.up_alone(service)
         self.project.wait(UP)
+
+    def restore(self) -> None:
+        """Back up what runs, take it away with its volumes, restore it and start it, by the lines of the manual."""
+        (backup, restore), directory = recipes(), self.landing.parent / "backup"
+        self.project.script(f"to={directory}\n{backup}")
+        self.project.compose("down", "-v")
+        self.project.script(f"from={directory}\n{restore}")
+        self.up()
 
     def chain(self, as_of: date) -> None:
         """Land the drop of `as_of`, trigger its chain and follow it to its end."""
@@ -183,6 +196,13 @@ class Proof:
         rows = [*((service, f"{used:.0f}") for service, used in memory.items()), ("all", f"{total:.0f}")]
         print(f"\n{table(('service', 'MiB of memory'), rows)}")  # noqa: T201
         check(total <= BUDGET, f"the stack takes {total:.0f} MiB, more than {BUDGET:.0f}")
+
+
+def recipes() -> tuple[str, str]:
+    """Return the lines of shell by which the manual backs up and restores containers."""
+    section = BACKUP.read_text(encoding="utf-8").partition("\n## Containers\n")[2]
+    _, backup, restore = re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    return backup, restore
 
 
 def check(holds: bool, what: str) -> None:

@@ -13,13 +13,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.load import Load
+from churn.roles import OWNERS
 from containers.airflow.start import why_not_ready
-from containers.engine import ComposeError, Project, mebibytes
+from containers.engine import COMPOSE_FILE, ComposeError, Project, mebibytes
 from containers.load import OUTSIDE, PUBLISHED, rows, trouble
+from containers.proof import recipes
 from containers.prove import clean_up, fresh_settings
+from embedded.backup import ORDER
 
+SERVICES = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"]
 AIRFLOW = Path(__file__).parents[2] / "containers" / "airflow"
 
 
@@ -110,6 +115,32 @@ def test_what_is_no_address_ends_the_start_at_once_and_is_not_quoted(address: st
     done = started(address, "true")
     assert (done.returncode, "WAIT_FOR" in done.stderr) == (1, True)
     assert not {"hid", "Traceback"} & set(re.findall("Traceback|hid", done.stderr + done.stdout))
+
+
+def test_the_manual_backs_up_and_restores_what_there_is_in_the_directory_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a program that notes how it is called and gives what it reads, or its arguments, back."""
+    (tmp_path / "docker").write_text(f'#!/bin/sh\nshift 8; echo "$*" >>{tmp_path}/called; echo "$*"; cat\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    home, backup = tmp_path / "home", tmp_path / "backup"
+    (home / "landing" / "2024-01-31").mkdir(parents=True)
+    (home / ".env").write_text("kept")
+    project = Project("docker", "any", home / ".env", [])
+    for name, lines in zip(("to", "from"), recipes(), strict=True):
+        project.script(f"{name}={backup}\n{lines}")
+    assert {path.name for path in backup.iterdir()} == {
+        *(".env", "landing", "artifacts.tar", "archive.tar"),
+        *(f"{name}.dump" for name in OWNERS),
+    }
+    assert (backup / "landing" / "2024-01-31").is_dir()
+    assert (backup.stat().st_mode & 0o777, (backup / ".env").read_text()) == (0o700, "kept")
+    called = (tmp_path / "called").read_text(encoding="utf-8").splitlines()
+    order = [line.split()[-1] for line in called if " pg_dump " in line]
+    assert (order, [line for line in called if "pause" in line]) == (list(ORDER), [called[0], called[6]])
+    services = {word for line in called for word in line.split() if word in SERVICES}
+    assert services == {"airflow-api", "postgres", "databases", "mlflow", "worker-1"}
 
 
 @pytest.fixture
