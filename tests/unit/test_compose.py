@@ -62,8 +62,16 @@ def test_every_setting_has_the_default_that_env_says_it_has() -> None:
     assert used == {(name, ":-", default) for name, (default, _) in SETTINGS.items()}
 
 
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_no_variable_of_a_service_has_the_name_of_a_setting_that_the_rest_of_it_uses(service: str) -> None:
+    """podman-compose would take the variable for the setting, where .env leaves that at its default."""
+    rest = {key: value for key, value in SERVICES[service].items() if key != "environment"}
+    assert {name for name, _, _ in VARIABLE.findall(json.dumps(rest))} & told(service) == set()
+
+
 NOT_OF_ENV = {
     "CHURN_GIT_COMMIT": "the image sets it",
+    "LANDING_DIR": "the image sets it; that of .env is what is mounted there",
     "SERVING_HOST": "the image sets it",
     "SERVING_PORT": "in its container it is always 8000; that of .env is where it is published",
     "CHURN_HOME": "the embedded stack's",
@@ -350,6 +358,7 @@ def test_either_worker_takes_either_queue() -> None:
 
 def test_a_worker_can_only_read_what_has_landed() -> None:
     assert "./landing:/landing:ro" in map(filled_in, SERVICES["worker-1"]["volumes"])
+    assert "LANDING_DIR=/landing" in " ".join(rest for kind, rest in AIRFLOW_IMAGE if kind == "ENV").split()
 
 
 def test_the_api_server_can_only_read_the_logs_of_tasks() -> None:
