@@ -1,6 +1,7 @@
 """A compose project on docker or podman: the few things that the proof does with it."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,15 @@ class Project:
 
     def compose(self, *arguments: str) -> None:
         """Run docker compose or podman-compose, its output to ours."""
+        self._run(*self._program, *arguments)
+
+    def script(self, lines: str) -> None:
+        """Run lines of shell in the directory of the settings, where `compose` stands for this project's."""
+        compose = f'compose() {{ {shlex.join(self._program)} "$@"; }}\n'
+        self._run("sh", "-euc", compose + lines, directory=self.env_file.parent)
+
+    @property
+    def _program(self) -> list[str]:
         if self.engine == "docker":
             program = ["docker", "compose"]
         else:
@@ -56,11 +66,14 @@ class Project:
             quiet = ["--podman-args=--log-level=fatal"]
             program = [str(Path(sys.executable).with_name("podman-compose")), *quiet, *build]
         files = ["--env-file", str(self.env_file), "-p", self.name, "-f", str(COMPOSE_FILE), "--profile", "monitoring"]
+        return [*program, *files]
+
+    def _run(self, *command: str, directory: Path = COMPOSE_FILE.parent) -> None:
         # To compose the environment counts for more than the file: `make env` exports some of the same names.
         environment = {name: value for name, value in os.environ.items() if name not in {*SECRETS, *SETTINGS}}
-        done = subprocess.run([*program, *files, *arguments], check=False, cwd=COMPOSE_FILE.parent, env=environment)
+        done = subprocess.run(command, check=False, cwd=directory, env=environment)
         if done.returncode:
-            raise ComposeError(f"{' '.join(program[:2])} {' '.join(arguments)} ended with status {done.returncode}")
+            raise ComposeError(f"{shlex.join(command)} ended with status {done.returncode}")
 
     def up(self) -> None:
         """Start every service, in the order of their health where the engine knows one."""
@@ -143,12 +156,12 @@ class Project:
         return self.call("inspect", "-f", shown, str(self.container(service))).split()[0]
 
     def memory(self) -> dict[str, float]:
-        """Return what each running service takes now, in MB."""
+        """Return what each running service takes now, in MiB."""
         used = {}
         for service in self.services:
             if service not in COMPLETED and (container := self.container(service)):
                 shown = self.call("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
-                used[service] = megabytes(shown.partition("/")[0].strip())
+                used[service] = mebibytes(shown.partition("/")[0].strip())
         return used
 
     def image_sizes(self) -> dict[str, float]:
@@ -168,21 +181,21 @@ class Project:
 
 
 UNITS = {
-    "B": 1e-6,
-    "kB": 1e-3,
-    "KB": 1e-3,
-    "MB": 1,
-    "GB": 1e3,
-    "KiB": 2**10 / 1e6,
-    "MiB": 2**20 / 1e6,
-    "GiB": 2**30 / 1e6,
+    "B": 1,
+    "kB": 1e3,
+    "KB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
 }
 
 
-def megabytes(text: str) -> float:
-    """Return how many MB `text`, like 123.4MiB, is."""
+def mebibytes(text: str) -> float:
+    """Return how many MiB, the unit of the limits, `text` like 123.4MB is."""
     number = text.rstrip("BKMGTikmgt")
-    return float(number) * UNITS[text[len(number) :]]
+    return float(number) * UNITS[text[len(number) :]] / 2**20
 
 
 def images_of_environment() -> dict[str, str]:

@@ -78,7 +78,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "CHURN_VERSIONS_DAYS": ("", "model versions that were registered earlier are removed; empty: none is"),
     "CHURN_REDIS_URL": ("", "a Redis of its own that features are served from, docs/redis.md; empty: Postgres"),
     "BASE_IMAGE": ("docker.io/library/python:3.11-slim-bookworm", "what the two images are built on"),
-    "GIT_COMMIT": ("unknown", "the commit that the images are made of; make sets it"),
+    "GIT_COMMIT": ("unknown", "the commit that images are made of, to set at each build; it tags model versions"),
     "PIP_CONF": ("/dev/null", "a pip.conf for the builds, where the package index is one of your own"),
     "POSTGRES_IMAGE": ("docker.io/library/postgres:18.3", "Postgres, 15 or newer"),
     "REDIS_IMAGE": ("docker.io/library/redis:8.2.2-bookworm", "Redis"),

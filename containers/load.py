@@ -70,6 +70,16 @@ def ratio(loads: Loads, side: str, connections: int) -> float:
     return median(one.rate / outside.rate for one, outside in pairs)
 
 
+def trouble(loads: Loads) -> str | None:
+    """Return in words what is wrong with the loads: requests that failed, or a container that costs more than it may;
+    None where nothing is."""
+    errors = {key: sum(done.errors for done in rounds) for key, rounds in loads.items()}
+    if any(errors.values()):
+        return f"requests failed: {errors}"
+    held = {connections: ratio(loads, side, connections) for side, connections in loads if side == PUBLISHED}
+    return f"in its container it answers less: {held} of the rate outside" if min(held.values()) < HOLDS else None
+
+
 def _write_questions(drop: Path, bodies: Path) -> None:
     with (drop / "users.csv").open(encoding="utf-8", newline="") as file:
         users = [row["user_id"] for row in csv.DictReader(file)]

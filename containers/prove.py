@@ -5,7 +5,8 @@ It builds the images, starts everything under a name, ports, secrets and volumes
 - a generated drop go through the chain on Celery, and a prediction;
 - a second drop promoted, and the serving API answer with that version without a restart;
 - a worker killed in the middle of a training, and the other one finish it;
-- everything stopped, and started again in the least convenient order, answer as before.
+- everything stopped, and started again in the least convenient order, answer as before;
+- a backup restored on new volumes, by the lines of docs/backup.md, answer as before.
 
 It prints how long each step took, what the images and the memory of each service come to, and leaves nothing behind.
 Exit status other than 0: something was not as it should be, and the log of the service was printed.

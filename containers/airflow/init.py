@@ -1,4 +1,5 @@
-"""Brings the databases `churn` and `airflow` up to date, makes the pools, Airflow's first user, and its roles fit.
+"""`python -m containers.airflow.init`: brings the databases `churn` and `airflow` up to date, and makes the pools,
+Airflow's first user, and its roles fit.
 
 Everything that is done already stays as it is, the user's password too. One process: each of Airflow's commands alone
 would spend seconds on importing Airflow.
@@ -10,6 +11,7 @@ from pathlib import Path
 from airflow.cli.cli_parser import get_parser
 
 from churn.migrate import migrate
+from embedded import airflow_metadata
 
 POOLS = Path(__file__).parents[2] / "embedded" / "pools.json"
 ADMIN = {
@@ -31,11 +33,10 @@ def main() -> None:
 
 
 def set_up_airflow(password: str) -> None:
+    airflow_metadata.main(str(POOLS))
     admin = ADMIN | {"password": password}
     parser = get_parser()
     for command in (
-        ["db", "migrate"],
-        ["pools", "import", str(POOLS)],
         ["users", "create", *(f"--{name}={value}" for name, value in admin.items())],
         *(
             ["roles", "add-perms", "Viewer", "User", "--resource", resource, "--action", action]

@@ -2,7 +2,7 @@
 
 Not every engine starts services in the order of their health. WAIT_FOR holds addresses, separated by blanks:
 postgresql://… waits until the server lets this user in, http://… until it answers 200, tcp://host:port until somebody
-listens, and the word `airflow-migrations` until Airflow's database is that of this image.
+listens, and the words `airflow-migrations` and `churn-migrations` until these databases are those of this image.
 """
 
 import os
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 PATIENCE = 600
 """Seconds. A service that does not come in this time needs a person; the engine starts us again."""
 
-MIGRATIONS = "airflow-migrations"
+AIRFLOW_MIGRATIONS, CHURN_MIGRATIONS = "airflow-migrations", "churn-migrations"
 
 
 def main() -> None:
@@ -43,9 +43,13 @@ def _wait(address: str, deadline: float) -> None:
 
 def why_not_ready(address: str) -> str | None:
     """Return in words why what is at `address` cannot be used yet, None where it can."""
-    if address == MIGRATIONS:
+    if address == AIRFLOW_MIGRATIONS:
         done = subprocess.run(["airflow", "db", "check-migrations", "--migration-wait-timeout", "300"], check=False)
         return f"exit status {done.returncode}" if done.returncode else None
+    if address == CHURN_MIGRATIONS:
+        # Where tasks work.
+        url = os.environ["AIRFLOW_CONN_CHURN_POSTGRES"]
+        return _postgres_refuses(url) or _lacks_migrations(url)
     try:
         match (parts := urlsplit(address)).scheme:
             case "postgresql":
@@ -76,11 +80,23 @@ def _postgres_refuses(url: str) -> str | None:
         psycopg.connect(url, connect_timeout=5).close()
     except BadDatabaseUrl as error:
         sys.exit(
-            f"WAIT_FOR holds an address of Postgres that is {error}; docs/containers.md says what passwords may hold"
+            f"WAIT_FOR names an address of Postgres that is {error}; docs/containers.md says what passwords may hold"
         )
     except psycopg.Error as error:
         return str(error).splitlines()[0]
     return None
+
+
+def _lacks_migrations(url: str) -> str | None:
+    import psycopg  # noqa: PLC0415
+
+    from churn.migrate import MigrationError, find_missing  # noqa: PLC0415
+
+    try:
+        missing = find_missing(url)
+    except (MigrationError, psycopg.Error) as error:
+        return str(error).splitlines()[0]
+    return f"not applied yet: {', '.join(missing)}" if missing else None
 
 
 def _without_login(address: str) -> str:

@@ -1,10 +1,11 @@
-"""Which migrations a database lacks, as `make doctor` asks before anything is applied."""
+"""Which migrations a database lacks, as `make doctor` asks before anything is applied, and a worker in a container."""
 
 import pytest
 from psycopg import sql
 
 from churn.database import connect
 from churn.migrate import MigrationError, find_missing, migrate
+from containers.airflow.start import why_not_ready
 from tests.database_dump import dump
 
 
@@ -41,3 +42,23 @@ def test_a_history_that_is_not_this_codes_is_told_with_the_migration_that_differ
         connection.execute(sql.SQL("UPDATE churn_migrations SET " + change + " WHERE name = '0006_moves'"))
     with pytest.raises(MigrationError, match=r"migration (0006_moves|of_another_branch) was applied"):
         find_missing(database_url)
+
+
+def test_a_worker_in_a_container_waits_for_what_is_missing(database_url, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", database_url)
+    assert why_not_ready("churn-migrations") is None
+    forget(database_url, "0007_predictions")
+    assert why_not_ready("churn-migrations") == "not applied yet: 0007_predictions"
+
+
+def test_a_worker_whose_image_is_older_than_the_database_says_so(database_url, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", database_url)
+    with connect(database_url) as connection:
+        connection.execute("UPDATE churn_migrations SET name = 'of_a_later_image' WHERE name = '0007_predictions'")
+    assert "of_a_later_image" in str(why_not_ready("churn-migrations"))
+
+
+def test_a_worker_waits_for_a_database_that_does_not_answer(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://a:hidden@127.0.0.1:1/churn")
+    assert "hidden" not in (trouble := str(why_not_ready("churn-migrations")))
+    assert "refused" in trouble

@@ -3,6 +3,7 @@
 import ast
 import configparser
 import json
+import os
 import re
 import shutil
 import stat
@@ -15,6 +16,7 @@ import yaml
 from cryptography.fernet import Fernet
 
 from containers.env_file import SECRETS, SETTINGS, write
+from containers.proof import BUDGET
 
 REPOSITORY = Path(__file__).parents[2]
 CONTAINERS = REPOSITORY / "containers"
@@ -24,7 +26,6 @@ SERVICES: dict[str, dict] = COMPOSE["services"]
 COMPLETED = {"databases", "airflow-init"}
 LONG_RUNNING = sorted(set(SERVICES) - COMPLETED)
 FRONT_DOORS = {"airflow-api", "mlflow", "serving"}
-BUDGET = 8 * 2**30
 
 # ${NAME}, ${NAME:-default}, ${NAME:?message}; $${NAME} is the shell's.
 VARIABLE = re.compile(r"(?<!\$)\$\{([A-Za-z0-9_]+)(?:(:?[-?])([^}]*))?\}")
@@ -36,9 +37,9 @@ def filled_in(value: object) -> str:
     return VARIABLE.sub(lambda found: found[3] if found[2] == ":-" else f"<{found[1]}>", str(value))
 
 
-def size(text: str) -> int:
-    number, unit = re.fullmatch(r"(\d+)([mg])", filled_in(text)).groups()
-    return int(number) * {"m": 2**20, "g": 2**30}[unit]
+def mebibytes(service: str) -> int:
+    """Return the memory limit of the service; the file has each in MiB."""
+    return int(re.fullmatch(r"(\d+)m", filled_in(SERVICES[service]["mem_limit"]))[1])
 
 
 def secrets_of(service: str) -> set[str]:
@@ -61,8 +62,16 @@ def test_every_setting_has_the_default_that_env_says_it_has() -> None:
     assert used == {(name, ":-", default) for name, (default, _) in SETTINGS.items()}
 
 
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_no_variable_of_a_service_has_the_name_of_a_setting_that_the_rest_of_it_uses(service: str) -> None:
+    """podman-compose would take the variable for the setting, where .env leaves that at its default."""
+    rest = {key: value for key, value in SERVICES[service].items() if key != "environment"}
+    assert {name for name, _, _ in VARIABLE.findall(json.dumps(rest))} & told(service) == set()
+
+
 NOT_OF_ENV = {
     "CHURN_GIT_COMMIT": "the image sets it",
+    "LANDING_DIR": "the image sets it; that of .env is what is mounted there",
     "SERVING_HOST": "the image sets it",
     "SERVING_PORT": "in its container it is always 8000; that of .env is where it is published",
     "CHURN_HOME": "the embedded stack's",
@@ -203,14 +212,14 @@ def test_every_part_of_the_system_is_there() -> None:
 def test_a_service_has_a_health_check_a_memory_limit_and_is_started_again(service: str) -> None:
     spec = SERVICES[service]
     assert spec["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
-    assert size(spec["mem_limit"]) > 0
+    assert mebibytes(service) > 0
     assert spec["restart"] == "unless-stopped"
 
 
 @pytest.mark.parametrize("service", sorted(COMPLETED))
 def test_what_does_its_work_and_ends_is_tried_again_until_it_is_done(service: str) -> None:
     assert SERVICES[service]["restart"] == "on-failure"
-    assert size(SERVICES[service]["mem_limit"]) > 0
+    assert mebibytes(service) > 0
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
@@ -229,8 +238,16 @@ def test_the_log_of_a_service_does_not_fill_the_disk(service: str) -> None:
     assert SERVICES[service]["logging"]["options"]["max-size"] == "10m"
 
 
-def test_the_limits_of_all_services_together_are_no_more_than_8_gb() -> None:
-    assert sum(size(SERVICES[service]["mem_limit"]) for service in LONG_RUNNING) <= BUDGET
+def test_the_limits_of_all_services_together_are_no_more_than_what_the_proof_allows_them_to_take() -> None:
+    assert sum(map(mebibytes, LONG_RUNNING)) <= BUDGET == 8192
+
+
+def test_the_manual_has_the_limit_of_each_service_and_what_they_come_to() -> None:
+    manual = (REPOSITORY / "docs" / "containers.md").read_text(encoding="utf-8")
+    table = manual.partition("| limit, MiB |")[2].partition("\n\n")[0]
+    told = {name: int(limit.replace(",", "")) for name, limit in re.findall(r"\| (\S+) \| .* \| ([\d,]+) \|", table)}
+    limits = {name: mebibytes(name) for name in LONG_RUNNING}
+    assert told == limits | {"all": sum(limits.values())}
 
 
 def test_the_three_front_doors_are_published_and_on_this_machine_alone() -> None:
@@ -259,9 +276,37 @@ def test_every_volume_that_keeps_something_has_a_name() -> None:
     assert [each for each in others if each.startswith(".") and not each.endswith(":ro")] == []
 
 
-@pytest.mark.parametrize("service", sorted(name for name, spec in SERVICES.items() if "churn-airflow" in spec["image"]))
-def test_a_service_of_our_own_waits_for_what_it_needs_whatever_the_engine_does(service: str) -> None:
-    assert re.match("(postgresql|tcp|http)://", SERVICES[service]["environment"]["WAIT_FOR"])
+def database(role: str, name: str) -> str:
+    variable = {"postgres": "POSTGRES", "churn_pipeline": "PIPELINE_DB"}.get(role, f"{role.upper()}_DB")
+    return f"postgresql://{role}:<{variable}_PASSWORD>@postgres:5432/{name}"
+
+
+OURS = [name for name, spec in SERVICES.items() if "churn-airflow" in spec["image"]]
+
+
+def test_a_service_of_our_own_waits_for_what_it_needs_whatever_the_engine_does() -> None:
+    airflow = [database("airflow", "airflow"), "airflow-migrations"]
+    worker = [
+        *("tcp://redis:6379", "http://mlflow:5000/health", "http://airflow-api:8080/api/v2/monitor/health"),
+        "churn-migrations",
+    ]
+    assert {name: filled_in(SERVICES[name]["environment"]["WAIT_FOR"]).split() for name in OURS} == {
+        "databases": [database("postgres", "postgres")],
+        "airflow-init": [database("churn_pipeline", "churn"), database("airflow", "airflow")],
+        "airflow-api": airflow,
+        "airflow-scheduler": airflow,
+        "airflow-dag-processor": airflow,
+        "airflow-triggerer": airflow,
+        "worker-1": worker,
+        "worker-2": worker,
+        "mlflow": [database("mlflow", "mlflow")],
+    }
+
+
+def test_who_waits_for_the_migrations_of_churn_is_told_where_it_is() -> None:
+    waiting = [name for name in OURS if "churn-migrations" in SERVICES[name]["environment"]["WAIT_FOR"]]
+    told = {filled_in(SERVICES[name]["environment"]["AIRFLOW_CONN_CHURN_POSTGRES"]) for name in waiting}
+    assert told == {database("churn_pipeline", "churn")}
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
@@ -299,6 +344,12 @@ def test_every_part_of_airflow_is_told_the_same() -> None:
         assert len({each[f"AIRFLOW__{name}"] for each in told}) == 1
 
 
+def test_the_database_of_mlflow_is_brought_up_to_date_before_its_server_starts() -> None:
+    upgrade, serve = SERVICES["mlflow"]["command"][-1].split(" && ")
+    assert upgrade == "python -m embedded.mlflow_metadata"
+    assert serve.startswith("exec mlflow server ")
+
+
 def test_either_worker_takes_either_queue() -> None:
     commands = {SERVICES[name]["command"] for name in ("worker-1", "worker-2")}
     assert len(commands) == 1
@@ -307,6 +358,7 @@ def test_either_worker_takes_either_queue() -> None:
 
 def test_a_worker_can_only_read_what_has_landed() -> None:
     assert "./landing:/landing:ro" in map(filled_in, SERVICES["worker-1"]["volumes"])
+    assert "LANDING_DIR=/landing" in " ".join(rest for kind, rest in AIRFLOW_IMAGE if kind == "ENV").split()
 
 
 def test_the_api_server_can_only_read_the_logs_of_tasks() -> None:
@@ -370,6 +422,19 @@ def test_what_the_image_copies_is_there_and_is_let_in() -> None:
     let_in = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert copied <= set(let_in)
     assert all((REPOSITORY / source).exists() for source in copied)
+
+
+def test_what_a_service_runs_of_our_own_is_in_the_image_with_all_that_it_imports(tmp_path: Path) -> None:
+    for sources in [rest.split()[:-1] for kind, rest in AIRFLOW_IMAGE if kind == "COPY" and "--from" not in rest]:
+        for source in sources:
+            copy = shutil.copytree if (REPOSITORY / source).is_dir() else shutil.copy
+            (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
+            copy(REPOSITORY / source, tmp_path / source)
+    modules = {name for service in OURS for name in re.findall(r"python -m (\S+)", str(SERVICES[service]["command"]))}
+    assert modules == {"churn.roles", "containers.airflow.init", "embedded.mlflow_metadata"}
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "include"), "AIRFLOW_HOME": str(tmp_path / "airflow")}
+    command = [sys.executable, "-c", f"import {', '.join(sorted(modules))}"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
 
 
 def test_no_secret_and_no_address_is_in_the_image() -> None:

@@ -13,13 +13,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.load import Load
+from churn.roles import OWNERS
 from containers.airflow.start import why_not_ready
-from containers.engine import ComposeError, Project, megabytes
-from containers.load import OUTSIDE, PUBLISHED, rows
+from containers.engine import COMPOSE_FILE, ComposeError, Project, mebibytes
+from containers.load import OUTSIDE, PUBLISHED, rows, trouble
+from containers.proof import recipes
 from containers.prove import clean_up, fresh_settings
+from embedded.backup import ORDER
 
+SERVICES = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"]
 AIRFLOW = Path(__file__).parents[2] / "containers" / "airflow"
 
 
@@ -112,6 +117,32 @@ def test_what_is_no_address_ends_the_start_at_once_and_is_not_quoted(address: st
     assert not {"hid", "Traceback"} & set(re.findall("Traceback|hid", done.stderr + done.stdout))
 
 
+def test_the_manual_backs_up_and_restores_what_there_is_in_the_directory_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a program that notes how it is called and gives what it reads, or its arguments, back."""
+    (tmp_path / "docker").write_text(f'#!/bin/sh\nshift 8; echo "$*" >>{tmp_path}/called; echo "$*"; cat\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    home, backup = tmp_path / "home", tmp_path / "backup"
+    (home / "landing" / "2024-01-31").mkdir(parents=True)
+    (home / ".env").write_text("kept")
+    project = Project("docker", "any", home / ".env", [])
+    for name, lines in zip(("to", "from"), recipes(), strict=True):
+        project.script(f"{name}={backup}\n{lines}")
+    assert {path.name for path in backup.iterdir()} == {
+        *(".env", "landing", "artifacts.tar", "archive.tar"),
+        *(f"{name}.dump" for name in OWNERS),
+    }
+    assert (backup / "landing" / "2024-01-31").is_dir()
+    assert (backup.stat().st_mode & 0o777, (backup / ".env").read_text()) == (0o700, "kept")
+    called = (tmp_path / "called").read_text(encoding="utf-8").splitlines()
+    order = [line.split()[-1] for line in called if " pg_dump " in line]
+    assert (order, [line for line in called if "pause" in line]) == (list(ORDER), [called[0], called[6]])
+    services = {word for line in called for word in line.split() if word in SERVICES}
+    assert services == {"airflow-api", "postgres", "databases", "mlflow", "worker-1"}
+
+
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program of that name, which notes its environment in a file, and fails. Gives the file."""
@@ -172,10 +203,10 @@ def checked(component: str, port: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("shown", "expected"), [("1.5GB", 1500), ("512MiB", 536.870912), ("90.2kB", 0.0902), ("7B", 7e-06)]
+    ("shown", "expected"), [("1.5GB", 1430.51), ("512MiB", 512), ("90.2kB", 0.086021), ("7B", 6.6757e-06)]
 )
 def test_what_docker_and_podman_show_of_memory_is_read(shown: str, expected: float) -> None:
-    assert megabytes(shown) == pytest.approx(expected)
+    assert mebibytes(shown) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_load_on_the_container_is_held_round_by_round_against_that_outside_of_it() -> None:
@@ -188,3 +219,18 @@ def test_a_load_on_the_container_is_held_round_by_round_against_that_outside_of_
         (PUBLISHED, "8", "1,425", "6.00", "0.95", "1"),
         (OUTSIDE, "8", "1,500", "6.00", "1.00", "0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        (Load(4.0, 9.0, 950.0, 0), None),
+        (Load(4.0, 9.0, 850.0, 0), "in its container it answers less: {8: 0.85} of the rate outside"),
+        (Load(4.0, 9.0, 950.0, 1), "requests failed: "),
+    ],
+)
+def test_a_load_is_well_where_every_request_is_answered_and_the_container_costs_little(
+    inside: Load, expected: str | None
+) -> None:
+    found = trouble({(PUBLISHED, 8): [inside], (OUTSIDE, 8): [Load(4.0, 9.0, 1000.0, 0)]})
+    assert found == expected or (expected and str(found).startswith(expected))
