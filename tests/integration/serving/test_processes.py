@@ -105,6 +105,34 @@ def test_clients_that_trickle_their_requests_do_not_keep_others_from_being_answe
         assert answer.status_code == 200
 
 
+def test_under_more_than_may_wait_some_are_answered_and_the_others_told_to_come_back(
+    database_url, in_production, customers, tmp_path
+):
+    serving, tracking = free_port(), free_port()
+    url, seen, over = f"http://127.0.0.1:{serving}", set(), threading.Event()
+    # A batch takes the one thread long enough for the others to queue up.
+    batch = {"user_ids": [*customers.index] * 3}
+
+    def ask():
+        with requests.Session() as session:
+            while not over.is_set():
+                answer = session.post(f"{url}/predict/batch", json=batch, timeout=60)
+                seen.add((answer.status_code, answer.json().get("type"), answer.headers.get("Retry-After")))
+
+    limits = {"SERVING_THREADS": "1", "SERVING_MAX_WAITING": "1"}
+    with gunicorn(database_url, serving, tracking, tmp_path, **limits), registry_at(tracking):
+        eventually(lambda: answers(f"{url}/health/ready"))
+        with ThreadPoolExecutor(8) as clients:
+            asking = [clients.submit(ask) for _ in range(8)]
+            try:
+                eventually(lambda: len(seen) > 1)
+            finally:
+                over.set()
+            for each in asking:
+                each.result()
+    assert seen == {(200, None, None), (503, "overloaded", "1")}
+
+
 def test_the_metrics_tell_the_version_of_each_worker(database_url, in_production, tmp_path):
     serving, tracking = free_port(), free_port()
     url = f"http://127.0.0.1:{serving}"
