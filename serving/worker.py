@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, with two things that it lacks.
+"""gunicorn's threaded worker, with three things that it lacks.
 
 A new connection goes to the worker that has fewest. Left to themselves, whoever wakes up first takes all of a few
 connections, and the other cores have nothing to do: of 30 times that eight came at once, seven or eight went to one of
@@ -7,6 +7,8 @@ two workers 17 times.
 No client that is slow keeps others from being answered. gunicorn reads and writes for as long as a byte comes or goes
 now and then, so a request gets a deadline; who says nothing, or does not hang up, holds nobody up for longer than a
 moment.
+
+A worker that ends closes idle connections when their time is over, and not only when its own is.
 """
 
 import contextlib
@@ -44,6 +46,11 @@ class Worker(ThreadWorker):
         self._begun: dict[Any, float] = {}
         threading.Thread(target=self._end_overdue, name="overdue", daemon=True).start()
         super().init_process()
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for what happens on connections, a second at most: a worker that ends would otherwise sleep for all of
+        graceful_timeout where nothing does, and close idle connections when it is about to be killed."""
+        super().wait_for_and_dispatch_events(min(timeout, 1.0))
 
     def handle(self, conn: Any) -> Any:
         """Answer a request, in a thread of the pool."""

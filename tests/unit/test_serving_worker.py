@@ -32,6 +32,7 @@ def service(directory, workers):
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
     command += ["--threads", "4", "--worker-class", "serving.worker.Worker", "--no-control-socket"]
+    command += ["--graceful-timeout", str(2 * PATIENCE_SECONDS)]
     environment = os.environ | {"PYTHONPATH": f"{directory}:{REPOSITORY}"}
     with subprocess.Popen([*command, "application:application"], env=environment, cwd=directory) as running:
         try:
@@ -42,6 +43,7 @@ def service(directory, workers):
             yield port
         finally:
             running.terminate()
+            running.wait(PATIENCE_SECONDS)
 
 
 def workers_of(port, connections):
@@ -83,3 +85,11 @@ def test_clients_that_do_not_hang_up_do_not_keep_others_from_being_answered(tmp_
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert client.recv(1)
             assert time.monotonic() < deadline, "each waits for the one before to hang up"
+
+
+def test_a_worker_that_ends_does_not_wait_for_idle_connections_as_long_as_for_requests(tmp_path):
+    with ExitStack() as kept, service(tmp_path, workers=1) as port:
+        client = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+        kept.callback(client.close)
+        client.request("GET", "/")
+        assert client.getresponse().read()
