@@ -22,9 +22,9 @@ class StrictRequest(Request):
             Problem: not-json, malformed-json or invalid-request.
             RequestEntityTooLarge: a chunked body is above the limit.
         """
-        # Werkzeug cuts a chunked body off at the limit, instead of refusing it.
-        limit = self.max_content_length
-        if self.content_length is None and limit is not None and len(self.get_data()) >= limit:
+        # Werkzeug cuts a chunked body off at the limit, instead of refusing it. What is behind is not for its stream.
+        at_limit = self.content_length is None and len(self.get_data()) == self.max_content_length
+        if at_limit and self.input_stream.read(1):
             raise RequestEntityTooLarge
         try:
             body = super().get_json(force=force, cache=cache)
@@ -33,6 +33,11 @@ class StrictRequest(Request):
         if not isinstance(body, dict):
             raise Problem("invalid-request", 'the body must be a JSON object such as {"user_id": "7892-POOKP"}')
         return body
+
+    @property
+    def is_json(self) -> bool:
+        """Tell whether the content type is application/json, and no other whose name ends in +json."""
+        return self.mimetype == "application/json"
 
     def on_json_loading_failed(self, e: ValueError | None) -> Any:
         """Raise the problem: `e` is what the JSON parser says, None when the content type is not JSON."""

@@ -9,15 +9,11 @@ import gc
 import json
 import os
 import shutil
-import socket
-import struct
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from gunicorn import util
-
-_SECONDS_OF_SILENCE = 5
 
 # Always a directory of our own: whoever started us may have one too (feast makes one in every process that imports
 # it). prometheus_client chooses files over memory when it is imported, so this comes before the application.
@@ -89,14 +85,9 @@ def on_starting(_server: Any) -> None:
         file.unlink()
 
 
-def when_ready(server: Any) -> None:
-    """Keep the garbage collector off what was imported: workers then share those pages, and end sooner. And let no
-    client hold a thread by sending half a request: gunicorn would read the rest for ever."""
+def when_ready(_server: Any) -> None:
+    """Keep the garbage collector off what was imported: workers then share those pages, and end sooner."""
     gc.freeze()
-    for listener in server.LISTENERS:
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            # Connections inherit it.
-            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _SECONDS_OF_SILENCE, 0))
 
 
 def post_worker_init(worker: Any) -> None:

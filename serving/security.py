@@ -37,9 +37,10 @@ def require_key() -> None:
     if not digests:
         return
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    digest = digest_of(key.strip() if scheme.lower() == "bearer" else "")
-    # All of them, whichever it is: how long this takes says nothing.
-    if not sum(hmac.compare_digest(digest, each) for each in digests):
+    key = key.strip() if scheme.lower() == "bearer" else ""
+    digest = digest_of(key)
+    # All of them, whichever it is: how long this takes says nothing. No key is none, whatever is configured.
+    if not sum(hmac.compare_digest(digest, each) for each in digests) or not key:
         raise Problem("unauthorized", "send one of the API keys: Authorization: Bearer <key>")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from churn.database_url import BadDatabaseUrl, parts_of
+from serving.keys import digest_of
 
 
 class SettingsError(ValueError):
@@ -74,6 +75,8 @@ def _digests(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
         if not re.fullmatch("[0-9a-f]{64}", digest):
             # Not shown: somebody may have put a key there.
             raise SettingsError(f"{name} holds sha256 digests; `python -m serving.keys` makes a key and its digest")
+        if digest == digest_of(""):
+            raise SettingsError(f"{name} holds the sha256 of nothing: the key was empty where its digest was made")
     return digests
 
 

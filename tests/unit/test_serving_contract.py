@@ -3,6 +3,7 @@
 import json
 import socket
 from collections import Counter
+from io import BytesIO
 from random import Random
 
 import pytest
@@ -67,13 +68,27 @@ def test_a_body_that_is_not_json_is_malformed(client, body):
     assert problem(post(client, body)) == "malformed-json"
 
 
-@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "text/plain", "application/x-www-form-urlencoded", "application/problem+json", "application/vnd.x+json"],
+)
 def test_a_body_that_does_not_say_it_is_json_is_refused(client, content_type):
     assert problem(post(client, {"user_id": "a"}, content_type)) == "not-json"
 
 
 def test_a_body_above_the_limit_is_too_large(client):
     assert problem(post(client, {"user_id": "a", "more": "x" * BODY_LIMIT})) == "body-too-large"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("beyond", "type_"), [(0, "model-unavailable"), (1, "body-too-large")])
+def test_the_limit_of_a_body_is_the_same_whether_or_not_it_comes_in_chunks(client, chunked, beyond, type_):
+    body = json.dumps({"user_id": "a"}).encode().ljust(BODY_LIMIT + beyond)
+    given = {"data": body}
+    if chunked:
+        environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+        given = {"input_stream": BytesIO(body), "environ_overrides": environ}
+    assert problem(client.post("/predict", content_type="application/json", **given)) == type_
 
 
 @pytest.mark.parametrize("body", ["null", "[]", '["a"]', '"a"', "1", '"{\\"user_id\\": \\"a\\"}"'])

@@ -62,6 +62,17 @@ def test_a_key_in_the_place_of_its_digest_is_refused_and_not_shown():
     assert OLD not in str(caught.value)
 
 
+def test_the_digest_of_an_empty_key_is_refused():
+    with pytest.raises(SettingsError, match="SERVING_API_KEY_DIGESTS holds the sha256 of nothing"):
+        from_environment(NEEDED | {"SERVING_API_KEY_DIGESTS": f"{digest_of(NEW)} {digest_of('')}"})
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer ", "Basic "])
+def test_no_key_is_not_good_where_its_digest_is_configured(authorization):
+    settings = Settings(NEEDED["CHURN_DATABASE_URL"], NEEDED["MLFLOW_TRACKING_URI"], api_key_digests=(digest_of(""),))
+    assert ask(create_app(settings).test_client(), "/predict", authorization).status_code == 401
+
+
 def test_the_command_makes_a_key_and_its_digest():
     command = [sys.executable, "-m", "serving.keys"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()

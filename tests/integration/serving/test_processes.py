@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import psutil
@@ -77,20 +77,61 @@ def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_mea
     assert set(seen) == {(200, None), (503, "feature-store-unavailable")}
 
 
-def test_clients_that_send_half_a_request_do_not_keep_others_from_being_answered(
+def test_clients_that_trickle_their_requests_do_not_keep_others_from_being_answered(
     database_url, in_production, somebody, tmp_path
 ):
     serving, tracking = free_port(), free_port()
     url = f"http://127.0.0.1:{serving}"
-    half = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-    with gunicorn(database_url, serving, tracking, tmp_path), registry_at(tracking), ExitStack() as slow:
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    over = threading.Event()
+
+    def trickle(client):
+        with suppress(ConnectionError):
+            while not over.wait(0.5):
+                client.sendall(b"1")
+
+    with (
+        gunicorn(database_url, serving, tracking, tmp_path, SERVING_THREADS="2"),
+        registry_at(tracking),
+        ThreadPoolExecutor(4) as threads,
+        ExitStack() as slow,
+    ):
+        slow.callback(over.set)
         eventually(lambda: answers(f"{url}/health/ready"))
-        # More than the worker has threads.
-        for _ in range(3):
+        for beginning in (head + b"X-Long: ", head + b"Content-Length: 1000\r\n\r\n") * 2:
             client = slow.enter_context(socket.create_connection(("127.0.0.1", serving)))
-            client.sendall(half)
+            client.sendall(beginning)
+            threads.submit(trickle, client)
         answer = requests.post(f"{url}/predict", json={"user_id": somebody}, timeout=60)
         assert answer.status_code == 200
+
+
+def test_under_more_than_may_wait_some_are_answered_and_the_others_told_to_come_back(
+    database_url, in_production, customers, tmp_path
+):
+    serving, tracking = free_port(), free_port()
+    url, seen, over = f"http://127.0.0.1:{serving}", set(), threading.Event()
+    # A batch takes the one thread long enough for the others to queue up.
+    batch = {"user_ids": [*customers.index] * 3}
+
+    def ask():
+        with requests.Session() as session:
+            while not over.is_set():
+                answer = session.post(f"{url}/predict/batch", json=batch, timeout=60)
+                seen.add((answer.status_code, answer.json().get("type"), answer.headers.get("Retry-After")))
+
+    limits = {"SERVING_THREADS": "1", "SERVING_MAX_WAITING": "1"}
+    with gunicorn(database_url, serving, tracking, tmp_path, **limits), registry_at(tracking):
+        eventually(lambda: answers(f"{url}/health/ready"))
+        with ThreadPoolExecutor(8) as clients:
+            asking = [clients.submit(ask) for _ in range(8)]
+            try:
+                eventually(lambda: len(seen) > 1)
+            finally:
+                over.set()
+            for each in asking:
+                each.result()
+    assert seen == {(200, None, None), (503, "overloaded", "1")}
 
 
 def test_the_metrics_tell_the_version_of_each_worker(database_url, in_production, tmp_path):
