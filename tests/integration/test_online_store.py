@@ -17,6 +17,7 @@ from handmade_drops import read_values, take_in, write_drop
 from opened_store import opened_store
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool
 
 from churn.contract import PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE
 from churn.database import connect
@@ -262,6 +263,27 @@ def test_a_server_that_does_not_answer_is_given_up_and_read_from_again_when_it_d
         with pytest.raises(psycopg.OperationalError, match="no answer within"):
             read([user])
     assert read([user])[0].values == expected[user]
+
+
+@IN_POSTGRES
+def test_all_that_a_read_waits_for_has_one_deadline(online_store, served_url, service, monkeypatch):
+    limits = []
+
+    def noting(wait):
+        return lambda *arguments: limits.append(arguments[-1]) or wait(*arguments)
+
+    with opened_store(served_url) as store:
+        whole = store.config.online_store.connection_timeout_seconds = 60.0
+        lookup = OnlineLookup(store, service)
+        for owner, name in ((psycopg.Connection, "wait"), (ConnectionPool, "connection")):
+            monkeypatch.setattr(owner, name, noting(getattr(owner, name)))
+        lookup.read(["999999"])
+        monkeypatch.undo()
+    # A stranger is asked for twice, and then whether anything is served: each time over a connection, then for answers.
+    assert len(limits) >= 6
+    # Each gets what those before it have left.
+    assert limits == sorted(limits, reverse=True)
+    assert all(0 < limit < whole for limit in limits)
 
 
 # --- writing and tables ------------------------------------------------------------------------------------------
