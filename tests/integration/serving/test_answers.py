@@ -112,13 +112,21 @@ def test_a_batch_is_answered_in_order_with_the_problem_of_each_who_has_one(clien
     assert results[0]["prediction"] == results[3]["prediction"] == single
 
 
-def test_a_batch_is_one_round_trip_to_the_store(client, register, promote, customers, monkeypatch):
+@pytest.mark.parametrize(
+    ("known", "strangers", "statements"),
+    [(250, 0, 1), (249, 1, 2), (0, 250, 3)],
+    ids=["all known", "one unknown", "nobody known"],
+)
+def test_a_batch_takes_as_many_statements_as_one_customer(
+    client, register, promote, customers, monkeypatch, known, strangers, statements
+):
     promote(register())
     asked = []
-    fetch = OnlineReader.fetch
-    monkeypatch.setattr(OnlineReader, "fetch", lambda *arguments: asked.append(1) or fetch(*arguments))
-    answer = client.post("/predict/batch", json={"user_ids": list(customers.index[:250])})
-    assert (answer.status_code, len(answer.json["results"]), len(asked)) == (200, 250, 1)
+    execute = OnlineReader._execute
+    monkeypatch.setattr(OnlineReader, "_execute", lambda *arguments: asked.append(1) or execute(*arguments))
+    users = [*customers.index[:known], *(f"stranger {number}" for number in range(strangers))]
+    answer = client.post("/predict/batch", json={"user_ids": users})
+    assert (answer.status_code, len(answer.json["results"]), len(asked)) == (200, 250, statements)
 
 
 def test_an_explanation_is_there_when_it_is_asked_for_and_not_otherwise(client, register, promote, somebody):
