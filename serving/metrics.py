@@ -68,7 +68,8 @@ COMPILED = Gauge(
 )
 MODEL_LOADS = Counter(
     "churn_model_loads",
-    "Loads of a Production version. failure: it was refused; no-features: its features could not be looked up",
+    "Loads of a Production version. failure: it was refused, or could not be read; no-features: its features could not "
+    "be looked up",
     ["outcome"],
 )
 for _outcome in ("success", "failure", "no-features"):
