@@ -14,6 +14,7 @@ import random
 import threading
 import time
 from contextlib import suppress
+from functools import cached_property
 from typing import NamedTuple
 
 import mlflow
@@ -55,7 +56,7 @@ class ProductionModel:
     def __init__(self, tracking_uri: str, poll_seconds: float, store: OnlineStore) -> None:
         # MLflow resolves models:/ addresses by its one global tracking URI, whatever a client is told.
         mlflow.set_tracking_uri(tracking_uri)
-        self._client = MlflowClient(tracking_uri)
+        self._tracking_uri = tracking_uri
         self._poll_seconds = poll_seconds
         self._store = store
         self._served: ServedModel | None = None
@@ -64,6 +65,11 @@ class ProductionModel:
         self._trouble = Problem("model-unavailable", "the model registry was not asked yet")
         self._in_trouble = False
         self._stop = threading.Event()
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        # Made at the first poll: of a registry that is a database it opens connections, which a fork would share.
+        return MlflowClient(self._tracking_uri)
 
     @property
     def served(self) -> ServedModel | None:

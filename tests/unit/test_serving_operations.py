@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 
+import mlflow
 import pytest
 
 from serving import state
@@ -16,6 +17,17 @@ from serving.settings import Settings
 @pytest.fixture
 def app():
     return create_app(Settings("postgresql://nobody@127.0.0.1:1/churn", "http://127.0.0.1:1", max_waiting=3))
+
+
+def test_putting_the_service_together_opens_no_registry_that_is_a_database(tmp_path):
+    registry = f"sqlite:///{tmp_path}/mlflow.db"
+    usual = mlflow.get_tracking_uri()
+    try:
+        create_app(Settings("postgresql://nobody@127.0.0.1:1/churn", registry))
+    finally:
+        mlflow.set_tracking_uri(usual)
+    # SQLite would make the file when it is opened.
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_steady_gauge_that_two_threads_set_shows_what_it_was_set_to_last():
