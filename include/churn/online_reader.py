@@ -23,8 +23,6 @@ from churn.online_tables import join_key_of, type_of
 ReadRow = tuple[datetime | None, dict[str, Value] | None]
 Request = Sequence[tuple[FeatureView, tuple[str, ...]]]
 
-_SERVED = statement("online/served_as_of").encode()
-
 
 class Reader(Protocol):
     """What reads an online store."""
@@ -70,6 +68,7 @@ class OnlineReader:
             open=True,
         )
         self._planned: tuple[Request, _Plan] | None = None
+        self._known_build: int | None = None
 
     def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
         """Return for each view its features in the served build, a row per key, in the order of the keys.
@@ -81,10 +80,11 @@ class OnlineReader:
 
     def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
         """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
-        it lacks the key, and then its features. None where nothing is served.
+        it lacks the key, and then its features; in the end the build. None where nothing is served.
 
         What was planned just before a build was published may not look into that build's tables, and find nobody. So a
-        read that misses somebody is made again, by when the build is known.
+        read that misses somebody is made again, unless a read that had ended when it began saw the same build: its
+        tables are attached before it is published, so that what is planned after that looks into them.
 
         Raises:
             psycopg.OperationalError: the server cannot be reached, or not in time.
@@ -92,12 +92,12 @@ class OnlineReader:
         plan = self._plan(request)
         query, parameters = (plan.of_one, {"key": keys[0]}) if len(keys) == 1 else (plan.of_many, {"keys": keys})
         deadline = monotonic() + self._timeout_seconds
-        rows = self._execute(deadline, query, parameters)
-        if any(row[column] is None for row in rows for column in plan.timestamps):
-            rows = self._execute(deadline, query, parameters)
-            if all(row[column] is None for row in rows for column in plan.timestamps):
-                # Customers whom nobody knows, or a store that was emptied?
-                return rows if self._execute(deadline, _SERVED) else None
+        known = self._known_build
+        while rows := self._execute(deadline, query, parameters):
+            build = self._known_build = rows[0][-1]
+            if build == known or all(row[column] is not None for row in rows for column in plan.timestamps):
+                return rows if build is not None else None
+            known = build
         return rows
 
     def _plan(self, request: Request) -> "_Plan":
@@ -111,7 +111,7 @@ class OnlineReader:
         """Close the connections."""
         self._pool.close()
 
-    def _execute(self, deadline: float, query: bytes, parameters: Mapping[str, Any] | None = None) -> list[TupleRow]:
+    def _execute(self, deadline: float, query: bytes, parameters: Mapping[str, Any]) -> list[TupleRow]:
         """Run a statement of a read that ends by `deadline` (monotonic seconds); where the server had dropped the
         connection, on the next one, until every old one was tried."""
         for left in range(self._pool.max_size, -1, -1):
