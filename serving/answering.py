@@ -1,5 +1,5 @@
-"""From user ids to answers: the features of all in one round trip, their probabilities in one call, by one version of
-the model from begin to end."""
+"""From user ids to answers: the features of all in one read, which asks the store as often as for one customer, their
+probabilities in one call, by one version of the model from begin to end."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime

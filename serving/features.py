@@ -57,7 +57,8 @@ class OnlineStore:
             raise _problem(error) from error
 
     def read(self, lookup: OnlineLookup, user_ids: Sequence[str]) -> list[OnlineFeatures]:
-        """Return the online features of each user, in their order, by one round trip.
+        """Return the online features of each user, in their order, by one read: however many they are, one question to
+        the store, and in Postgres a second where somebody is missing from a build that was not seen before.
 
         Raises:
             Problem: feature-store-unavailable.

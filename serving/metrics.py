@@ -4,6 +4,7 @@ Under gunicorn each worker counts into files in PROMETHEUS_MULTIPROC_DIR; a scra
 """
 
 import time
+from threading import Lock
 
 from flask import Flask, Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
@@ -28,11 +29,14 @@ class SteadyGauge:
     def __init__(self, gauge: Gauge) -> None:
         self._gauge = gauge
         self._last: dict[tuple[str, ...], float] = {}
+        self._setting = Lock()
 
     def set(self, value: float, *labels: str) -> None:
         if self._last.get(labels) != value:
-            self._last[labels] = value
-            (self._gauge.labels(*labels) if labels else self._gauge).set(value)
+            # Together: of two threads the one that comes last must be so in both.
+            with self._setting:
+                self._last[labels] = value
+                (self._gauge.labels(*labels) if labels else self._gauge).set(value)
 
 
 REQUESTS = Counter("churn_http_requests", "Requests answered", ["method", "route", "status"])
@@ -68,7 +72,8 @@ COMPILED = Gauge(
 )
 MODEL_LOADS = Counter(
     "churn_model_loads",
-    "Loads of a Production version. failure: it was refused; no-features: its features could not be looked up",
+    "Loads of a Production version. failure: it was refused, or could not be read; no-features: its features could not "
+    "be looked up",
     ["outcome"],
 )
 for _outcome in ("success", "failure", "no-features"):

@@ -2,8 +2,9 @@
 
 A thread asks the registry, loads a new version whole, and only then puts it in the old one's place: a request
 works with one version from its start to its end. A registry that is away changes nothing, and a version that
-cannot be loaded leaves the old one in place, and is tried again after longer and longer pauses. When no version
-holds Production any more, none is served: a person took it away.
+cannot be loaded leaves the old one in place, and is tried again after longer and longer pauses: up to minutes where it
+was refused, up to seconds where a fault kept it from being read. When no version holds Production any more, none is
+served: a person took it away.
 
 The thread also finds out how features are read: nothing that a request waits for asks a registry.
 """
@@ -13,6 +14,7 @@ import random
 import threading
 import time
 from contextlib import suppress
+from functools import cached_property
 from typing import NamedTuple
 
 import mlflow
@@ -35,12 +37,15 @@ _SECONDS_WITHOUT_MODEL = 2.0
 _JITTER = 0.2
 # A load takes a core for a second: what was refused once is tried again at the next poll, then half as often each time.
 _LONGEST_PAUSE_SECONDS = 300.0
+# Where nothing is said against the version: the store of its files was away, or a disk full, perhaps for a moment.
+_LONGEST_PAUSE_IN_DOUBT_SECONDS = 10.0
 
 
 class _Refused(NamedTuple):
-    """A version that could not be loaded, and when it is tried again (monotonic seconds)."""
+    """A version that could not be loaded, why, and when it is tried again (monotonic seconds)."""
 
     held: ModelVersion
+    trouble: Problem
     pause_seconds: float
     until: float
 
@@ -51,7 +56,7 @@ class ProductionModel:
     def __init__(self, tracking_uri: str, poll_seconds: float, store: OnlineStore) -> None:
         # MLflow resolves models:/ addresses by its one global tracking URI, whatever a client is told.
         mlflow.set_tracking_uri(tracking_uri)
-        self._client = MlflowClient(tracking_uri)
+        self._tracking_uri = tracking_uri
         self._poll_seconds = poll_seconds
         self._store = store
         self._served: ServedModel | None = None
@@ -60,6 +65,11 @@ class ProductionModel:
         self._trouble = Problem("model-unavailable", "the model registry was not asked yet")
         self._in_trouble = False
         self._stop = threading.Event()
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        # Made at the first poll: of a registry that is a database it opens connections, which a fork would share.
+        return MlflowClient(self._tracking_uri)
 
     @property
     def served(self) -> ServedModel | None:
@@ -126,6 +136,9 @@ class ProductionModel:
             )
             return
         if self._refused and self._refused.held == held and time.monotonic() < self._refused.until:
+            # Meanwhile the registry may have been away, or Production empty.
+            self._trouble = self._refused.trouble
+            self._in_trouble = True
             return
         try:
             if not _is(self._served, held):
@@ -133,13 +146,13 @@ class ProductionModel:
                 MODEL_LOADS.labels("success").inc()
         except Exception as error:
             # A broken version must not take the service down.
+            self._failed(f"version {held.version} in stage Production cannot be loaded", error)
             if isinstance(error, Problem):
                 # Nothing is said against the version: the feature store is away, or does not know its features yet.
                 MODEL_LOADS.labels("no-features").inc()
             else:
                 MODEL_LOADS.labels("failure").inc()
-                self._refused = _refused_again(self._refused, held, self._poll_seconds)
-            self._failed(f"version {held.version} in stage Production cannot be loaded", error)
+                self._refused = self._refused_again(held, error)
         else:
             self._refused = None
             self._in_trouble = False
@@ -171,18 +184,19 @@ class ProductionModel:
         self._trouble = Problem(error.type if isinstance(error, Problem) else "model-unavailable", why)
         self._in_trouble = True
 
+    def _refused_again(self, held: ModelVersion, error: Exception) -> _Refused:
+        refused = self._refused
+        pause = 2 * refused.pause_seconds if refused and refused.held == held else self._poll_seconds / 2
+        is_refused = isinstance(error, VersionRefused | ModelNotLoadable)
+        pause = min(pause, _LONGEST_PAUSE_SECONDS if is_refused else _LONGEST_PAUSE_IN_DOUBT_SECONDS)
+        return _Refused(held, self._trouble, pause, time.monotonic() + pause)
+
     def _follow(self) -> None:
         while True:
             self.poll()
             pause = self._poll_seconds if self._served else min(self._poll_seconds, _SECONDS_WITHOUT_MODEL)
             if self._stop.wait(pause * random.uniform(1 - _JITTER, 1 + _JITTER)):
                 return
-
-
-def _refused_again(refused: _Refused | None, held: ModelVersion, poll_seconds: float) -> _Refused:
-    pause = 2 * refused.pause_seconds if refused and refused.held == held else poll_seconds / 2
-    pause = min(pause, _LONGEST_PAUSE_SECONDS)
-    return _Refused(held, pause, time.monotonic() + pause)
 
 
 def _is(served: ServedModel | None, held: ModelVersion) -> bool:

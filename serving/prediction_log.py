@@ -91,6 +91,7 @@ class PredictionLog:
         # Without a lock: threads that come at the same moment may exceed the capacity by one each.
         if len(self._waiting) >= self._capacity:
             DROPPED.labels("full").inc()
+            WAITING.set(len(self._waiting))
             return
         self._waiting.append(answered)
         if len(self._waiting) >= BATCH and not self._many_wait.is_set():
@@ -135,6 +136,8 @@ class PredictionLog:
         """
         size = BATCH
         while count := min(size, len(self._waiting)):
+            # Also before a success: a database that is slow or locked raises nothing while the queue fills up.
+            WAITING.set(len(self._waiting))
             batch = [self._waiting[index] for index in range(count)]
             try:
                 self._copy(batch)

@@ -22,7 +22,7 @@ WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
 class OneAsOfStoreConfig(FeastConfigBaseModel):
     """The database (a libpq URI) in which builds are recorded; how many connections a process may hold for reading; how
-    long a read waits for one, and then for the answer."""
+    long a read takes at most: in Redis, each of its steps."""
 
     database_url: str
     max_connections: int = 8

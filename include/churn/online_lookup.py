@@ -44,15 +44,10 @@ class OnlineLookup:
         """
         asked = list(dict.fromkeys(user_ids))
         rows = self._reader.fetch(self._request, asked)
-        if all(row[timestamp] is None for row in rows for timestamp, _ in self._columns):
-            self._expect_something_served()
+        if rows is None:
+            raise NothingServed("nothing is served: run churn_materialize for the newest AS_OF")
         found = dict(zip(asked, map(self._features, rows), strict=True))
         return [found[user] for user in user_ids]
-
-    def _expect_something_served(self) -> None:
-        """Tell a store that has been emptied from customers whom nobody knows."""
-        if self._reader.served_as_of() is None:
-            raise NothingServed("nothing is served: run churn_materialize for the newest AS_OF")
 
     def _features(self, row: TupleRow) -> OnlineFeatures:
         values: dict[str, Any] = {}

@@ -2,9 +2,11 @@
 silent."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from functools import lru_cache
 from itertools import accumulate
+from math import inf
+from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from feast import FeatureView
@@ -28,12 +30,9 @@ class Reader(Protocol):
     def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
         """Return for each view its features in the served build, a row per key, in the order of the keys."""
 
-    def fetch(self, request: Request, keys: list[str]) -> list[TupleRow]:
+    def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
         """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
-        it lacks the key, and then its features."""
-
-    def served_as_of(self) -> date | None:
-        """Return the AS_OF that is served, None where nothing is."""
+        it lacks the key, and then its features. None where nothing is served."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -44,16 +43,16 @@ class OnlineReader:
 
     Args:
         max_connections: how many connections it may hold.
-        timeout_seconds: how long a read waits for one of them.
+        timeout_seconds: how long a read takes at most, with all that it waits for.
     """
 
     def __init__(self, database_url: str, max_connections: int, timeout_seconds: float) -> None:
-        self._pool = ConnectionPool(
+        self._timeout_seconds = timeout_seconds
+        self._pool = ConnectionPool[_Impatient](
             database_url,
             min_size=1,
             max_size=max_connections,
-            timeout=timeout_seconds,
-            connection_class=_impatient(timeout_seconds),
+            connection_class=_Impatient,
             kwargs={
                 "autocommit": True,
                 # Any key's plan is every key's plan: it is made once for each connection.
@@ -69,6 +68,7 @@ class OnlineReader:
             open=True,
         )
         self._planned: tuple[Request, _Plan] | None = None
+        self._known_build: int | None = None
 
     def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
         """Return for each view its features in the served build, a row per key, in the order of the keys.
@@ -76,33 +76,29 @@ class OnlineReader:
         Raises:
             psycopg.OperationalError: the server cannot be reached, or not in time.
         """
-        return split(request, self.fetch(request, keys))
+        return split(request, keys, self.fetch(request, keys))
 
-    def fetch(self, request: Request, keys: list[str]) -> list[TupleRow]:
+    def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
         """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
-        it lacks the key, and then its features.
+        it lacks the key, and then its features; in the end the build. None where nothing is served.
 
         What was planned just before a build was published may not look into that build's tables, and find nobody. So a
-        read that misses somebody is made again, by when the build is known.
+        read that misses somebody is made again, unless a read that had ended when it began saw the same build: its
+        tables are attached before it is published, so that what is planned after that looks into them.
 
         Raises:
             psycopg.OperationalError: the server cannot be reached, or not in time.
         """
         plan = self._plan(request)
         query, parameters = (plan.of_one, {"key": keys[0]}) if len(keys) == 1 else (plan.of_many, {"keys": keys})
-        rows = self._execute(query, parameters)
-        if any(row[column] is None for row in rows for column in plan.timestamps):
-            rows = self._execute(query, parameters)
+        deadline = monotonic() + self._timeout_seconds
+        known = self._known_build
+        while rows := self._execute(deadline, query, parameters):
+            build = self._known_build = rows[0][-1]
+            if build == known or all(row[column] is not None for row in rows for column in plan.timestamps):
+                return rows if build is not None else None
+            known = build
         return rows
-
-    def served_as_of(self) -> date | None:
-        """Return the AS_OF that is served, None where nothing is.
-
-        Raises:
-            psycopg.OperationalError: the server cannot be reached, or not in time.
-        """
-        rows = self._execute(statement("online/served_as_of").encode())
-        return rows[0][0] if rows else None
 
     def _plan(self, request: Request) -> "_Plan":
         # Kept for the next time: serving makes the same request over and over, and Feast's views answer slowly.
@@ -115,10 +111,12 @@ class OnlineReader:
         """Close the connections."""
         self._pool.close()
 
-    def _execute(self, query: bytes, parameters: Mapping[str, Any] | None = None) -> list[TupleRow]:
-        """Run a read; where the server had dropped the connection, on the next one, until every old one was tried."""
+    def _execute(self, deadline: float, query: bytes, parameters: Mapping[str, Any]) -> list[TupleRow]:
+        """Run a statement of a read that ends by `deadline` (monotonic seconds); where the server had dropped the
+        connection, on the next one, until every old one was tried."""
         for left in range(self._pool.max_size, -1, -1):
-            with self._pool.connection() as connection:
+            with self._pool.connection(deadline - monotonic()) as connection:
+                connection.deadline = deadline
                 try:
                     return connection.execute(query, parameters).fetchall()
                 except OperationalError:
@@ -132,19 +130,18 @@ def timestamp_columns(request: Request) -> list[int]:
     return list(accumulate((1 + len(features) for _, features in request[:-1]), initial=0))
 
 
-def _impatient(seconds: float) -> type[Connection[Any]]:
-    """Return a connection that gives up on a server that does not answer: one that is stopped or cut off would be
-    waited for until the network says so, which takes minutes."""
+class _Impatient(Connection[TupleRow]):
+    """A connection that gives up on a server that has not answered by the deadline of the read: one that is stopped or
+    cut off would be waited for until the network says so, which takes minutes."""
 
-    class Impatient(Connection[Any]):
-        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-            try:
-                return super().wait(gen, interval, timeout or seconds)
-            except WaitTimeout as error:
-                self.close()
-                raise OperationalError(f"no answer within {seconds:g} s") from error
+    deadline = inf
 
-    return Impatient
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, timeout or max(0.0, self.deadline - monotonic()))
+        except WaitTimeout as error:
+            self.close()
+            raise OperationalError("no answer within the time of a read") from error
 
 
 class _Plan(NamedTuple):
@@ -177,8 +174,11 @@ def _query(name: str, views: tuple[tuple[str, str, tuple[str, ...]], ...]) -> by
     return query.as_bytes(None)
 
 
-def split(request: Request, fetched: Sequence[TupleRow]) -> list[list[ReadRow]]:
-    """Return fetched rows view by view, their values as Feast's."""
+def split(request: Request, keys: list[str], fetched: Sequence[TupleRow] | None) -> list[list[ReadRow]]:
+    """Return what was fetched for `keys` view by view, its values as Feast's; where nothing is served, each view lacks
+    each of them."""
+    if fetched is None:
+        return [[(None, None)] * len(keys) for _ in request]
     result: list[list[ReadRow]] = []
     start = 0
     for view, features in request:

@@ -10,7 +10,6 @@ from psycopg.rows import TupleRow
 
 from churn.as_of import event_timestamp
 from churn.online_reader import ReadRow, Request, split
-from churn.redis_builds import read_served
 from churn.redis_server import POINTER, failing_as_the_store, open_redis, run
 
 Take = tuple[int, Callable[[Any], Any] | None]
@@ -33,11 +32,11 @@ class RedisReader:
         Raises:
             OnlineStoreAway: Redis cannot be reached, or not in time.
         """
-        return split(request, self.fetch(request, keys))
+        return split(request, keys, self.fetch(request, keys))
 
-    def fetch(self, request: Request, keys: list[str]) -> list[TupleRow]:
+    def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
         """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
-        it lacks the key, and then its features.
+        it lacks the key, and then its features. None where nothing is served.
 
         Raises:
             OnlineStoreAway: Redis cannot be reached, or not in time.
@@ -46,7 +45,7 @@ class RedisReader:
         with failing_as_the_store():
             answer = run(self._client, "read", [POINTER], [len(names), *names, *keys], reads=True)
         if not answer:
-            return [tuple(None for _, features in request for _ in (None, *features))] * len(keys)
+            return None
         as_of, columns, *views = answer
         timestamp = event_timestamp(date.fromisoformat(as_of.decode()))
         taken = [
@@ -54,16 +53,6 @@ class RedisReader:
             for (view, features), rows in zip(request, views, strict=True)
         ]
         return [tuple(value for part in parts for value in part) for parts in zip(*taken, strict=True)]
-
-    def served_as_of(self) -> date | None:
-        """Return the AS_OF that is served, None where nothing is.
-
-        Raises:
-            OnlineStoreAway: Redis cannot be reached, or not in time.
-        """
-        with failing_as_the_store():
-            said = read_served(self._client)
-        return date.fromisoformat(said["as_of"]) if said else None
 
     def close(self) -> None:
         """Close the connections."""

@@ -17,6 +17,7 @@ from handmade_drops import read_values, take_in, write_drop
 from opened_store import opened_store
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool
 
 from churn.contract import PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE
 from churn.database import connect
@@ -25,6 +26,7 @@ from churn.generate import write_drops
 from churn.landing import find_drop
 from churn.materialization import materialize
 from churn.online_lookup import OnlineLookup
+from churn.online_reader import OnlineReader
 from churn.online_tables import UnsupportedView
 from tests.integration.online_stores import IN_POSTGRES
 
@@ -194,6 +196,24 @@ def test_all_that_a_read_returns_is_of_one_as_of_while_others_are_published(
     assert len(seen) > 1
 
 
+@IN_POSTGRES
+def test_who_is_missing_from_a_build_that_was_not_seen_before_is_asked_for_again(
+    online_store, store, service, expected, monkeypatch
+):
+    execute, asked = OnlineReader._execute, []
+
+    def planned_too_early(*arguments):
+        rows = execute(*arguments)
+        asked.append(rows)
+        # The first read sees a build whose tables it does not know.
+        return rows if len(asked) > 1 else [(*(None,) * (len(row) - 1), -1) for row in rows]
+
+    monkeypatch.setattr(OnlineReader, "_execute", planned_too_early)
+    user = next(iter(expected))
+    assert OnlineLookup(store, service).read([user])[0].values == expected[user]
+    assert len(asked) == 2
+
+
 # --- connections -------------------------------------------------------------------------------------------------
 
 
@@ -262,6 +282,27 @@ def test_a_server_that_does_not_answer_is_given_up_and_read_from_again_when_it_d
         with pytest.raises(psycopg.OperationalError, match="no answer within"):
             read([user])
     assert read([user])[0].values == expected[user]
+
+
+@IN_POSTGRES
+def test_all_that_a_read_waits_for_has_one_deadline(online_store, served_url, service, monkeypatch):
+    limits = []
+
+    def noting(wait):
+        return lambda *arguments: limits.append(arguments[-1]) or wait(*arguments)
+
+    with opened_store(served_url) as store:
+        whole = store.config.online_store.connection_timeout_seconds = 60.0
+        lookup = OnlineLookup(store, service)
+        for owner, name in ((psycopg.Connection, "wait"), (ConnectionPool, "connection")):
+            monkeypatch.setattr(owner, name, noting(getattr(owner, name)))
+        lookup.read(["999999"])
+        monkeypatch.undo()
+    # In a build that was not seen before a stranger is asked for twice, over a connection that is waited for.
+    assert len(limits) >= 4
+    # Each gets what those before it have left.
+    assert limits == sorted(limits, reverse=True)
+    assert all(0 < limit < whole for limit in limits)
 
 
 # --- writing and tables ------------------------------------------------------------------------------------------

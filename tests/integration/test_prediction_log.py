@@ -223,6 +223,21 @@ def test_what_finds_the_queue_full_is_dropped_and_counted_and_the_oldest_are_kep
     assert users(database_url) == names(range(10))
 
 
+def test_who_waits_is_told_while_the_database_does_not_answer(database_url):
+    log = PredictionLog(database_url, capacity=20)
+    log.append(answered(0))
+    with connect(database_url) as connection:
+        # As below: nothing fails, and nothing is written.
+        connection.execute("LOCK TABLE predictions.answered IN ACCESS EXCLUSIVE MODE")
+        log.start()
+        eventually(lambda: count("waiting") == 1)
+        for number in range(1, 30):
+            log.append(answered(number))
+        assert count("waiting") == 20
+    log.stop()
+    assert count("waiting") == 0
+
+
 def test_appending_does_not_wait_for_a_database_that_does_not_answer(database_url):
     log, before = PredictionLog(database_url, capacity=600), count("dropped_total", reason="full")
     with connect(database_url) as connection:

@@ -24,7 +24,7 @@ class Lookup:
     def read(self, user_ids):
         self.reads += 1
         if self.away:
-            raise psycopg.OperationalError("no answer within 0.7 s")
+            raise psycopg.OperationalError("no answer within the time of a read")
         return [OnlineFeatures({}, (user,), None) for user in user_ids]
 
 

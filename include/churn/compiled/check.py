@@ -1,4 +1,5 @@
-"""That a compiled pipeline answers as the pipeline does, shown on rows that are made to find a difference."""
+"""That a compiled pipeline answers as the pipeline does, shown on rows that are made to find a difference. They are a
+sample, at the trees' splits too (churn.compiled.proof_rows): what they find is what goes wrong as a rule."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

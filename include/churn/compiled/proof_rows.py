@@ -1,4 +1,8 @@
-"""Rows on which a compiled pipeline would give itself away: NULLs, unknown values, and numbers at the trees' splits."""
+"""Rows on which a compiled pipeline would give itself away: NULLs, unknown values, and numbers at the trees' splits.
+
+Of the splits they are a sample, SPLITS of each number in the rows of CUSTOMERS: they find what a compiled pipeline does
+otherwise as a rule, as falling to the wrong side of a threshold, and need not find the one threshold that is wrong.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -112,12 +112,16 @@ def test_a_batch_is_answered_in_order_with_the_problem_of_each_who_has_one(clien
     assert results[0]["prediction"] == results[3]["prediction"] == single
 
 
-def test_a_batch_is_one_round_trip_to_the_store(client, register, promote, customers, monkeypatch):
+@pytest.mark.parametrize("known", [250, 249, 0], ids=["all known", "one unknown", "nobody known"])
+def test_a_batch_is_one_statement(client, register, promote, customers, somebody, monkeypatch, known):
     promote(register())
+    # From then on the build is one that was seen.
+    predict(client, somebody)
     asked = []
-    fetch = OnlineReader.fetch
-    monkeypatch.setattr(OnlineReader, "fetch", lambda *arguments: asked.append(1) or fetch(*arguments))
-    answer = client.post("/predict/batch", json={"user_ids": list(customers.index[:250])})
+    execute = OnlineReader._execute
+    monkeypatch.setattr(OnlineReader, "_execute", lambda *arguments: asked.append(1) or execute(*arguments))
+    users = [*customers.index[:known], *(f"stranger {number}" for number in range(known, 250))]
+    answer = client.post("/predict/batch", json={"user_ids": users})
     assert (answer.status_code, len(answer.json["results"]), len(asked)) == (200, 250, 1)
 
 

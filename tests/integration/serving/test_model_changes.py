@@ -1,5 +1,10 @@
 """The version in stage Production is what answers, from the next look at the registry on, unless it cannot."""
 
+from unittest.mock import Mock
+
+import pytest
+
+import serving.model
 from churn.registry import MODEL_NAME
 from serving import state
 from serving.app import create_app, start
@@ -52,6 +57,39 @@ def test_a_version_that_is_refused_is_counted_as_a_failure(client, register, pro
     before = loads(client)
     promote(register(threshold=None))
     assert [line.split()[0] for line in loads(client) - before] == ['churn_model_loads_total{outcome="failure"}']
+
+
+@pytest.fixture
+def patient(database_url, registry):
+    """The service where what was refused is not tried again during a test."""
+    return create_app(Settings(database_url, registry.tracking_uri, poll_seconds=3600))
+
+
+def test_a_version_that_a_passing_fault_kept_from_being_read_does_not_wait_as_a_refused_one_does(
+    patient, in_production, monkeypatch
+):
+    model = state.of(patient).model
+    monkeypatch.setattr(serving.model, "_LONGEST_PAUSE_IN_DOUBT_SECONDS", 0)
+    with monkeypatch.context() as fault:
+        fault.setattr(serving.model, "load", Mock(side_effect=ConnectionError("the artifact store is away")))
+        model.poll()
+        assert f"version {in_production} in stage Production cannot be loaded" in model.trouble
+    model.poll()
+    assert (model.served.version, model.trouble) == (in_production, None)
+
+
+def test_why_a_version_is_refused_is_told_again_after_the_registry_was_away(patient, registry, register, monkeypatch):
+    to_production(registry, register(threshold=None))
+    model = state.of(patient).model
+    model.poll()
+    refused = model.trouble
+    assert "threshold" in refused
+    with monkeypatch.context() as fault:
+        fault.setattr(serving.model, "production", Mock(side_effect=ConnectionError))
+        model.poll()
+        assert "registry cannot be asked" in model.trouble
+    model.poll()
+    assert model.trouble == refused
 
 
 def test_a_version_whose_features_cannot_be_looked_up_is_not_counted_as_refused(registry, in_production):

@@ -1,1 +1,0 @@
-SELECT as_of FROM online.served
