@@ -21,7 +21,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from churn.database import SQL_DIRECTORY, connect, statement
 from churn.database_url import make_url
-from churn.features import FEATURE_SERVICE, apply_definitions, read_online
+from churn.features import FEATURE_SERVICE, apply_definitions, open_store, read_online
 from churn.materialization import materialize
 from churn.migrate import migrate
 from churn.online_lookup import OnlineLookup
@@ -93,10 +93,10 @@ def test_it_reads_on_when_another_as_of_is_published(database_url, tmp_path):
 
 
 def test_the_store_fails_until_the_definitions_are_applied_and_works_from_then_on(database_url):
+    with pytest.raises(sqlalchemy.exc.ProgrammingError, match="permission denied for schema feast"):
+        open_store(as_role(database_url))
+    apply_definitions(database_url)
     with opened_store(as_role(database_url)) as store:
-        with pytest.raises(sqlalchemy.exc.ProgrammingError, match="permission denied for schema feast"):
-            store.get_feature_service(FEATURE_SERVICE)
-        apply_definitions(database_url)
         assert store.get_feature_service(FEATURE_SERVICE).name == FEATURE_SERVICE
 
 
