@@ -7,7 +7,7 @@ import pytest
 import serving.model
 from churn.registry import MODEL_NAME
 from serving import state
-from serving.app import create_app, start
+from serving.app import create_app, start, stop
 from serving.settings import Settings
 from tests.integration.serving.asking import eventually, predict, served_version, to_production
 
@@ -128,4 +128,4 @@ def test_the_registry_is_followed_without_a_restart(app, client, registry, regis
     start(app)
     to_production(registry, register())
     eventually(lambda: predict(client, somebody)[0] == 200)
-    state.of(app).model.stop()
+    stop(app)
