@@ -24,7 +24,7 @@ run: $(STAMP) ## start everything and run the chain over every drop [DROPS=direc
 	@$(EMBEDDED) run $(if $(DROPS),--drops "$(DROPS)")
 
 test: $(STAMP) ## all tests; with CI=true every case of the long ones [ARGS=pytest's arguments]
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 bench: $(STAMP) ## the benchmarks, naive beside ours, into bench/results [ARGS=--help explains]
 	@$(RUN) -m bench $(ARGS)
