@@ -22,7 +22,8 @@ from gunicorn import util
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 _FEW = 8
-"""With more connections the differences are small, and those who come must not queue up unseen."""
+"""With more connections a worker waits no longer than with these: those who come must not queue up unseen. But it does
+wait, or one worker takes nearly all of 64."""
 _SECONDS_OF_GRACE = 0.0001
 """For how long a new connection is left to the others, for each connection that one has."""
 _SECONDS_OF_A_REQUEST = 5.0
@@ -77,6 +78,5 @@ class Worker(ThreadWorker):
 
     def accept(self, listener: Any) -> None:
         """Take a new connection, if no worker with fewer has by then."""
-        if self.nr_conns < _FEW:
-            time.sleep(self.nr_conns * _SECONDS_OF_GRACE)
+        time.sleep(min(self.nr_conns, _FEW) * _SECONDS_OF_GRACE)
         super().accept(listener)

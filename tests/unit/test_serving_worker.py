@@ -68,6 +68,12 @@ def test_a_few_connections_are_spread_over_the_workers(tmp_path):
     assert sum(most <= 6 for most in spread) >= 15, spread
 
 
+def test_so_are_many(tmp_path):
+    with service(tmp_path, workers=2) as port:
+        spread = [max(workers_of(port, 64).values()) for _ in range(10)]
+    assert sum(most <= 48 for most in spread) >= 7, spread
+
+
 def test_connections_on_which_nothing_is_said_hold_no_thread(tmp_path):
     with service(tmp_path, workers=1) as port, ExitStack() as silent:
         # gunicorn's own four threads would wait 5 s for each, a minute in all.
