@@ -10,8 +10,10 @@ from churn.features import open_store
 
 
 @contextmanager
-def opened_store(database_url: str) -> Iterator[FeatureStore]:
+def opened_store(database_url: str, patience_seconds: float = 30.0) -> Iterator[FeatureStore]:
+    """A feature store whose reads may take so long: what a person waits for is less than a busy machine may need."""
     store = open_store(database_url)
+    store.config.online_store.connection_timeout_seconds = patience_seconds
     try:
         yield store
     finally:

@@ -63,5 +63,5 @@ def world(snapshots):
 
 @pytest.fixture
 def lookup(world):
-    with opened_store(world.database_url) as store:
+    with opened_store(world.database_url, patience_seconds=0.7) as store:
         yield OnlineLookup(store, store.get_feature_service(FEATURE_SERVICE))

@@ -68,7 +68,8 @@ def served_url(online_store, shared_database_url, drop, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(served_url):
-    with opened_store(served_url) as store:
+    # Some tests here wait for it to run out.
+    with opened_store(served_url, patience_seconds=3.0) as store:
         yield store
 
 

@@ -38,7 +38,7 @@ def test_every_connection_of_the_pool_may_have_been_dropped(world, lookup):
 
 
 def test_a_redis_that_does_not_answer_is_given_up_as_postgres_is_and_read_from_again_when_it_does(world, lookup):
-    with opened_store(world.database_url) as store:
+    with opened_store(world.database_url, patience_seconds=0.7) as store:
         read = partial(read_online, store, store.get_feature_service(FEATURE_SERVICE), ["a"])
         read()
         with world.redis.silent():
