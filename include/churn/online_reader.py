@@ -43,7 +43,8 @@ class OnlineReader:
 
     Args:
         max_connections: how many connections it may hold.
-        timeout_seconds: how long a read takes at most, with all that it waits for.
+        timeout_seconds: how long a read takes at most, with all that it waits for; a third of that when it comes just
+            after one that failed, which its asker may have waited for too.
     """
 
     def __init__(self, database_url: str, max_connections: int, timeout_seconds: float) -> None:
@@ -69,6 +70,7 @@ class OnlineReader:
         )
         self._planned: tuple[Request, _Plan] | None = None
         self._known_build: int | None = None
+        self._failed_at = -inf
 
     def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
         """Return for each view its features in the served build, a row per key, in the order of the keys.
@@ -90,8 +92,19 @@ class OnlineReader:
             psycopg.OperationalError: the server cannot be reached, or not in time.
         """
         plan = self._plan(request)
+        try:
+            return self._fetch(plan, keys, self._deadline())
+        except OperationalError:
+            self._failed_at = monotonic()
+            raise
+
+    def _deadline(self) -> float:
+        now = monotonic()
+        just_failed = now - self._failed_at < self._timeout_seconds
+        return now + (self._timeout_seconds / 3 if just_failed else self._timeout_seconds)
+
+    def _fetch(self, plan: "_Plan", keys: list[str], deadline: float) -> list[TupleRow] | None:
         query, parameters = (plan.of_one, {"key": keys[0]}) if len(keys) == 1 else (plan.of_many, {"keys": keys})
-        deadline = monotonic() + self._timeout_seconds
         known = self._known_build
         while rows := self._execute(deadline, query, parameters):
             build = self._known_build = rows[0][-1]

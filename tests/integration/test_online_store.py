@@ -19,6 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool
 
+from churn import online_reader
 from churn.contract import PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE
 from churn.database import connect
 from churn.features import FEATURE_SERVICE, apply_definitions, read_online
@@ -304,6 +305,28 @@ def test_all_that_a_read_waits_for_has_one_deadline(online_store, served_url, se
     # Each gets what those before it have left.
     assert limits == sorted(limits, reverse=True)
     assert all(0 < limit < whole for limit in limits)
+
+
+@IN_POSTGRES
+def test_a_read_that_comes_just_after_one_that_failed_has_a_third_of_the_time(
+    online_store, served_url, service, expected, monkeypatch
+):
+    user, limits = next(iter(expected)), []
+    waited_for = ConnectionPool.connection
+    monkeypatch.setattr(
+        ConnectionPool, "connection", lambda pool, limit: limits.append(limit) or waited_for(pool, limit)
+    )
+    with opened_store(served_url, patience_seconds=3.0) as store:
+        lookup = OnlineLookup(store, service)
+        lookup.read([user])
+        with connect(served_url) as connection:
+            connection.execute("LOCK TABLE online.payments_agg_90d_fv IN ACCESS EXCLUSIVE MODE")
+            for _ in range(2):
+                with pytest.raises(psycopg.OperationalError, match="no answer within"):
+                    lookup.read([user])
+            monkeypatch.setattr(online_reader, "monotonic", lambda: time.monotonic() + 3.0)
+        lookup.read([user])
+    assert [round(limit, 1) for limit in limits] == [3.0, 3.0, 1.0, 3.0]
 
 
 # --- writing and tables ------------------------------------------------------------------------------------------
