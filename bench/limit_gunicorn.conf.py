@@ -11,8 +11,9 @@ wsgi_app = "bench.limit_service:app"
 
 
 def post_worker_init(worker: Any) -> None:
-    """Open the connections of this worker, one for each thread: opened before the fork they would be everybody's."""
+    """Open the connection of this worker: opened before the fork it would be everybody's."""
     from bench.limit_service import pool  # noqa: PLC0415
 
-    pool.resize(min_size=1, max_size=worker.cfg.threads)
+    worker.gathered = ("/constant", "/select")
+    pool.resize(min_size=1, max_size=1)
     pool.open()

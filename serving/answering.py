@@ -13,14 +13,38 @@ from serving.metrics import PREDICTIONS, PROBABILITY
 from serving.prediction_log import Answered
 from serving.problems import Problem
 from serving.schemas import CustomerFeatures, Effect, Explanation, Prediction
-from serving.served import ServedModel
+from serving.served import Scored, ServedModel
 from serving.state import Serving
 
 METHOD = "prediction difference (Robnik-Šikonja and Kononenko, IEEE TKDE 20, 2008)"
 
 
-def answer_all(serving: Serving, user_ids: Sequence[str], *, explained: bool = False) -> list[Prediction | Problem]:
+def answer_one(serving: Serving, user_id: str, *, explained: bool = False) -> Prediction:
+    """Return the prediction for a user, scored together with those that are asked for at the same time.
+
+    Raises:
+        Problem: why there is none.
+    """
+    scored = serving.gathering.ask(user_id)
+    if isinstance(scored, Problem):
+        raise scored
+    return _answer(serving, scored, explained=explained)
+
+
+def answer_all(serving: Serving, user_ids: Sequence[str]) -> list[Prediction | Problem]:
     """Return for each user, in their order, the prediction, or why there is none.
+
+    Raises:
+        Problem: model-unavailable or feature-store-unavailable: nobody can be answered.
+    """
+    return [
+        each if isinstance(each, Problem) else _answer(serving, each, explained=False)
+        for each in score_all(serving, user_ids)
+    ]
+
+
+def score_all(serving: Serving, user_ids: Sequence[str]) -> list[Scored | Problem]:
+    """Return for each user, in their order, the score, or why there is none.
 
     Raises:
         Problem: model-unavailable or feature-store-unavailable: nobody can be answered.
@@ -28,15 +52,8 @@ def answer_all(serving: Serving, user_ids: Sequence[str], *, explained: bool = F
     model = serving.model.current()
     customers = read_all(serving, model.lookup, user_ids)
     usable = [each for each in customers if isinstance(each, CustomerFeatures)]
-    scores = model.scorer.probabilities([each.features for each in usable]).tolist() if usable else []
-    predictions = iter([_predict(model, *each) for each in zip(usable, scores, strict=True)])
-    answers = [each if isinstance(each, Problem) else next(predictions) for each in customers]
-    for answer in answers:
-        if isinstance(answer, Prediction):
-            if explained:
-                answer.explanation = _explain(model, answer)
-            _keep(serving, answer)
-    return answers
+    scores = iter(model.scorer.probabilities([each.features for each in usable]).tolist() if usable else [])
+    return [each if isinstance(each, Problem) else Scored(model, each, next(scores)) for each in customers]
 
 
 def read_all(serving: Serving, lookup: OnlineLookup, user_ids: Sequence[str]) -> list[CustomerFeatures | Problem]:
@@ -86,11 +103,12 @@ def usable(
     )
 
 
-def _predict(model: ServedModel, customer: CustomerFeatures, probability: float) -> Prediction:
+def _answer(serving: Serving, scored: Scored, *, explained: bool) -> Prediction:
+    model, customer, probability = scored
     prediction: Literal[0, 1] = 1 if probability >= model.threshold else 0
     PREDICTIONS.labels(prediction).inc()
     PROBABILITY.observe(probability)
-    return Prediction.model_construct(
+    answer = Prediction.model_construct(
         user_id=customer.user_id,
         prediction=prediction,
         churn_probability=probability,
@@ -99,6 +117,10 @@ def _predict(model: ServedModel, customer: CustomerFeatures, probability: float)
         features_as_of=customer.features_as_of,
         features_used=customer.features,
     )
+    if explained:
+        answer.explanation = _explain(model, answer)
+    _keep(serving, answer)
+    return answer
 
 
 def _keep(serving: Serving, answer: Prediction) -> None:

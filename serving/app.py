@@ -4,19 +4,21 @@ create_app() opens nothing and starts nothing, so that gunicorn can call it befo
 threads of a process, and belongs after the fork.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import Flask
 from flask_openapi3 import Info, OpenAPI
 
-from serving import docs, health, logs, metrics, page, predict, problems, security, state
+from serving import answering, docs, health, logs, metrics, page, predict, problems, security, state
 from serving.body import StrictRequest
 from serving.features import OnlineStore
+from serving.gathering import Gathering
 from serving.model import ProductionModel
 from serving.overload import Line
 from serving.prediction_log import PredictionLog
 from serving.schemas import ProblemDetails
+from serving.served import Scored
 from serving.settings import Settings, from_environment
 
 INFO = Info(
@@ -56,7 +58,11 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     store = OnlineStore(settings.database_url)
     model = ProductionModel(settings.tracking_uri, settings.poll_seconds, store)
     predictions = PredictionLog(settings.database_url)
-    serving = state.Serving(settings, model, store, predictions, Line(settings.max_waiting))
+
+    def score_all(user_ids: Sequence[str]) -> list[Scored | problems.Problem]:
+        return answering.score_all(serving, user_ids)
+
+    serving = state.Serving(settings, model, store, predictions, Line(settings.max_waiting), Gathering(score_all))
     state.attach(app, serving)
     problems.register(app)
     # The last of these is the first to see an answer: what is counted and told is all of it.

@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 _POSTGRES_AWAY = (psycopg.OperationalError, sqlalchemy.exc.OperationalError)
 # Also what is raised while tables, definitions or features are not there yet.
 _FAILURES = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, FeastError, NothingServed)
-# While Postgres is away one request in this time waits for it; the others are answered at once.
+# While Postgres is away one request in this time tries it, and its worker's predictions wait with it; the others are
+# answered at once.
 _PAUSE_SECONDS = 1.0
 _DOES_NOT_ANSWER = "the database of the online features does not answer"
 

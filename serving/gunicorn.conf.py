@@ -46,21 +46,24 @@ preload_app = True
 bind = f"{os.environ.get('SERVING_HOST') or '127.0.0.1'}:{os.environ.get('SERVING_PORT') or 8000}"
 worker_class = "serving.worker.Worker"
 workers = int(os.environ.get("SERVING_WORKERS") or 2)
-# Threads take the interpreter from each other. Measured over 8 connections: a worker with one thread answers 1,280
-# requests/s, with four 860; two workers with one each 2,330, with two each 2,150. Two, so that a client that is slow to
-# send, or a batch, does not stop everybody else.
+# Threads take the interpreter from each other, and a prediction takes none (serving.worker). Two for everything else,
+# so that a batch, or a client that is slow to send one, does not stop the others.
 threads = int(os.environ.get("SERVING_THREADS") or 2)
 # A request takes milliseconds; whoever stops the service should not wait longer than this for a stuck one.
 graceful_timeout = 10
 # Clients that ask often keep their connection. Less than graceful_timeout: a worker ends when the last idle one is
 # closed, and then writes what the prediction log holds.
 keepalive = 5
+# A process may have 1,024 descriptors on many machines; nobody is accepted beyond these.
+worker_connections = 500
 # No client of ours has many or long headers.
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 4096
 # gunicorn would open a control socket in the home directory, the same one for every checkout.
 control_socket_disable = True
+# The kernel would wait for a client that is slow to read, and with it the thread.
+sendfile = False
 logger_class = "serving.logs.ServerLogger"
 
 
@@ -94,8 +97,10 @@ def post_worker_init(worker: Any) -> None:
     """Start the threads of this worker: started before the fork they would be gone."""
     from serving import app, state  # noqa: PLC0415
 
-    # gunicorn has no name for it: the connections with a request that no thread has taken yet.
-    state.of(worker.wsgi).line.watch(worker.tpool._work_queue.qsize)
+    serving = state.of(worker.wsgi)
+    worker.gathered = ("/predict",)
+    worker.answer_gathered = serving.gathering.answer
+    serving.line.watch(worker.waiting)
     app.start(worker.wsgi)
 
 

@@ -61,7 +61,7 @@ FEATURES_AS_OF = SteadyGauge(
 REQUESTS_WAITING = SteadyGauge(
     Gauge(
         "churn_http_requests_waiting",
-        "Requests that waited for a thread of a worker, as its latest request found them",
+        "The most requests that one found waiting behind it in a worker, in the second of its latest request",
         multiprocess_mode="liveall",
     )
 )

@@ -3,6 +3,7 @@
 Waiting in line until the client has given up would be work for nobody.
 """
 
+import time
 from collections.abc import Callable
 
 from flask import request
@@ -14,14 +15,16 @@ _ALWAYS_ANSWERED = {"/health", "/health/ready", "/metrics"}
 
 
 class Line:
-    """The requests that wait for a thread of this process, `limit` of them at most."""
+    """The requests that wait in this process, `limit` of them at most."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._waiting: Callable[[], int] = lambda: 0
+        self._second = 0
+        self._most = 0
 
     def watch(self, waiting: Callable[[], int]) -> None:
-        """Take the number of those that wait from here; the server that has the threads knows."""
+        """Take the number of those that wait from here; the server knows."""
         self._waiting = waiting
 
     def refuse_when_long(self) -> None:
@@ -30,7 +33,9 @@ class Line:
         Raises:
             Problem: overloaded.
         """
-        waiting = self._waiting()
-        REQUESTS_WAITING.set(waiting)
+        waiting, second = self._waiting(), int(time.monotonic())
+        if waiting > self._most or second != self._second:
+            self._second, self._most = second, waiting
+            REQUESTS_WAITING.set(waiting)
         if waiting > self._limit and request.path not in _ALWAYS_ANSWERED:
             raise Problem("overloaded", f"more than {self._limit} requests wait; try again in a moment")

@@ -5,7 +5,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel
 
 from serving import state
-from serving.answering import answer_all, read_all
+from serving.answering import answer_all, answer_one, read_all
 from serving.problems import Problem, members
 from serving.schemas import (
     BatchAnswer,
@@ -38,10 +38,7 @@ _MAX_BATCH_BYTES = 3_200_000
     responses=answers(Prediction, *_BODY_PROBLEMS, *_CUSTOMER_PROBLEMS, *_ANYWHERE),
 )
 def predict(body: PredictRequest, query: PredictQuery) -> Response:
-    (answer,) = answer_all(state.current(), [body.user_id], explained=query.explain)
-    if isinstance(answer, Problem):
-        raise answer
-    return _json(answer)
+    return _json(answer_one(state.current(), body.user_id, explained=query.explain))
 
 
 @api.post(

@@ -68,7 +68,7 @@ class Answered(NamedTuple):
 
 
 class PredictionLog:
-    """What takes answers from the threads of this process and writes them from a thread of its own.
+    """What takes answers from the requests of this process and writes them from a thread of its own.
 
     Args:
         database_url: the `churn` database (libpq URI), as a role that may insert into predictions.answered.

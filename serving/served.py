@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from churn.online_lookup import OnlineLookup
 from churn.registry import MODEL_NAME
 from churn.scorer import PipelineScorer, Scorer
-from serving.schemas import ModelIdentity
+from serving.schemas import CustomerFeatures, ModelIdentity
 
 Features = Mapping[str, Any]
 
@@ -42,3 +42,11 @@ class ServedModel:
     def identity(self) -> ModelIdentity:
         """Return what an answer says about the model that gave it."""
         return ModelIdentity(name=MODEL_NAME, version=self.version, as_of=self.as_of)
+
+
+class Scored(NamedTuple):
+    """A customer's probability of churn, by a version of the model."""
+
+    model: ServedModel
+    customer: CustomerFeatures
+    probability: float

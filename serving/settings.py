@@ -24,7 +24,7 @@ class Settings:
         poll_seconds: how often the registry is asked which version holds stage Production.
         max_features_age_days: features whose AS_OF lies more days back than this are refused; None: any age.
         max_body_bytes: a longer request body is refused; one of a batch may be larger.
-        max_waiting: so many requests of a worker may wait for a thread; one that finds more is refused.
+        max_waiting: so many requests of a worker may wait; one that finds more behind it is refused.
         api_key_digests: sha256, in hexadecimal, of each key that is good; without any, no key is asked for.
     """
 

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from flask import Flask, current_app
 
 from serving.features import OnlineStore
+from serving.gathering import Gathering
 from serving.model import ProductionModel
 from serving.overload import Line
 from serving.prediction_log import PredictionLog
+from serving.problems import Problem
+from serving.served import Scored
 from serving.settings import Settings
 
 
@@ -18,6 +21,7 @@ class Serving:
     features: OnlineStore
     predictions: PredictionLog
     line: Line
+    gathering: Gathering[str, Scored | Problem]
 
 
 def attach(app: Flask, serving: Serving) -> None:

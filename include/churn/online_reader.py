@@ -43,8 +43,8 @@ class OnlineReader:
 
     Args:
         max_connections: how many connections it may hold.
-        timeout_seconds: how long a read takes at most, with all that it waits for; a third of that when it comes just
-            after one that failed, which its asker may have waited for too.
+        timeout_seconds: how long a read takes at most, with all that it waits for; a third of that for some time
+            after one that failed: its asker may have waited for that one too, and others wait for this one.
     """
 
     def __init__(self, database_url: str, max_connections: int, timeout_seconds: float) -> None:
@@ -100,7 +100,7 @@ class OnlineReader:
 
     def _deadline(self) -> float:
         now = monotonic()
-        just_failed = now - self._failed_at < self._timeout_seconds
+        just_failed = now - self._failed_at < 3 * self._timeout_seconds
         return now + (self._timeout_seconds / 3 if just_failed else self._timeout_seconds)
 
     def _fetch(self, plan: "_Plan", keys: list[str], deadline: float) -> list[TupleRow] | None:

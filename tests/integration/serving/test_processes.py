@@ -10,6 +10,7 @@ from functools import partial
 
 import psutil
 import psycopg
+import pytest
 import requests
 
 from tests.integration.serving.asking import answers, eventually, free_port, gunicorn, metrics, registry_at
@@ -83,12 +84,19 @@ def test_clients_that_trickle_their_requests_do_not_keep_others_from_being_answe
     serving, tracking = free_port(), free_port()
     url = f"http://127.0.0.1:{serving}"
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    over = threading.Event()
+    over, slow_clients = threading.Event(), []
 
     def trickle(client):
         with suppress(ConnectionError):
             while not over.wait(0.5):
                 client.sendall(b"1")
+
+    def said_before_the_end(client):
+        client.settimeout(60)
+        try:
+            return client.recv(1000)
+        except ConnectionError:
+            return b""
 
     with (
         gunicorn(database_url, serving, tracking, tmp_path, SERVING_THREADS="2"),
@@ -100,24 +108,27 @@ def test_clients_that_trickle_their_requests_do_not_keep_others_from_being_answe
         eventually(lambda: answers(f"{url}/health/ready"))
         for beginning in (head + b"X-Long: ", head + b"Content-Length: 1000\r\n\r\n") * 2:
             client = slow.enter_context(socket.create_connection(("127.0.0.1", serving)))
+            slow_clients.append(client)
             client.sendall(beginning)
             threads.submit(trickle, client)
         answer = requests.post(f"{url}/predict", json={"user_id": somebody}, timeout=60)
         assert answer.status_code == 200
+        assert [said_before_the_end(client) for client in slow_clients] == [b""] * 4
 
 
+@pytest.mark.parametrize("route", ["predict", "predict/batch"])
 def test_under_more_than_may_wait_some_are_answered_and_the_others_told_to_come_back(
-    database_url, in_production, customers, tmp_path
+    database_url, in_production, customers, tmp_path, route
 ):
     serving, tracking = free_port(), free_port()
     url, seen, over = f"http://127.0.0.1:{serving}", set(), threading.Event()
-    # A batch takes the one thread long enough for the others to queue up.
-    batch = {"user_ids": [*customers.index] * 3}
+    # A batch takes the one thread long enough for the others to queue up; predictions do when they come at once.
+    body = {"user_ids": [*customers.index] * 3} if route == "predict/batch" else {"user_id": customers.index[0]}
 
     def ask():
         with requests.Session() as session:
             while not over.is_set():
-                answer = session.post(f"{url}/predict/batch", json=batch, timeout=60)
+                answer = session.post(f"{url}/{route}", json=body, timeout=60)
                 seen.add((answer.status_code, answer.json().get("type"), answer.headers.get("Retry-After")))
 
     limits = {"SERVING_THREADS": "1", "SERVING_MAX_WAITING": "1"}
