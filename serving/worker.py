@@ -35,6 +35,8 @@ _FEW = 8
 wait, or one worker takes nearly all of 64."""
 _SECONDS_OF_GRACE = 0.0001
 """For how long a new connection is left to the others, for each connection that one has."""
+_AT_ONCE = 4
+"""So many new connections are taken in a turn: one at a time, the last of 64 waited for 0.2 s."""
 _SECONDS_OF_A_REQUEST = 5.0
 """For a client to send it and to take its answer. A batch is answered in 0.1 s; the rest is for clients far away. Less
 than graceful_timeout: one that is slow while the worker ends must not cost it the time to write its prediction log."""
@@ -116,11 +118,15 @@ class Worker(ThreadWorker):
         self._give_up_the_overdue()
 
     def accept(self, listener: Any) -> None:
-        """Take a new connection, if no worker with fewer has by then."""
+        """Take new connections, if no worker with fewer has by then."""
         self.answer_gathered()
-        grace = min(self.nr_conns, _FEW) * _SECONDS_OF_GRACE
-        time.sleep(max(0.0, self._woken + grace - time.monotonic()))
-        super().accept(listener)
+        for _ in range(_AT_ONCE):
+            before = self.nr_conns
+            grace = min(before, _FEW) * _SECONDS_OF_GRACE
+            time.sleep(max(0.0, self._woken + grace - time.monotonic()))
+            super().accept(listener)
+            if self.nr_conns == before:
+                break
 
     def wait_for(self, sock: "_Socket", event: int, until: float) -> bool:
         """Wait for a connection to be ready, while others are answered; return whether it is by then (monotonic
