@@ -14,6 +14,6 @@ def post_worker_init(worker: Any) -> None:
     """Open the connection of this worker: opened before the fork it would be everybody's."""
     from bench.limit_service import pool  # noqa: PLC0415
 
-    worker.gathered = ("/constant", "/select")
+    worker.short = ("/constant", "/select")
     pool.resize(min_size=1, max_size=1)
     pool.open()

@@ -56,7 +56,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "WORKER_CONCURRENCY": ("2", "tasks at once in each of the two workers"),
     "WORKER_MEMORY": ("1408m", "the memory limit of each worker; a million customers want 8g"),
     "SERVING_WORKERS": ("2", "processes of the serving API"),
-    "SERVING_THREADS": ("2", "threads of each of them, for what is no single prediction"),
+    "SERVING_THREADS": ("2", "threads of each of them, for all but predictions of one customer"),
     "SERVING_POLL_SECONDS": ("10", "how often each asks which version is in Production"),
     "SERVING_MAX_FEATURES_AGE_DAYS": ("", "features of an older AS_OF are refused; empty: none is"),
     "SERVING_MAX_BODY_BYTES": ("16384", "a longer request is refused"),

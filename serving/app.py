@@ -60,7 +60,11 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     predictions = PredictionLog(settings.database_url)
 
     def score_all(user_ids: Sequence[str]) -> list[Scored | problems.Problem]:
-        return answering.score_all(serving, user_ids)
+        try:
+            return answering.score_all(serving, user_ids)
+        except problems.Problem as problem:
+            # Nobody can be answered.
+            return [problem] * len(user_ids)
 
     serving = state.Serving(settings, model, store, predictions, Line(settings.max_waiting), Gathering(score_all))
     state.attach(app, serving)

@@ -18,7 +18,8 @@ class Gathering(Generic[Asked, Answer]):
     """What the requests of a process ask for, `answer_all` of them at a time.
 
     Args:
-        answer_all: returns the answer to each of what is asked, in the order of that; what it raises, each gets.
+        answer_all: returns the answer to each of what is asked, in the order of that. Where it raises for several, it
+            is asked for each alone: one must not spoil the others' answers.
     """
 
     def __init__(self, answer_all: Callable[[Sequence[Asked]], Sequence[Answer]]) -> None:
@@ -38,14 +39,19 @@ class Gathering(Generic[Asked, Answer]):
     def answer(self) -> None:
         """Answer all who ask; for the worker, when it has begun with every request that is there."""
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
+        if waiting:
+            self._answer(waiting)
+
+    def _answer(self, waiting: list[tuple[greenlet, Asked]]) -> None:
         requests, asked = zip(*waiting, strict=True)
         try:
             answered = list(zip(requests, self._answer_all(asked), strict=True))
         except Exception as error:
-            for request in requests:
-                request.throw(type(error), error, error.__traceback__)
+            if len(waiting) == 1:
+                requests[0].throw(type(error), error, error.__traceback__)
+                return
+            for each in waiting:
+                self._answer([each])
         else:
             for request, answer in answered:
                 request.switch(answer)

@@ -46,8 +46,8 @@ preload_app = True
 bind = f"{os.environ.get('SERVING_HOST') or '127.0.0.1'}:{os.environ.get('SERVING_PORT') or 8000}"
 worker_class = "serving.worker.Worker"
 workers = int(os.environ.get("SERVING_WORKERS") or 2)
-# Threads take the interpreter from each other, and a prediction takes none (serving.worker). Two for everything else,
-# so that a batch, or a client that is slow to send one, does not stop the others.
+# Threads take the interpreter from each other, and a prediction without its explanation takes none (serving.worker).
+# Two for everything else, so that a batch, or a client that is slow to send one, does not stop the others.
 threads = int(os.environ.get("SERVING_THREADS") or 2)
 # A request takes milliseconds; whoever stops the service should not wait longer than this for a stuck one.
 graceful_timeout = 10
@@ -98,8 +98,9 @@ def post_worker_init(worker: Any) -> None:
     from serving import app, state  # noqa: PLC0415
 
     serving = state.of(worker.wsgi)
-    worker.gathered = ("/predict",)
+    worker.short = ("/predict", "/health")
     worker.answer_gathered = serving.gathering.answer
+    worker.most_waiting = serving.settings.max_waiting
     serving.line.watch(worker.waiting)
     app.start(worker.wsgi)
 

@@ -19,12 +19,12 @@ class Line:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._waiting: Callable[[], int] = lambda: 0
+        self._waiting: Callable[[str, str], int] = lambda path, query: 0  # noqa: ARG005
         self._second = 0
         self._most = 0
 
-    def watch(self, waiting: Callable[[], int]) -> None:
-        """Take the number of those that wait from here; the server knows."""
+    def watch(self, waiting: Callable[[str, str], int]) -> None:
+        """Take from here how many wait behind a request of that path and query; the server knows."""
         self._waiting = waiting
 
     def refuse_when_long(self) -> None:
@@ -33,7 +33,7 @@ class Line:
         Raises:
             Problem: overloaded.
         """
-        waiting, second = self._waiting(), int(time.monotonic())
+        waiting, second = self._waiting(request.path, request.query_string.decode()), int(time.monotonic())
         if waiting > self._most or second != self._second:
             self._second, self._most = second, waiting
             REQUESTS_WAITING.set(waiting)

@@ -1,6 +1,6 @@
 """gunicorn's threaded worker, with four things that it lacks.
 
-Short requests, of the paths in `gathered`, take no thread: they are begun one after the other, as greenlets, and what
+Short requests, of the paths in `short`, take no thread: they are begun one after the other, as greenlets, and what
 they wait for is done for all of them at once (serving.gathering). Over eight connections a prediction takes 0.53 ms of
 two cores so, and 0.92 ms where a thread takes each request, reads for it and scores it.
 
@@ -8,20 +8,17 @@ A new connection goes to the worker that has fewest. Left to themselves, whoever
 connections, and the other cores have nothing to do: of 30 times that eight came at once, seven or eight went to one of
 two workers 17 times.
 
-No client that is slow keeps others from being answered. gunicorn reads and writes for as long as a byte comes or goes
-now and then, so a client gets a deadline. Until then its request, while it comes, holds nobody up, nor does a
-connection that is being closed; only a thread that reads a body, or writes an answer, waits with it.
+No client that is slow keeps short requests from being answered. gunicorn reads and writes for as long as a byte comes
+or goes now and then, so a client gets a deadline. Until then only a thread that reads its body, or writes its answer,
+waits with it.
 
 A worker that ends closes idle connections when their time is over, and not only when its own is.
 """
 
-import errno
 import select
 import selectors
-import socket
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import Any, NamedTuple
@@ -30,6 +27,8 @@ from greenlet import getcurrent, greenlet
 from gunicorn import util
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
+from serving.client_socket import ClientSocket
+
 _FEW = 8
 """With more connections a worker waits no longer than with these: those who come must not queue up unseen. But it does
 wait, or one worker takes nearly all of 64."""
@@ -37,13 +36,8 @@ _SECONDS_OF_GRACE = 0.0001
 """For how long a new connection is left to the others, for each connection that one has."""
 _AT_ONCE = 4
 """So many new connections are taken in a turn: one at a time, the last of 64 waited for 0.2 s."""
-_SECONDS_OF_A_REQUEST = 5.0
-"""For a client to send it and to take its answer. A batch is answered in 0.1 s; the rest is for clients far away. Less
-than graceful_timeout: one that is slow while the worker ends must not cost it the time to write its prediction log."""
 _SECONDS_TO_HANG_UP = 0.5
 """For how long a client may read the end of its answer before its connection is closed for good."""
-_MOST_BYTES = 65_536
-"""After so many of a client that never pauses, others have their turn: gunicorn reads some lines without a limit."""
 _TICK_SECONDS = 0.1
 """How often those who wait too long are looked for."""
 
@@ -52,11 +46,13 @@ class Worker(ThreadWorker):
     """See the module.
 
     Attributes:
-        gathered: the paths of the requests that take no thread; one with a query takes one.
+        short: the paths of the requests that take no thread; one with a query takes one.
         answer_gathered: answers those that wait for each other.
+        most_waiting: while more wait for a thread, others come to the application at once, to be refused by it.
     """
 
-    gathered: Collection[str] = ()
+    short: Collection[str] = ()
+    most_waiting: float = inf
     answer_gathered: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -65,16 +61,20 @@ class Worker(ThreadWorker):
         self._woken = 0.0
         self._blocked: dict[greenlet, float] = {}
 
-    def waiting(self) -> int:
-        """Return how many wait behind the request under way: of those that take a thread, or in this turn."""
-        return self.tpool._work_queue.qsize() if getcurrent().parent is None else self._behind
+    def is_short(self, path: str, query: str) -> bool:
+        """Return whether such a request takes no thread."""
+        return path in self.short and not query
+
+    def waiting(self, path: str, query: str) -> int:
+        """Return how many wait behind such a request, which is under way: in this turn, or for a thread."""
+        return self._behind if self.is_short(path, query) else self.tpool._work_queue.qsize()
 
     def enqueue_req(self, conn: Any) -> None:
         """Begin with a request, or watch a new connection until it sends one."""
         if conn.initialized or conn.data_ready:
             greenlet(self._serve).switch(conn)
             return
-        conn.sock = _Socket(conn.sock, self)
+        conn.sock = ClientSocket(conn.sock, self.wait_for)
         if self.alive:
             self.finish_request(conn, _Done(_DEFER))
         else:
@@ -83,7 +83,7 @@ class Worker(ThreadWorker):
             greenlet(self._serve).switch(conn)
 
     def _serve(self, conn: Any) -> None:
-        conn.sock.deadline = time.monotonic() + _SECONDS_OF_A_REQUEST
+        conn.sock.begin_a_request()
         goes_on = self.handle(conn)
         if not (goes_on and self.alive):
             # Here, where it holds up nobody and still counts as a connection; gunicorn then finds it closed.
@@ -94,10 +94,16 @@ class Worker(ThreadWorker):
     def handle_request(self, req: Any, conn: Any) -> bool:
         """Answer a request, here or in a thread."""
         answer = super().handle_request
-        if req.path in self.gathered and not req.query:
+        if self.is_short(req.path, req.query) or self.tpool._work_queue.qsize() > self.most_waiting:
             return answer(req, conn)
+
+        def answer_in_a_thread() -> bool:
+            # Waiting for the thread was not the client's doing.
+            conn.sock.begin_a_request()
+            return answer(req, conn)
+
         request = getcurrent()
-        answered = self.tpool.submit(answer, req, conn)
+        answered = self.tpool.submit(answer_in_a_thread)
         answered.add_done_callback(partial(self.method_queue.defer, request.switch))
         assert request.parent is not None
         return request.parent.switch().result()
@@ -125,10 +131,10 @@ class Worker(ThreadWorker):
             grace = min(before, _FEW) * _SECONDS_OF_GRACE
             time.sleep(max(0.0, self._woken + grace - time.monotonic()))
             super().accept(listener)
-            if self.nr_conns == before:
+            if self.nr_conns in (before, self.worker_connections):
                 break
 
-    def wait_for(self, sock: "_Socket", event: int, until: float) -> bool:
+    def wait_for(self, sock: ClientSocket, event: int, until: float) -> bool:
         """Wait for a connection to be ready, while others are answered; return whether it is by then (monotonic
         seconds)."""
         request = getcurrent()
@@ -151,68 +157,6 @@ class Worker(ThreadWorker):
         for request, until in [*self._blocked.items()]:
             if until < now and request in self._blocked:
                 request.switch(False)
-
-
-class _Socket(socket.socket):
-    """A connection of a worker, in the place of `taken`. It never waits for longer than the request under way may take.
-
-    Attributes:
-        deadline: of that request, in monotonic seconds.
-    """
-
-    def __init__(self, taken: socket.socket, worker: Worker) -> None:
-        super().__init__(fileno=taken.detach())
-        super().setblocking(False)
-        self.deadline = inf
-        self._worker = worker
-        self._without_pause = 0
-        self._patience_seconds: float | None = None
-
-    def gettimeout(self) -> float | None:
-        return self._patience_seconds
-
-    def settimeout(self, value: float | None) -> None:
-        self._patience_seconds = value
-
-    def setblocking(self, flag: bool) -> None:
-        self._patience_seconds = None if flag else 0.0
-
-    def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        if self._without_pause > _MOST_BYTES:
-            self._wait_for(selectors.EVENT_READ)
-        while True:
-            try:
-                received = super().recv(bufsize, flags)
-            except BlockingIOError:
-                self._wait_for(selectors.EVENT_READ)
-            else:
-                self._without_pause += len(received)
-                return received
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        self.sendall(data, flags)
-        return len(data)
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        left = memoryview(data)
-        while left:
-            try:
-                left = left[super().send(left, flags) :]
-            except BlockingIOError:
-                self._wait_for(selectors.EVENT_WRITE)
-
-    def _wait_for(self, event: int) -> None:
-        self._without_pause = 0
-        patience = inf if self._patience_seconds is None else time.monotonic() + self._patience_seconds
-        if self._worker.wait_for(self, event, min(patience, self.deadline)):
-            return
-        if patience < self.deadline:
-            raise TimeoutError
-        self._worker.log.warning("a request took more than %.0f s; its connection is closed", _SECONDS_OF_A_REQUEST)
-        # Whoever catches this must not answer either.
-        with suppress(OSError):
-            self.shutdown(socket.SHUT_RDWR)
-        raise ConnectionResetError(errno.ECONNRESET, "the request took too long")
 
 
 class _Done(NamedTuple):

@@ -91,17 +91,16 @@ class OnlineReader:
         Raises:
             psycopg.OperationalError: the server cannot be reached, or not in time.
         """
-        plan = self._plan(request)
+        plan, begun = self._plan(request), monotonic()
+        just_failed = begun - self._failed_at < 3 * self._timeout_seconds
+        deadline = begun + (self._timeout_seconds / 3 if just_failed else self._timeout_seconds)
         try:
-            return self._fetch(plan, keys, self._deadline())
+            return self._fetch(plan, keys, deadline)
         except OperationalError:
-            self._failed_at = monotonic()
+            # Not again for one that had a third: a server that has become slow would not be found again.
+            if not just_failed:
+                self._failed_at = monotonic()
             raise
-
-    def _deadline(self) -> float:
-        now = monotonic()
-        just_failed = now - self._failed_at < 3 * self._timeout_seconds
-        return now + (self._timeout_seconds / 3 if just_failed else self._timeout_seconds)
 
     def _fetch(self, plan: "_Plan", keys: list[str], deadline: float) -> list[TupleRow] | None:
         query, parameters = (plan.of_one, {"key": keys[0]}) if len(keys) == 1 else (plan.of_many, {"keys": keys})

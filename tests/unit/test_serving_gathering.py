@@ -58,12 +58,13 @@ def test_nobody_is_answered_twice_and_no_work_is_done_for_nobody():
     assert later == {2: 4}
 
 
-def test_an_error_is_everybodys_and_those_who_come_later_are_answered():
-    gathering = Gathering(Squares())
+def test_one_who_cannot_be_answered_spoils_nobody_elses_answer():
+    gathering = Gathering(work := Squares())
     came_to = begin(gathering, [1, 0, 2])
     gathering.answer()
     # With the place where it happened, for the log.
-    assert came_to == dict.fromkeys((1, 0, 2), ("nobody is answered", "__call__"))
+    assert came_to == {1: 1, 2: 4, 0: ("nobody is answered", "__call__")}
+    assert work.asked == [[1, 0, 2], [1], [0], [2]]
     later = begin(gathering, [5])
     gathering.answer()
     assert later == {5: 25}

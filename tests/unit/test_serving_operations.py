@@ -64,7 +64,7 @@ class Shown:
 
 @pytest.mark.parametrize(("waiting", "status"), [(3, 422), (4, 503)])
 def test_a_request_that_finds_more_than_the_limit_waiting_is_refused_at_once(app, waiting, status):
-    state.of(app).line.watch(lambda: waiting)
+    state.of(app).line.watch(lambda path, query: waiting)
     answer = app.test_client().post("/predict", json={})
     assert answer.status_code == status
     if status == 503:
@@ -73,7 +73,7 @@ def test_a_request_that_finds_more_than_the_limit_waiting_is_refused_at_once(app
 
 @pytest.mark.parametrize("path", ["/health", "/metrics"])
 def test_operators_are_answered_whoever_waits(app, path):
-    state.of(app).line.watch(lambda: 100)
+    state.of(app).line.watch(lambda path, query: 100)
     assert app.test_client().get(path).status_code == 200
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from ast import literal_eval
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -27,7 +27,7 @@ import time
 
 from serving.gathering import Gathering
 
-groups, behind = [], []
+groups, behind, threads = [], [], []
 waiting = None
 
 
@@ -42,12 +42,15 @@ gathering = Gathering(together)
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/gathered":
-        behind.append(waiting())
+        behind.append(waiting(path, environ["QUERY_STRING"]))
+        threads.append(threading.current_thread().name)
         body = gathering.ask(environ["wsgi.input"].read())
     elif path == "/groups":
-        body = repr((groups, behind)).encode()
+        body = repr((groups, behind, threads)).encode()
     elif path == "/large":
         body = bytes(8_000_000)
+    elif path == "/slow" and waiting(path, "") > 4:
+        body = b"refused"
     elif path == "/slow":
         time.sleep(2)
         body = b"slow"
@@ -64,7 +67,8 @@ def post_worker_init(worker):
     import application
 
     application.waiting = worker.waiting
-    worker.gathered = ("/gathered",)
+    worker.short = ("/gathered",)
+    worker.most_waiting = 4
     worker.answer_gathered = application.gathering.answer
 """
 
@@ -138,7 +142,8 @@ def test_connections_on_which_nothing_is_said_hold_no_thread(tmp_path):
 def test_clients_that_do_not_hang_up_do_not_keep_others_from_being_answered(tmp_path):
     with service(tmp_path, workers=1) as port, ExitStack() as kept:
         # gunicorn's own worker would wait 2 s for each, a minute in all.
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        # And this one, where it waited with them, 15 s.
+        deadline = time.monotonic() + 10
         for _ in range(30):
             client = kept.enter_context(socket.create_connection(("127.0.0.1", port)))
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -190,17 +195,20 @@ def test_requests_that_come_at_once_are_answered_together_each_with_its_own_answ
                 client.request("POST", "/gathered", f"{turn} {number:02}".encode())
             for number, client in enumerate(clients):
                 assert client.getresponse().read() == f"{turn} {number:02}".encode()[::-1]
-        groups, behind = literal_eval(post(port, "/groups").decode())
+        groups, behind, threads = literal_eval(post(port, "/groups").decode())
     assert sum(groups) == len(behind) == 20 * 16
     assert max(groups) > 1, "nobody was ever answered together with another"
     assert max(behind) > min(behind) == 0
+    assert set(threads) == {"MainThread"}
 
 
 def test_a_request_of_another_path_or_with_a_query_takes_a_thread(tmp_path):
     with service(tmp_path, workers=1) as port:
         assert post(port, "/thread").startswith(b"ThreadPoolExecutor")
         assert post(port, "/gathered?x=1", b"abc") == b"cba"
-        assert literal_eval(post(port, "/groups").decode())[0] == [1]
+        groups, _, (thread,) = literal_eval(post(port, "/groups").decode())
+        assert groups == [1]
+        assert thread.startswith("ThreadPoolExecutor")
 
 
 def test_what_takes_a_thread_does_not_keep_those_that_take_none_from_being_answered(tmp_path):
@@ -213,6 +221,15 @@ def test_what_takes_a_thread_does_not_keep_those_that_take_none_from_being_answe
             answered += 1
         assert answered > 1
         assert {each.result() for each in slow} == {b"slow"}
+
+
+def test_what_would_be_refused_does_not_wait_for_a_thread(tmp_path):
+    with service(tmp_path, workers=1) as port, ThreadPoolExecutor(20) as clients:
+        asked = [clients.submit(post, port, "/slow") for _ in range(20)]
+        answers = [each.result() for each in as_completed(asked)]
+    assert answers.count(b"slow") + answers.count(b"refused") == 20
+    assert answers[0] == b"refused"
+    assert answers.count(b"slow") >= 4
 
 
 @pytest.mark.parametrize("path", ["/gathered", "/thread"])
