@@ -1,7 +1,7 @@
 """gunicorn's threaded worker, with four things that it lacks.
 
 Short requests, of the paths in `short`, take no thread: they are begun one after the other, as greenlets, and what
-they wait for is done for all of them at once (serving.gathering). Over eight connections a prediction takes 0.53 ms of
+they wait for is done for all of them at once (serving.gathering). Over eight connections a prediction takes 0.56 ms of
 two cores so, and 0.92 ms where a thread takes each request, reads for it and scores it.
 
 A new connection goes to the worker that has fewest. Left to themselves, whoever wakes up first takes all of a few
