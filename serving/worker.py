@@ -35,7 +35,8 @@ wait, or one worker takes nearly all of 64."""
 _SECONDS_OF_GRACE = 0.0001
 """For how long a new connection is left to the others, for each connection that one has."""
 _AT_ONCE = 4
-"""So many new connections are taken in a turn: one at a time, the last of 64 waited for 0.2 s."""
+"""So many new connections are taken in a turn by a worker that has others to answer: taken one by one, the last of 64
+waited for 0.2 s. One that has none takes one, and is back in no time."""
 _SECONDS_TO_HANG_UP = 0.5
 """For how long a client may read the end of its answer before its connection is closed for good."""
 _TICK_SECONDS = 0.1
@@ -59,6 +60,7 @@ class Worker(ThreadWorker):
         super().__init__(*args, **kwargs)
         self._behind = 0
         self._woken = 0.0
+        self._takes = 1
         self._blocked: dict[greenlet, float] = {}
 
     def is_short(self, path: str, query: str) -> bool:
@@ -116,6 +118,7 @@ class Worker(ThreadWorker):
         self._woken = time.monotonic()
         # New connections come last: a worker that has something to do leaves them to the others for as long.
         happened.sort(key=lambda key: key.data == self.accept)
+        self._takes = _AT_ONCE if len(happened) > 1 else 1
         self._behind = len(happened)
         for key in happened:
             self._behind -= 1
@@ -126,7 +129,7 @@ class Worker(ThreadWorker):
     def accept(self, listener: Any) -> None:
         """Take new connections, if no worker with fewer has by then."""
         self.answer_gathered()
-        for _ in range(_AT_ONCE):
+        for _ in range(self._takes):
             before = self.nr_conns
             grace = min(before, _FEW) * _SECONDS_OF_GRACE
             time.sleep(max(0.0, self._woken + grace - time.monotonic()))
