@@ -73,16 +73,14 @@ class Worker(ThreadWorker):
 
     def enqueue_req(self, conn: Any) -> None:
         """Begin with a request, or watch a new connection until it sends one."""
-        if conn.initialized or conn.data_ready:
-            greenlet(self._serve).switch(conn)
-            return
-        conn.sock = ClientSocket(conn.sock, self.wait_for)
-        if self.alive:
-            self.finish_request(conn, _Done(_DEFER))
-        else:
+        if not (conn.initialized or conn.data_ready):
+            conn.sock = ClientSocket(conn.sock, self.wait_for)
+            if self.alive:
+                self.finish_request(conn, _Done(_DEFER))
+                return
             # Taken at the last moment, and nobody else's now.
             conn.data_ready = True
-            greenlet(self._serve).switch(conn)
+        greenlet(self._serve).switch(conn)
 
     def _serve(self, conn: Any) -> None:
         conn.sock.begin_a_request()
@@ -142,11 +140,12 @@ class Worker(ThreadWorker):
         seconds)."""
         request = getcurrent()
         if request.parent is None:
-            if until < time.monotonic():
+            left = until - time.monotonic()
+            if left < 0:
                 return False
             ready = select.poll()
             ready.register(sock, select.POLLIN if event == selectors.EVENT_READ else select.POLLOUT)
-            return bool(ready.poll(max(0.0, until - time.monotonic()) * 1000))
+            return bool(ready.poll(left * 1000))
         self.poller.register(sock, event, lambda _sock: request.switch(True))
         self._blocked[request] = until
         try:
