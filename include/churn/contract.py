@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from enum import Enum
 
+RULES = 2
+"""The rules that values are held against, by number; an accepted drop is read by its own for ever. It is not the
+contract's version, which changes with files and columns. Rules 1: what was checked until November 2026."""
+
 
 class Kind(Enum):
     """What a column holds; the value is the rule in words, as error messages quote it."""

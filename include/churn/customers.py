@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from psycopg import sql
 
-from churn.contract import FILES, LABELS, REQUIRED_FILES, USERS, File
+from churn.contract import FILES, LABELS, REQUIRED_FILES, RULES, USERS, File
 from churn.copy import copy_rows
 from churn.database import connect, execute
 from churn.tables import Rows, read_rows
@@ -82,7 +82,13 @@ def customers_of(rows: Rows, as_of: date) -> pa.Table:
 
 
 def find_disagreements(
-    as_of: date, files: Streams, readable: list[str], database_url: str, violations: Violations
+    as_of: date,
+    files: Streams,
+    readable: list[str],
+    database_url: str,
+    violations: Violations,
+    *,
+    rules: int = RULES,
 ) -> None:
     """Add which customers the files do not agree on, and where, to `violations`.
 
@@ -91,6 +97,7 @@ def find_disagreements(
 
     Args:
         readable: the files of which rows could be read; that others hold nobody was reported.
+        rules: those that the files were read by.
     """
     checks: tuple[tuple[str, dict[str, Any], str], ...] = (
         ("customers/duplicates", {}, "each user_id once"),
@@ -105,7 +112,7 @@ def find_disagreements(
         execute(connection, "customers/create_table")
         for file in FILES:
             if file.name in files:
-                copy_rows(connection, sql.Identifier("drop_customers"), _read(file, files, as_of))
+                copy_rows(connection, sql.Identifier("drop_customers"), _read(file, files, as_of, rules))
         execute(connection, "customers/analyze")
         for statement, parameters, rule in checks[:1] if violations.lose_rows(USERS.name) else checks:
             for file, line, user_id, count in execute(connection, statement, {**parameters, "shown": SHOWN}):
@@ -116,9 +123,9 @@ def find_disagreements(
         connection.rollback()
 
 
-def _read(file: File, files: Streams, as_of: date) -> Iterator[pa.Table]:
+def _read(file: File, files: Streams, as_of: date, rules: int) -> Iterator[pa.Table]:
     with files[file.name]() as stream:
         # What is wrong with single values was reported when the file was read first.
-        for rows in read_rows(file, stream, Violations()):
+        for rows in read_rows(file, stream, Violations(), rules):
             customers = customers_of(rows, as_of)
             yield customers.append_column("file", pa.repeat(file.name, len(customers))).drop_null()

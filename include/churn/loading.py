@@ -55,6 +55,7 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location) -> Outcome:
         execute(connection, "loading/record_revision", {
             "as_of": drop.as_of, "revision": revision, "digest": drop.digest, "code_digest": code_digest(),
             "validated_at": max(drop.validated_at, validated_at),
+            "rules": drop.rules,
             "files": json.dumps({name: asdict(accepted) for name, accepted in drop.files.items()}),
         })  # fmt: skip
     if unchanged:
@@ -75,8 +76,8 @@ def _replace(connection: Connection, drop: AcceptedDrop, file: File, archive: Lo
 def _read(drop: AcceptedDrop, file: File, archive: Location) -> Iterator[pa.Table]:
     violations = Violations()
     with open_archived(archive, drop.files[file.name].sha256) as stream:
-        for rows in read_rows(file, stream, violations):
-            # The archive holds accepted files only; this fails where the contract became stricter since.
+        for rows in read_rows(file, stream, violations, drop.rules):
+            # The archive holds accepted files only; this fails where the rules that it was accepted by were changed.
             violations.raise_if_any(drop.as_of.isoformat())
             yield _with_as_of(file, rows.table, drop.as_of)
     violations.raise_if_any(drop.as_of.isoformat())

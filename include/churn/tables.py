@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from churn.contract import LARGEST_NUMBER, Column, File, Kind
+from churn.contract import LARGEST_NUMBER, RULES, Column, File, Kind
 from churn.csv_blocks import UTF8_BOM, Block, read_blocks
 from churn.violations import SHOWN, Violations
 
@@ -46,11 +46,16 @@ class Rows:
     table: pa.Table
 
 
-def read_rows(file: File, stream: BinaryIO, violations: Violations) -> Iterator[Rows]:
+def read_rows(file: File, stream: BinaryIO, violations: Violations, rules: int = RULES) -> Iterator[Rows]:
     """Yield the rows of `stream`, which holds `file`, in batches of bounded size; what breaks the contract is reported.
 
     Columns may come in any order; a column that the contract does not know is left out.
+
+    Args:
+        rules: the rules to read by: those of the contract, or for a drop of the archive those that it was accepted by.
     """
+    if rules not in range(1, RULES + 1):
+        raise ValueError(f"rules {rules} of the contract are unknown here, 1 to {RULES} are known: use newer code")
 
     def report(line: int, text: bytes, rule: str) -> None:
         violations.add(file.name, rule, line=line, value=text[:200])

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from churn.archive import HashedReader, Incoming
-from churn.contract import FILES, LABELS, REQUIRED_FILES, USER_ID, USERS, File, Kind
+from churn.contract import FILES, LABELS, REQUIRED_FILES, RULES, USER_ID, USERS, File, Kind
 from churn.customers import Agreement, find_disagreements
 from churn.landing import (
     ACCEPT,
@@ -52,12 +52,16 @@ class AcceptedFile:
 
 @dataclass(frozen=True)
 class AcceptedDrop:
-    """A drop that obeys the contract and lies in the archive; its files were read from `validated_at` on."""
+    """A drop that obeys the contract and lies in the archive; its files were read from `validated_at` on.
+
+    `rules` are those that it was accepted by: it is read by them for ever.
+    """
 
     as_of: date
     validated_at: datetime
     digest: str
     files: Mapping[str, AcceptedFile]
+    rules: int
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -65,13 +69,16 @@ class AcceptedDrop:
             "validated_at": self.validated_at.isoformat(),
             "digest": self.digest,
             "files": {name: asdict(file) for name, file in self.files.items()},
+            "rules": self.rules,
         }
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> "AcceptedDrop":
         files = {name: AcceptedFile(**file) for name, file in value["files"].items()}
         validated_at = datetime.fromisoformat(value["validated_at"])
-        return AcceptedDrop(date.fromisoformat(value["as_of"]), validated_at, value["digest"], files)
+        as_of = date.fromisoformat(value["as_of"])
+        # What was written before there were rules to choose from was accepted by the first.
+        return AcceptedDrop(as_of, validated_at, value["digest"], files, value.get("rules", 1))
 
 
 def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
@@ -109,7 +116,7 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
         violations.raise_if_any(drop.as_of.isoformat())
         incoming.accept()
     digest = digest_of({name: file.sha256 for name, file in accepted.items()})
-    return AcceptedDrop(drop.as_of, validated_at, digest, accepted)
+    return AcceptedDrop(drop.as_of, validated_at, digest, accepted, RULES)
 
 
 def _read_manifest(drop: Drop, violations: Violations) -> Manifest | None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 
 import psycopg
@@ -20,6 +21,7 @@ from churn.generate import write_drops
 from churn.landing import find_drop
 from churn.loading import StaleDrop, load
 from churn.outcome import DONE, UNCHANGED
+from churn.reproduction.lineage import read_revisions
 from churn.validation import validate
 from churn.violations import DropRejected
 
@@ -96,6 +98,15 @@ def test_each_loaded_file_is_recorded_with_its_hash_and_rows(landing, archive, d
         name: (file.sha256, file.rows) for name, file in accepted.files.items()
     }
     assert files["labels.csv"]["rows"] == 1
+
+
+def test_the_rules_that_a_drop_was_accepted_by_are_recorded_and_kept(landing, archive, database_url, monkeypatch):
+    accepted = replace(validate(write_drop(landing, D31, USERS), database_url, archive), rules=1)
+    load(accepted, database_url, archive)
+    assert [of["rules"] for of in read_revisions({D31: accepted.digest}, database_url).values()] == [1]
+    monkeypatch.setattr(loading, "code_digest", lambda: "other code")
+    load(replace(accepted, rules=2), database_url, archive)
+    assert [of["rules"] for of in read_revisions({D31: accepted.digest}, database_url).values()] == [1]
 
 
 # --- revisions ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from database_dump import dump
 from handmade_drops import take_in, write_drop, write_manifest
 from psycopg import sql
 
-from churn.contract import REQUIRED_FILES
+from churn.contract import REQUIRED_FILES, RULES
 from churn.database import connect
 from churn.landing import Drop
 from churn.validation import AcceptedDrop, validate
@@ -438,6 +438,13 @@ def test_validating_writes_nothing_but_the_files_to_the_archive(drop, database_u
 def test_an_accepted_drop_passes_through_json_between_tasks(drop, database_url, archive):
     accepted = validate(drop, database_url, archive)
     assert AcceptedDrop.from_json(json.loads(json.dumps(accepted.to_json()))) == accepted
+
+
+def test_a_drop_that_was_accepted_before_rules_were_recorded_was_accepted_by_the_first(drop, database_url, archive):
+    accepted = validate(drop, database_url, archive)
+    assert accepted.rules == RULES
+    written_then = {key: value for key, value in accepted.to_json().items() if key != "rules"}
+    assert AcceptedDrop.from_json(written_then).rules == 1
 
 
 def test_the_real_drops_are_accepted(real_drops, database_url, archive):

@@ -46,7 +46,8 @@ QUERIES = ("training", "offline", "snapshots")
 
 
 def read_revisions(drops: Mapping[date, str], database_url: str) -> dict[str, Any]:
-    """Return what it takes to load each drop again, by its AS_OF as text: revision, validated_at, digest and files.
+    """Return what it takes to load each drop again, by its AS_OF as text: revision, validated_at, digest,
+    rules and files.
 
     Args:
         drops: the sha256 of the content of the drop of each AS_OF.
@@ -59,9 +60,10 @@ def read_revisions(drops: Mapping[date, str], database_url: str) -> dict[str, An
             "revision": revision,
             "validated_at": validated_at.isoformat(),
             "digest": digest,
+            "rules": rules,
             "files": files,
         }
-        for as_of, revision, validated_at, digest, files in found
+        for as_of, revision, validated_at, digest, rules, files in found
     }  # fmt: skip
 
 
