@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from churn.contract import LABELS, REQUIRED_FILES, File, Kind
@@ -15,7 +15,6 @@ from churn.snapshots import build_snapshots
 from churn.validation import AcceptedDrop, validate
 
 PLAUSIBLE = {
-    "signup_date": "2022-02-05",
     "user_gender": "Female",
     "user_is_senior": "False",
     "has_family": "True",
@@ -38,6 +37,9 @@ PLAUSIBLE = {
     "ticket_avg_resolution_hrs_90d": "16.0",
 }
 
+SIGNED_UP_BEFORE = timedelta(days=725)
+"""Counted back from the drop's own date: a drop that equals the one before, byte for byte, is held."""
+
 READ: dict[Kind, Callable[[str], object]] = {
     Kind.TEXT: str,
     Kind.DATE: date.fromisoformat,
@@ -54,12 +56,13 @@ def write_drop(
     landing: Path, as_of: date, customers: Customers | Iterable[str], labels: Iterable[Label] | None = None
 ) -> Drop:
     """Write a drop over the one that may be there. A label of three values brings the column as_of."""
+    plausible = {"signup_date": str(as_of - SIGNED_UP_BEFORE), **PLAUSIBLE}
     directory = landing / as_of.isoformat()
     directory.mkdir(parents=True, exist_ok=True)
     said = customers if isinstance(customers, Mapping) else {user: {} for user in customers}
     for file in REQUIRED_FILES:
         columns = [column.name for column in file.columns]
-        rows = [{"user_id": user, **PLAUSIBLE, **values} for user, values in said.items()]
+        rows = [{"user_id": user, **plausible, **values} for user, values in said.items()]
         _write(directory / file.name, columns, [[row[name] for name in columns] for row in rows])
     labels_file = directory / LABELS.name
     labels_file.unlink(missing_ok=True)

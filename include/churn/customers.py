@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from psycopg import sql
 
-from churn.contract import FILES, LABELS, REQUIRED_FILES, RULES, USERS, File
+from churn.contract import FILES, LABELS, REQUIRED_FILES, RULES, USER_ID, USERS, File
 from churn.copy import copy_rows
 from churn.database import connect, execute
 from churn.tables import Rows, read_rows
@@ -36,6 +36,11 @@ class Agreement:
         self._users = np.empty(0, np.uint64)
         self.holds = True
 
+    @property
+    def users(self) -> np.ndarray:
+        """The hashes of the customers of the users file, sorted."""
+        return self._users
+
     def read(self, file: File, rows: Iterable[Rows]) -> int:
         """Read a file's rows and return how many they are."""
         count, parts = 0, [np.empty((0, 2), np.uint64)]
@@ -55,8 +60,25 @@ class Agreement:
 
     def _knows(self, keys: np.ndarray) -> bool:
         # Sorting both is quick; numpy's isin and unique build hash tables, and take ten times as long.
-        places = np.searchsorted(self._users, keys)
-        return len(keys) == 0 or (len(self._users) > 0 and bool((self._users.take(places, mode="clip") == keys).all()))
+        return count_shared(keys, self._users) == len(keys)
+
+
+def read_users(stream: BinaryIO, rules: int) -> np.ndarray:
+    """Return the hashes of the customers of an archived users file, sorted; only the ids are parsed.
+
+    Args:
+        rules: those that the drop was accepted by.
+    """
+    # Each customer is there once, so the date that a label would need plays no part.
+    agreement = Agreement(date.min)
+    agreement.read(USERS, read_rows(File(USERS.table, (USER_ID,)), stream, Violations(), rules))
+    return agreement.users
+
+
+def count_shared(some: np.ndarray, others: np.ndarray) -> int:
+    """Return how many of `some` are among `others`; both are sorted."""
+    places = np.searchsorted(others, some)
+    return int((others.take(places, mode="clip") == some).sum()) if len(others) else 0
 
 
 def _keys(customers: pa.Table, as_of: date) -> np.ndarray:

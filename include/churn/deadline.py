@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from churn.database import Connection, connect, execute
+from churn.held import Hold, find_holds
 from churn.landing import Drop, is_complete, is_readable, list_drops
 from churn.outcome import DONE, Outcome
 from churn.watch import Loaded, find_loaded, pending_of
@@ -92,7 +93,8 @@ def find_late(landing: Path, database_url: str, since: datetime, until: datetime
     """Return the AS_OFs whose drop was received between two instants and that have no decision, oldest first.
 
     A drop that was changed since it was loaded is there as what it is now: landed. So is one that cannot be read,
-    which may have been: unreadable. It does not hide the others.
+    which may have been: unreadable. It does not hide the others. A held drop is not late: it was alerted when it was
+    held.
     """
     late = {each.as_of: each for each in _late_in_database(database_url, since, until)}
     late |= {each.as_of: each for each in _late_in_landing(landing, database_url) if since <= each.since <= until}
@@ -115,10 +117,10 @@ def find_missing(landing: Path, database_url: str, every_days: int | None, now: 
 
 
 def _late_in_landing(landing: Path, database_url: str) -> Iterator[Late]:
-    loaded = find_loaded(database_url)
+    loaded, holds = find_loaded(database_url), find_holds(database_url)
     for drop in list_drops(landing):
         try:
-            state = _landed_state(drop, loaded)
+            state = _landed_state(drop, loaded, holds)
         except OSError as error:
             log.warning("%s: it cannot be read: %s", drop.path, error)
             state = "unreadable"
@@ -126,8 +128,8 @@ def _late_in_landing(landing: Path, database_url: str) -> Iterator[Late]:
             yield Late(drop.as_of, state, _landed_at(drop))
 
 
-def _landed_state(drop: Drop, loaded: Loaded) -> str | None:
-    if pending_of(drop, loaded):
+def _landed_state(drop: Drop, loaded: Loaded, holds: Mapping[date, Hold]) -> str | None:
+    if pending_of(drop, loaded, holds):
         return "landed"
     return "incomplete" if drop.as_of not in loaded and not is_complete(drop) else None
 

@@ -55,7 +55,7 @@ class Drop:
 
     @property
     def accepted_because(self) -> str | None:
-        """Why a person accepts a drop with unusually few customers: the text of _ACCEPT, None without that file."""
+        """Why a person accepts a drop that is held: the text of _ACCEPT, None without that file."""
         path = self.path / ACCEPT
         if not _is_plain(path):
             return None
@@ -90,13 +90,6 @@ def list_drops(landing: Path) -> list[Drop]:
         except AsOfError:
             continue
     return sorted((drop for drop in drops if _is_directory(drop)), key=lambda drop: drop.as_of)
-
-
-def nearest_earlier(landing: Path, as_of: date) -> Drop | None:
-    """Return the newest complete drop before `as_of`, None where there is none; not one that can only be rejected, nor
-    one that cannot be read."""
-    earlier = [drop for drop in list_drops(landing) if drop.as_of < as_of]
-    return next((drop for drop in reversed(earlier) if is_readable(drop) and not drop.links()), None)
 
 
 def is_complete(drop: Drop) -> bool:

@@ -57,7 +57,10 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location) -> Outcome:
             "validated_at": max(drop.validated_at, validated_at),
             "rules": drop.rules,
             "files": json.dumps({name: asdict(accepted) for name, accepted in drop.files.items()}),
+            "profile": drop.profile and json.dumps(drop.profile),
+            "accepted": drop.accept and json.dumps(asdict(drop.accept)),
         })  # fmt: skip
+        execute(connection, "holds/lift", {"as_of": drop.as_of})
     if unchanged:
         return Outcome(UNCHANGED, f"revision {revision} of {drop.as_of} has this content", {"revision": revision})
     rows = {name: accepted.rows for name, accepted in drop.files.items()}

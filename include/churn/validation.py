@@ -1,43 +1,42 @@
-"""validate: a landing drop against its contract. An accepted drop is in the archive; a rejected one leaves no trace."""
+"""validate: a landing drop against its contract, and beside the drop before. An accepted drop is in the archive; of one
+that is rejected or held nothing is."""
 
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from churn.acceptance import Accept, accepted_before
 from churn.archive import HashedReader, Incoming
-from churn.contract import FILES, LABELS, REQUIRED_FILES, RULES, USER_ID, USERS, File, Kind
+from churn.contract import FILES, LABELS, REQUIRED_FILES, RULES, USERS, File
 from churn.customers import Agreement, find_disagreements
+from churn.held import DropHeld
+from churn.holds import Look
 from churn.landing import (
     ACCEPT,
     MANIFEST,
     MANIFEST_RULE,
+    REASON_LENGTH,
     Drop,
     Manifest,
     ManifestError,
     digest_of,
-    nearest_earlier,
-    open_plain,
     read_manifest,
+    sha256_of,
 )
+from churn.profile import MOST_KINDS, Profile, Profiler
 from churn.storage import Location
 from churn.tables import Rows, read_rows
+from churn.verdict import Lawful, hold_unless_accepted, read_known
 from churn.violations import SHOWN, DropRejected, Violations
 
 log = logging.getLogger(__name__)
-
-LEAST_SHARE = 0.5
-"""A drop with less than this share of the nearest earlier one's customers is more likely cut off than true."""
-
-
-MOST_KINDS = 100
-"""Different texts of a column other than user_id. Models learn from a column for each and the gate judges slices by
-them: a text of its own for each of a million customers would take a terabyte."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ class AcceptedFile:
 class AcceptedDrop:
     """A drop that obeys the contract and lies in the archive; its files were read from `validated_at` on.
 
-    `rules` are those that it was accepted by: it is read by them for ever.
+    `rules` are those that it was accepted by: it is read by them for ever. `profile` is what the next drop is compared
+    with, and `accept` the _ACCEPT that lay beside it; None where that is not known.
     """
 
     as_of: date
@@ -62,6 +62,8 @@ class AcceptedDrop:
     digest: str
     files: Mapping[str, AcceptedFile]
     rules: int
+    profile: Profile | None = None
+    accept: Accept | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -70,6 +72,8 @@ class AcceptedDrop:
             "digest": self.digest,
             "files": {name: asdict(file) for name, file in self.files.items()},
             "rules": self.rules,
+            "profile": self.profile,
+            "accept": self.accept and asdict(self.accept),
         }
 
     @staticmethod
@@ -77,18 +81,39 @@ class AcceptedDrop:
         files = {name: AcceptedFile(**file) for name, file in value["files"].items()}
         validated_at = datetime.fromisoformat(value["validated_at"])
         as_of = date.fromisoformat(value["as_of"])
-        # What was written before there were rules to choose from was accepted by the first.
-        return AcceptedDrop(as_of, validated_at, value["digest"], files, value.get("rules", 1))
+        accept = value.get("accept")
+        return AcceptedDrop(
+            as_of,
+            validated_at,
+            value["digest"],
+            files,
+            # What was written before there were rules to choose from was accepted by the first.
+            value.get("rules", 1),
+            value.get("profile"),
+            Accept(**accept) if accept else None,
+        )
+
+
+@dataclass(frozen=True)
+class _Check:
+    """A drop that is being checked by some rules, and what was found so far."""
+
+    drop: Drop
+    rules: int
+    agreement: Agreement
+    profiler: Profiler
+    violations: Violations
 
 
 def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
-    """Check the whole drop and archive it.
+    """Check the whole drop, compare it with the nearest earlier one that is loaded, and archive it.
 
-    Files stream through in blocks; of each customer eight bytes are kept. Only where the files do not agree on their
-    customers is the database at `database_url` asked, and nothing of that stays.
+    Files stream through in blocks; of each customer eight bytes are kept. A content that was accepted before is checked
+    by the rules of then, and not compared again.
 
     Raises:
         DropRejected: naming file, line, column, value and rule of what is wrong, the first 20 of each.
+        DropHeld: a person must accept it; that is on record.
     """
     validated_at = datetime.now(UTC)
     violations = Violations()
@@ -100,23 +125,51 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
         if file.name not in present | linked:
             violations.add(file.name, "the file in the drop")
     with Incoming(archive) as incoming:
-        agreement = Agreement(drop.as_of)
-        accepted = {
-            file.name: _check_file(drop, file, incoming, agreement, violations)
-            for file in FILES
-            if file.name in present
-        }
+        taken = {path.name: _take(path, incoming) for path in drop.files()}
+        digest = digest_of({name: reader.sha256 for name, (reader, _) in taken.items()})
+        known = read_known(database_url, drop.as_of)
+        before = accepted_before(known.history, digest)
+        check = _Check(drop, before.rules if before else RULES, Agreement(drop.as_of), Profiler(), violations)
+        accepted: dict[str, AcceptedFile] = {}
+        for file in FILES:
+            if file.name in taken:
+                reader, modified_ns = taken[file.name]
+                with incoming.streams()[file.name]() as stream:
+                    rows = _check_file(check, file, stream)
+                accepted[file.name] = AcceptedFile(reader.sha256, rows, reader.bytes, modified_ns)
         if manifest:
             _check_manifest(drop, manifest, accepted, violations)
-        if USERS.name in accepted:
-            if not agreement.holds:
-                readable = [name for name, file in accepted.items() if file.rows]
-                find_disagreements(drop.as_of, incoming.streams(), readable, database_url, violations)
-            _check_size(drop, accepted[USERS.name].rows, violations)
+        if USERS.name in accepted and not check.agreement.holds:
+            readable = [name for name, file in accepted.items() if file.rows]
+            find_disagreements(drop.as_of, incoming.streams(), readable, database_url, violations, rules=check.rules)
         violations.raise_if_any(drop.as_of.isoformat())
+        accept, profile = _take_accept(drop, incoming), check.profiler.profile()
+        look = Look({name: file.sha256 for name, file in accepted.items()}, profile)
+        says_of_itself = {path.name: sha256_of(path) for path in drop.says_of_itself() if path.name != ACCEPT}
+        lawful = Lawful(drop.as_of, drop.path, digest, look, check.agreement.users, says_of_itself, accept)
+        hold_unless_accepted(lawful, known, database_url, archive)
         incoming.accept()
-    digest = digest_of({name: file.sha256 for name, file in accepted.items()})
-    return AcceptedDrop(drop.as_of, validated_at, digest, accepted, RULES)
+    return AcceptedDrop(drop.as_of, validated_at, digest, accepted, check.rules, profile, accept)
+
+
+def _take(path: Path, incoming: Incoming) -> tuple[HashedReader, int]:
+    """Read the file into the archive's incoming files; return what was read, and when the file was changed last."""
+    modified_ns = path.stat().st_mtime_ns
+    with incoming.reading(path) as reader:
+        while reader.read(2**20):
+            pass
+    log.info("%s: %d bytes, sha256 %s", path, reader.bytes, reader.sha256)
+    return reader, modified_ns
+
+
+def _take_accept(drop: Drop, incoming: Incoming) -> Accept | None:
+    """Read _ACCEPT into the archive's incoming files, None where the drop has none."""
+    if drop.accepted_because is None:
+        return None
+    reader, modified_ns = _take(drop.path / ACCEPT, incoming)
+    with incoming.streams()[ACCEPT]() as stream:
+        because = stream.read(REASON_LENGTH).decode("utf-8", "replace").strip()
+    return Accept(because, reader.sha256, modified_ns)
 
 
 def _read_manifest(drop: Drop, violations: Violations) -> Manifest | None:
@@ -127,38 +180,22 @@ def _read_manifest(drop: Drop, violations: Violations) -> Manifest | None:
         return None
 
 
-def _check_file(
-    drop: Drop, file: File, incoming: Incoming, agreement: Agreement, violations: Violations
-) -> AcceptedFile:
-    path = drop.path / file.name
-    modified_ns = path.stat().st_mtime_ns
-    with incoming.reading(path) as reader:
-        count = agreement.read(file, _read(drop, file, reader, violations))
-        # A file that stopped being a table is read to its end all the same: its hash is that of the whole file.
-        while reader.read(2**20):
-            pass
-    if not count and file is not LABELS and not violations.lose_rows(file.name):
-        violations.add(file.name, "one row for each customer", value="no rows")
-    log.info("%s: %d rows, %d bytes, sha256 %s", path, count, reader.bytes, reader.sha256)
-    return AcceptedFile(reader.sha256, count, reader.bytes, modified_ns)
+def _check_file(check: _Check, file: File, stream: BinaryIO) -> int:
+    """Check the values and the customers of a file, and return how many rows it has."""
+    rows = check.agreement.read(file, check.profiler.read(file, _read(check, file, stream)))
+    for name in check.profiler.too_many_kinds(file):
+        check.violations.add(file.name, f"at most {MOST_KINDS} different texts", column=name)
+    if not rows and file is not LABELS and not check.violations.lose_rows(file.name):
+        check.violations.add(file.name, "one row for each customer", value="no rows")
+    log.info("%s: %d rows", file.name, rows)
+    return rows
 
 
-def _read(drop: Drop, file: File, reader: HashedReader, violations: Violations) -> Iterator[Rows]:
-    kinds: dict[str, set[str]] = {c.name: set() for c in file.columns if c.kind is Kind.TEXT and c is not USER_ID}
-    for rows in read_rows(file, reader, violations):  # type: ignore[arg-type]
+def _read(check: _Check, file: File, stream: BinaryIO) -> Iterator[Rows]:
+    for rows in read_rows(file, stream, check.violations, check.rules):
         if "as_of" in rows.table.column_names:
-            _check_dates(drop, file, rows, violations)
-        _check_kinds(file, kinds, rows, violations)
+            _check_dates(check.drop, file, rows, check.violations)
         yield rows
-
-
-def _check_kinds(file: File, kinds: dict[str, set[str]], rows: Rows, violations: Violations) -> None:
-    """Count each column's texts until they are too many, which is told once."""
-    for name, known in list(kinds.items()):
-        known.update(value for value in pc.unique(rows.table[name]).to_pylist() if value is not None)
-        if len(known) > MOST_KINDS:
-            violations.add(file.name, f"at most {MOST_KINDS} different texts", column=name)
-            del kinds[name]
 
 
 def _check_dates(drop: Drop, file: File, rows: Rows, violations: Violations) -> None:
@@ -190,22 +227,4 @@ def _check_manifest(
         violations.add(name, "an entry in manifest.json")
 
 
-def _check_size(drop: Drop, customers: int, violations: Violations) -> None:
-    earlier = nearest_earlier(drop.path.parent, drop.as_of)
-    if earlier is None:
-        return
-    with open_plain(earlier.path / USERS.name) as file:
-        before = sum(data.count(b"\n") for data in iter(lambda: file.read(2**20), b"")) - 1
-    if customers >= LEAST_SHARE * before:
-        return
-    if reason := drop.accepted_because:
-        log.warning("%d customers after %d on %s, accepted: %s", customers, before, earlier.as_of, reason)
-        return
-    violations.add(
-        USERS.name,
-        f"at least half of the {before} customers of {earlier.as_of}, or a file {ACCEPT} that says why there are fewer",
-        value=f"{customers} customers",
-    )
-
-
-__all__ = ["AcceptedDrop", "AcceptedFile", "DropRejected", "validate"]
+__all__ = ["AcceptedDrop", "AcceptedFile", "DropHeld", "DropRejected", "validate"]

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from churn.database import connect, execute
-from churn.landing import MANIFEST, SUCCESS, Drop, digest_of, is_complete, list_drops, sha256_of
+from churn.held import Hold, find_holds, forget_hold, is_to_be_compared
+from churn.landing import MANIFEST, SUCCESS, Drop, digest_of, find_drop, is_complete, list_drops, sha256_of
 
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 30
 """How long a drop without manifest.json or _SUCCESS must rest: its files may still be on their way."""
 
+
+NO_HOLDS: Mapping[date, Hold] = {}
 
 Loaded = Mapping[date, tuple[Any, ...]]
 """Of each AS_OF that is loaded: its revision, the digest of its content, and its files."""
@@ -37,8 +40,22 @@ class PendingDrop:
 
 
 def find_pending(landing: Path, database_url: str) -> list[PendingDrop]:
-    """Return the drops that wait, oldest first."""
-    return find_not_among(find_loaded(database_url), landing)
+    """Return the drops that wait, oldest first; forget the holds of drops that are not there any more."""
+    loaded, holds = find_loaded(database_url), find_holds(database_url)
+    pending = find_not_among(loaded, landing, holds)
+    for hold in holds.values():
+        if _is_gone(landing, hold, loaded):
+            forget_hold(database_url, hold)
+    return pending
+
+
+def _is_gone(landing: Path, hold: Hold, loaded: Loaded) -> bool:
+    """Tell whether a held drop was taken away, or the one that is loaded was put back in its place."""
+    drop = find_drop(landing, hold.as_of)
+    if drop is None:
+        # Not where the directory of all drops is away, as one that is not mounted.
+        return landing.is_dir()
+    return hold.as_of in loaded and _looks_loaded(drop, loaded[hold.as_of][2])
 
 
 def find_loaded(database_url: str) -> Loaded:
@@ -47,12 +64,12 @@ def find_loaded(database_url: str) -> Loaded:
         return {row[0]: row[1:] for row in execute(connection, "loading/loaded_drops")}
 
 
-def find_not_among(loaded: Loaded, landing: Path) -> list[PendingDrop]:
-    """Return the drops that wait where that is loaded, oldest first."""
+def find_not_among(loaded: Loaded, landing: Path, holds: Mapping[date, Hold] = NO_HOLDS) -> list[PendingDrop]:
+    """Return the drops that wait where that is loaded and held, oldest first."""
     pending = []
     for drop in list_drops(landing):
         try:
-            found = pending_of(drop, loaded)
+            found = pending_of(drop, loaded, holds)
         except OSError as error:
             # A file that cannot be read, or was just moved away, must not hold up the other drops.
             log.warning("%s: not yet, %s", drop.path, error)
@@ -63,8 +80,10 @@ def find_not_among(loaded: Loaded, landing: Path) -> list[PendingDrop]:
     return pending
 
 
-def pending_of(drop: Drop, loaded: Loaded) -> PendingDrop | None:
-    """Return what waits of a drop where that is loaded, None where nothing does.
+def pending_of(drop: Drop, loaded: Loaded, holds: Mapping[date, Hold] = NO_HOLDS) -> PendingDrop | None:
+    """Return what waits of a drop where that is loaded and held, None where nothing does.
+
+    A held drop waits for a person, and is no pending one until it must be compared again.
 
     Raises:
         OSError: the drop cannot be read, or was just moved away.
@@ -80,7 +99,18 @@ def pending_of(drop: Drop, loaded: Loaded) -> PendingDrop | None:
     if digest_of(content) == digest:
         return None
     verdict_on = content | {path.name: sha256_of(path) for path in drop.says_of_itself()}
+    if held := holds.get(drop.as_of):
+        if not is_to_be_compared(held, digest_of(verdict_on), _nearest_earlier(drop.as_of, loaded)):
+            log.info("%s: held, a person must accept it: %s", drop.path, "; ".join(held.findings))
+            return None
+        # Each comparison is a run of its own, also of what was compared before.
+        verdict_on["held_at"] = held.held_at.isoformat()
     return PendingDrop(drop.as_of, revision + 1, digest_of(verdict_on))
+
+
+def _nearest_earlier(as_of: date, loaded: Loaded) -> tuple[date, str] | None:
+    nearest = max((each for each in loaded if each < as_of), default=None)
+    return (nearest, loaded[nearest][1]) if nearest else None
 
 
 def _why_not_yet(drop: Drop) -> str | None:

@@ -5,14 +5,12 @@ import pytest
 from handmade_drops import write_drop, write_manifest
 
 from churn.landing import (
-    Drop,
     ManifestError,
     digest_of,
     find_drop,
     is_complete,
     is_readable,
     list_drops,
-    nearest_earlier,
     read_manifest,
     sha256_of,
 )
@@ -46,14 +44,6 @@ def test_a_landing_directory_that_is_not_there_has_no_drops(tmp_path):
 def test_a_drop_is_found_by_its_date(tmp_path, drop):
     assert find_drop(tmp_path, D31) == drop
     assert find_drop(tmp_path, D30) is None
-
-
-def test_the_nearest_earlier_drop_is_the_newest_complete_one_before(tmp_path):
-    for as_of in (D30, F29):
-        write_drop(tmp_path, as_of, ["a"])
-    (tmp_path / D31.isoformat()).mkdir()
-    assert nearest_earlier(tmp_path, F29) == Drop(D30, tmp_path / "2024-01-30")
-    assert nearest_earlier(tmp_path, D30) is None
 
 
 def test_five_files_without_manifest_are_a_complete_drop_labels_or_not(drop):
@@ -192,20 +182,12 @@ def test_a_link_to_a_directory_is_no_drop(tmp_path, drop):
     assert list_drops(tmp_path) == [drop]
 
 
-def test_a_drop_with_a_link_is_not_what_a_later_one_is_compared_with(tmp_path, drop, secret):
-    (drop.path / "labels.csv").unlink()
-    (drop.path / "labels.csv").symlink_to(secret)
-    assert nearest_earlier(tmp_path, F29) is None
-
-
 @pytest.mark.parametrize("name", [".", "users.csv", "labels.csv", "manifest.json"])
-def test_a_drop_that_cannot_be_read_is_not_what_a_later_one_is_compared_with(tmp_path, drop, caplog, name):
-    before = write_drop(tmp_path, D30, ["a"])
+def test_a_drop_that_cannot_be_read_is_passed_over_and_the_log_says_why(drop, caplog, name):
     write_manifest(drop)
-    assert nearest_earlier(tmp_path, F29) == drop
+    assert is_readable(drop)
     (drop.path / name).chmod(0)
     with rights_count():
-        assert nearest_earlier(tmp_path, F29) == before
         assert not is_readable(drop)
     assert "2024-01-31: passed over, it cannot be read: [Errno 13] Permission denied" in caplog.text
 

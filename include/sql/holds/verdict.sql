@@ -1,0 +1,1 @@
+SELECT verdict FROM raw.holds WHERE as_of = %(as_of)s
