@@ -28,7 +28,8 @@ def churn_landing():
 
     **A drop is not picked up**: the log of `find_drops` says of each drop why. A rejected drop is tried again when its
     content, its `manifest.json` or its `_ACCEPT` changes, not before; to try it as it is, trigger `churn_snapshot`
-    with its AS_OF.
+    with its AS_OF. A held drop is also compared again when the nearest earlier drop changes: when one loads, is
+    corrected or is withdrawn.
 
     **`find_drops` or `start_chain` is red**: Postgres or Airflow was away, or LANDING_DIR is not set; its log says
     which. The next look, five minutes later, does it all. Told is the first of several that fail.

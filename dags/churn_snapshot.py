@@ -33,7 +33,11 @@ def churn_snapshot():
 
     **`validate` is red**: the drop breaks its contract, and nothing of it was loaded. Its log names file, line, column,
     value and rule. Have the drop corrected and put into the landing directory again: `churn_landing` sees the change.
-    To accept a drop with fewer than half of the customers before, put a file `_ACCEPT` into it that says why.
+
+    **`validate` is red with DropHeld**: the drop obeys the contract and is unlike the nearest earlier one: other ids,
+    another unit, other texts, a constant column, or the same files again. Its log names each finding. Have the drop
+    corrected, or write why it is right into a file `_ACCEPT` in its directory: `churn_landing` sees either. A hold
+    alerts once; a later run of the same drop skips `validate` with the same words.
 
     **`load` or `snapshot` is red**: the database was away, or is full. Each is one transaction: what was there before
     is still there. Clear the task to run it again. Where the log says that the archive lacks a file or that the drop
@@ -45,19 +49,25 @@ def churn_snapshot():
 
     @task(multiple_outputs=False)
     def validate() -> dict:
-        """Checks the whole drop against its contract and archives it. Skips when there is no drop. A drop that is
-        rejected is not retried: it would be rejected again."""
+        """Checks the whole drop against its contract, compares it with the nearest earlier one, and archives it. Skips
+        when there is no drop, and when the drop is held and was alerted before. A drop that is rejected or held is not
+        retried: the result would be the same."""
         from churn.landing import find_drop
         from churn.settings import SettingMissing, read_settings
-        from churn.validation import DropRejected, validate
+        from churn.validation import DropHeld, DropRejected, validate
 
         as_of = current_as_of()
-        with no_retry(DropRejected, SettingMissing):
+        with no_retry(DropHeld, DropRejected, SettingMissing):
             settings = read_settings()
             drop = find_drop(settings.landing, as_of)
             if drop is None:
                 raise AirflowSkipException(f"nothing to do: there is no drop {settings.landing / as_of.isoformat()}")
-            return validate(drop, database_url(), settings.archive).to_json()
+            try:
+                return validate(drop, database_url(), settings.archive).to_json()
+            except DropHeld as held:
+                if held.told_before:
+                    raise AirflowSkipException(str(held)) from held
+                raise
 
     @task(multiple_outputs=False)
     def load(accepted: dict) -> dict:

@@ -5,9 +5,11 @@ from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
+from churn.held import find_holds, what_to_do
 from embedded.airflow_api import Airflow, Ref
 from embedded.chain import HEAD, Link, Say, follow, wait_for_dag, why_failed
 from embedded.drops import find_drops, generated_drops, land
+from embedded.environment import environment
 from embedded.prediction import PredictionError, any_customer, predict
 from embedded.services import addresses
 from embedded.settings import Settings
@@ -36,7 +38,7 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
         say(f"{as_of}  {'landed' if changed else 'in the landing directory already'}")
         links += follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
     states = as_of_states(settings)
-    green = _report_failures(airflow, links) and _report_not_loaded(states, set(found))
+    green = _report_failures(airflow, links, settings, set(found)) and _report_not_loaded(states, set(found))
     _print(summary(states, set(found)))
     if green:
         customer = any_customer(found[max(found)])
@@ -67,7 +69,7 @@ def trigger(settings: Settings, as_of: date, say: Say) -> bool:
     airflow = Airflow(settings.airflow_url)
     wait_for_dag(airflow)
     links = follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
-    green = _report_failures(airflow, links)
+    green = _report_failures(airflow, links, settings, {as_of})
     _print(summary(as_of_states(settings), {as_of}))
     return green
 
@@ -83,8 +85,8 @@ def backfill(settings: Settings, first: date, last: date, say: Say) -> bool:
     heads |= {run.ref: run.partition_key or "" for run in airflow.backfill(HEAD, first, last)}
     say(f"{len(heads)} runs of {HEAD} for {first} … {last}")
     links = follow(airflow, heads, say, partial(check_alive, settings))
-    green = _report_failures(airflow, links)
     days = {first + timedelta(days=day) for day in range((last - first).days + 1)}
+    green = _report_failures(airflow, links, settings, days)
     _print(summary(as_of_states(settings), days))
     return green
 
@@ -113,11 +115,17 @@ def summary(states: list[AsOfState], asked: set[date]) -> str:
     return "\n".join(part for part in (lines, note) if part)
 
 
-def _report_failures(airflow: Airflow, links: list[Link]) -> bool:
+def _report_failures(airflow: Airflow, links: list[Link], settings: Settings, asked: set[date]) -> bool:
     failed = [link for link in links if link.failed]
     for link in failed:
         _print(f"FAILED {link.as_of}\n{why_failed(airflow, link.run.ref)}")
-    return not failed
+    told = {link.as_of for link in failed}
+    # The run of a drop that is held is red only the first time.
+    held = [hold for as_of, hold in find_holds(environment(settings)["CHURN_DATABASE_URL"]).items() if as_of in asked]
+    for hold in held:
+        if str(hold.as_of) not in told:
+            _print(f"FAILED {hold}\n{what_to_do(settings.landing)}")
+    return not failed and not held
 
 
 def _report_not_loaded(states: list[AsOfState], landed: set[date]) -> bool:

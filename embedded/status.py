@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 
 from churn.board_registry import MODEL_NAME
 from churn.database import connect
+from churn.held import find_holds, what_to_do
 from churn.online_builds import builds_of
 from embedded.environment import environment
 from embedded.process_manager import Process, ProcessManager
@@ -137,7 +138,8 @@ def report(settings: Settings) -> tuple[str, bool]:
     where = f"own Postgres: {_without_password(settings.postgres_server)}" if settings.server else ""
     started_as = manager.started_as()
     others = f"it runs with other settings than now: {started_as}" if started_as != manager.identity() else ""
-    parts = [services, where, others, *wrong, _as_of_report(settings), f"logs: {settings.logs}"]
+    as_ofs = [_as_of_report(settings), _held_report(settings)]
+    parts = [services, where, others, *wrong, *as_ofs, f"logs: {settings.logs}"]
     return "\n\n".join(part for part in parts if part), not late
 
 
@@ -161,6 +163,14 @@ def _as_of_report(settings: Settings) -> str:
         return f"{as_of_table(states, superseded_versions(settings))}\n\n{served}"
     except requests.RequestException as error:
         return f"{as_of_table(states, [])}\n\n{served}\n\nwhich versions are superseded cannot be read: {error}"
+
+
+def _held_report(settings: Settings) -> str:
+    try:
+        holds = find_holds(environment(settings)["CHURN_DATABASE_URL"]).values()
+    except psycopg.Error:
+        return ""  # the report on the AS_OF dates says why
+    return "\n".join([*map(str, holds), what_to_do(settings.landing)]) if holds else ""
 
 
 def _served_report(settings: Settings) -> str:

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import requests
 
 from churn.deadline import GRACE, Late, find_late, find_missing, in_words
+from churn.held import Hold, find_holds, what_to_do
 from churn.redis_server import OnlineStoreAway
 from embedded.doctor.airflow import given
 from embedded.doctor.finding import Finding, bad, ok, warn
@@ -40,6 +42,7 @@ def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iter
     missing = find_missing(settings.landing, url, _drop_every_days(processes), now)
     late = find_late(settings.landing, url, datetime.min.replace(tzinfo=UTC), now)
     yield judge_freshness(as_of_states(settings), _served(settings), missing, late, now)
+    yield judge_held(list(find_holds(url).values()), settings.landing)
     production = _production(settings)
     yield judge_production(production, superseded_versions(settings))
     yield judge_serving(*_ready(settings), production)
@@ -83,6 +86,13 @@ def judge_freshness(
             "freshness", f"{found}; {len(late)} drops are under way", "make status, or Airflow, shows their runs"
         )
     return ok("freshness", found)
+
+
+def judge_held(holds: list[Hold], landing: Path) -> Finding:
+    """Judge the drops that wait for a person: nothing else goes on with them."""
+    if not holds:
+        return ok("held drops", "none")
+    return bad("held drops", "; ".join(map(str, holds)), what_to_do(landing))
 
 
 def _ago(as_of: date | None, now: datetime) -> str:

@@ -3,7 +3,7 @@
 Everything is read without a lock, in statements that take milliseconds with a thousand decisions; nothing is written.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -101,6 +101,7 @@ class DateState:
         snapshot_is_current, online_is_current: made from the drop that is loaded now; None where there is none.
         online_at: when the features were written that were the last to be published for it.
         decision, outcome, candidate_version: the last decision about it.
+        held_at, findings: a drop of it waits for a person, and why; None where none does.
     """
 
     as_of: date
@@ -115,6 +116,8 @@ class DateState:
     decision: int | None
     outcome: str | None
     candidate_version: int | None
+    held_at: datetime | None
+    findings: Sequence[str] | None
 
 
 @dataclass(frozen=True)

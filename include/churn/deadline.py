@@ -83,10 +83,12 @@ def check_deadline(
     """
     now = now or datetime.now(UTC)
     missing = find_missing(landing, database_url, every_days, now)
+    held = ", ".join(str(as_of) for as_of in find_holds(database_url))
     late = find_late(landing, database_url, now - TOLD_FOR, now - GRACE)
     if missing or late:
         raise DeadlineMissed("; ".join(each for each in (missing, in_words(late)) if each))
-    return Outcome(DONE, f"every drop received until {now - GRACE:%Y-%m-%d %H:%M} UTC is decided on")
+    but = f", but {held}: held for a person, which was alerted" if held else ""
+    return Outcome(DONE, f"every drop received until {now - GRACE:%Y-%m-%d %H:%M} UTC is decided on{but}")
 
 
 def find_late(landing: Path, database_url: str, since: datetime, until: datetime) -> list[Late]:

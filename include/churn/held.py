@@ -4,8 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 
 from churn.database import Connection, connect, execute, lock
+from churn.landing import ACCEPT
 
 Against = tuple[date, str]
 """The AS_OF and the digest of a drop that is loaded."""
@@ -18,7 +20,7 @@ class DropHeld(RuntimeError):
         told_before: it was on record as held already, with the same content, manifest and _ACCEPT.
     """
 
-    def __init__(self, message: str, *, told_before: bool) -> None:
+    def __init__(self, message: str, *, told_before: bool = False) -> None:
         super().__init__(message)
         self.told_before = told_before
 
@@ -54,6 +56,11 @@ def is_to_be_compared(hold: Hold, verdict: str, nearest: Against | None) -> bool
         nearest: the nearest earlier drop that is loaded now.
     """
     return hold.verdict != verdict or hold.against != nearest
+
+
+def what_to_do(landing: Path) -> str:
+    """Return what lifts a hold, in words."""
+    return f"have a held drop corrected, or write why it is right into {landing / '<AS_OF>' / ACCEPT}"
 
 
 def read_holds(connection: Connection) -> list[Hold]:

@@ -391,3 +391,26 @@ def test_what_a_retry_cannot_help_fails_at_once(dag_bag, monkeypatch, tmp_path, 
             dag_bag.dags[dag_id].task_dict[task_id].python_callable(*arguments)
     finally:
         _CURRENT_CONTEXT.pop()
+
+
+@pytest.mark.parametrize(("told_before", "ends"), [(False, "AirflowFailException"), (True, "AirflowSkipException")])
+def test_a_held_drop_fails_its_run_once_and_skips_it_from_then_on(dag_bag, monkeypatch, tmp_path, told_before, ends):
+    from airflow.sdk import exceptions
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+
+    from churn.held import DropHeld
+
+    def hold(*_):
+        raise DropHeld("the fee is in cents", told_before=told_before)
+
+    monkeypatch.setattr("churn.validation.validate", hold)
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
+    monkeypatch.setenv("LANDING_DIR", str(tmp_path))
+    monkeypatch.setenv("ARCHIVE_DIR", str(tmp_path))
+    (tmp_path / "2024-01-31").mkdir()
+    _CURRENT_CONTEXT.append(_context(parameter="2024-01-31"))
+    try:
+        with pytest.raises(getattr(exceptions, ends), match="the fee is in cents"):
+            dag_bag.dags["churn_snapshot"].task_dict["validate"].python_callable()
+    finally:
+        _CURRENT_CONTEXT.pop()

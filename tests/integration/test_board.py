@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from churn import board, board_registry, registry
 from churn.generate import write_drops
+from churn.held import record_hold
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import JANUARY
 
@@ -90,6 +91,15 @@ def test_a_date_tells_its_drop_snapshot_and_online_features_and_whether_they_are
         )
     (after,) = board.read_board(database_url).dates
     assert (after.revision, after.snapshot_is_current, after.online_is_current) == (2, False, False)
+
+
+def test_a_held_drop_is_among_the_dates_with_its_findings_and_changes_the_mark(database_url):
+    before = board.read_mark(database_url)
+    record_hold(database_url, JANUARY, ["the fee is in cents"], content="c", verdict="v", against=None)
+    (shown,) = board.read_board(database_url).dates
+    assert (shown.as_of, shown.revision, shown.findings) == (JANUARY, None, ["the fee is in cents"])
+    assert shown.held_at is not None
+    assert board.read_mark(database_url) != before
 
 
 def test_a_thousand_decisions_with_their_reports_are_read_in_well_under_300_milliseconds(database_url):

@@ -21,7 +21,7 @@ from churn.outcome import DONE
 from churn.snapshots import build_snapshots
 from churn.superseded import DROPS, to_tag
 from churn.training_set import drops_of
-from churn.validation import validate
+from churn.validation import DropHeld, validate
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import mlflow_at
 from tests.file_rights import rights_count
@@ -132,6 +132,20 @@ def test_a_correction_that_cannot_be_read_is_told_whatever_was_decided_before(
     (write_drop(landing, D31, ["a", "b"], LABELS).path / "users.csv").chmod(0)
     with rights_count():
         assert states(landing, database_url) == [(D31, "unreadable")]
+
+
+def test_a_held_drop_is_not_late_for_it_was_alerted_when_it_was_held(landing, archive, database_url):
+    drop = write_drop(landing, D31, ["a"], LABELS)
+    take_in(drop, database_url, archive)
+    decide(database_url, D31)
+    held = write_drop(landing, F29, ["b"])
+    assert states(landing, database_url) == [(F29, "landed")]
+    with pytest.raises(DropHeld):
+        validate(held, database_url, archive)
+    assert states(landing, database_url) == []
+    assert check_deadline(landing, database_url, now=later()).reason.endswith(
+        "but 2024-02-29: held for a person, which was alerted"
+    )
 
 
 def test_a_drop_that_was_loaded_may_be_taken_out_of_the_landing_directory(landing, archive, database_url):

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from churn.deadline import GRACE, Late
+from churn.held import Hold
 from embedded.doctor import diagnosis, online_store, workers
 from embedded.doctor.airflow import judge_alerts, judge_connection, judge_dags, judge_pools
 from embedded.doctor.databases import judge_databases, judge_migrations, judge_revision, judge_server
@@ -25,7 +26,7 @@ from embedded.doctor.machine import (
     judge_ports,
     judge_python,
 )
-from embedded.doctor.pipeline import Version, judge_freshness, judge_production, judge_serving
+from embedded.doctor.pipeline import Version, judge_freshness, judge_held, judge_production, judge_serving
 from embedded.process_manager import Process
 from embedded.settings import load_settings
 from embedded.status import AsOfState, Superseded
@@ -193,6 +194,13 @@ def test_a_drop_without_a_decision_is_under_way_at_first_and_bad_after_the_deadl
 def test_a_drop_that_was_promised_and_did_not_come_is_bad() -> None:
     finding = judge_freshness([], "-", "the newest drop is of 2024-01-31, and one is expected", [], NOW)
     assert is_told(finding, BAD, "one is expected")
+
+
+def test_a_held_drop_is_bad_and_told_with_its_findings() -> None:
+    held = Hold(FEBRUARY, NOW, "content", "verdict", (JANUARY, "digest"), ["the fee is in cents"])
+    assert is_told(judge_held([], Path("landing")), OK, "none")
+    words = ("2024-02-29 is held", "compared with 2024-01-31", "the fee is in cents", "landing/<AS_OF>/_ACCEPT")
+    assert is_told(judge_held([held], Path("landing")), BAD, *words)
 
 
 def test_no_version_in_production_and_a_superseded_one_are_warnings() -> None:

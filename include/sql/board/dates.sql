@@ -11,9 +11,12 @@ SELECT
     as_of IS NOT DISTINCT FROM %(served_as_of)s::date AS is_served,
     decisions.id AS decision,
     decisions.outcome,
-    decisions.candidate_version
+    decisions.candidate_version,
+    holds.held_at,
+    holds.findings
 FROM raw.drops
 FULL JOIN snapshots.builds USING (as_of)
+FULL JOIN raw.holds USING (as_of)
 LEFT JOIN (
     SELECT DISTINCT ON (as_of) as_of, id, outcome, candidate_version
     FROM gate.decisions

@@ -76,7 +76,10 @@ export function drawDates(data) {
     if (data.production?.as_of === each.as_of) parts.push(data.serving?.ready && data.serving.version === data.production.version ? "model" : "model (in Production)");
     return parts.length ? h("strong", null, parts.join(" and ")) : NOTHING;
   };
-  return [title, table(
+  const held = data.dates.filter((each) => each.held_at).map((each) => h("p", { class: "warning" },
+    `The drop of ${each.as_of} is held since ${each.held_at.slice(0, 16).replace("T", " ")}: ${each.findings.join("; ")}. ` +
+    "Have it corrected, or write why it is right into its file _ACCEPT."));
+  return [title, held, table(
     [["AS_OF", "short"], ["drop received (UTC)", "short"], ["revision", "number"], ["customers", "number"], ["snapshot built", "short"],
       ["online features written", "short"], ["last decision", "short"], ["serving", "short"]],
     data.dates.map((each) => [each.as_of, moment(each.received_at), number(each.revision), number(each.rows),
