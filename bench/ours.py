@@ -14,6 +14,7 @@ from churn.migrate import migrate
 from churn.snapshots import build_snapshots
 from churn.training_set import TrainingSet, build_training_set
 from churn.validation import validate
+from churn.watch import find_loaded
 
 
 def prepare(_: Watch, url: str) -> None:
@@ -26,8 +27,9 @@ def load_and_validate(watch: Watch, url: str, landing: Path, as_of: date) -> Non
     archive = landing.parent / "archive"
     drop = find_drop(landing, as_of)
     assert drop is not None
-    # What an earlier repetition archived would not have to be written.
-    shutil.rmtree(archive, ignore_errors=True)
+    # What an earlier repetition archived would not have to be written. The drop before of this one is compared with.
+    if not find_loaded(url):
+        shutil.rmtree(archive, ignore_errors=True)
     with watch:
         load(validate(drop, url, archive), url, archive)
 

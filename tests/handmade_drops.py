@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from churn.contract import LABELS, REQUIRED_FILES, File, Kind
-from churn.landing import Drop
+from churn.landing import ACCEPT, Drop
 from churn.loading import load
 from churn.snapshots import build_snapshots
 from churn.validation import AcceptedDrop, validate
@@ -85,6 +85,11 @@ def write_manifest(drop: Drop) -> None:
         data = path.read_bytes()
         entries[path.name] = {"sha256": hashlib.sha256(data).hexdigest(), "rows": data.count(b"\n") - 1}
     (drop.path / "manifest.json").write_text(json.dumps(entries), encoding="utf-8")
+
+
+def accept(drop: Drop, why: str = "a test wants it so") -> None:
+    """Write the drop's _ACCEPT, anew where there is one."""
+    (drop.path / ACCEPT).write_text(why, encoding="utf-8")
 
 
 def take_in(drop: Drop, database_url: str, archive: Path) -> None:

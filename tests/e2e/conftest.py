@@ -58,6 +58,7 @@ def april_waiting(stack: Stack) -> Iterator[None]:
     stack.airflow("PATCH", "/dags/churn_snapshot", json={"is_paused": True})
     try:
         shutil.copytree(stack.drops / MARCH, landing / ".april")
+        (landing / ".april" / "_ACCEPT").write_text("March again: it is the backup that is tried", encoding="utf-8")
         (landing / ".april").rename(landing / APRIL)
         stack.airflow("POST", "/dags/churn_landing/dagRuns", json={"logical_date": None})
         wait_for(lambda: queued_for_april(stack), seconds=120)

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.handmade_drops import write_drop
+from tests.handmade_drops import accept, write_drop
 from tests.integration.fault_world import (
     F29,
     about_to,
@@ -70,7 +70,7 @@ def corrected(postgres_url, churn_template, tmp_path_factory):
     with new_world(postgres_url, churn_template, tmp_path_factory.mktemp("corrected")) as world:
         run_up_to(world)
         run_up_to(replace(world, as_of=F29))
-        write_drop(world.landing, F29, MANY)
+        accept(write_drop(world.landing, F29, MANY))
         yield replace(world, as_of=F29)
 
 

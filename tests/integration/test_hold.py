@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 from database_dump import dump
-from handmade_drops import take_in, write_drop, write_manifest
+from handmade_drops import accept, take_in, write_drop, write_manifest
 
 from churn import loading, watch
 from churn.archive import open_archived
@@ -62,10 +62,6 @@ def held(drop, database_url, archive):
     findings = find_holds(database_url)[drop.as_of].findings
     assert all(finding in str(error.value) for finding in findings)
     return findings, error.value
-
-
-def accept(drop, why="a new tariff"):
-    (drop.path / "_ACCEPT").write_text(why, encoding="utf-8")
 
 
 def accepted(drop, database_url, archive):
@@ -207,7 +203,7 @@ def test_an_accept_that_was_not_needed_is_recorded_too(landing, archive, databas
     drop = write_drop(landing, D31, ["a"])
     accept(drop)
     accepted(drop, database_url, archive)
-    assert revisions(database_url)[0][2]["because"] == "a new tariff"
+    assert revisions(database_url)[0][2]["because"] == "a test wants it so"
 
 
 def test_an_empty_accept_does_not_accept(small, archive, database_url):

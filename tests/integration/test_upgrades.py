@@ -57,6 +57,8 @@ def full(shared_database_url, tmp_path_factory):
     archive, landing = tmp_path_factory.mktemp("archive"), tmp_path_factory.mktemp("landing")
     take_in(write_drop(landing, D31, USERS, [("a", True), ("b", False)]), shared_database_url, archive)
     with connect(shared_database_url) as connection:
+        # No version before 0009_drops recorded them.
+        connection.execute("UPDATE raw.revisions SET rules = 1, profile = NULL")
         connection.execute(
             "INSERT INTO gate.decisions (as_of, candidate_version, run_id, graded_on, outcome, reason, report)"
             " VALUES (%s, 1, 'run', %s, 'PROMOTE', 'the first one', '{}')",
