@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from churn.archive import HashedReader, Incoming
+from churn.as_of import today, why_future
 from churn.contract import FILES, LABELS, REQUIRED_FILES, USER_ID, USERS, File, Kind
 from churn.customers import Agreement, find_disagreements
 from churn.landing import (
@@ -81,8 +82,11 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
     customers is the database at `database_url` asked, and nothing of that stays.
 
     Raises:
-        DropRejected: naming file, line, column, value and rule of what is wrong, the first 20 of each.
+        DropRejected: naming file, line, column, value and rule of what is wrong, the first 20 of each; or its AS_OF
+            is after today.
     """
+    if reason := why_future(drop.as_of, today()):
+        raise DropRejected(f"drop {drop.as_of} rejected, nothing of it is loaded: {reason}")
     validated_at = datetime.now(UTC)
     violations = Violations()
     manifest = _read_manifest(drop, violations)
