@@ -29,6 +29,7 @@ from churn.landing import (
 from churn.storage import Location
 from churn.tables import Rows, read_rows
 from churn.violations import SHOWN, DropRejected, Violations
+from churn.withdrawal import why_withdrawn
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
 
     Raises:
         DropRejected: naming file, line, column, value and rule of what is wrong, the first 20 of each; or its AS_OF
-            is after today.
+            is after today, or its content was withdrawn.
     """
     if reason := why_future(drop.as_of, today()):
         raise DropRejected(f"drop {drop.as_of} rejected, nothing of it is loaded: {reason}")
@@ -111,8 +112,13 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
                 find_disagreements(drop.as_of, incoming.streams(), readable, database_url, violations)
             _check_size(drop, accepted[USERS.name].rows, violations)
         violations.raise_if_any(drop.as_of.isoformat())
+        digest = digest_of({name: file.sha256 for name, file in accepted.items()})
+        if reason := why_withdrawn(drop, digest, database_url):
+            raise DropRejected(
+                f"drop {drop.as_of} rejected, nothing of it is loaded: {reason}; to load it all the same, write a file "
+                f"{ACCEPT} that says why"
+            )
         incoming.accept()
-    digest = digest_of({name: file.sha256 for name, file in accepted.items()})
     return AcceptedDrop(drop.as_of, validated_at, digest, accepted)
 
 

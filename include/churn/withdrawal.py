@@ -11,6 +11,7 @@ from psycopg import sql
 
 from churn.contract import FILES
 from churn.database import Connection, connect, execute, lock
+from churn.landing import Drop
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.snapshots import FEATURE_TABLES, LABELS_TABLE
 
@@ -62,6 +63,18 @@ def withdrawn_content(connection: Connection, as_of: date) -> Mapping[str, datet
     Such a content is accepted by a file _ACCEPT that was written after that instant.
     """
     return dict(execute(connection, "withdrawal/contents", {"as_of": as_of}).fetchall())
+
+
+def why_withdrawn(drop: Drop, digest: str, database_url: str) -> str | None:
+    """Return why the content `digest` of this drop is not loaded again, None where it was not withdrawn, or a newer
+    _ACCEPT lies beside it."""
+    with connect(database_url) as connection:
+        withdrawn_at = withdrawn_content(connection, drop.as_of).get(digest)
+        if withdrawn_at is None or drop.is_accepted_since(withdrawn_at):
+            return None
+        last = execute(connection, "withdrawal/last", {"as_of": drop.as_of}).fetchone()
+    said = f" by {last[1]}: {last[2]}" if last else ""
+    return f"this content was withdrawn on {withdrawn_at:%Y-%m-%d %H:%M} UTC{said}"
 
 
 def _why_nothing(connection: Connection, as_of: date) -> str:
