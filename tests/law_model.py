@@ -70,20 +70,62 @@ class Content:
 
 @dataclass
 class Model:
-    """What the system holds: by AS_OF the drop that is loaded and the one that the snapshots are of, what is served,
-    and the newest date that ever was: an online store may lose what it served."""
+    """What the system holds, by AS_OF.
+
+    Attributes:
+        landing: the drop that lies in the landing directory.
+        loaded, built: the drop that is loaded, and the one that the snapshots are of.
+        materialized: the dates that were ever brought online: an online store may lose what it served.
+        ever_loaded: every content that was loaded.
+        withdrawn: the contents that were withdrawn, and not accepted since.
+        accepted: the dates whose _ACCEPT is newer than their withdrawal.
+    """
 
     landing: dict[date, Content] = field(default_factory=dict)
     loaded: dict[date, Content] = field(default_factory=dict)
     built: dict[date, Content] = field(default_factory=dict)
     served: tuple[date, Content] | None = None
-    newest_served: date = date.min
+    materialized: set[date] = field(default_factory=set)
+    ever_loaded: dict[date, list[Content]] = field(default_factory=dict)
+    withdrawn: dict[date, list[Content]] = field(default_factory=dict)
+    accepted: set[date] = field(default_factory=set)
 
     def at_rest(self) -> "Model":
         """What the law says of the drops of the landing directory, without a word of what ran when."""
-        newest = max(self.landing, default=None)
-        served = None if newest is None else (newest, self.landing[newest])
-        return Model(self.landing, self.landing, self.landing, served, newest or date.min)
+        taken = {as_of: content for as_of, content in self.landing.items() if not self.refuses(as_of)}
+        newest = max(taken, default=None)
+        return Model(self.landing, taken, taken, None if newest is None else (newest, taken[newest]), set(taken))
+
+    def refuses(self, as_of: date) -> bool:
+        """Tell whether the drop in the landing directory is not loaded, whatever runs."""
+        return as_of not in self.accepted and self.landing[as_of] in self.withdrawn.get(as_of, [])
+
+    def arrives(self, as_of: date, content: Content) -> None:
+        """Every drop comes with an _ACCEPT of its own."""
+        self.landing[as_of] = content
+        self.accepted.add(as_of)
+
+    def loads(self, as_of: date, content: Content) -> None:
+        self.loaded[as_of] = content
+        self.ever_loaded.setdefault(as_of, []).append(content)
+        self.withdrawn[as_of] = [each for each in self.withdrawn.get(as_of, []) if each != content]
+
+    def newest_left(self) -> tuple[date, Content] | None:
+        """The newest date that was brought online, and its drop; None where there is none."""
+        newest = max(self.materialized, default=None)
+        return None if newest is None else (newest, self.built[newest])
+
+    def withdraws(self, as_of: date) -> None:
+        """As had no drop of that date ever come; its contents are remembered."""
+        if as_of not in self.loaded:
+            return
+        del self.loaded[as_of]
+        self.built.pop(as_of, None)
+        self.materialized.discard(as_of)
+        self.withdrawn[as_of] = list(self.ever_loaded[as_of])
+        self.accepted.discard(as_of)
+        if self.served and self.served[0] == as_of:
+            self.served = self.newest_left()
 
     def raw(self) -> dict[str, Counter[tuple[object, ...]]]:
         """The rows of each table of raw.*, values in the order of the contract."""
@@ -188,5 +230,6 @@ def actions(*, losses: bool) -> st.SearchStrategy[tuple[Any, ...]]:
     run = st.tuples(st.just("runs"), day)
     backfill = st.tuples(st.just("backfill"), st.lists(day, min_size=2, unique=True))
     step = st.tuples(st.sampled_from(("loads", "snapshots", "materializes")), day)
+    withdrawal = st.tuples(st.sampled_from(("withdraws", "recalled", "reconsiders")), day)
     loss = [st.just(("loses",))] if losses else []
-    return st.one_of(arrival, arrival.map(tuple), run, backfill, step, *loss)
+    return st.one_of(arrival, arrival.map(tuple), run, backfill, step, withdrawal, withdrawal.map(tuple), *loss)

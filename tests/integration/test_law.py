@@ -27,12 +27,14 @@ from churn.database import connect
 from churn.features import FEATURE_SERVICE, apply_definitions, feature_types, read_online
 from churn.landing import ACCEPT, find_drop
 from churn.loading import StaleDrop, load
-from churn.materialization import NoSnapshot, materialize
+from churn.materialization import NoSnapshot, materialize, serve_what_is_left
 from churn.online_tables import TYPES
 from churn.outcome import DONE, OLDER, UNCHANGED
 from churn.snapshots import FEATURE_TABLES, LABELS_TABLE, NotLoaded, build_snapshots
 from churn.training_set import NothingToLearn, build_training_set, digest_of, labelled_dates
 from churn.validation import validate
+from churn.violations import DropRejected
+from churn.withdrawal import withdraw
 from tests.conftest import THOROUGH
 from tests.integration.online_stores import InPostgres, InRedis
 
@@ -47,6 +49,7 @@ ONLINE = {
     "materialize was OLDER",
     "materialize was UNCHANGED",
     "what is served was corrected",
+    "what is served was withdrawn",
 }
 WORTH_SEEING = {
     InPostgres: {
@@ -56,6 +59,12 @@ WORTH_SEEING = {
         "a label came late",
         "a later drop changed a label",
         "a labelled date fell out of the window",
+        "a drop was withdrawn",
+        "a run was overtaken by a withdrawal",
+        "nothing was loaded to withdraw",
+        "nothing was left to serve",
+        "what was withdrawn was not loaded again",
+        "what was withdrawn was accepted again",
         "there was nothing to learn",
         *ONLINE,
     },
@@ -104,10 +113,10 @@ class World:
         )
         drop = write_drop(self.landing, as_of, content.texts(), content.label_rows(as_of))
         (drop.path / ACCEPT).write_text("a law holds for small drops too", encoding="utf-8")
-        self.model.landing[as_of] = content
+        self.model.arrives(as_of, content)
 
     def runs(self, as_of):
-        """The chain, which ends at once where there is no drop."""
+        """The chain, which ends at once where there is no drop, or it is refused."""
         if self.loads(as_of):
             self.snapshots(as_of)
             self.materializes(as_of)
@@ -117,16 +126,61 @@ class World:
             self.runs(day)
 
     def loads(self, as_of):
+        accepted = self._validate(as_of)
+        if accepted:
+            self._load(accepted, self.model.landing[as_of])
+        return accepted is not None
+
+    def _validate(self, as_of):
+        """Return the accepted drop, None where there is none or it is refused."""
         drop = find_drop(self.landing, as_of)
         assert (drop is not None) == (as_of in self.model.landing)
+        if drop is None:
+            return None
+        if self.model.refuses(as_of):
+            self.happened["what was withdrawn was not loaded again"] += 1
+            with pytest.raises(DropRejected):
+                validate(drop, self.database_url, self.archive)
+            return None
+        return validate(drop, self.database_url, self.archive)
+
+    def withdraws(self, as_of):
+        """A person takes back what is loaded of a date, if anything is."""
+        was_loaded, served = as_of in self.model.loaded, self.model.served
+        self.model.withdraws(as_of)
+        assert withdraw(as_of, "ada", "a law", self.database_url).outcome == (DONE if was_loaded else UNCHANGED)
+        changed = self.model.served != served
+        assert serve_what_is_left(self.database_url).outcome == (DONE if changed else UNCHANGED)
+        self.happened["a drop was withdrawn" if was_loaded else "nothing was loaded to withdraw"] += 1
+        self.happened["what is served was withdrawn"] += changed
+        self.happened["nothing was left to serve"] += changed and self.model.served is None
+
+    def recalled(self, as_of):
+        """After one run another one has validated the drop when it is withdrawn; then it goes on."""
+        self.runs(as_of)
+        validated, content = self._validate(as_of), self.model.landing.get(as_of)
+        was_loaded = as_of in self.model.loaded
+        self.withdraws(as_of)
+        if validated and was_loaded:
+            self.happened["a run was overtaken by a withdrawal"] += 1
+            with pytest.raises(StaleDrop):
+                load(validated, self.database_url, self.archive)
+        elif validated:
+            self._load(validated, content)
+
+    def reconsiders(self, as_of):
+        """A person takes the drop back and then accepts it as it is: the next run loads it again."""
+        self.runs(as_of)
+        self.withdraws(as_of)
+        drop = find_drop(self.landing, as_of)
         if drop is not None:
-            self._load(validate(drop, self.database_url, self.archive), self.model.landing[as_of])
-        return drop is not None
+            self.happened["what was withdrawn was accepted again"] += self.model.refuses(as_of)
+            (drop.path / ACCEPT).write_text("it was right after all", encoding="utf-8")
+            self.model.accepted.add(as_of)
 
     def overtaken(self, as_of, content):
         """A run has validated the drop when it is corrected and another run overtakes it; then it goes on."""
-        drop = find_drop(self.landing, as_of)
-        validated = drop and validate(drop, self.database_url, self.archive)
+        validated = self._validate(as_of)
         before = self.model.landing.get(as_of, content)
         self.arrives(as_of, content)
         self.runs(as_of)
@@ -140,7 +194,7 @@ class World:
     def _load(self, accepted, content):
         outcome = load(accepted, self.database_url, self.archive).outcome
         assert outcome == (UNCHANGED if self.model.loaded.get(accepted.as_of) == content else DONE)
-        self.model.loaded[accepted.as_of] = content
+        self.model.loads(accepted.as_of, content)
 
     def snapshots(self, as_of):
         if as_of not in self.model.loaded:
@@ -158,14 +212,16 @@ class World:
                 materialize(as_of, self.database_url)
             return
         found = materialize(as_of, self.database_url).outcome
-        if self.model.served is None and as_of < self.model.newest_served:
+        left = self.model.newest_left()
+        if self.model.served is None and left and as_of < left[0]:
             self.happened["what was lost was served again"] += 1
-            self.model.served = self.model.newest_served, self.model.built[self.model.newest_served]
+            self.model.served = left
         built, (served_as_of, served) = self.model.built[as_of], self.model.served or (date.min, None)
         expected = OLDER if as_of < served_as_of else UNCHANGED if (as_of, built) == (served_as_of, served) else DONE
         assert found == expected
         if expected == DONE:
-            self.model.served, self.model.newest_served = (as_of, built), as_of
+            self.model.served = (as_of, built)
+        self.model.materialized.add(as_of)
         self.happened[f"materialize was {expected}"] += 1
         if as_of == served_as_of and built != served:
             self.happened["what is served was corrected"] += 1
