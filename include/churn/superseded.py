@@ -52,7 +52,7 @@ def supersede_withdrawn(as_of: date, database_url: str) -> Outcome:
         return outcome
     question = (
         f"version {production.version} in Production was trained with the drop of {as_of}, which was withdrawn: "
-        f"go back with make rollback, or {left.advice} and let the gate decide"
+        f"go back with make rollback, or {left.advice}, and let the gate decide"
     )
     return Outcome(outcome.outcome, f"{outcome.reason}; {question}", {**outcome.figures, "ask": question})
 
