@@ -6,7 +6,7 @@ import runpy
 import subprocess
 import sys
 from copy import copy
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -216,6 +216,32 @@ def test_a_withdrawal_takes_a_date_after_today(dag_bag):
 
 def test_a_withdrawal_serves_what_is_left_in_the_pool_of_the_materializations(dag_bag):
     assert dag_bag.dags["churn_withdraw"].task_dict["serve"].pool == "churn_materialize"
+
+
+def test_a_look_starts_at_most_200_drops_the_oldest_that_were_not_started_before(
+    dag_bag, monkeypatch, tmp_path, caplog
+):
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+
+    from churn.watch import PendingDrop
+
+    first = date(2021, 1, 1)
+    pending = [PendingDrop(first + timedelta(days=day), 1, "0" * 64) for day in range(1100)]
+    started = {drop.run_id for drop in pending[:50]}
+    monkeypatch.setattr("churn.watch.find_pending", lambda *_: pending)
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
+    monkeypatch.setenv("LANDING_DIR", str(tmp_path))
+    monkeypatch.setenv("ARCHIVE_DIR", str(tmp_path))
+    caplog.set_level("INFO")
+    _CURRENT_CONTEXT.append(
+        {"ti": SimpleNamespace(get_dr_count=lambda dag_id, run_ids: len(started & set(run_ids)))},
+    )
+    try:
+        found = dag_bag.dags["churn_landing"].task_dict["find_drops"].python_callable()
+    finally:
+        _CURRENT_CONTEXT.pop()
+    assert [each["conf"]["as_of"] for each in found] == [str(drop.as_of) for drop in pending[50:250]]
+    assert "1100 drops wait: 200 are started now, 850 wait for the next look" in caplog.text
 
 
 def test_waiting_for_a_person_holds_no_slot_of_the_gate_and_ends_in_keep(dag_bag):
