@@ -13,8 +13,8 @@ EMBEDDED := $(RUN) -m embedded
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release reproduce backup
-.PHONY: restore clean lint audit lock secrets prove
+.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release withdraw
+.PHONY: reproduce backup restore clean lint audit lock secrets prove
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,11 @@ rollback: $(STAMP) ## the version before, or VERSION=n, into Production, pinned 
 
 release: $(STAMP) ## let the gate move Production again after a rollback [WHY=reason]
 	@$(EMBEDDED) release $(if $(WHY),--why "$(WHY)")
+
+withdraw: $(STAMP) ## take the drop of AS_OF=date back, as if it had never come, WHY=reason
+	$(call need,AS_OF,2024-01-31)
+	$(call need,WHY,'the fees are in cents')
+	@$(EMBEDDED) withdraw "$(AS_OF)" --why "$(WHY)"
 
 reproduce: $(STAMP) ## make VERSION=n again from the archive: equal to the bit, or what differs first
 	$(call need,VERSION,3)

@@ -12,6 +12,7 @@ says either. What is sent holds no secret that Airflow knows of.
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 from urllib.parse import quote
 
@@ -167,7 +168,8 @@ def _as_of(context: Mapping[str, Any]) -> str | None:
     if run is None or "as_of" not in params:
         return None
     try:
-        return resolve_as_of(params["as_of"], run.partition_key, run.logical_date).isoformat()
+        # A date after today is told too: the run failed for it, or withdraws it.
+        return resolve_as_of(params["as_of"], run.partition_key, run.logical_date, today=date.max).isoformat()
     except AsOfError:
         return None
 

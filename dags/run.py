@@ -8,7 +8,7 @@ from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from alerts import keep_error
-from churn.as_of import AsOfError, resolve_as_of
+from churn.as_of import AsOfError, resolve_as_of, today
 
 CONNECTION = "churn_postgres"
 
@@ -43,7 +43,7 @@ def current_as_of() -> date:
     context = get_current_context()
     run = context["dag_run"]
     with no_retry(AsOfError):
-        return resolve_as_of(context["params"].get("as_of"), run.partition_key, run.logical_date)
+        return resolve_as_of(context["params"].get("as_of"), run.partition_key, run.logical_date, today=today())
 
 
 def triggered_by() -> str:

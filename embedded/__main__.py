@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from churn.as_of import AsOfError, parse_as_of
+from churn.as_of import AsOfError, parse_as_of, today, why_future
 from embedded import commands, stack, status
 from embedded.airflow_api import AirflowError
 from embedded.backup import BackupError, backup
@@ -23,6 +23,7 @@ from embedded.production import NotMoved, release, rollback
 from embedded.reproduction import ReproductionError, reproduce
 from embedded.restore import restore
 from embedded.settings import Settings, SettingsError, load_settings
+from embedded.withdrawal import NotWithdrawn, withdraw
 
 # What says itself what is wrong and what to do; anything else is a bug and keeps its traceback.
 EXPECTED = (
@@ -31,6 +32,7 @@ EXPECTED = (
     ChainError,
     DropsError,
     NotMoved,
+    NotWithdrawn,
     PostgresError,
     PredictionError,
     ReproductionError,
@@ -74,10 +76,11 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
             print(shell_lines(environment(settings)))  # noqa: T201
         case "predict":
             print(predict(settings, arguments.user))  # noqa: T201
-        case "rollback":
-            print(rollback(settings, arguments.version, arguments.why))  # noqa: T201
-        case "release":
-            print(release(settings, arguments.why))  # noqa: T201
+        case "rollback" | "release" as command:
+            why = arguments.why
+            print(rollback(settings, arguments.version, why) if command == "rollback" else release(settings, why))  # noqa: T201
+        case "withdraw":
+            withdraw(settings, arguments.as_of, arguments.why, say)
         case "backup":
             backup(settings, arguments.to, say)
         case "restore":
@@ -132,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     free = commands.add_parser("release", help="let the gate move Production again after a rollback")
     for command in (back, free):
         command.add_argument("--why", help="the reason, which is kept in gate.moves")
+    take_back = commands.add_parser("withdraw", help="take the drop of an AS_OF back, as if it had never come")
+    take_back.add_argument("as_of", type=_any_as_of, metavar="AS_OF", help="a date like 2024-01-31, also after today")
+    take_back.add_argument("--why", required=True, help="the reason, which is kept in raw.withdrawals")
     save = commands.add_parser("backup", help="the databases, models and archived drops into a directory")
     save.add_argument("to", type=Path, metavar="TO", help="a directory that is not there yet")
     bring_back = commands.add_parser("restore", help="a backup into an empty CHURN_HOME; the stack stays down")
@@ -141,11 +147,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _as_of(text: str) -> date:
+def _any_as_of(text: str) -> date:
     try:
         return parse_as_of(text)
     except AsOfError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _as_of(text: str) -> date:
+    as_of = _any_as_of(text)
+    if reason := why_future(as_of, today()):
+        raise argparse.ArgumentTypeError(reason)
+    return as_of
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import shutil
 from datetime import date
 from pathlib import Path
 
+from churn.as_of import today, why_future
 from churn.landing import list_drops
 from embedded.settings import Settings
 
@@ -16,20 +17,22 @@ CUSTOMERS, MONTHS, SEED = 7000, 6, 7
 
 
 class DropsError(ValueError):
-    """A directory that holds no drops."""
+    """A directory that holds no drops, or one of a date after today."""
 
 
 def find_drops(directory: Path) -> dict[date, Path]:
     """Return the drops of `directory` (its subdirectories named YYYY-MM-DD), oldest first.
 
     Raises:
-        DropsError: there are none.
+        DropsError: there are none, or one of them is of a date after today.
     """
     if not directory.is_dir():
         raise DropsError(f"DROPS={directory} is not a directory")
     drops = {drop.as_of: drop.path for drop in list_drops(directory)}
     if not drops:
         raise DropsError(f"{directory} holds no drop: a drop is a directory named after its AS_OF, like 2024-01-31")
+    if reason := why_future(max(drops), today()):
+        raise DropsError(f"{drops[max(drops)]}: {reason}")
     return drops
 
 

@@ -10,7 +10,7 @@ import requests
 from psycopg.rows import class_row
 
 from churn.board_registry import MODEL_NAME
-from churn.database import connect
+from churn.database import connect, execute
 from churn.held import find_holds, what_to_do
 from churn.online_builds import builds_of
 from embedded.environment import environment
@@ -52,6 +52,17 @@ def as_of_states(settings: Settings) -> list[AsOfState]:
     url = environment(settings)["CHURN_DATABASE_URL"]
     with psycopg.connect(url, connect_timeout=5, row_factory=class_row(AsOfState)) as connection:
         return connection.execute(QUERY.read_bytes()).fetchall()
+
+
+def withdrawals(settings: Settings) -> list[str]:
+    """Return a line for each AS_OF that was withdrawn and of which no drop was loaded since: when, by whom and why.
+
+    Raises:
+        psycopg.Error: the database cannot be reached, or was never migrated.
+    """
+    with connect(environment(settings)["CHURN_DATABASE_URL"]) as connection:
+        found = execute(connection, "status/withdrawn").fetchall()
+    return [f"{as_of} was withdrawn on {at:%Y-%m-%d %H:%M} UTC by {who}: {why}" for as_of, at, who, why in found]
 
 
 def served_as_of(settings: Settings) -> date | None:
@@ -153,12 +164,12 @@ def _row(settings: Settings, process: Process, late: list[str]) -> tuple[Any, ..
 
 def _as_of_report(settings: Settings) -> str:
     try:
-        states = as_of_states(settings)
+        states, withdrawn = as_of_states(settings), withdrawals(settings)
     except psycopg.Error as error:
         return f"the state of the AS_OF dates cannot be read: {error}"
     if not states:
-        return f"no drop is loaded yet; drops are put into {settings.landing}"
-    served = _served_report(settings)
+        return "\n\n".join([f"no drop is loaded; drops are put into {settings.landing}", *withdrawn])
+    served = "\n\n".join([_served_report(settings), *withdrawn])
     try:
         return f"{as_of_table(states, superseded_versions(settings))}\n\n{served}"
     except requests.RequestException as error:

@@ -31,7 +31,7 @@ def dump(database_url: str, *schemas: str) -> Dump:
 
 def dump_of_drops(database_url: str) -> Dump:
     """Return the content of raw.* and snapshots.*, without the tables that say when and in which revision it came."""
-    history = {("raw", "revisions"), ("snapshots", "builds")}
+    history = {("raw", "revisions"), ("raw", "withdrawals"), ("snapshots", "builds")}
     content = dump(database_url, "raw", "snapshots")
     # Whether an empty partition is there depends on history too.
     return {table: rows for table, rows in content.items() if rows and table not in history}

@@ -69,21 +69,107 @@ class Content:
 
 
 @dataclass
+class Revision:
+    """A content that was loaded, the _ACCEPT beside it, and when it was withdrawn; instants are numbers of a clock."""
+
+    content: Content
+    accept: int | None
+    withdrawn_at: int | None = None
+
+
+@dataclass
 class Model:
-    """What the system holds: by AS_OF the drop that is loaded and the one that the snapshots are of, what is served,
-    and the newest date that ever was: an online store may lose what it served."""
+    """What the system holds, by AS_OF.
+
+    Attributes:
+        landing: the drop that lies in the landing directory.
+        accepts: when the _ACCEPT beside it was written.
+        loaded, built: the drop that is loaded, and the one that the snapshots are of.
+        materialized: the dates that were ever brought online: an online store may lose what it served.
+        revisions: every content that was loaded.
+    """
 
     landing: dict[date, Content] = field(default_factory=dict)
+    accepts: dict[date, int] = field(default_factory=dict)
     loaded: dict[date, Content] = field(default_factory=dict)
     built: dict[date, Content] = field(default_factory=dict)
     served: tuple[date, Content] | None = None
-    newest_served: date = date.min
+    materialized: set[date] = field(default_factory=set)
+    revisions: dict[date, list[Revision]] = field(default_factory=dict)
+    clock: int = 0
 
     def at_rest(self) -> "Model":
-        """What the law says of the drops of the landing directory, without a word of what ran when."""
-        newest = max(self.landing, default=None)
-        served = None if newest is None else (newest, self.landing[newest])
-        return Model(self.landing, self.landing, self.landing, served, newest or date.min)
+        """What the law says of the drops that were accepted, without a word of what ran when."""
+        taken, newest = dict(self.loaded), max(self.loaded, default=None)
+        return Model(self.landing, {}, taken, taken, None if newest is None else (newest, taken[newest]), set(taken))
+
+    def holds(self, as_of: date) -> bool:
+        """Tell whether a run does not load the drop in the landing directory, since a person must accept it first."""
+        content, before = self.landing[as_of], self.revisions.get(as_of, [])
+        if any(each.content == content and each.withdrawn_at is None for each in before):
+            return False
+        was_withdrawn = any(each.content == content for each in before)
+        return (was_withdrawn or self._is_unlike(as_of, content)) and not self._is_accepted(as_of, content)
+
+    def _is_unlike(self, as_of: date, content: Content) -> bool:
+        """What the rules say of so few customers, beside the nearest earlier drop that is loaded."""
+        nearest = max((day for day in self.loaded if day < as_of), default=None)
+        if nearest is None:
+            return False
+        before = self.loaded[nearest].customers
+        shared = len(before.keys() & content.customers.keys())
+        return (
+            before == content.customers
+            or shared < len(before) / 2
+            or len(content.customers) > 2 * len(before)
+        )  # fmt: skip
+
+    def _is_accepted(self, as_of: date, content: Content) -> bool:
+        written = self.accepts.get(as_of)
+        if written is None or self.is_spent(as_of, content):
+            return False
+        withdrawals = [each.withdrawn_at or 0 for each in self.revisions.get(as_of, []) if each.content == content]
+        return written > max(withdrawals, default=0)
+
+    def is_spent(self, as_of: date, content: Content) -> bool:
+        """Tell whether the _ACCEPT was written for another content."""
+        written = self.accepts.get(as_of)
+        return written is not None and any(
+            each.content != content and each.accept == written for each in self.revisions.get(as_of, [])
+        )
+
+    def accept(self, as_of: date) -> None:
+        """A person writes an _ACCEPT beside the drop."""
+        self.clock += 1
+        self.accepts[as_of] = self.clock
+
+    def loads(self, as_of: date, content: Content, accept: int | None) -> None:
+        """A drop is loaded that was validated with that _ACCEPT beside it."""
+        revisions = self.revisions.setdefault(as_of, [])
+        if self.loaded.get(as_of) == content:
+            current = [each for each in revisions if each.withdrawn_at is None][-1]
+            current.accept = accept or current.accept
+        else:
+            revisions.append(Revision(content, accept))
+        self.loaded[as_of] = content
+
+    def newest_left(self) -> tuple[date, Content] | None:
+        """The newest date that was brought online, and its drop; None where there is none."""
+        newest = max(self.materialized, default=None)
+        return None if newest is None else (newest, self.built[newest])
+
+    def withdraws(self, as_of: date) -> None:
+        """As had no drop of that date ever come; its contents are remembered."""
+        if as_of not in self.loaded:
+            return
+        self.clock += 1
+        for each in self.revisions[as_of]:
+            each.withdrawn_at = each.withdrawn_at or self.clock
+        del self.loaded[as_of]
+        self.built.pop(as_of, None)
+        self.materialized.discard(as_of)
+        if self.served and self.served[0] == as_of:
+            self.served = self.newest_left()
 
     def raw(self) -> dict[str, Counter[tuple[object, ...]]]:
         """The rows of each table of raw.*, values in the order of the contract."""
@@ -172,9 +258,13 @@ def any_of(values: tuple[object, ...]) -> bool:
     return any(value is not None for value in values)
 
 
-def landed() -> st.SearchStrategy[dict[date, Content]]:
-    """The drops that are there before anything runs."""
-    return st.fixed_dictionaries({}, optional={day: contents(day) for day in DATES})
+_ACCEPTS = st.sampled_from(("new", "new", "none", "kept"))
+"""What lies beside a drop that arrives: an _ACCEPT of its own, none, or the one that lay beside the drop before."""
+
+
+def landed() -> st.SearchStrategy[dict[date, tuple[Content, str]]]:
+    """The drops that are there before anything runs, and what lies beside each."""
+    return st.fixed_dictionaries({}, optional={day: st.tuples(contents(day), _ACCEPTS) for day in DATES})
 
 
 def actions(*, losses: bool) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -182,11 +272,15 @@ def actions(*, losses: bool) -> st.SearchStrategy[tuple[Any, ...]]:
     day = st.sampled_from(DAYS)
     arrival = st.sampled_from(("arrives", "arrives", "overtaken")).flatmap(
         lambda name: st.sampled_from(DATES).flatmap(
-            lambda as_of: st.tuples(st.just(name), st.just(as_of), contents(as_of))
+            lambda as_of: st.tuples(st.just(name), st.just(as_of), contents(as_of), _ACCEPTS)
         )
     )
     run = st.tuples(st.just("runs"), day)
     backfill = st.tuples(st.just("backfill"), st.lists(day, min_size=2, unique=True))
     step = st.tuples(st.sampled_from(("loads", "snapshots", "materializes")), day)
+    withdrawal = st.tuples(st.sampled_from(("withdraws", "recalled", "reconsiders")), day)
+    acceptance = st.tuples(st.just("accepts"), day)
     loss = [st.just(("loses",))] if losses else []
-    return st.one_of(arrival, arrival.map(tuple), run, backfill, step, *loss)
+    return st.one_of(
+        arrival, arrival.map(tuple), run, backfill, step, withdrawal, withdrawal.map(tuple), acceptance, *loss
+    )

@@ -75,7 +75,8 @@ def judge_freshness(
         "drop": drop,
         "snapshot": max((each.as_of for each in states if each.has_snapshot), default=None),
         "served": served,
-        "decided on": max((each.as_of for each in states if each.decision), default=None),
+        # A decision about a drop that was withdrawn stays.
+        "decided on": max((each.as_of for each in states if each.decision and each.revision), default=None),
     }
     found = ", ".join(f"{what} {as_of or '-'}" for what, as_of in newest.items()) + _ago(drop, now)
     overdue = [each for each in late if each.since < now - GRACE]

@@ -8,7 +8,22 @@ from datetime import UTC, date, datetime, time, timedelta
 
 
 class AsOfError(ValueError):
-    """A run that does not say which AS_OF it works on, or says two different ones."""
+    """A run that does not say which AS_OF it works on, says two different ones, or names one after today."""
+
+
+def today() -> date:
+    """Return the present date in UTC."""
+    return datetime.now(UTC).date()
+
+
+def why_future(as_of: date, today: date) -> str | None:
+    """Return why there can be no drop of `as_of` yet, None where it is not after `today`."""
+    if as_of <= today:
+        return None
+    return (
+        f"AS_OF {as_of} is after today, {today} (UTC), and would be served in place of every true date before it: "
+        "correct the date; where a drop of it is loaded already, take it back with make withdraw"
+    )
 
 
 def parse_as_of(text: str) -> date:
@@ -27,16 +42,20 @@ def parse_as_of(text: str) -> date:
     return as_of
 
 
-def resolve_as_of(parameter: str | None, partition_key: str | None, logical_date: datetime | None) -> date:
+def resolve_as_of(
+    parameter: str | None, partition_key: str | None, logical_date: datetime | None, *, today: date
+) -> date:
     """Return the AS_OF of a run: the parameter, else the partition key, else the logical date.
 
     Args:
         parameter: the run's `as_of` parameter, YYYY-MM-DD, None or empty when not given.
         partition_key: the run's partition key, YYYY-MM-DD, None for a run without one.
-        logical_date: the run's logical date, aware, None for a run without one. Its day in UTC counts.
+        logical_date: the run's logical date, aware, None for a run without one. It must be midnight in UTC.
+        today: the last date that is accepted.
 
     Raises:
-        AsOfError: none of the three is there, one is not a date, or the parameter disagrees with the partition key.
+        AsOfError: none of the three is there, one is not a date, the parameter disagrees with the partition key, the
+            logical date is another instant than midnight, or the date is after `today`.
     """
     asked = parse_as_of(parameter) if parameter else None
     keyed = parse_as_of(partition_key) if partition_key else None
@@ -45,11 +64,23 @@ def resolve_as_of(parameter: str | None, partition_key: str | None, logical_date
             f"the parameter as_of={asked} disagrees with the run's partition key {keyed}: "
             "trigger again with one of them, or with both the same"
         )
-    if as_of := asked or keyed:
-        return as_of
-    if logical_date is not None:
-        return logical_date.astimezone(UTC).date()
-    raise AsOfError("this run has no AS_OF: trigger it with the parameter as_of (a date like 2024-01-31)")
+    as_of = asked or keyed or (_day_of(logical_date) if logical_date is not None else None)
+    if as_of is None:
+        raise AsOfError("this run has no AS_OF: trigger it with the parameter as_of (a date like 2024-01-31)")
+    if reason := why_future(as_of, today):
+        raise AsOfError(reason)
+    return as_of
+
+
+def _day_of(logical_date: datetime) -> date:
+    # Midnight in another zone lies on the day before or after in UTC: nobody could tell which day was meant.
+    instant = logical_date.astimezone(UTC)
+    if instant.time() != time.min:
+        raise AsOfError(
+            f"the logical date {logical_date.isoformat()} is {instant:%Y-%m-%d %H:%M:%S} UTC, which is not midnight: "
+            "trigger again with the parameter as_of (a date like 2024-01-31)"
+        )
+    return instant.date()
 
 
 def event_timestamp(as_of: date) -> datetime:

@@ -13,11 +13,12 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+from churn.as_of import today, why_future
 from churn.database import Connection, connect, execute
 from churn.held import Hold, find_holds
 from churn.landing import Drop, is_complete, is_readable, list_drops
 from churn.outcome import DONE, Outcome
-from churn.watch import Loaded, find_loaded, pending_of
+from churn.watch import Loaded, find_loaded, is_loaded, pending_of
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ TOLD_FOR = timedelta(days=7)
 the same hides the next one. `make doctor` goes on saying it."""
 
 NEXT = {
+    "after today": "its date is a typo, and it is not loaded: rename its directory; where a drop of that date is "
+    "loaded, take it back with make withdraw",
     "incomplete": "a required file is missing, or one that manifest.json names: have the drop sent again, whole",
     "unreadable": "the pipeline's user cannot read its directory or a file of it, which the log names: give the right, "
     "as by chmod -R a+rX, and churn_landing picks it up",
@@ -108,11 +111,12 @@ def find_missing(landing: Path, database_url: str, every_days: int | None, now: 
     words; None where nothing is."""
     if not every_days:
         return None
-    with connect(database_url) as connection:
-        loaded = execute(connection, "gate/newest_drop").fetchone()
-    there = [drop.as_of for drop in list_drops(landing) if is_readable(drop)]
-    newest = max([*there, *([loaded[0]] if loaded and loaded[0] else [])], default=None)
-    if newest and (now.astimezone(UTC).date() - newest).days <= every_days:
+    known, day = find_loaded(database_url), now.astimezone(UTC).date()
+    loaded = {as_of for as_of in known if is_loaded(as_of, known)}
+    # The directory of a drop that was withdrawn may lie there still.
+    there = {drop.as_of for drop in list_drops(landing) if drop.as_of not in known and is_readable(drop)}
+    newest = max((as_of for as_of in loaded | there if not why_future(as_of, day)), default=None)
+    if newest and (day - newest).days <= every_days:
         return None
     what = f"the newest drop is of {newest}" if newest else "there is no drop"
     return f"{what}, and one is expected every {every_days} days: ask whoever sends them"
@@ -122,18 +126,22 @@ def _late_in_landing(landing: Path, database_url: str) -> Iterator[Late]:
     loaded, holds = find_loaded(database_url), find_holds(database_url)
     for drop in list_drops(landing):
         try:
-            state = _landed_state(drop, loaded, holds)
-        except OSError as error:
-            log.warning("%s: it cannot be read: %s", drop.path, error)
-            state = "unreadable"
-        if state:
-            yield Late(drop.as_of, state, _landed_at(drop))
+            if state := _landed_state(drop, loaded, holds):
+                yield Late(drop.as_of, state, _landed_at(drop))
+        except FileNotFoundError as error:
+            log.info("%s: it was moved away while it was looked at: %s", drop.path, error)
 
 
 def _landed_state(drop: Drop, loaded: Loaded, holds: Mapping[date, Hold]) -> str | None:
-    if pending_of(drop, loaded, holds):
-        return "landed"
-    return "incomplete" if drop.as_of not in loaded and not is_complete(drop) else None
+    if why_future(drop.as_of, today()):
+        return "after today"
+    try:
+        if pending_of(drop, loaded, holds):
+            return "landed"
+        return "incomplete" if not is_loaded(drop.as_of, loaded) and not is_complete(drop) else None
+    except OSError as error:
+        log.warning("%s: it cannot be read: %s", drop.path, error)
+        return "unreadable"
 
 
 def _landed_at(drop: Drop) -> datetime:

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,12 @@ class Drop:
             return None
         with open_plain(path) as file:
             return file.read(REASON_LENGTH).decode("utf-8", "replace").strip()
+
+    def is_accepted_since(self, instant: datetime) -> bool:
+        """Tell whether a person has written _ACCEPT, with a reason, after `instant` (aware)."""
+        if not self.accepted_because:
+            return False
+        return datetime.fromtimestamp((self.path / ACCEPT).lstat().st_mtime, UTC) > instant
 
 
 @dataclass(frozen=True)

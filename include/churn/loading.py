@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class StaleDrop(RuntimeError):
-    """A drop that was validated before the one that is loaded."""
+    """A drop that was validated before the one that is loaded, or before its AS_OF was withdrawn."""
 
 
 def load(drop: AcceptedDrop, database_url: str, archive: Location) -> Outcome:
@@ -34,12 +34,14 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location) -> Outcome:
 
     Raises:
         ArchiveError: a file of the drop is not in the archive, or damaged there.
-        StaleDrop: another content of this AS_OF was validated later, and is loaded.
+        StaleDrop: another content of this AS_OF was validated later, and is loaded; or the AS_OF was withdrawn since.
     """
     with connect(database_url) as connection:
         lock(connection, "as_of", drop.as_of.isoformat())
         current = execute(connection, "loading/current_revision", {"as_of": drop.as_of}).fetchone()
-        revision, digest, code, validated_at = current or (0, None, None, drop.validated_at)
+        if current is None:
+            current = (_newest_withdrawn(connection, drop), None, None, drop.validated_at)
+        revision, digest, code, validated_at = current
         if digest != drop.digest:
             if drop.validated_at < validated_at:
                 raise StaleDrop(
@@ -65,6 +67,20 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location) -> Outcome:
         return Outcome(UNCHANGED, f"revision {revision} of {drop.as_of} has this content", {"revision": revision})
     rows = {name: accepted.rows for name, accepted in drop.files.items()}
     return Outcome(DONE, f"loaded as revision {revision} of {drop.as_of}", {"revision": revision, "rows": rows})
+
+
+def _newest_withdrawn(connection: Connection, drop: AcceptedDrop) -> int:
+    """Return the revision that the AS_OF had when it was withdrawn, 0 where it never had one: revisions count on."""
+    found = execute(connection, "withdrawal/newest_revision", {"as_of": drop.as_of}).fetchone()
+    if found is None:
+        return 0
+    revision, withdrawn_at = found
+    if drop.validated_at < withdrawn_at:
+        raise StaleDrop(
+            f"the drop of {drop.as_of} was validated at {drop.validated_at}, and withdrawn at {withdrawn_at}: clear "
+            "the task validate if what is in the landing directory now is to be loaded"
+        )
+    return revision
 
 
 def _replace(connection: Connection, drop: AcceptedDrop, file: File, archive: Location) -> None:

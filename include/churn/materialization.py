@@ -1,7 +1,7 @@
 """materialize: the snapshots of an AS_OF into the online store, served from then on for all feature views at once.
 
 One AS_OF is served, the newest materialized. Materializing an older one is a recorded no-op; a corrected drop of the
-served AS_OF replaces it.
+served AS_OF replaces it. Where the served AS_OF was withdrawn, the newest that is left takes its place.
 """
 
 import json
@@ -44,8 +44,14 @@ def materialize(as_of: date, database_url: str) -> Outcome:
         builds, views = builds_of(connection), views_of(store)
         # Also where nothing is to be written: who published before may have died before it cleared away.
         _clear(connection, builds, views)
-        served = builds.served() or _serve_again(connection, store, builds, as_of)
-        if served and served.as_of > as_of:
+        served = builds.served()
+        counts = served is not None and not _was_withdrawn(connection, served)
+        if not counts and (newest := _newest_left(connection)[0]) and newest > as_of:
+            # A backfill must not take the place of what was served, nor of what would be without the withdrawn drop.
+            log.warning("what the online store served is lost or was withdrawn: AS_OF %s is written again", newest)
+            _write_and_publish(connection, store, builds, newest, served)
+            served, counts = builds.served(), True
+        if served and counts and served.as_of > as_of:
             _begin_build(connection, as_of, digest, "older")
             return Outcome(
                 OLDER, f"{served.as_of} is served and is newer than {as_of}", {"served_as_of": str(served.as_of)}
@@ -64,14 +70,51 @@ def _snapshot_of(connection: Connection, as_of: date) -> TupleRow:
     return snapshot
 
 
-def _serve_again(connection: Connection, store: FeatureStore, builds: Builds, as_of: date) -> Served | None:
-    """Where something newer than `as_of` was served and is lost, serve it again: a backfill must not take its place."""
-    (newest,) = execute(connection, "online/newest_published").fetchone() or (None,)
-    if newest is None or newest <= as_of:
-        return None
-    log.warning("the online store has lost AS_OF %s, which it served: it is written again", newest)
-    _write_and_publish(connection, store, builds, newest, None)
-    return builds.served()
+def serve_what_is_left(database_url: str) -> Outcome:
+    """Where the AS_OF that is served was withdrawn, serve the newest materialized one that is left, or nothing.
+
+    What retention removed the snapshots of cannot be served; it is passed over, and the outcome says so.
+
+    Raises:
+        IncompleteBuild: as materialize() does; the withdrawn AS_OF is served until this is run again.
+    """
+    store = open_store(database_url)
+    with connect(database_url, autocommit=True) as connection:
+        lock_session(connection, STORE_LOCK)
+        builds, views = builds_of(connection), views_of(store)
+        _clear(connection, builds, views)
+        served = builds.served()
+        if served is None or not _was_withdrawn(connection, served):
+            return Outcome(UNCHANGED, f"{served.as_of if served else 'nothing'} is served, which was not withdrawn")
+        newest, expired = _newest_left(connection)
+        if newest is None:
+            builds.serve_nothing(served)
+        else:
+            _write_and_publish(connection, store, builds, newest, served)
+        # Who died between publishing it and recording that left the record to _clear().
+        execute(connection, "withdrawal/mark_online_builds", {"as_of": served.as_of})
+        _clear(connection, builds, views)
+    reason = f"{newest or 'nothing'} is served in place of {served.as_of}, which was withdrawn"
+    if expired:
+        dates = ", ".join(map(str, expired))
+        reason += f"; passed over, because retention removed their snapshots: {dates}; to serve one, run it again"
+    return Outcome(DONE, reason, {"served_as_of": str(newest) if newest else None})
+
+
+def _was_withdrawn(connection: Connection, served: Served) -> bool:
+    # Of what was materialized only a withdrawal removes this record: retention keeps it.
+    return execute(connection, "snapshots/any_build", {"as_of": served.as_of}).fetchone() is None
+
+
+def _newest_left(connection: Connection) -> tuple[date | None, list[date]]:
+    """Return the newest AS_OF that was materialized and has its snapshot still, and the newer ones that have it no
+    more. One that was older than what was served counts: that may be lost, or withdrawn."""
+    expired: list[date] = []
+    for as_of, is_expired in execute(connection, "online/materialized"):
+        if not is_expired:
+            return as_of, expired
+        expired.append(as_of)
+    return None, expired
 
 
 def _write_and_publish(

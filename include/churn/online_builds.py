@@ -74,6 +74,9 @@ class Builds(Protocol):
             IncompleteBuild: it lost rows, or another one was served since it was begun.
         """
 
+    def serve_nothing(self, served: Served) -> None:
+        """Take the pointer away from this build; where another one is served by now, nothing changes."""
+
     def clear(self, views: Iterable[str]) -> None:
         """Clear away what is not served: the build before, and what a dead materialization left."""
 
@@ -146,6 +149,9 @@ class PostgresBuilds:
     def serve(self, build: Build, rows: Mapping[str, int]) -> None:  # noqa: ARG002 — a table does not lose rows
         # Who is overtaken has lost its lock, and with it this connection.
         execute(self._connection, "online/serve", {"build": build.number, "as_of": build.as_of})
+
+    def serve_nothing(self, served: Served) -> None:
+        execute(self._connection, "online/serve_no_longer", {"build": int(served.build)})
 
     def clear(self, views: Iterable[str]) -> None:
         """A table that somebody reads for long is left to the next materialization: readers of the served build would

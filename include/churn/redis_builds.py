@@ -12,6 +12,7 @@ Redis alone says what is served, by scripts that it runs as one act each:
              has as many rows as its snapshot. So an older AS_OF never replaces a newer one, not even by a process that
              lost its lock; and a Redis that lost rows of the build meanwhile does not serve it.
     served   what the pointer says, when its build is whole. A Redis that was emptied serves nothing, and says so.
+    serve_no_longer  removes the pointer when it names that build, whose AS_OF was withdrawn with none left to serve.
     clear    unlinks the hashes of every other build.
 
 Killed before `serve`, a materialization leaves the old build served; killed after it, the new one, and the next
@@ -98,6 +99,10 @@ class RedisBuilds:
         if answer != b"served":
             why = "another build was served meanwhile" if answer == b"overtaken" else "Redis has lost rows of it"
             raise IncompleteBuild(f"the build of {build.as_of} is not served: {why}; run the task again")
+
+    def serve_nothing(self, served: Served) -> None:
+        with failing_as_the_store():
+            run(self._client, "serve_no_longer", [POINTER], [served.build])
 
     def clear(self, views: Iterable[str]) -> None:  # noqa: ARG002 — views that are no more are cleared away too
         with failing_as_the_store():

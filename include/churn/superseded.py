@@ -1,20 +1,22 @@
 """supersede: say of each model version whether it was trained on what the system holds now.
 
 Tag `drops` of a version holds the content of each drop that its training set is made of. Where a training at its AS_OF
-would be made of other drops by now, because one was corrected, came late, or brought labels late, the version gets the
-tag `superseded`: what changed, and what to do. It goes when the drops are the same again. Nothing else is touched:
-decisions and the stage Production are history.
+would be made of other drops by now, because one was corrected, came late, brought labels late, or was withdrawn, the
+version gets the tag `superseded`: what changed, and what to do. It goes when the drops are the same again. Nothing else
+is touched: decisions and the stage Production are history.
 """
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
 
 from mlflow import MlflowClient
 
-from churn.database import Connection, connect, lock
+from churn.database import Connection, connect, execute, lock
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.registry import MODEL_NAME, ModelVersion, find_versions
+from churn.registry import production as find_production
 from churn.training_set import drops_of
 
 DROPS = "drops"
@@ -37,6 +39,22 @@ def mark_superseded(database_url: str) -> Outcome:
     if not tagged and not untagged:
         return Outcome(UNCHANGED, "every version says rightly whether it is superseded", figures)
     return Outcome(DONE, f"superseded: {_list(tagged)}; no longer: {_list(untagged)}", figures)
+
+
+def supersede_withdrawn(as_of: date, database_url: str) -> Outcome:
+    """Do what mark_superseded() does after the drop of `as_of` was withdrawn. The outcome asks for a person where the
+    version in Production was trained with it."""
+    outcome = mark_superseded(database_url)
+    production = find_production(MlflowClient())
+    with connect(database_url) as connection:
+        left = _Left.read(connection)
+    if production is None or as_of not in left.withdrawn or not _learned_from(production, as_of):
+        return outcome
+    question = (
+        f"version {production.version} in Production was trained with the drop of {as_of}, which was withdrawn: "
+        f"go back with make rollback, or {left.advice}, and let the gate decide"
+    )
+    return Outcome(outcome.outcome, f"{outcome.reason}; {question}", {**outcome.figures, "ask": question})
 
 
 def renew(as_of: date, data_digest: str, drops: Drops, database_url: str) -> None:
@@ -72,6 +90,28 @@ def _lock(connection: Connection) -> None:
     lock(connection, "superseded")
 
 
+@dataclass(frozen=True)
+class _Left:
+    """The AS_OFs that were withdrawn, and the newest that has a drop."""
+
+    withdrawn: frozenset[date]
+    newest: date | None
+
+    @staticmethod
+    def read(connection: Connection) -> "_Left":
+        withdrawn = frozenset(as_of for (as_of,) in execute(connection, "withdrawal/withdrawn"))
+        found = execute(connection, "gate/newest_drop").fetchone()
+        return _Left(withdrawn, found[0] if found else None)
+
+    @property
+    def advice(self) -> str:
+        return f"run {self.newest}, the newest AS_OF that is left" if self.newest else "load another drop: none is left"
+
+
+def _learned_from(version: ModelVersion, as_of: date) -> bool:
+    return version.tags.get("as_of") == as_of.isoformat() or as_of in _from_tag(version.tags.get(DROPS, "{}"))
+
+
 def _mark(
     connection: Connection, client: MlflowClient, versions: Iterable[ModelVersion]
 ) -> tuple[list[int], list[int]]:
@@ -79,11 +119,10 @@ def _mark(
     made_of = [(version, _from_tag(version.tags[DROPS])) for version in versions if DROPS in version.tags]
     now = drops_of(connection, {version.as_of for version, _ in made_of})
     current = {version.as_of: version for version, drops in made_of if drops == now[version.as_of]}
+    left = _Left.read(connection)
     tagged, untagged = [], []
     for version, drops in made_of:
-        why = None
-        if drops != now[version.as_of]:
-            why = f"{_changes(drops, now[version.as_of])}; {_advice(version.as_of, current.get(version.as_of))}"
+        why = _why(version.as_of, drops, now[version.as_of], current.get(version.as_of), left)
         if why == version.tags.get(SUPERSEDED):
             continue
         if why is None:
@@ -95,14 +134,25 @@ def _mark(
     return tagged, untagged
 
 
-def _changes(then: Drops, now: Drops) -> str:
+def _why(as_of: date, then: Drops, now: Drops, successor: ModelVersion | None, left: _Left) -> str | None:
+    """Return why a version of `as_of` is superseded and what to do, None where it is not."""
+    changes = _changes(then, now, left.withdrawn)
+    if as_of in left.withdrawn:
+        # Running it again would say that there is no drop.
+        return "; ".join(filter(None, (changes, f"its AS_OF {as_of} was withdrawn: {left.advice}")))
+    return f"{changes}; {_advice(as_of, successor)}" if changes else None
+
+
+def _changes(then: Drops, now: Drops, withdrawn: frozenset[date]) -> str | None:
+    missing = [as_of for as_of in then if as_of not in now]
     changes = {
         "corrected": [as_of for as_of in then if as_of in now and now[as_of] != then[as_of]],
         "new": [as_of for as_of in now if as_of not in then],
-        "no longer used": [as_of for as_of in then if as_of not in now],
+        "withdrawn": [as_of for as_of in missing if as_of in withdrawn],
+        "no longer used": [as_of for as_of in missing if as_of not in withdrawn],
     }
     said = [f"{', '.join(map(str, sorted(as_ofs)))} {change}" for change, as_ofs in changes.items() if as_ofs]
-    return f"the drops that it was trained on changed: {'; '.join(said)}"
+    return f"the drops that it was trained on changed: {'; '.join(said)}" if said else None
 
 
 def _advice(as_of: date, successor: ModelVersion | None) -> str:

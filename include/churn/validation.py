@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from churn.acceptance import Accept, accepted_before
 from churn.archive import HashedReader, Incoming
+from churn.as_of import today, why_future
 from churn.contract import FILES, LABELS, REQUIRED_FILES, RULES, USERS, File
 from churn.customers import Agreement, find_disagreements
 from churn.held import DropHeld
@@ -112,9 +113,12 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
     by the rules of then, and not compared again.
 
     Raises:
-        DropRejected: naming file, line, column, value and rule of what is wrong, the first 20 of each.
+        DropRejected: naming file, line, column, value and rule of what is wrong, the first 20 of each; or its AS_OF
+            is after today.
         DropHeld: a person must accept it; that is on record.
     """
+    if reason := why_future(drop.as_of, today()):
+        raise DropRejected(f"drop {drop.as_of} rejected, nothing of it is loaded: {reason}")
     validated_at = datetime.now(UTC)
     violations = Violations()
     manifest = _read_manifest(drop, violations)

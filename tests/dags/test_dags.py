@@ -6,7 +6,7 @@ import runpy
 import subprocess
 import sys
 from copy import copy
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +29,7 @@ ORDER = {
     "churn_train": ["train", "gate", "approve", "promote"],
     "churn_landing": ["find_drops", "start_chain"],
     "churn_rollback": ["move"],
+    "churn_withdraw": ["withdraw", "serve", "supersede"],
     "churn_retention": ["expire_predictions"],
     "churn_deadline": ["check_deadline"],
 }
@@ -197,6 +198,52 @@ def test_a_rollback_needs_a_reason(dag_bag):
     assert why.resolve("the month's prices are wrong") == "the month's prices are wrong"
 
 
+@pytest.mark.parametrize("name", ["as_of", "why"])
+def test_a_withdrawal_needs_a_date_and_a_reason(dag_bag, name):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    param = dag_bag.dags["churn_withdraw"].params.get_param(name)
+    assert param.schema["title"]
+    assert len(param.description) > 40
+    for missing in ({}, {"value": ""}):
+        with pytest.raises(ParamValidationError):
+            param.resolve(**missing)
+
+
+def test_a_withdrawal_takes_a_date_after_today(dag_bag):
+    assert dag_bag.dags["churn_withdraw"].params.get_param("as_of").resolve("9999-12-31") == "9999-12-31"
+
+
+def test_a_withdrawal_serves_what_is_left_in_the_pool_of_the_materializations(dag_bag):
+    assert dag_bag.dags["churn_withdraw"].task_dict["serve"].pool == "churn_materialize"
+
+
+def test_a_look_starts_at_most_200_drops_the_oldest_that_were_not_started_before(
+    dag_bag, monkeypatch, tmp_path, caplog
+):
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+
+    from churn.watch import PendingDrop
+
+    first = date(2021, 1, 1)
+    pending = [PendingDrop(first + timedelta(days=day), 1, "0" * 64) for day in range(1100)]
+    started = {drop.run_id for drop in pending[:50]}
+    monkeypatch.setattr("churn.watch.find_pending", lambda *_: pending)
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
+    monkeypatch.setenv("LANDING_DIR", str(tmp_path))
+    monkeypatch.setenv("ARCHIVE_DIR", str(tmp_path))
+    caplog.set_level("INFO")
+    _CURRENT_CONTEXT.append(
+        {"ti": SimpleNamespace(get_dr_count=lambda dag_id, run_ids: len(started & set(run_ids)))},
+    )
+    try:
+        found = dag_bag.dags["churn_landing"].task_dict["find_drops"].python_callable()
+    finally:
+        _CURRENT_CONTEXT.pop()
+    assert [each["conf"]["as_of"] for each in found] == [str(drop.as_of) for drop in pending[50:250]]
+    assert "1100 drops wait: 200 are started now, 850 wait for the next look" in caplog.text
+
+
 def test_waiting_for_a_person_holds_no_slot_of_the_gate_and_ends_in_keep(dag_bag):
     approve = dag_bag.dags["churn_train"].task_dict["approve"]
     assert approve.pool == "default_pool"
@@ -295,7 +342,7 @@ def _context(parameter=None, partition_key=None, logical_date=None):
     [
         (_context(parameter="2024-01-31"), "2024-01-31"),
         (_context(partition_key="2024-01-31"), "2024-01-31"),
-        (_context(logical_date=datetime(2024, 1, 31, 13, tzinfo=UTC)), "2024-01-31"),
+        (_context(logical_date=datetime(2024, 1, 31, tzinfo=UTC)), "2024-01-31"),
         (_context(parameter="2024-01-31", partition_key="2024-01-31"), "2024-01-31"),
         (_context(parameter="2024-01-31", logical_date=datetime(2026, 5, 1, tzinfo=UTC)), "2024-01-31"),
     ],
@@ -315,8 +362,14 @@ def test_a_task_knows_its_as_of_however_its_run_was_started(context, expected):
 
 @pytest.mark.parametrize(
     "context",
-    [_context(), _context(parameter="2024-01-31", partition_key="2024-02-29"), _context(parameter="31.01.2024")],
-    ids=["nothing", "disagreement", "not a date"],
+    [
+        _context(),
+        _context(parameter="2024-01-31", partition_key="2024-02-29"),
+        _context(parameter="31.01.2024"),
+        _context(parameter="2124-02-29"),
+        _context(logical_date=datetime(2024, 2, 28, 15, tzinfo=UTC)),
+    ],
+    ids=["nothing", "disagreement", "not a date", "after today", "not midnight"],
 )
 def test_a_task_without_a_clear_as_of_fails_for_good_and_says_why(context):
     from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
@@ -370,6 +423,7 @@ def test_the_plugin_links_to_the_addresses_that_airflow_was_told_of(monkeypatch)
         ("churn_train.gate", "gate.grading.grade", "gate.grading.ThresholdError", [{"version": 1}]),
         ("churn_rollback.move", "gate.rollback.rollback", "gate.rollback.RollbackRefused", []),
         ("churn_rollback.move", "gate.rollback.rollback", "gate.moves.PinUnreadable", []),
+        ("churn_withdraw.withdraw", "withdrawal.withdraw", "withdrawal.WithdrawalRefused", []),
         ("churn_deadline.check_deadline", "deadline.check_deadline", "deadline.DeadlineMissed", []),
     ],
 )

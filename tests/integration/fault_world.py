@@ -16,10 +16,11 @@ from churn.database import connect
 from churn.features import FEATURE_SERVICE, apply_definitions, read_online
 from churn.landing import Drop
 from churn.loading import load
-from churn.materialization import materialize
+from churn.materialization import materialize, serve_what_is_left
 from churn.outcome import Outcome
 from churn.snapshots import build_snapshots
 from churn.validation import AcceptedDrop, validate
+from churn.withdrawal import withdraw
 from tests.conftest import database_copy
 from tests.database_dump import dump, dump_of_drops
 from tests.handmade_drops import write_drop
@@ -59,6 +60,11 @@ def run_apply(world: World) -> Outcome:
 
 def run_materialize(world: World) -> Outcome:
     return materialize(world.as_of, world.database_url)
+
+
+def run_withdrawal(world: World) -> Outcome:
+    withdraw(world.as_of, "ada", "the fees are in cents", world.database_url)
+    return serve_what_is_left(world.database_url)
 
 
 CHAIN: tuple[Callable[[World], Any], ...] = (run_validate, run_load, run_snapshot, run_apply, run_materialize)

@@ -10,9 +10,9 @@ import pytest
 from handmade_drops import take_in, validated_now, write_drop
 from psycopg.conninfo import conninfo_to_dict
 
-from churn import watch
+from churn import deadline, watch
 from churn.database import connect
-from churn.deadline import GRACE, TOLD_FOR, DeadlineMissed, check_deadline, find_late
+from churn.deadline import GRACE, TOLD_FOR, DeadlineMissed, check_deadline, find_late, find_missing
 from churn.features import apply_definitions
 from churn.landing import find_drop
 from churn.loading import load
@@ -22,6 +22,7 @@ from churn.snapshots import build_snapshots
 from churn.superseded import DROPS, to_tag
 from churn.training_set import drops_of
 from churn.validation import DropHeld, validate
+from churn.withdrawal import withdraw
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import mlflow_at
 from tests.file_rights import rights_count
@@ -109,6 +110,46 @@ def test_a_drop_that_was_not_loaded_is_late_and_so_is_one_that_never_became_comp
     write_drop(landing, D31, ["a"])
     (write_drop(landing, F29, ["a"]).path / "users.csv").unlink()
     assert states(landing, database_url) == [(D31, "landed"), (F29, "incomplete")]
+
+
+def test_a_drop_of_a_date_after_today_is_told_with_what_to_do(landing, database_url):
+    write_drop(landing, date(2124, 2, 29), ["a"])
+    with pytest.raises(DeadlineMissed, match=r"after today since .*: 2124-02-29; .*rename its directory"):
+        check_deadline(landing, database_url, now=later())
+
+
+def test_a_drop_that_was_withdrawn_is_not_late_though_its_directory_is_there(landing, archive, database_url):
+    take_in(write_drop(landing, D31, ["a"], LABELS), database_url, archive)
+    withdraw(D31, "ada", "a test", database_url)
+    assert states(landing, database_url) == []
+
+
+def test_a_drop_that_is_moved_away_while_it_is_looked_at_does_not_hide_the_others(
+    landing, database_url, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    for as_of in (D31, F29):
+        (write_drop(landing, as_of, ["a"]).path / "users.csv").unlink()
+    whole = deadline.is_complete
+
+    def and_then_it_is_moved(drop):
+        found = whole(drop)
+        if drop.as_of == D31:
+            drop.path.rename(landing.parent / "moved")
+        return found
+
+    monkeypatch.setattr(deadline, "is_complete", and_then_it_is_moved)
+    assert states(landing, database_url) == [(F29, "incomplete")]
+    assert "2024-01-31: it was moved away while it was looked at" in caplog.text
+
+
+def test_neither_a_withdrawn_drop_nor_one_after_today_counts_as_the_newest(landing, archive, database_url):
+    take_in(write_drop(landing, F29, ["a"], LABELS), database_url, archive)
+    withdraw(F29, "ada", "a test", database_url)
+    write_drop(landing, D31, ["a"])
+    write_drop(landing, date(2124, 2, 29), ["a"])
+    found = find_missing(landing, database_url, 1, datetime(2024, 3, 5, tzinfo=UTC))
+    assert found == "the newest drop is of 2024-01-31, and one is expected every 1 days: ask whoever sends them"
 
 
 @pytest.mark.parametrize("name", [".", "users.csv"])

@@ -24,6 +24,7 @@ from tests.integration.fault_world import (
     run_snapshot,
     run_up_to,
     run_validate,
+    run_withdrawal,
     served,
     tables,
     write_corrected_february,
@@ -149,6 +150,36 @@ def test_killed_before_anything_changes_a_materialization_serves_the_old_or_the_
         return killed_before(n, run_materialize, world, reads=False)
 
     assert die_everywhere(run_materialize, january, run, served, postgres_url, tmp_path) >= 10
+
+
+def test_killed_before_anything_changes_a_withdrawal_is_finished_by_the_retry(
+    january, killed_before, postgres_url, tmp_path
+):
+    def run(n, world):
+        return killed_before(n, run_withdrawal, world, reads=False)
+
+    def found(world):
+        return tables(world), served(world)
+
+    february = tmp_path / "february"
+    with copy_of(january, postgres_url, february) as world:
+        run_up_to(world)
+        old = found(world)
+        with copy_of(world, postgres_url, tmp_path / "undisturbed") as undisturbed:
+            run_withdrawal(undisturbed)
+            new, end = found(undisturbed), everything(undisturbed)
+        assert {each.as_of for each in new[1].values()} == {D31, None}
+        for n in itertools.count(1, STRIDE):
+            with copy_of(world, postgres_url, tmp_path / "copy") as mortal:
+                lived = run(n, mortal)
+                # The tables change at once, and what is served does next.
+                assert found(mortal) in ([new] if lived else [old, (new[0], old[1]), new])
+                run_withdrawal(mortal)
+                assert found(mortal) == new
+                assert everything(mortal) == end
+            if lived:
+                break
+    assert n > 20
 
 
 def test_killed_before_any_change_of_the_archive_validate_is_finished_by_the_retry(

@@ -19,6 +19,7 @@ from tests.integration.fault_world import (
     new_world,
     run_materialize,
     run_up_to,
+    run_withdrawal,
     served,
     write_corrected_february,
 )
@@ -63,12 +64,12 @@ def in_redis(url, act):
 
 @pytest.fixture
 def killed_in_redis(children, online_store):
-    """A function that kills a materialization before the n-th thing that it says to Redis; it tells whether it lived
-    to its end."""
+    """A function that kills a step before the n-th thing that it says to Redis; it tells whether it lived to the
+    end."""
 
-    def run(n, world):
+    def run(n, step, world):
         prepare = partial(in_redis, online_store.url)
-        lived, _, _ = Child(children, run_materialize, world, dies_before=n, prepare=prepare).result()
+        lived, _, _ = Child(children, step, world, dies_before=n, prepare=prepare).result()
         return lived
 
     return run
@@ -78,7 +79,7 @@ def killed_in_redis(children, online_store):
 def killed_in_postgres(children, online_store, wire):
     """The same before the n-th change in Postgres."""
 
-    def run(n, world):
+    def run(n, step, world):
         child = Future()
 
         def kill():
@@ -87,7 +88,7 @@ def killed_in_postgres(children, online_store, wire):
 
         wire.before(n, kill, reads=False)
         through = replace(world, database_url=wire.url(world.database_url))
-        child.set_result(Child(children, run_materialize, through, prepare=partial(in_redis, online_store.url)))
+        child.set_result(Child(children, step, through, prepare=partial(in_redis, online_store.url)))
         lived, _, _ = child.result().result()
         return lived
 
@@ -96,31 +97,37 @@ def killed_in_postgres(children, online_store, wire):
 
 @IN_REDIS
 @pytest.mark.parametrize(
-    ("kill", "start", "stride", "least"),
+    ("kill", "step", "start", "stride", "least"),
     [
-        ("killed_in_redis", "january", STRIDE, 12),
-        ("killed_in_redis", "corrected", 4 * STRIDE, 12),
-        ("killed_in_postgres", "january", 8 * STRIDE, 20),
+        ("killed_in_redis", run_materialize, "january", STRIDE, 12),
+        ("killed_in_redis", run_materialize, "corrected", 4 * STRIDE, 12),
+        ("killed_in_postgres", run_materialize, "january", 8 * STRIDE, 20),
+        ("killed_in_redis", run_withdrawal, "corrected", STRIDE, 8),
     ],
-    ids=["in Redis, a newer date", "in Redis, a corrected drop of the served date", "in Postgres, a newer date"],
+    ids=[
+        "in Redis, a newer date",
+        "in Redis, a corrected drop of the served date",
+        "in Postgres, a newer date",
+        "in Redis, a withdrawal of the served date",
+    ],
 )
-def test_killed_anywhere_a_materialization_serves_the_old_or_the_new_and_the_retry_finishes_it(
-    kill, start, stride, least, online_store, request, postgres_url, tmp_path
+def test_killed_anywhere_a_step_serves_the_old_or_the_new_and_the_retry_finishes_it(
+    kill, step, start, stride, least, online_store, request, postgres_url, tmp_path
 ):
     killed, (world, before) = request.getfixturevalue(kill), request.getfixturevalue(start)
     online_store.restore(before)
     old = served(world)
     assert {each.as_of for each in old.values()} != {None}
     with copy_of(world, postgres_url, tmp_path) as undisturbed:
-        run_materialize(undisturbed)
+        step(undisturbed)
         new, end, rows = served(undisturbed), everything(undisturbed), held(online_store)
     assert old != new
     for n in itertools.count(1, stride):
         online_store.restore(before)
         with copy_of(world, postgres_url, tmp_path) as mortal:
-            lived = killed(n, mortal)
+            lived = killed(n, step, mortal)
             assert served(mortal) in ([new] if lived else [old, new])
-            run_materialize(mortal)
+            step(mortal)
             assert served(mortal) == new
             assert everything(mortal) == end
             assert held(online_store) == rows

@@ -27,12 +27,13 @@ from churn.database import connect
 from churn.features import FEATURE_SERVICE, apply_definitions, feature_types, read_online
 from churn.landing import ACCEPT, find_drop
 from churn.loading import StaleDrop, load
-from churn.materialization import NoSnapshot, materialize
+from churn.materialization import NoSnapshot, materialize, serve_what_is_left
 from churn.online_tables import TYPES
 from churn.outcome import DONE, OLDER, UNCHANGED
 from churn.snapshots import FEATURE_TABLES, LABELS_TABLE, NotLoaded, build_snapshots
 from churn.training_set import NothingToLearn, build_training_set, digest_of, labelled_dates
-from churn.validation import validate
+from churn.validation import DropHeld, validate
+from churn.withdrawal import withdraw
 from tests.conftest import THOROUGH
 from tests.integration.online_stores import InPostgres, InRedis
 
@@ -47,6 +48,7 @@ ONLINE = {
     "materialize was OLDER",
     "materialize was UNCHANGED",
     "what is served was corrected",
+    "what is served was withdrawn",
 }
 WORTH_SEEING = {
     InPostgres: {
@@ -56,6 +58,15 @@ WORTH_SEEING = {
         "a label came late",
         "a later drop changed a label",
         "a labelled date fell out of the window",
+        "a drop was withdrawn",
+        "a run was overtaken by a withdrawal",
+        "nothing was loaded to withdraw",
+        "nothing was left to serve",
+        "what was withdrawn was not loaded again",
+        "what was withdrawn was accepted again",
+        "a drop was held",
+        "a held drop was accepted",
+        "an _ACCEPT was spent",
         "there was nothing to learn",
         *ONLINE,
     },
@@ -97,17 +108,37 @@ class World:
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
-    def arrives(self, as_of, content):
+    def arrives(self, as_of, content, accept):
         self.happened["a drop was corrected"] += self.model.landing.get(as_of, content) != content
         self.happened["a drop came after newer ones were loaded"] += (
             as_of not in self.model.loaded and max(self.model.loaded, default=as_of) > as_of
         )
         drop = write_drop(self.landing, as_of, content.texts(), content.label_rows(as_of))
-        (drop.path / ACCEPT).write_text("a law holds for small drops too", encoding="utf-8")
         self.model.landing[as_of] = content
+        if accept == "new":
+            self.accepts(as_of)
+        elif accept == "none":
+            (drop.path / ACCEPT).unlink(missing_ok=True)
+            self.model.accepts.pop(as_of, None)
+
+    def accepts(self, as_of):
+        """A person accepts what lies there."""
+        drop = find_drop(self.landing, as_of)
+        if drop is not None:
+            self.happened["a held drop was accepted"] += self.model.holds(as_of)
+            self.model.accept(as_of)
+            # Two that are written in the same instant differ all the same.
+            (drop.path / ACCEPT).write_text(f"acceptance {self.model.clock}", encoding="utf-8")
+
+    def spends(self, as_of, content):
+        """A drop is accepted and loaded, and then corrected, while its _ACCEPT stays."""
+        self.accepts(as_of)
+        self.runs(as_of)
+        self.arrives(as_of, content, "kept")
+        self.runs(as_of)
 
     def runs(self, as_of):
-        """The chain, which ends at once where there is no drop."""
+        """The chain, which ends at once where there is no drop, or it is refused."""
         if self.loads(as_of):
             self.snapshots(as_of)
             self.materializes(as_of)
@@ -116,31 +147,95 @@ class World:
         for day in days:
             self.runs(day)
 
+    def comes_to_rest(self, days):
+        """Every drop was tried beside what is loaded in the end, and what is loaded was brought online."""
+        before = None
+        while before != self.model.loaded:
+            before = dict(self.model.loaded)
+            self.backfill(days)
+        for day in days:
+            # A held drop ends its run before these; a person clears them.
+            if day in self.model.loaded:
+                self.snapshots(day)
+                self.materializes(day)
+
     def loads(self, as_of):
+        accepted = self._validate(as_of)
+        if accepted:
+            self._load(accepted, self.model.landing[as_of], self.model.accepts.get(as_of))
+        return accepted is not None
+
+    def _validate(self, as_of):
+        """Return the accepted drop, None where there is none or it is held."""
         drop = find_drop(self.landing, as_of)
         assert (drop is not None) == (as_of in self.model.landing)
-        if drop is not None:
-            self._load(validate(drop, self.database_url, self.archive), self.model.landing[as_of])
-        return drop is not None
+        if drop is None:
+            return None
+        content = self.model.landing[as_of]
+        if self.model.holds(as_of):
+            self.happened["a drop was held"] += 1
+            self.happened["an _ACCEPT was spent"] += self.model.is_spent(as_of, content)
+            was_withdrawn = any(each.content == content for each in self.model.revisions.get(as_of, []))
+            self.happened["what was withdrawn was not loaded again"] += was_withdrawn
+            with pytest.raises(DropHeld):
+                validate(drop, self.database_url, self.archive)
+            return None
+        return validate(drop, self.database_url, self.archive)
 
-    def overtaken(self, as_of, content):
-        """A run has validated the drop when it is corrected and another run overtakes it; then it goes on."""
-        drop = find_drop(self.landing, as_of)
-        validated = drop and validate(drop, self.database_url, self.archive)
-        before = self.model.landing.get(as_of, content)
-        self.arrives(as_of, content)
+    def withdraws(self, as_of):
+        """A person takes back what is loaded of a date, if anything is."""
+        was_loaded, served = as_of in self.model.loaded, self.model.served
+        self.model.withdraws(as_of)
+        assert withdraw(as_of, "ada", "a law", self.database_url).outcome == (DONE if was_loaded else UNCHANGED)
+        changed = self.model.served != served
+        assert serve_what_is_left(self.database_url).outcome == (DONE if changed else UNCHANGED)
+        self.happened["a drop was withdrawn" if was_loaded else "nothing was loaded to withdraw"] += 1
+        self.happened["what is served was withdrawn"] += changed
+        self.happened["nothing was left to serve"] += changed and self.model.served is None
+
+    def recalled(self, as_of):
+        """After one run another one has validated the drop when it is withdrawn; then it goes on."""
         self.runs(as_of)
-        if validated and before != content:
+        validated = self._validate(as_of)
+        content, accept = self.model.landing.get(as_of), self.model.accepts.get(as_of)
+        was_loaded = as_of in self.model.loaded
+        self.withdraws(as_of)
+        if validated and was_loaded:
+            self.happened["a run was overtaken by a withdrawal"] += 1
+            with pytest.raises(StaleDrop):
+                load(validated, self.database_url, self.archive)
+        elif validated:
+            self._load(validated, content, accept)
+
+    def reconsiders(self, as_of):
+        """A person takes the drop back and then accepts it as it is: the next run loads it again."""
+        self.runs(as_of)
+        was_loaded = self.model.loaded.get(as_of)
+        self.withdraws(as_of)
+        self.accepts(as_of)
+        again = was_loaded is not None and self.model.landing.get(as_of) == was_loaded
+        self.happened["what was withdrawn was accepted again"] += again
+
+    def overtaken(self, as_of, content, accept):
+        """A run has validated the drop when it is corrected and another run overtakes it; then it goes on."""
+        validated = self._validate(as_of)
+        before, accepted = self.model.landing.get(as_of, content), self.model.accepts.get(as_of)
+        self.arrives(as_of, content, accept)
+        overtakes = self.loads(as_of)
+        if overtakes:
+            self.snapshots(as_of)
+            self.materializes(as_of)
+        if validated and overtakes and before != content:
             self.happened["a run was overtaken by a correction"] += 1
             with pytest.raises(StaleDrop):
                 load(validated, self.database_url, self.archive)
         elif validated:
-            self._load(validated, content)
+            self._load(validated, before, accepted)
 
-    def _load(self, accepted, content):
+    def _load(self, accepted, content, accept):
         outcome = load(accepted, self.database_url, self.archive).outcome
         assert outcome == (UNCHANGED if self.model.loaded.get(accepted.as_of) == content else DONE)
-        self.model.loaded[accepted.as_of] = content
+        self.model.loads(accepted.as_of, content, accept)
 
     def snapshots(self, as_of):
         if as_of not in self.model.loaded:
@@ -158,14 +253,16 @@ class World:
                 materialize(as_of, self.database_url)
             return
         found = materialize(as_of, self.database_url).outcome
-        if self.model.served is None and as_of < self.model.newest_served:
+        left = self.model.newest_left()
+        if self.model.served is None and left and as_of < left[0]:
             self.happened["what was lost was served again"] += 1
-            self.model.served = self.model.newest_served, self.model.built[self.model.newest_served]
+            self.model.served = left
         built, (served_as_of, served) = self.model.built[as_of], self.model.served or (date.min, None)
         expected = OLDER if as_of < served_as_of else UNCHANGED if (as_of, built) == (served_as_of, served) else DONE
         assert found == expected
         if expected == DONE:
-            self.model.served, self.model.newest_served = (as_of, built), as_of
+            self.model.served = (as_of, built)
+        self.model.materialized.add(as_of)
         self.happened[f"materialize was {expected}"] += 1
         if as_of == served_as_of and built != served:
             self.happened["what is served was corrected"] += 1
@@ -193,7 +290,7 @@ class World:
         """Each AS_OF that has a drop has the model's training set, and so its digest."""
         types = {"user_id": pa.string(), "as_of": pa.date32(), "churn_label": pa.bool_()}
         types |= {name: TYPES[feast_type][1] for name, feast_type in feature_types(self.service).items()}
-        for as_of in model.landing:
+        for as_of in DATES:
             rows = model.training_rows(as_of, WINDOW)
             if rows is None:
                 self.happened["there was nothing to learn"] += 1
@@ -249,12 +346,12 @@ def test_what_is_held_depends_on_the_drops_up_to_its_date_and_on_nothing_else(wo
     @given(landed(), st.lists(actions(losses=in_redis), min_size=3, max_size=7), st.permutations(DATES))
     def the_law(there, what_happens, at_rest):
         world.begin()
-        for as_of, content in there.items():
-            world.arrives(as_of, content)
+        for as_of, (content, accept) in there.items():
+            world.arrives(as_of, content, accept)
         for name, *arguments in what_happens:
             getattr(world, name)(*arguments)
             world.agrees_with(world.model)
-        world.backfill(at_rest)
+        world.comes_to_rest(at_rest)
         world.agrees_with(world.model.at_rest())
         world.trains_as(world.model.at_rest())
 

@@ -15,9 +15,10 @@ from churn.features import apply_definitions
 from churn.gate.grading import grade
 from churn.gate.promotion import promote
 from churn.outcome import DONE, UNCHANGED
-from churn.superseded import DROPS, SUPERSEDED, mark_superseded, to_tag
+from churn.superseded import DROPS, SUPERSEDED, mark_superseded, supersede_withdrawn, to_tag
 from churn.training import DropsChanged, train
 from churn.training_set import NothingToLearn, drops_of, labelled_dates
+from churn.withdrawal import withdraw
 
 D31, F15, F29, M31 = date(2024, 1, 31), date(2024, 2, 15), date(2024, 2, 29), date(2024, 3, 31)
 DAYS = [D31 + timedelta(days=number) for number in range(9)]
@@ -313,3 +314,81 @@ def test_a_version_whose_drops_change_while_it_is_fitted_is_superseded_from_the_
     monkeypatch.setattr(training, "fit_candidate", fit_and_correct)
     world.train(D31)
     assert list(world.superseded()) == [1]
+
+
+# --- a withdrawn drop --------------------------------------------------------------------------------------------
+
+
+def tags_after_withdrawal(world, withdrawn, *left):
+    for day in (withdrawn, *left):
+        world.take_in(day)
+    world.register(*sorted((withdrawn, *left)))
+    withdraw(withdrawn, "ada", "a test", world.url)
+    mark_superseded(world.url)
+    return world.superseded()
+
+
+def test_a_version_of_a_withdrawn_as_of_is_told_to_run_the_newest_that_is_left(world):
+    assert tags_after_withdrawal(world, F29, D31) == {
+        2: "the drops that it was trained on changed: 2024-02-29 withdrawn; its AS_OF 2024-02-29 was withdrawn: "
+        "run 2024-01-31, the newest AS_OF that is left"
+    }
+
+
+def test_a_later_version_that_was_trained_with_a_withdrawn_drop_is_told_to_run_again(world):
+    assert tags_after_withdrawal(world, D31, F29)[2] == (
+        "the drops that it was trained on changed: 2024-01-31 withdrawn; run 2024-02-29 again to train on those of now"
+    )
+
+
+def test_a_version_of_a_withdrawn_as_of_is_told_where_no_drop_is_left(world):
+    assert tags_after_withdrawal(world, D31)[1].endswith("was withdrawn: load another drop: none is left")
+
+
+def test_a_version_of_a_withdrawn_as_of_whose_drop_gave_no_labels_is_superseded_too(world):
+    world.take_in(D31)
+    world.take_in(F29, labels=())
+    world.register(F29)
+    withdraw(F29, "ada", "a test", world.url)
+    mark_superseded(world.url)
+    assert world.superseded() == {
+        1: "its AS_OF 2024-02-29 was withdrawn: run 2024-01-31, the newest AS_OF that is left"
+    }
+
+
+def test_a_drop_that_comes_back_after_its_withdrawal_supersedes_nothing_any_more(world):
+    world.take_in(D31)
+    world.register(D31)
+    withdraw(D31, "ada", "a test", world.url)
+    mark_superseded(world.url)
+    (world.directory / "landing" / "2024-01-31" / "_ACCEPT").write_text("it was right after all")
+    world.take_in(D31)
+    assert mark_superseded(world.url).figures == {"tagged": [], "untagged": [1]}
+
+
+def in_production(version):
+    MlflowClient().transition_model_version_stage(registry.MODEL_NAME, str(version), registry.PRODUCTION)
+
+
+def test_a_person_is_asked_about_a_production_that_was_trained_with_the_withdrawn_drop(world):
+    world.take_in(D31)
+    world.take_in(F29)
+    world.register(F29)
+    in_production(1)
+    withdraw(D31, "ada", "a test", world.url)
+    outcome = supersede_withdrawn(D31, world.url)
+    assert outcome.figures["ask"] == (
+        "version 1 in Production was trained with the drop of 2024-01-31, which was withdrawn: go back with "
+        "make rollback, or run 2024-02-29, the newest AS_OF that is left, and let the gate decide"
+    )
+    assert outcome.reason.endswith(outcome.figures["ask"])
+    assert supersede_withdrawn(D31, world.url).figures["ask"] == outcome.figures["ask"]
+
+
+def test_nobody_is_asked_about_a_production_that_was_not_trained_with_the_withdrawn_drop(world):
+    world.take_in(D31)
+    world.register(D31)
+    in_production(1)
+    world.take_in(F29)
+    withdraw(F29, "ada", "a test", world.url)
+    assert "ask" not in supersede_withdrawn(F29, world.url).figures

@@ -439,3 +439,10 @@ def test_a_text_of_its_own_for_each_customer_is_refused_where_kinds_belong(landi
         "subscriptions.csv, column net_service: expected at most 100 different texts"
     ]
     validate(write_drop(landing, D31, {user: {"net_service": user} for user in users[:100]}), database_url, archive)
+
+
+def test_a_drop_of_a_date_after_today_is_rejected_and_leaves_no_trace(landing, archive, database_url):
+    drop, before = write_drop(landing, date(2124, 2, 29), CUSTOMERS), everything(database_url, archive)
+    with pytest.raises(DropRejected, match="AS_OF 2124-02-29 is after today"):
+        validate(drop, database_url, archive)
+    assert everything(database_url, archive) == before

@@ -12,6 +12,7 @@ from churn.landing import find_drop
 from churn.loading import load
 from churn.validation import validate
 from churn.watch import find_pending
+from churn.withdrawal import withdraw
 
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 
@@ -145,3 +146,60 @@ def test_a_drop_that_cannot_be_read_does_not_hold_up_the_others(settled, landing
     monkeypatch.setattr(watch, "sha256_of", sha256_of)
     assert pending(landing, database_url) == [(F29, 1)]
     assert "2024-01-31: not yet, Permission denied" in caplog.text
+
+
+def test_a_drop_of_a_date_after_today_never_waits_and_the_log_says_why(settled, landing, database_url, caplog):
+    caplog.set_level("INFO")
+    write_drop(landing, date(2124, 2, 29), ["a"])
+    write_drop(landing, D31, ["a"])
+    assert pending(landing, database_url) == [(D31, 1)]
+    assert "2124-02-29: not yet, AS_OF 2124-02-29 is after today" in caplog.text
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The names of the files that were hashed."""
+    names, whole = [], watch.sha256_of
+    monkeypatch.setattr(watch, "sha256_of", lambda path: names.append(path.name) or whole(path))
+    return names
+
+
+def test_a_drop_that_was_copied_again_is_read_once(settled, landing, archive, database_url, hashed):
+    drop = write_drop(landing, D31, ["a"])
+    take_in(drop, database_url, archive)
+    for path in drop.files():
+        os.utime(path, ns=(1, 1))
+    assert (pending(landing, database_url), len(hashed)) == ([], 5)
+    assert (pending(landing, database_url), len(hashed)) == ([], 5)
+
+
+def test_a_withdrawn_drop_that_was_copied_again_is_read_once(settled, landing, archive, database_url, hashed):
+    drop = write_drop(landing, D31, ["a"])
+    take_in(drop, database_url, archive)
+    withdraw(D31, "ada", "a test", database_url)
+    assert (pending(landing, database_url), len(hashed)) == ([], 0)
+    for path in drop.files():
+        os.utime(path, ns=(1, 1))
+    assert (pending(landing, database_url), len(hashed)) == ([], 5)
+    assert (pending(landing, database_url), len(hashed)) == ([], 5)
+
+
+def test_a_change_while_a_copied_drop_was_read_is_seen_at_the_next_look(
+    settled, landing, archive, database_url, monkeypatch
+):
+    drop = write_drop(landing, D31, ["a"])
+    take_in(drop, database_url, archive)
+    for path in drop.files():
+        os.utime(path, ns=(1, 1))
+    whole = watch.sha256_of
+
+    def and_then_it_changes(path):
+        found = whole(path)
+        if path.name == "support_agg_90d.csv":
+            path.write_text(path.read_text().replace("16.0", "17.0"))
+        return found
+
+    monkeypatch.setattr(watch, "sha256_of", and_then_it_changes)
+    assert pending(landing, database_url) == []
+    monkeypatch.setattr(watch, "sha256_of", whole)
+    assert pending(landing, database_url) == [(D31, 2)]

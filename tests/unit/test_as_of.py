@@ -1,15 +1,20 @@
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.as_of import AsOfError, as_of_of, event_timestamp, parse_as_of, resolve_as_of
+from churn import as_of as module
+from churn.as_of import AsOfError, as_of_of, event_timestamp, parse_as_of, why_future
 
 # The day after must exist too: the last instant of the calendar is the event_timestamp of no AS_OF.
 DATES = st.dates(max_value=date(9999, 12, 30))
 ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 INSTANTS = st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 12, 31), timezones=ZONES)  # noqa: DTZ001
+
+
+def resolve_as_of(parameter, partition_key, logical_date, today=date.max):
+    return module.resolve_as_of(parameter, partition_key, logical_date, today=today)
 
 
 @given(DATES)
@@ -48,11 +53,49 @@ def test_the_partition_key_comes_second(parameter, key, logical_date):
     assert resolve_as_of(parameter, key.isoformat(), logical_date) == key
 
 
-@given(st.sampled_from([None, ""]), st.sampled_from([None, ""]), INSTANTS)
-def test_the_day_in_utc_of_the_logical_date_comes_third(parameter, key, logical_date):
-    as_of = resolve_as_of(parameter, key, logical_date)
-    midnight = datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC)
-    assert midnight <= logical_date < midnight + timedelta(days=1)
+@given(st.sampled_from([None, ""]), st.sampled_from([None, ""]), st.dates(date(1, 1, 3), date(9999, 12, 29)), ZONES)
+def test_the_day_whose_midnight_in_utc_the_logical_date_is_comes_third(parameter, key, day, zone):
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    assert resolve_as_of(parameter, key, midnight.astimezone(zone)) == day
+
+
+@given(INSTANTS)
+def test_a_logical_date_that_is_not_midnight_in_utc_is_refused(logical_date):
+    if logical_date.astimezone(UTC).time() == time.min:
+        return
+    with pytest.raises(AsOfError, match="not midnight: trigger again with the parameter as_of"):
+        resolve_as_of(None, None, logical_date)
+
+
+def test_a_logical_date_with_an_offset_is_refused_with_the_instant_that_it_is():
+    tokyo = timezone(timedelta(hours=9))
+    with pytest.raises(AsOfError) as error:
+        resolve_as_of(None, None, datetime(2024, 2, 29, tzinfo=tokyo))
+    assert str(error.value) == (
+        "the logical date 2024-02-29T00:00:00+09:00 is 2024-02-28 15:00:00 UTC, which is not midnight: "
+        "trigger again with the parameter as_of (a date like 2024-01-31)"
+    )
+
+
+@given(DATES, DATES)
+def test_a_date_is_refused_when_it_is_after_today_and_not_before(as_of, today):
+    assert (why_future(as_of, today) is not None) == (as_of > today)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "key", "logical_date"),
+    [
+        ("2124-02-29", None, None),
+        (None, "2124-02-29", None),
+        (None, None, datetime(2124, 2, 29, tzinfo=UTC)),
+    ],
+    ids=["parameter", "partition key", "logical date"],
+)
+def test_a_run_of_a_date_after_today_is_refused_with_both_dates_and_what_to_do(parameter, key, logical_date):
+    with pytest.raises(AsOfError) as error:
+        resolve_as_of(parameter, key, logical_date, today=date(2026, 11, 28))
+    assert str(error.value).startswith("AS_OF 2124-02-29 is after today, 2026-11-28 (UTC)")
+    assert str(error.value).endswith("take it back with make withdraw")
 
 
 @given(DATES, DATES, st.none() | INSTANTS)

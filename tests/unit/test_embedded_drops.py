@@ -71,3 +71,10 @@ def test_what_an_interrupted_copy_left_does_not_get_in_the_way(tmp_path: Path) -
 
 def test_a_byte_order_mark_is_no_part_of_a_customers_id(tmp_path: Path) -> None:
     assert any_customer(write_drop(tmp_path, "2024-01-31", "\ufeffuser_id\r\n3-C\r\n")) == "3-C"
+
+
+def test_a_directory_with_a_drop_of_a_date_after_today_is_refused_with_its_path(tmp_path: Path) -> None:
+    for name in ("2024-01-31", "2124-02-29"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(DropsError, match="/2124-02-29: AS_OF 2124-02-29 is after today"):
+        find_drops(tmp_path)

@@ -205,3 +205,21 @@ def test_an_as_of_has_one_way_to_be_written(command: list[str], capsys: pytest.C
     with pytest.raises(SystemExit):
         _parser().parse_args(command)
     assert "AS_OF must be a calendar date like 2024-01-31" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["trigger", "2124-02-29"], ["backfill", "2024-01-31", "2124-02-29"]])
+def test_a_chain_for_a_date_after_today_is_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _parser().parse_args(command)
+    assert "AS_OF 2124-02-29 is after today" in capsys.readouterr().err
+
+
+def test_a_date_after_today_can_be_withdrawn() -> None:
+    asked = _parser().parse_args(["withdraw", "9999-12-31", "--why", "a typo"])
+    assert (asked.as_of.isoformat(), asked.why) == ("9999-12-31", "a typo")
+
+
+def test_a_withdrawal_needs_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["withdraw", "2024-01-31"])
+    assert "--why" in capsys.readouterr().err

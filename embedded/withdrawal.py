@@ -1,0 +1,50 @@
+"""Taking a drop back on the embedded stack: the functions that the DAG churn_withdraw calls."""
+
+import getpass
+import os
+from datetime import date
+
+from embedded.environment import environment
+from embedded.process_manager import ProcessManager, StackError
+from embedded.settings import Settings
+from embedded.stack import Progress
+
+
+class NotWithdrawn(RuntimeError):
+    """The withdrawal was refused or did not finish; the message says what to do."""
+
+
+def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
+    """Take the drop of `as_of` back, and say what came of each step.
+
+    Raises:
+        NotWithdrawn: the reason is empty or too long; or MLflow or the online store was away, then running it again
+            finishes the withdrawal.
+        StackError: the stack is down.
+    """
+    if not ProcessManager(settings).running():
+        raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
+    variables = environment(settings)
+    # MLflow, its HTTP client and the online store read them.
+    os.environ.update(variables)
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — seconds, and the environment comes first
+
+    from churn.materialization import serve_what_is_left  # noqa: PLC0415
+    from churn.online_builds import IncompleteBuild  # noqa: PLC0415
+    from churn.superseded import supersede_withdrawn  # noqa: PLC0415
+    from churn.withdrawal import WithdrawalRefused, withdraw  # noqa: PLC0415
+
+    url = variables["CHURN_DATABASE_URL"]
+    steps = (
+        lambda: withdraw(as_of, getpass.getuser(), why, url),
+        lambda: serve_what_is_left(url),
+        lambda: supersede_withdrawn(as_of, url),
+    )
+    try:
+        for step in steps:
+            outcome = step()
+            say(f"{outcome.outcome}: {outcome.reason}")
+    except WithdrawalRefused as error:
+        raise NotWithdrawn(str(error)) from error
+    except (IncompleteBuild, MlflowException) as error:
+        raise NotWithdrawn(f"{error}; make withdraw again finishes it") from error

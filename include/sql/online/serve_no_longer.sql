@@ -1,0 +1,1 @@
+DELETE FROM online.served WHERE build = %(build)s

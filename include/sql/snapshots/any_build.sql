@@ -1,0 +1,1 @@
+SELECT FROM snapshots.builds WHERE as_of = %(as_of)s

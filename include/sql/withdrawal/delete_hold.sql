@@ -1,0 +1,1 @@
+DELETE FROM raw.holds WHERE as_of = %(as_of)s
