@@ -75,7 +75,8 @@ def churn_retention():
 
     **What stays whatever the days**: drops and snapshots that a training at the newest AS_OF is made of, and newer
     ones; those that a chain worked on in the last two days; what is served; the version in Production or Staging, the
-    gate's anchor, what has an alias, what the newest AS_OF trained, and the last three that were in Production before.
+    gate's anchor, what has an alias, what the newest AS_OF trained, the last three that were in Production before, and
+    versions that a training returned as UNCHANGED in the last two days, or that a running one may return.
     Decisions, moves, reports and the archive are never removed.
 
     **To have a date back**: run it again while its drop is in the landing directory; after two days this DAG takes it

@@ -51,6 +51,10 @@ def churn_train():
     **`train` is red, and names dates that retention removed**: without them the model would be another one. Run the
     dates that the log names again, then this one.
 
+    **`train` is red, and says that the MLflow experiment was deleted**: nothing was fitted. With MLFLOW_TRACKING_URI
+    set, run `mlflow experiments restore --experiment-id N`, N as the error says; that brings back its runs too. Then
+    clear the task.
+
     **`gate` is red with INVALID**: the comparison cannot be trusted; its log and the report say which check. Look
     before anything is promoted by hand. It is red too when a threshold that the run was given is none.
 
@@ -75,11 +79,11 @@ def churn_train():
     def train() -> dict:
         """Joins the training set, fits the recipe without the gate cohort, logs it to MLflow and registers the
         candidate. Trained before on the same data by the same code: UNCHANGED."""
-        from churn.training import Expired, NotEnoughToLearn, train
+        from churn.training import ExperimentDeleted, Expired, NotEnoughToLearn, train
         from churn.training_set import NothingToLearn
 
         try:
-            with no_retry(Expired):
+            with no_retry(ExperimentDeleted, Expired):
                 return train(current_as_of(), database_url()).to_json()
         except (NothingToLearn, NotEnoughToLearn) as error:
             raise AirflowSkipException(f"nothing to do: {error}") from error

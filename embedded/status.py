@@ -1,6 +1,6 @@
 """What `make status` shows: the services, what is wrong with them, and the state of every AS_OF."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -9,10 +9,11 @@ import psycopg
 import requests
 from psycopg.rows import class_row
 
-from churn.board_registry import MODEL_NAME
-from churn.database import connect, execute
+from churn.database import connect, execute, statement
 from churn.held import find_holds, what_to_do
+from churn.model_version import MODEL_NAME, ModelVersion
 from churn.online_builds import builds_of
+from churn.registry_state import Oddity, oddities
 from embedded.environment import environment
 from embedded.process_manager import Process, ProcessManager
 from embedded.services import POSTGRES, addresses, not_ready, session
@@ -81,33 +82,53 @@ def last_decision(states: list[AsOfState]) -> AsOfState | None:
     return max((state for state in states if state.decision), key=lambda state: state.decision or 0, default=None)
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A version of the model in MLflow."""
-
-    version: int
-    stage: str
-    tags: Mapping[str, str]
-
-
-def registered_versions(settings: Settings) -> list[Registered]:
+def registered_versions(settings: Settings) -> list[ModelVersion]:
     """Return the model versions, by MLflow's HTTP API: its client takes seconds to import.
 
     Raises:
         requests.RequestException: MLflow cannot be asked.
     """
-    answer = session().get(
-        f"{settings.mlflow_url}/api/2.0/mlflow/model-versions/search",
-        params={"filter": f"name = '{MODEL_NAME}'", "max_results": "10000"},
-        timeout=10,
-    )
+    asked = {"filter": f"name = '{MODEL_NAME}'", "max_results": "10000"}
+    answer = _ask_mlflow(settings, "model-versions/search", asked)
     answer.raise_for_status()
     return [
-        Registered(
-            int(each["version"]), each["current_stage"], {tag["key"]: tag["value"] for tag in each.get("tags", [])}
+        ModelVersion(
+            int(each["version"]),
+            each.get("run_id", ""),
+            each["current_stage"],
+            {tag["key"]: tag.get("value", "") for tag in each.get("tags", [])},
         )
         for each in answer.json().get("model_versions", [])
     ]
+
+
+def registry_oddities(settings: Settings, versions: Iterable[ModelVersion]) -> list[Oddity]:
+    """Return what is odd in the model registry, and which version counts.
+
+    Raises:
+        requests.RequestException: MLflow cannot be asked.
+        psycopg.Error: the database cannot be reached.
+    """
+    answer = _ask_mlflow(settings, "registered-models/get", {"name": MODEL_NAME})
+    if answer.status_code == requests.codes.not_found:
+        return []
+    answer.raise_for_status()
+    found = answer.json()["registered_model"].get("aliases", [])
+    aliases = {each["alias"]: int(each["version"]) for each in found}
+    return oddities(versions, aliases, _feature_services(settings))
+
+
+def _ask_mlflow(settings: Settings, what: str, asked: Mapping[str, str]) -> requests.Response:
+    return session().get(f"{settings.mlflow_url}/api/2.0/mlflow/{what}", params=asked, timeout=10)
+
+
+def _feature_services(settings: Settings) -> list[str] | None:
+    """Return the names of the feature services, None before Feast made its registry."""
+    with connect(environment(settings)["CHURN_DATABASE_URL"]) as connection:
+        try:
+            return [name for (name,) in connection.execute(statement("status/feature_services"))]
+        except psycopg.errors.UndefinedTable:
+            return None
 
 
 @dataclass(frozen=True)
@@ -150,7 +171,7 @@ def report(settings: Settings) -> tuple[str, bool]:
     started_as = manager.started_as()
     others = f"it runs with other settings than now: {started_as}" if started_as != manager.identity() else ""
     as_ofs = [_as_of_report(settings), _held_report(settings)]
-    parts = [services, where, others, *wrong, *as_ofs, f"logs: {settings.logs}"]
+    parts = [services, where, others, *wrong, *as_ofs, _registry_report(settings), f"logs: {settings.logs}"]
     return "\n\n".join(part for part in parts if part), not late
 
 
@@ -182,6 +203,14 @@ def _held_report(settings: Settings) -> str:
     except psycopg.Error:
         return ""  # the report on the AS_OF dates says why
     return "\n".join([*map(str, holds), what_to_do(settings.landing)]) if holds else ""
+
+
+def _registry_report(settings: Settings) -> str:
+    try:
+        odd = registry_oddities(settings, registered_versions(settings))
+    except (requests.RequestException, psycopg.Error) as error:
+        return f"whether the model registry is odd cannot be read: {error}"
+    return "\n".join(f"model registry: {each}" for each in odd)
 
 
 def _served_report(settings: Settings) -> str:

@@ -29,8 +29,10 @@ def ready() -> dict:
     served = _try(serving.model.current, reasons)
     _try(lambda: serving.features.read(serving.model.lookup(), [_PROBE]), reasons)
     if reasons or served is None:
+        reasons += [f"model-unavailable: {each}" for each in serving.model.registry if served is None]
         raise Problem("not-ready", "; ".join(reasons), reasons=reasons)
-    return Ready(model=served.identity, trouble=serving.model.trouble).model_dump(mode="json")
+    model = serving.model
+    return Ready(model=served.identity, trouble=model.trouble, registry=model.registry).model_dump(mode="json")
 
 
 def _try(check: Callable[[], Answer], reasons: list[str]) -> Answer | None:

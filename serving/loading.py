@@ -37,9 +37,8 @@ def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
         VersionRefused, churn.registry.ModelNotLoadable: it must not or cannot be served.
         serving.problems.Problem: the feature store cannot be asked what the version's features are.
     """
+    as_of, threshold = held.as_of, held.threshold
     lookup = store.lookup(held.feature_service)
-    if not 0 <= held.threshold <= 1:
-        raise VersionRefused(f"its threshold, {held.threshold}, is no probability")
     pipeline, signature = load_model(held.version)
     _use_one_thread(pipeline)
     _check_signature(held, signature, lookup.service)
@@ -55,7 +54,7 @@ def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
         raise VersionRefused(f"its golden rows score {difference:.3g} away from what they did in training")
     scorer = _compile(held, plain, golden)
     scorer.probabilities(tried[:1])
-    return ServedModel(held.version, held.as_of, held.threshold, lookup, scorer, golden)
+    return ServedModel(held.version, as_of, threshold, lookup, scorer, golden)
 
 
 def _use_one_thread(pipeline: Pipeline) -> None:

@@ -27,6 +27,7 @@ from serving.features import OnlineStore, reason
 from serving.loading import VersionRefused, load
 from serving.metrics import COMPILED, LAST_ANSWER, MODEL_LOADS, MODEL_VERSION, POLL_SECONDS, REGISTRY_FAILURES
 from serving.problems import Problem
+from serving.registry_watch import RegistryWatch
 from serving.served import ServedModel
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class ProductionModel:
         self._refused: _Refused | None = None
         self._trouble = Problem("model-unavailable", "the model registry was not asked yet")
         self._in_trouble = False
+        self._registry = RegistryWatch()
         self._stop = threading.Event()
 
     @cached_property
@@ -80,6 +82,11 @@ class ProductionModel:
     def trouble(self) -> str | None:
         """Why the last poll did not end with what stage Production holds, None where it did."""
         return self._trouble.description if self._in_trouble else None
+
+    @property
+    def registry(self) -> list[str]:
+        """What is odd in the registry, and what counts, as of the last poll."""
+        return self._registry.odd
 
     def current(self) -> ServedModel:
         """Return the model to answer with.
@@ -129,6 +136,7 @@ class ProductionModel:
             self._failed("the model registry cannot be asked", error)
             return
         LAST_ANSWER.set_to_current_time()
+        self._registry.look(self._client)
         if held is None:
             self._serve(None)
             self._trouble = Problem(

@@ -111,6 +111,9 @@ class Ready(BaseModel):
     trouble: str | None = Field(
         default=None, description="Why this may not be what stage Production holds now: the last poll's failure"
     )
+    registry: list[str] = Field(
+        default=[], description="What is odd in the model registry, such as two versions in Production, and what counts"
+    )
 
 
 class ProblemDetails(BaseModel):

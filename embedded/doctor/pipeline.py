@@ -10,7 +10,9 @@ import requests
 
 from churn.deadline import GRACE, Late, find_late, find_missing, in_words
 from churn.held import Hold, find_holds, what_to_do
+from churn.model_version import ModelVersion
 from churn.redis_server import OnlineStoreAway
+from churn.registry_state import Oddity, in_production
 from embedded.doctor.airflow import given
 from embedded.doctor.finding import Finding, bad, ok, warn
 from embedded.environment import environment
@@ -22,6 +24,7 @@ from embedded.status import (
     Superseded,
     as_of_states,
     registered_versions,
+    registry_oddities,
     served_as_of,
     superseded_versions,
 )
@@ -43,8 +46,10 @@ def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iter
     late = find_late(settings.landing, url, datetime.min.replace(tzinfo=UTC), now)
     yield judge_freshness(as_of_states(settings), _served(settings), missing, late, now)
     yield judge_held(list(find_holds(url).values()), settings.landing)
-    production = _production(settings)
+    versions = registered_versions(settings)
+    production = _production(versions)
     yield judge_production(production, superseded_versions(settings))
+    yield judge_registry(registry_oddities(settings, versions))
     yield judge_serving(*_ready(settings), production)
 
 
@@ -100,12 +105,9 @@ def _ago(as_of: date | None, now: datetime) -> str:
     return f" (the newest drop is {(now.date() - as_of).days} days old)" if as_of else ": no drop is loaded yet"
 
 
-def _production(settings: Settings) -> Version | None:
-    found = [each for each in registered_versions(settings) if each.stage == "Production"]
-    if not found:
-        return None
-    newest = max(found, key=lambda each: each.version)
-    return Version(newest.version, newest.tags.get("as_of"))
+def _production(versions: list[ModelVersion]) -> Version | None:
+    found = in_production(versions)
+    return Version(found[-1].version, found[-1].tags.get("as_of")) if found else None
 
 
 def judge_production(production: Version | None, superseded: list[Superseded]) -> Finding:
@@ -115,6 +117,15 @@ def judge_production(production: Version | None, superseded: list[Superseded]) -
     found = f"version {production.version}, trained as of {production.as_of or 'an unknown date'}"
     why = next((each.why for each in superseded if each.version == production.version), None)
     return warn("Production", f"{found}, is superseded", why) if why else ok("Production", found)
+
+
+def judge_registry(odd: list[Oddity]) -> Finding:
+    """Judge what people set in MLflow by hand: bad where serving cannot load what is in Production."""
+    if not odd:
+        return ok("model registry", "stage Production, alias champion and tags agree")
+    found, advice = "; ".join(dict.fromkeys(each.found for each in odd)), "; ".join(each.advice for each in odd)
+    judge = bad if any(each.is_refused for each in odd) else warn
+    return judge("model registry", found, advice)
 
 
 def _ready(settings: Settings) -> tuple[int | None, dict[str, Any]]:
@@ -138,4 +149,6 @@ def judge_serving(status: int | None, answer: dict[str, Any], production: Versio
     if production and production.version != served:
         trouble = answer.get("trouble") or "it follows within SERVING_POLL_SECONDS; look again in a minute"
         return warn("serving", f"{found}, not {production.version}", trouble)
+    if trouble := answer.get("trouble"):
+        return warn("serving", f"{found}, which it can no longer follow", trouble)
     return ok("serving", found)

@@ -85,7 +85,8 @@ def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> C
     forward = rows.forward_in_time(parameters)
     selection = select(rows, types, parameters, forward=forward)
     learned = [rows, rows.take(~rows.newest)] if forward else [rows]
-    pipeline, *twin = run_at_once([partial(recipe.fit, selection.recipe, of, types, parameters) for of in learned])
+    fits = [partial(recipe.fit, selection.recipe, of, types, parameters) for of in learned]
+    pipeline, *twin = run_at_once(fits, rows.bytes)
     seconds = time.monotonic() - started
     graded = twin[0] if twin else pipeline
     grades = _grade(graded, training_set, training_set.cohort & newest)

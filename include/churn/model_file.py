@@ -19,6 +19,7 @@ from skops.io._utils import read_schema
 
 from churn.artifacts import LARGEST
 from churn.model_review import review
+from churn.model_version import ModelNotLoadable
 
 PROTOCOLS = (2,)
 """The versions of the format that were reviewed: each is read by code of its own. A new one is added here; an old one
@@ -84,16 +85,12 @@ TRUSTED_TYPES = tuple(sorted({name for names in REVIEWED.values() for name in na
 """Every type that a model file may hold, for skops."""
 
 
-class ModelNotLoadable(RuntimeError):
-    """A version whose model is not a scikit-learn pipeline that may be loaded."""
-
-
 def read_pipeline(file: Path) -> Pipeline:
     """Return the pipeline that a file of the skops format holds.
 
     Raises:
-        ModelNotLoadable: it is of another format, too large, holds what was not reviewed, is no pipeline, or has parts
-            that fitting does not make.
+        ModelNotLoadable: it is of another format, too large, holds what was not reviewed, is no pipeline, has parts
+            that fitting does not make, or does not say which column is churn.
     """
     try:
         pipeline = _read(file)
@@ -106,7 +103,30 @@ def read_pipeline(file: Path) -> Pipeline:
         raise ModelNotLoadable(f"it was not made by scikit-learn: {odd}")
     if not isinstance(pipeline, Pipeline):
         raise ModelNotLoadable(f"it is a {type(pipeline).__name__}, not a scikit-learn Pipeline")
+    if wrong := _wrong_classes(pipeline):
+        raise ModelNotLoadable(wrong)
     return pipeline
+
+
+def _wrong_classes(pipeline: Pipeline) -> str | None:
+    """Return why column 1 of the probabilities is not known to be churn, None where the classes are exactly
+    [False, True] or [0, 1]. Words are sorted by the alphabet, so the second may be the customers who stay. 0.0 and 1.0
+    are refused too: as labels, floats are often rates or what a join made of missing rows."""
+    try:
+        classes = pipeline.classes_
+    except (AttributeError, IndexError):
+        return "it has no classes: its last step must be a fitted classifier of churn"
+    if type(classes) is np.ndarray and classes.dtype.kind in "biu" and classes.tolist() == [0, 1]:
+        return None
+    return (
+        f"its classes are {_shown(classes)}, so which column is churn is not known: fit it on labels that are "
+        "False and True, or 0 and 1 (whole numbers), where True or 1 is a customer who left"
+    )
+
+
+def _shown(classes: Any) -> str:
+    found = repr(classes.tolist()) if isinstance(classes, np.ndarray) else repr(classes)
+    return found if len(found) <= 200 else f"{found[:200]}…"
 
 
 def _read(file: Path) -> Any:

@@ -63,6 +63,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def bytes(self) -> int:
+        """What a copy takes; texts are shared."""
+        features = int(self.features.memory_usage(index=False).sum())
+        return features + self.labels.nbytes + self.users.nbytes + self.newest.nbytes
+
     def forward_in_time(self, parameters: Parameters) -> bool:
         """Tell whether the newest date can be graded by models of the earlier ones, which may hold no more than a few
         leavers who were reported late: without customers enough of both classes, nothing can be learned from them."""

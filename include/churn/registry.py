@@ -3,12 +3,11 @@
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
@@ -16,16 +15,20 @@ from sklearn.pipeline import Pipeline
 
 from churn import artifacts
 from churn.artifacts import ArtifactRefused
-from churn.model_file import ModelNotLoadable, read_pipeline
+from churn.model_file import read_pipeline
+from churn.model_version import (
+    CHAMPION,  # noqa: F401 — whoever asks the registry finds the names here
+    MODEL_NAME,
+    PRODUCTION,
+    STAGING,  # noqa: F401
+    ModelNotLoadable,
+    ModelVersion,
+)
 
 # MLflow says at every call that stages are deprecated. The design is built on them, and the lock decides when they go.
 warnings.filterwarnings("ignore", message=".*stages will be removed", category=FutureWarning)
 
-MODEL_NAME = "streamflow_churn"
 EXPERIMENT = "streamflow"
-PRODUCTION = "Production"
-STAGING = "Staging"
-CHAMPION = "champion"
 
 PAGE = 1000
 """How many versions MLflow is asked for at once."""
@@ -37,36 +40,23 @@ LONGEST_REASON = 500
 """Characters of why a model is not loaded. It quotes the model's file, and becomes a tag, a log and an answer."""
 
 
-@dataclass(frozen=True)
-class ModelVersion:
-    """A registered version of the model, and what its tags say."""
+class ExperimentDeleted(RuntimeError):
+    """The experiment that versions are logged to was deleted in MLflow. A person restores it."""
 
-    version: int
-    run_id: str
-    stage: str
-    tags: Mapping[str, str]
 
-    @property
-    def as_of(self) -> date:
-        """The AS_OF that it was trained at."""
-        return date.fromisoformat(self._tag("as_of"))
+def require_experiment(client: MlflowClient) -> None:
+    """Check that a run can be logged, before hours are spent on fitting one. An experiment that does not exist is
+    created by the first run.
 
-    @property
-    def threshold(self) -> float:
-        """The probability from which on it says churn."""
-        return float(self._tag("threshold"))
-
-    @property
-    def feature_service(self) -> str:
-        """The feature service whose features it takes."""
-        return self._tag("feature_service")
-
-    def _tag(self, name: str) -> str:
-        if name in self.tags:
-            return self.tags[name]
-        raise ModelNotLoadable(
-            f"version {self.version} of {MODEL_NAME} has no tag {name}: the pipeline sets it; a version that was "
-            "registered by hand needs the tags as_of, threshold and feature_service"
+    Raises:
+        ExperimentDeleted: the experiment exists, and is deleted.
+    """
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None and found.lifecycle_stage == LifecycleStage.DELETED:
+        raise ExperimentDeleted(
+            f"the MLflow experiment {EXPERIMENT!r} (id {found.experiment_id}) was deleted, so no run can be logged to "
+            f"it: mlflow experiments restore --experiment-id {found.experiment_id} brings it back with its runs; then "
+            "clear the task train"
         )
 
 

@@ -7,6 +7,7 @@ is touched: decisions and the stage Production are history.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -14,10 +15,13 @@ from datetime import date
 from mlflow import MlflowClient
 
 from churn.database import Connection, connect, execute, lock
+from churn.model_version import ModelNotLoadable
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.registry import MODEL_NAME, ModelVersion, find_versions
 from churn.registry import production as find_production
 from churn.training_set import drops_of
+
+log = logging.getLogger(__name__)
 
 DROPS = "drops"
 SUPERSEDED = "superseded"
@@ -81,6 +85,19 @@ def _from_tag(text: str) -> Drops:
     return {date.fromisoformat(as_of): digest for as_of, digest in json.loads(text).items()}
 
 
+def _drops_of(version: ModelVersion) -> Drops | None:
+    """Return what a version is made of; None where it does not say, or somebody wrote into its tags what cannot be
+    read: one version must not hold up the others."""
+    if DROPS not in version.tags:
+        return None
+    try:
+        version.as_of  # noqa: B018 — what it is compared at
+        return _from_tag(version.tags[DROPS])
+    except (ModelNotLoadable, ValueError, AttributeError) as error:
+        log.warning("whether version %d is superseded is not known: %s", version.version, error)
+        return None
+
+
 def _list(versions: list[int]) -> str:
     return ", ".join(f"version {version}" for version in sorted(versions)) or "none"
 
@@ -116,7 +133,7 @@ def _mark(
     connection: Connection, client: MlflowClient, versions: Iterable[ModelVersion]
 ) -> tuple[list[int], list[int]]:
     """Set the tag right on each of the versions; return those that got it or another text, and those that lost it."""
-    made_of = [(version, _from_tag(version.tags[DROPS])) for version in versions if DROPS in version.tags]
+    made_of = [(version, drops) for version in versions if (drops := _drops_of(version)) is not None]
     now = drops_of(connection, {version.as_of for version, _ in made_of})
     current = {version.as_of: version for version, drops in made_of if drops == now[version.as_of]}
     left = _Left.read(connection)

@@ -1,27 +1,42 @@
 """train: a candidate from the training set of an AS_OF, logged to MLflow and registered."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 
 from mlflow import MlflowClient
 
 from churn import recipe
 from churn.candidate import NotEnoughToLearn, fit_candidate
 from churn.code import code_digest
-from churn.database import connect, lock
+from churn.database import connect, lock_session
 from churn.features import FEATURE_SERVICE, open_store
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.registration import register
-from churn.registry import find_versions
+from churn.registry import MODEL_NAME, ExperimentDeleted, find_versions, require_experiment
 from churn.reproduction.lineage import read_revisions
 from churn.superseded import DROPS, renew, to_tag
 from churn.training_set import Expired, TrainingSet, build_training_set, drops_of, labelled_dates
 
-__all__ = ["DropsChanged", "Expired", "NotEnoughToLearn", "train"]
+__all__ = ["DropsChanged", "ExperimentDeleted", "Expired", "NotEnoughToLearn", "train"]
+
+
+USED_AT = "used_at"
+"""The tag of a version that says when a training last returned it as UNCHANGED: the gate of that run comes later, and
+retention of versions leaves it the time."""
 
 
 class DropsChanged(RuntimeError):
     """Drops that changed while a training set of them was read, so that it may mix two states; a retry reads one."""
+
+
+def lock_of(as_of: str) -> tuple[str, str]:
+    """Return the name of the lock that a training of `as_of` holds from before it looks for a version to its end."""
+    return "train", as_of
+
+
+def used_at(instant: datetime) -> str:
+    """Return an instant in UTC as the value of the tag USED_AT. Such texts sort as the instants do."""
+    return instant.isoformat(timespec="seconds")
 
 
 def train(as_of: date, database_url: str) -> Outcome:
@@ -35,10 +50,14 @@ def train(as_of: date, database_url: str) -> Outcome:
         NotEnoughToLearn: the training rows are all of one class, or of too few customers to fold.
         Expired: retention removed dates that the training set is made of.
         DropsChanged: the drops that the training set is made of changed while it was read.
+        ExperimentDeleted: the MLflow experiment was deleted, and a person must restore it.
     """
-    with connect(database_url) as connection:
-        # Of two that train the same AS_OF at once, the second finds the version that the first registered.
-        lock(connection, "train", as_of.isoformat())
+    # Before the lock and the fit: nothing that was fitted could be logged.
+    require_experiment(MlflowClient())
+    with connect(database_url, autocommit=True) as connection:
+        # Of two that train the same AS_OF at once, the second finds the version that the first registered. The lock is
+        # the session's: a server may end a transaction that idles through a fit, and the lock with it.
+        lock_session(connection, *lock_of(as_of.isoformat()))
         return _train(as_of, database_url)
 
 
@@ -58,6 +77,7 @@ def _train(as_of: date, database_url: str) -> Outcome:
     ]
     if same:
         found = same[0]
+        MlflowClient().set_model_version_tag(MODEL_NAME, str(found.version), USED_AT, used_at(datetime.now(UTC)))
         renew(as_of, training_set.digest, drops, database_url)
         return Outcome(
             UNCHANGED,

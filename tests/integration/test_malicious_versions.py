@@ -10,15 +10,18 @@ from datetime import date
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 import skops.io
 import yaml
 from mlflow import MlflowClient
+from sklearn.base import clone
 
 from churn import registry, training
-from churn.gate import rule
+from churn.gate import rollback, rule
 from churn.gate.grading import GateInvalid, grade
 from churn.generate import write_drops
+from churn.reproduction.reproduce import reproduce
 from churn.training import train
 from serving import state
 from serving.app import create_app
@@ -156,3 +159,60 @@ def test_a_version_that_is_registered_by_hand_as_the_manual_says_is_loaded(chain
     newest = registry.find_versions(MlflowClient(), {"threshold": "0.5"})[0]
     pipeline, signature = registry.load_model(newest.version)
     assert (type(pipeline[-1]), signature) == (type(done["pipeline"][-1]), None)
+
+
+# --- a version whose column 1 is the customers who stay ------------------------------------------------------------
+
+
+@pytest.fixture
+def words(chain, tmp_path):
+    """A version that claims to be January's, and was fitted on the words Churned and Stayed."""
+    model, held = tmp_path / "model", registry.get_version(MlflowClient(), chain.good)
+    model.mkdir()
+    rows = chain.training_set(JANUARY)
+    learn = ~rows.cohort & ~rows.audit
+    pipeline = clone(registry.load_pipeline(chain.good))
+    pipeline.fit(rows.features(learn), np.where(rows.labels(learn), "Churned", "Stayed"))
+    skops.io.dump(pipeline, model / "model.skops")
+    (model / "MLmodel").write_text(yaml.safe_dump({"flavors": {}, "run_id": held.run_id}))
+    made = MlflowClient().create_model_version(registry.MODEL_NAME, str(model), held.run_id, tags=dict(held.tags))
+    yield int(made.version)
+    to_production(chain.good)
+
+
+CLASSES = r"its classes are \['Churned', 'Stayed'\]"
+
+
+def test_serving_refuses_a_version_fitted_on_words_and_goes_on_with_the_version_before(chain, words):
+    app = create_app(Settings(chain.database_url, mlflow.get_tracking_uri()))
+    model = state.of(app).model
+    model.poll()
+    to_production(words)
+    model.poll()
+    assert model.served.version == chain.good
+    assert re.search(CLASSES, app.test_client().get("/health/ready").get_json()["trouble"])
+
+
+def test_the_gate_asks_a_person_where_production_was_fitted_on_words(chain, words):
+    to_production(words)
+    decided = grade(chain.candidate, chain.database_url)
+    assert decided.figures["decision"] == rule.KEEP
+    assert re.search(CLASSES, decided.reason)
+    assert registry.get_version(MlflowClient(), chain.candidate).stage == "Staging"
+
+
+def test_the_gate_calls_a_candidate_fitted_on_words_invalid(chain, words):
+    with pytest.raises(GateInvalid, match=CLASSES):
+        grade(words, chain.database_url)
+
+
+def test_a_rollback_to_a_version_fitted_on_words_is_refused_and_moves_nothing(chain, words):
+    with pytest.raises(rollback.RollbackRefused, match=CLASSES):
+        rollback.rollback(words, "ada", "wrong prices", chain.database_url)
+    assert registry.production(MlflowClient()).version == chain.good
+
+
+def test_a_version_fitted_on_words_is_not_reproduced_as_equal(chain, words, monkeypatch):
+    monkeypatch.setattr(training.recipe, "Parameters", type(QUICK))
+    done = reproduce(words, chain.database_url, chain.pipeline.archive, lambda _: None)
+    assert re.search(CLASSES, done.difference)

@@ -301,6 +301,13 @@ def test_a_version_without_lineage_and_one_that_is_not_there_are_refused(world):
         reproduce(int(by_hand.version), world.pipeline.database_url, world.pipeline.archive, print)
 
 
+def test_a_version_whose_tags_cannot_be_read_is_refused_with_the_value(world):
+    client, held = MlflowClient(), registry.get_version(MlflowClient(), world.version)
+    made = client.create_model_version("streamflow_churn", "s3://nowhere", held.run_id, tags={"as_of": "31.01.2024"})
+    with pytest.raises(NotReproducible, match=r"tag as_of '31\.01\.2024', which is no date"):
+        reproduce(int(made.version), world.pipeline.database_url, world.pipeline.archive, print)
+
+
 def test_a_drop_that_was_corrected_since_is_taken_from_the_archive_as_it_was(world, tmp_path):
     world.correct_february(tmp_path)
     made = world.reproduce()

@@ -1,7 +1,7 @@
 """Old model versions go with their files, those that may still be asked for stay, and what was decided can be shown."""
 
 import time
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import mlflow
 import pytest
@@ -11,7 +11,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 
 from churn import board, board_registry, registry
-from churn.database import connect, execute
+from churn.database import connect, execute, lock_session
 from churn.gate import moves, promotion, rollback
 from churn.gate.decision_files import folder_of
 from churn.outcome import DONE, UNCHANGED
@@ -19,6 +19,7 @@ from churn.registry import EXPERIMENT, MODEL_NAME
 from churn.retention import RETENTION_LOCK
 from churn.retention.versions import expire_versions
 from churn.run_evidence import EVIDENCE
+from churn.training import USED_AT, lock_of, used_at
 
 AS_OF = date(2024, 1, 31)
 DAYS = 30
@@ -195,6 +196,24 @@ def test_what_the_newest_drop_trained_stays_so_that_running_it_again_changes_not
     old = register(url, as_of=date(2023, 12, 31))
     done = expire_versions(DAYS, url)
     assert (done.figures["versions"], done.figures["kept"]) == ([old], {1: "of 2024-01-31, the newest AS_OF"})
+
+
+def test_what_a_training_returned_within_two_days_stays_for_the_gate_of_its_run(url):
+    recent, before = register(url), register(url)
+    for version, days in ((recent, 1), (before, 3)):
+        tag = used_at(datetime.now(UTC) - timedelta(days=days))
+        MlflowClient().set_model_version_tag(MODEL_NAME, str(version), USED_AT, tag)
+    done = expire_versions(DAYS, url)
+    kept = {recent: "returned by a training in the last 2 days"}
+    assert (done.figures["versions"], done.figures["kept"]) == ([before], kept)
+
+
+def test_what_a_training_that_runs_may_return_stays(url):
+    busy, idle = register(url), register(url, as_of=date(2023, 12, 31))
+    with connect(url, autocommit=True) as training:
+        lock_session(training, *lock_of(AS_OF.isoformat()))
+        done = expire_versions(DAYS, url)
+    assert (done.figures["versions"], done.figures["kept"]) == ([idle], {busy: "its AS_OF is being trained"})
 
 
 def test_a_pin_that_cannot_be_read_keeps_everything(url):

@@ -316,6 +316,17 @@ def test_a_version_whose_drops_change_while_it_is_fitted_is_superseded_from_the_
     assert list(world.superseded()) == [1]
 
 
+@pytest.mark.parametrize(("tag", "value"), [("as_of", "31.01.2024"), (DROPS, "[]"), (DROPS, "none")])
+def test_a_version_whose_tags_somebody_spoiled_does_not_hold_up_the_others(world, tag, value):
+    world.take_in(D31)
+    world.register(D31)
+    world.register(D31)
+    MlflowClient().set_model_version_tag(registry.MODEL_NAME, "1", tag, value)
+    world.take_in(D31, monthly_fee="12.5")
+    mark_superseded(world.url)
+    assert set(world.superseded()) == {2}
+
+
 # --- a withdrawn drop --------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,8 @@
 """From training sets to stage Production: real Postgres, Feast and MLflow, generated and real drops."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 
@@ -19,11 +21,14 @@ from churn.gate import promotion, rule
 from churn.gate.grading import GateInvalid, StaleCandidate, grade
 from churn.generate import write_drops
 from churn.outcome import DONE, UNCHANGED
+from churn.registry import ExperimentDeleted
+from churn.retention.versions import expire_versions
 from churn.run_evidence import read_evidence
 from churn.training import train
 from churn.training_set import NothingToLearn
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
+from tests.integration.test_retention_versions import make_older
 from tests.integration.training_chain import QUICK, Chain
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
@@ -302,3 +307,67 @@ def test_the_real_january_drop_gives_an_auc_of_at_least_079(pipeline_on, real_dr
     pipeline = pipeline_on(real_drops)
     pipeline.serve(JANUARY)
     assert train(JANUARY, pipeline.database_url).figures["cohort_auc"] >= 0.79
+
+
+# --- what other sessions and people do meanwhile -------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(chain):
+    """The database ends every session that idles in a transaction, or without one, for 0.3 s."""
+    with psycopg.connect(chain.database_url, autocommit=True) as connection:
+        for limit in ("idle_in_transaction_session_timeout", "idle_session_timeout"):
+            connection.execute(f"ALTER DATABASE {connection.info.dbname} SET {limit} = '300ms'")
+    return chain
+
+
+def test_two_trainings_of_an_as_of_at_once_register_one_version_whatever_limits_idle_sessions(impatient, monkeypatch):
+    impatient.pipeline.serve(JANUARY)
+
+    def slowly(*arguments):
+        time.sleep(1)
+        return fit_candidate(*arguments)
+
+    monkeypatch.setattr(training, "fit_candidate", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(train, [JANUARY] * 2, [impatient.database_url] * 2))
+    assert sorted(each.outcome for each in done) == [DONE, UNCHANGED]
+    assert [each.version for each in registry.find_versions(MlflowClient(), {})] == [1]
+
+
+def test_a_training_looks_before_it_fits_whether_the_experiment_was_deleted_and_says_how_to_restore_it(
+    chain, client, monkeypatch
+):
+    chain.pipeline.serve(JANUARY)
+    number = client.create_experiment("streamflow")
+    client.delete_experiment(number)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "fit_candidate", lambda *_: pytest.fail("it was fitted"))
+        with pytest.raises(ExperimentDeleted, match=f"mlflow experiments restore --experiment-id {number}"):
+            train(JANUARY, chain.database_url)
+    client.restore_experiment(number)
+    assert train(JANUARY, chain.database_url).outcome == DONE
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"), [("as_of", "31.01.2024"), ("feature_service", "churn_v9"), ("feature_service", None)]
+)
+def test_a_production_whose_tags_cannot_be_read_is_left_to_a_person(chain, client, tag, value):
+    chain(JANUARY)
+    if value:
+        client.set_model_version_tag("streamflow_churn", "1", tag, value)
+    else:
+        client.delete_model_version_tag("streamflow_churn", "1", tag)
+    trained, decided, _ = chain(MARCH)
+    assert decided.figures["decision"] == rule.KEEP
+    assert (value or "no tag feature_service") in decided.reason
+    assert registry.get_version(client, trained.figures["version"]).stage == "Staging"
+
+
+def test_a_version_that_a_training_returned_again_is_there_for_its_gate_though_retention_came_between(chain):
+    chain(MARCH)
+    older = chain(JANUARY)[0].figures["version"]
+    make_older(older, 40)
+    assert train(JANUARY, chain.database_url).outcome == UNCHANGED
+    assert expire_versions(30, chain.database_url).figures["versions"] == []
+    assert grade(older, chain.database_url).figures["decision"] == rule.KEEP

@@ -11,6 +11,7 @@ import requests
 
 from churn.deadline import GRACE, Late
 from churn.held import Hold
+from churn.registry_state import Oddity
 from embedded.doctor import diagnosis, online_store, workers
 from embedded.doctor.airflow import judge_alerts, judge_connection, judge_dags, judge_pools
 from embedded.doctor.databases import judge_databases, judge_migrations, judge_revision, judge_server
@@ -26,7 +27,14 @@ from embedded.doctor.machine import (
     judge_ports,
     judge_python,
 )
-from embedded.doctor.pipeline import Version, judge_freshness, judge_held, judge_production, judge_serving
+from embedded.doctor.pipeline import (
+    Version,
+    judge_freshness,
+    judge_held,
+    judge_production,
+    judge_registry,
+    judge_serving,
+)
 from embedded.process_manager import Process
 from embedded.settings import load_settings
 from embedded.status import AsOfState, Superseded
@@ -208,6 +216,19 @@ def test_no_version_in_production_and_a_superseded_one_are_warnings() -> None:
     assert is_told(judge_production(Version(2, "2024-01-31"), others), OK, "version 2, trained as of 2024-01-31")
     assert is_told(judge_production(None, others), WARN, "no version")
     assert is_told(judge_production(Version(1, None), others), WARN, "superseded", "January changed")
+
+
+def test_an_odd_registry_is_a_warning_and_bad_where_serving_cannot_load_production() -> None:
+    assert is_told(judge_registry([]), OK)
+    alias = Oddity("alias champion names version 3", "set the alias to version 4")
+    assert is_told(judge_registry([alias]), WARN, "champion names version 3", "set the alias")
+    refused = Oddity("version 4 cannot be served", "threshold '0,5'", is_refused=True)
+    assert is_told(judge_registry([alias, refused]), BAD, "champion", "version 4 cannot be served", "'0,5'")
+
+
+def test_serving_in_trouble_with_the_version_that_it_has_is_a_warning() -> None:
+    ready = {"model": {"version": 2}, "trouble": "its threshold is '0,5'"}
+    assert is_told(judge_serving(200, ready, Version(2, "2024-01-31")), WARN, "version 2", "'0,5'")
 
 
 def test_serving_is_ready_with_the_version_in_production() -> None:

@@ -394,3 +394,42 @@ def test_a_file_that_goes_on_within_itself_for_ever_is_refused(file):
     changed(written(file, make_pipeline(TREE).fit(FEATURES, LABELS)), schema=say)
     with pytest.raises(ModelNotLoadable, match="Pipeline holds itself"):
         read_pipeline(file)
+
+
+# --- which column is churn ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS.astype(int), LABELS.astype(np.uint8)], ids=lambda each: each.dtype)
+def test_a_pipeline_of_the_classes_false_and_true_or_0_and_1_is_restored(file, labels):
+    assert read_pipeline(written(file, make_pipeline(TREE).fit(FEATURES, labels))).steps
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (np.where(LABELS, "Churned", "Stayed"), r"\['Churned', 'Stayed'\]"),
+        (np.where(LABELS, 1, 2), r"\[1, 2\]"),
+        (np.arange(200) % 3, r"\[0, 1, 2\]"),
+        (LABELS.astype(float), r"\[0\.0, 1\.0\]"),
+        (LABELS.astype(int).astype(str), r"\['0', '1'\]"),
+        (np.ones(200, dtype=int), r"\[1\]"),
+        (np.where(LABELS, 1, -1), r"\[-1, 1\]"),
+    ],
+    ids=["words", "1 and 2", "three", "floats", "digits as text", "one", "-1 and 1"],
+)
+def test_a_pipeline_of_other_classes_is_refused_by_their_names(file, labels, shown):
+    pipeline = make_pipeline(TREE).fit(FEATURES, labels)
+    with pytest.raises(ModelNotLoadable, match=rf"its classes are {shown}, so which column is churn is not known"):
+        read_pipeline(written(file, pipeline))
+
+
+def test_a_pipeline_whose_classes_are_in_another_order_is_refused(file):
+    pipeline = make_pipeline(TREE).fit(FEATURES, LABELS)
+    pipeline[-1].classes_ = pipeline[-1].classes_[::-1].copy()
+    with pytest.raises(ModelNotLoadable, match=r"its classes are \[True, False\]"):
+        read_pipeline(written(file, pipeline))
+
+
+def test_a_pipeline_that_ends_in_no_classifier_is_refused(file):
+    with pytest.raises(ModelNotLoadable, match="it has no classes"):
+        read_pipeline(written(file, make_pipeline(StandardScaler()).fit(FEATURES)))

@@ -1,5 +1,8 @@
 """Which recipe is chosen, and on what: customers that a contender did not see, on the newest date."""
 
+from threading import Lock
+from time import sleep
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,3 +136,27 @@ def test_jobs_come_back_in_their_order_and_an_error_of_one_is_raised():
     assert run_at_once([lambda n=n: n * n for n in range(7)]) == [n * n for n in range(7)]
     with pytest.raises(ZeroDivisionError):
         run_at_once([lambda: 1, lambda: 1 // 0])
+
+
+def test_as_many_jobs_run_at_once_as_their_rows_fit_into_memory(monkeypatch):
+    monkeypatch.setattr(selection.joblib, "cpu_count", lambda: 8)
+    monkeypatch.setattr(selection, "available_memory", lambda: 2 * selection.COPIES * 3 * 1000)
+    running, most, guard = [], [], Lock()
+
+    def job():
+        with guard:
+            running.append(1)
+            most.append(len(running))
+        sleep(0.05)
+        with guard:
+            running.pop()
+
+    run_at_once([job] * 8, 1000)
+    assert max(most) == 3
+
+
+def test_the_result_is_the_same_however_few_run_at_once(monkeypatch):
+    rows = rows_of(400, by_a_line)
+    first = select(rows, TYPES, Parameters())
+    monkeypatch.setattr(selection, "available_memory", lambda: 0)
+    assert select(rows, TYPES, Parameters()).auc == first.auc

@@ -19,7 +19,7 @@ from churn.archive import ArchiveError, open_archived
 from churn.candidate import fit_candidate
 from churn.features import apply_definitions, open_store
 from churn.loading import load
-from churn.registry import MODEL_NAME, ModelVersion, get_version
+from churn.registry import MODEL_NAME, ModelNotLoadable, ModelVersion, get_version
 from churn.reproduction.bit_for_bit import Check, compare, set_difference
 from churn.reproduction.environment import environment_differences
 from churn.reproduction.lineage import code_differences, commit_differences, read_lineage
@@ -71,7 +71,7 @@ def reproduce(version: int, database_url: str, archive: Location, say: Say) -> R
         say: is told what is being done.
 
     Raises:
-        NotReproducible: there is no such version, or it keeps no lineage.
+        NotReproducible: there is no such version, it keeps no lineage, or its tags cannot be read.
     """
     found, lineage = _find(version)
     environment = [*environment_differences(lineage["environment"])]
@@ -123,6 +123,10 @@ def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
             f"version {version} of {MODEL_NAME} keeps no lineage.json: it was registered by hand, or by code that kept "
             f"none; run its AS_OF {found.tags.get('as_of', '')} again to train one that does"
         )
+    try:
+        found.as_of, found.threshold, found.feature_service  # noqa: B018 — what it is made again by
+    except ModelNotLoadable as error:
+        raise NotReproducible(str(error)) from None
     return found, lineage
 
 

@@ -18,18 +18,23 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from churn.database import Connection, connect, execute, lock_session
+from churn.database import Connection, connect, execute, lock_session, try_lock_session
 from churn.gate import moves
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.registry import MODEL_NAME, PAGE, PRODUCTION, STAGING
 from churn.reproduction.lineage import TRAINING_SET
 from churn.retention import RETENTION_LOCK
 from churn.run_evidence import EVIDENCE
+from churn.training import USED_AT, lock_of, used_at
 
 T = TypeVar("T")
 
 BEFORE = 3
 """How many of the versions that Production held before are kept, for a rollback."""
+
+GRACE = timedelta(days=2)
+"""How long a version stays after a training returned it as UNCHANGED: the time that retention of drops gives a chain,
+and twice that of an approval. The gate, which reads its files, runs after the training, and may wait in a pool."""
 
 OF_A_RUN = (TRAINING_SET, EVIDENCE)
 """What is removed of a run: what a version was made of, and what the gate needs to compare it."""
@@ -53,8 +58,8 @@ class _Files:
 
 def expire_versions(days: int | None, database_url: str, dry_run: bool = False) -> Outcome:
     """Remove the model versions that were registered more than `days` ago, but for those that may still be asked for:
-    in Production or Staging, pinned, named by an alias, the gate's anchor, of the newest AS_OF, or among the last
-    three that Production held before.
+    in Production or Staging, pinned, named by an alias, the gate's anchor, of the newest AS_OF, among the last three
+    that Production held before, or in use: a training of its AS_OF runs, or returned it within GRACE.
 
     Args:
         days: 1 or more; None keeps everything.
@@ -77,6 +82,7 @@ def expire_versions(days: int | None, database_url: str, dry_run: bool = False) 
         limit = datetime.now(UTC) - timedelta(days=days)
         old = [each for each in versions if datetime.fromtimestamp(each.creation_timestamp / 1000, UTC) < limit]
         why = _why_kept(connection, client, versions)
+        why |= _in_use(connection, client, [each for each in old if int(each.version) not in why])
         gone = [each for each in old if int(each.version) not in why]
         rest = [each for each in versions if each not in gone]
         # What two of them share goes with the last.
@@ -118,6 +124,19 @@ def _why_kept(connection: Connection, client: MlflowClient, versions: list[Model
     kept |= {pinned.version: "pinned"} if pinned else {}
     stages = (PRODUCTION, STAGING)
     return kept | {int(each.version): each.current_stage for each in versions if each.current_stage in stages}
+
+
+def _in_use(connection: Connection, client: MlflowClient, versions: list[ModelVersion]) -> dict[int, str]:
+    """Return the versions that a run may be about to grade. The locks are held until the connection closes: a training
+    that begins meanwhile waits, and finds that the version is gone."""
+    since, kept = used_at(datetime.now(UTC) - GRACE), {}
+    for each in versions:
+        if not try_lock_session(connection, *lock_of(each.tags.get("as_of", ""))):
+            kept[int(each.version)] = "its AS_OF is being trained"
+        # Read again: a training may have returned it since the versions were listed.
+        elif client.get_model_version(MODEL_NAME, each.version).tags.get(USED_AT, "") > since:
+            kept[int(each.version)] = f"returned by a training in the last {GRACE.days} days"
+    return kept
 
 
 def _remove(client: MlflowClient, version: ModelVersion, rest: list[ModelVersion], dry_run: bool) -> int:

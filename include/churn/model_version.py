@@ -1,0 +1,75 @@
+"""A version of the registered model, as MLflow gives it, and its tags, read with errors that say what to do.
+
+Light on purpose: no import of MLflow or scikit-learn, so that status and doctor can read versions by HTTP.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from churn.as_of import AsOfError, parse_as_of
+
+MODEL_NAME = "streamflow_churn"
+PRODUCTION = "Production"
+STAGING = "Staging"
+CHAMPION = "champion"
+
+LONGEST_VALUE = 100
+"""Characters of a tag that an error quotes: whoever may write to the registry may write long ones."""
+
+
+class ModelNotLoadable(RuntimeError):
+    """A version whose model is not a scikit-learn pipeline that may be loaded, or whose tags cannot be read."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version of the model, and what its tags say.
+
+    Reading a tag that is missing or makes no sense raises ModelNotLoadable, with the value and what to do.
+    """
+
+    version: int
+    run_id: str
+    stage: str
+    tags: Mapping[str, str]
+
+    @property
+    def as_of(self) -> date:
+        """The AS_OF that it was trained at."""
+        text = self._tag("as_of")
+        try:
+            return parse_as_of(text)
+        except AsOfError:
+            raise self._odd("as_of", text, "is no date", "a date like 2024-01-31") from None
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which on it says churn."""
+        text = self._tag("threshold")
+        try:
+            threshold = float(text)
+        except ValueError:
+            threshold = float("nan")
+        if not 0 <= threshold <= 1:
+            raise self._odd("threshold", text, "is no probability", "a number from 0 to 1 with a point, like 0.45")
+        return threshold
+
+    @property
+    def feature_service(self) -> str:
+        """The feature service whose features it takes."""
+        return self._tag("feature_service")
+
+    def _tag(self, name: str) -> str:
+        if name in self.tags:
+            return self.tags[name]
+        raise ModelNotLoadable(
+            f"version {self.version} of {MODEL_NAME} has no tag {name}: the pipeline sets it; a version that was "
+            "registered by hand needs the tags as_of, threshold and feature_service"
+        )
+
+    def _odd(self, name: str, text: str, what: str, instead: str) -> ModelNotLoadable:
+        return ModelNotLoadable(
+            f"version {self.version} of {MODEL_NAME} has the tag {name} {text[:LONGEST_VALUE]!r}, which {what}: "
+            f"set the tag in MLflow to {instead}"
+        )
