@@ -84,17 +84,9 @@ def database_url() -> str:
     """Return the libpq URI of the Airflow connection `churn_postgres`, the one authority on where the database is."""
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    from churn.database_url import make_url
+    from churn.database_url import url_of
 
-    connection = PostgresHook(CONNECTION).connection
-    return make_url(
-        host=connection.host,
-        port=connection.port,
-        user=connection.login,
-        password=connection.password,
-        database=connection.schema,
-        options=connection.extra_dejson,
-    )
+    return url_of(PostgresHook(CONNECTION).connection)
 
 
 @contextmanager

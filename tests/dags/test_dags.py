@@ -382,6 +382,17 @@ def test_the_airflow_connection_is_where_tasks_find_the_database(monkeypatch, ur
     assert conninfo_to_dict(run.database_url()) == conninfo_to_dict(uri)
 
 
+@pytest.mark.parametrize("uri", ["postgresql://me:secret@db.internal", "postgresql://me:secret@db.internal/"])
+def test_a_connection_that_names_no_database_is_to_churn_for_tasks_and_board_alike(monkeypatch, uri):
+    import run
+
+    monkeypatch.syspath_prepend(REPOSITORY / "plugins")
+    from gate_board import sources
+
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", uri)
+    assert run.database_url() == sources.database_url() == "postgresql://me:secret@db.internal/churn"
+
+
 def test_the_plugin_links_to_the_addresses_that_airflow_was_told_of(monkeypatch):
     monkeypatch.setenv("MLFLOW_URL", "http://127.0.0.1:5001")
     monkeypatch.delenv("SERVING_URL", raising=False)
