@@ -12,6 +12,12 @@ RUN := PYTHONPATH="$(CURDIR)/include:$(CURDIR)" $(VENV)/bin/python
 EMBEDDED := $(RUN) -m embedded
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)
 
+# What was typed (USER='A$B', WHY='say "no"') reaches the program as it is. Make would expand a $ in it, so it is made plain
+# text here, and exported. A recipe names it as "$$WHY", which the shell takes from the environment: as $(WHY) it would be
+# a part of the shell's command. What may begin with a - stands behind = or --.
+$(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),\
+	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
+
 .DEFAULT_GOAL := help
 .PHONY: help run test bench up down status doctor env backfill trigger predict rollback release withdraw
 .PHONY: reproduce backup restore clean lint audit lock secrets prove
@@ -21,7 +27,7 @@ help: ## this list
 	@echo "Settings (environment): CHURN_HOME, CHURN_POSTGRES, AIRFLOW_PORT, MLFLOW_PORT, SERVING_PORT, PYTHON"
 
 run: $(STAMP) ## start everything and run the chain over every drop [DROPS=directory]
-	@$(EMBEDDED) run $(if $(DROPS),--drops "$(DROPS)")
+	@$(EMBEDDED) run $(if $(value DROPS),--drops="$$DROPS")
 
 test: $(STAMP) ## all tests; with CI=true every case of the long ones [ARGS=pytest's arguments]
 	@$(VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
@@ -47,22 +53,22 @@ env: $(STAMP) ## the settings as KEY=VALUE lines, for export or eval
 backfill: $(STAMP) ## the whole chain for every AS_OF of FROM=date TO=date
 	$(call need,FROM,2024-01-30)
 	$(call need,TO,2024-02-29)
-	@$(EMBEDDED) backfill "$(FROM)" "$(TO)"
+	@$(EMBEDDED) backfill -- "$$FROM" "$$TO"
 
 trigger: $(STAMP) ## the whole chain for AS_OF=date
 	$(call need,AS_OF,2024-01-31)
-	@$(EMBEDDED) trigger "$(AS_OF)"
+	@$(EMBEDDED) trigger -- "$$AS_OF"
 
 # USER is in every environment: only one that was typed here counts.
 predict: $(STAMP) ## ask the running service about USER=user_id
-	$(if $(filter command line,$(origin USER)),,$(error say which: make predict USER=7892-POOKP))
-	@$(EMBEDDED) predict "$(USER)"
+	$(if $(filter override,$(origin USER)),,$(error say which: make predict USER=7892-POOKP))
+	@$(EMBEDDED) predict -- "$$USER"
 
 rollback: $(STAMP) ## the version before, or VERSION=n, into Production, pinned until release [WHY=reason]
-	@$(EMBEDDED) rollback $(if $(VERSION),--version "$(VERSION)") $(if $(WHY),--why "$(WHY)")
+	@$(EMBEDDED) rollback $(if $(value VERSION),--version="$$VERSION") $(if $(value WHY),--why="$$WHY")
 
 release: $(STAMP) ## let the gate move Production again after a rollback [WHY=reason]
-	@$(EMBEDDED) release $(if $(WHY),--why "$(WHY)")
+	@$(EMBEDDED) release $(if $(value WHY),--why="$$WHY")
 
 withdraw: $(STAMP) ## take the drop of AS_OF=date back, as if it had never come, WHY=reason
 	$(call need,AS_OF,2024-01-31)
@@ -71,15 +77,15 @@ withdraw: $(STAMP) ## take the drop of AS_OF=date back, as if it had never come,
 
 reproduce: $(STAMP) ## make VERSION=n again from the archive: equal to the bit, or what differs first
 	$(call need,VERSION,3)
-	@$(EMBEDDED) reproduce "$(VERSION)"
+	@$(EMBEDDED) reproduce -- "$$VERSION"
 
 backup: $(STAMP) ## the databases, models and archived drops of the running stack into TO=directory
 	$(call need,TO,/backups/2024-02-01)
-	@$(EMBEDDED) backup "$(TO)"
+	@$(EMBEDDED) backup -- "$$TO"
 
 restore: $(STAMP) ## the backup FROM=directory into an empty CHURN_HOME; make up starts it
 	$(call need,FROM,/backups/2024-02-01)
-	@$(EMBEDDED) restore "$(FROM)"
+	@$(EMBEDDED) restore -- "$$FROM"
 
 clean: $(STAMP) ## stop the services and remove their state (databases, models, drops, logs)
 	@$(EMBEDDED) clean
@@ -103,7 +109,7 @@ lock: $(STAMP) ## resolve requirements*.in into the locked requirements*.txt [AR
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) serving/requirements.in --override serving/overrides.txt -o serving/requirements.txt
 
-need = $(if $($(1)),,$(error say which: make $@ $(1)=$(2)))
+need = $(if $(value $(1)),,$(error say which: make $@ $(1)=$(2)))
 
 # pip brings uv, pinned and hashed by the lock; uv brings the rest in seconds instead of minutes. Without compiling
 # now, every service would compile the same libraries at its first start, all at once.

@@ -1,8 +1,11 @@
-"""What every task needs to know of its run: which AS_OF it works on, and where the database is."""
+"""What every task needs to know of its run: that its parameters are known, which AS_OF it works on, and where the
+database is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
+from difflib import get_close_matches
+from typing import Any
 
 from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
@@ -23,6 +26,30 @@ AS_OF_PARAM = Param(
     ),
 )
 
+
+class UnknownParameter(ValueError):
+    """A run was given a parameter that its DAG does not have. Airflow ignores it."""
+
+
+def refuse_unknown_parameters(context: Mapping[str, Any]) -> None:
+    """Fail a task for good where its run was given parameters that the DAG does not have."""
+    dag, run = context["dag"], context["dag_run"]
+    with no_retry(UnknownParameter):
+        if reason := why_unknown(run.conf or {}, dag.params):
+            raise UnknownParameter(f"{reason}: trigger {dag.dag_id} again without")
+
+
+def why_unknown(given: Iterable[str], known: Iterable[str]) -> str | None:
+    """Return which of the given parameters nobody knows and which there are, None where all are known."""
+    there = sorted(known)
+    unknown = sorted(set(given).difference(there))
+    if not unknown:
+        return None
+    hints = {name: get_close_matches(name, there, 1) for name in unknown}
+    named = ", ".join(f"{name!r}" + (f" (did you mean {hint[0]!r}?)" if hint else "") for name, hint in hints.items())
+    return f"unknown parameter {named}; there is {', '.join(there) or 'none'}"
+
+
 DEFAULT_ARGS = {
     "owner": "data team",
     "retries": 3,
@@ -31,6 +58,8 @@ DEFAULT_ARGS = {
     "max_retry_delay": timedelta(minutes=5),
     "execution_timeout": timedelta(hours=2),
     "on_failure_callback": keep_error,
+    # Of every task: the first one of a run, whichever it is, comes before everything else.
+    "pre_execute": refuse_unknown_parameters,
 }
 """A retry helps where a server is away for a moment; what it cannot help is raised through no_retry()."""
 
@@ -55,17 +84,9 @@ def database_url() -> str:
     """Return the libpq URI of the Airflow connection `churn_postgres`, the one authority on where the database is."""
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    from churn.database_url import make_url
+    from churn.database_url import url_of
 
-    connection = PostgresHook(CONNECTION).connection
-    return make_url(
-        host=connection.host,
-        port=connection.port,
-        user=connection.login,
-        password=connection.password,
-        database=connection.schema,
-        options=connection.extra_dejson,
-    )
+    return url_of(PostgresHook(CONNECTION).connection)
 
 
 @contextmanager

@@ -89,8 +89,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings that `environ` asks for.
 
     Raises:
-        SettingsError: a port is not a port, two services share one, or CHURN_HOME, CHURN_POSTGRES or
-            CHURN_CELERY_BROKER cannot be used.
+        SettingsError: a port is not a port, two services share one, or CHURN_HOME, CHURN_POSTGRES,
+            CHURN_CELERY_BROKER or CHURN_REDIS_URL cannot be used.
     """
     home = Path(environ.get("CHURN_HOME") or REPOSITORY / ".state").expanduser()
     if "%" in str(home):
@@ -109,7 +109,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         serving_port=ports["SERVING_PORT"],
         server=_server(environ.get("CHURN_POSTGRES")),
         broker=_broker(environ.get("CHURN_CELERY_BROKER")),
-        redis=environ.get("CHURN_REDIS_URL") or None,
+        redis=_redis(environ.get("CHURN_REDIS_URL")),
     )
 
 
@@ -127,6 +127,18 @@ def _server(uri: str | None) -> str | None:
     except BadDatabaseUrl as error:
         raise SettingsError(f"CHURN_POSTGRES is {error}") from error
     return uri
+
+
+def _redis(url: str | None) -> str | None:
+    if not url:
+        return None
+    from churn.redis_server import BadRedisUrl, check_redis_url  # noqa: PLC0415 — for most there is none
+
+    try:
+        check_redis_url(url)
+    except BadRedisUrl as error:
+        raise SettingsError(f"CHURN_REDIS_URL is {error}") from None
+    return url
 
 
 def _broker(url: str | None) -> str | None:

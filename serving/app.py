@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask
 from flask_openapi3 import Info, OpenAPI
+from werkzeug.routing import PathConverter
 
 from serving import answering, docs, health, logs, metrics, page, predict, problems, security, state
 from serving.body import StrictRequest
@@ -26,6 +27,13 @@ INFO = Info(
     version="1.0.0",
     description="Who is about to leave, by the model in stage Production. Errors are RFC 9457 problems.",
 )
+
+
+class AnyPath(PathConverter):
+    """The rest of an address, also where it begins with a slash."""
+
+    regex = ".+?"
+    part_isolating = False
 
 
 class Service(OpenAPI):
@@ -53,6 +61,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # Ids may begin with a slash, or hold two: another address is another customer.
     app.url_map.merge_slashes = False
+    app.url_map.converters["path"] = AnyPath
     # Features keep the order of their feature service.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = OnlineStore(settings.database_url)

@@ -19,9 +19,16 @@ class StrictRequest(Request):
         """Return the body as a dict, never silently.
 
         Raises:
-            Problem: not-json, malformed-json or invalid-request.
+            Problem: encoded-body, not-json, malformed-json or invalid-request.
             RequestEntityTooLarge: a chunked body is above the limit.
         """
+        encoding = self.headers.get("Content-Encoding", "").strip()
+        if encoding.lower() not in ("", "identity"):
+            # The JSON parser would call it malformed.
+            raise Problem(
+                "encoded-body",
+                f"send the body as it is: Content-Encoding {encoding[:40]!r} is not taken, and none is needed",
+            )
         # Werkzeug cuts a chunked body off at the limit, instead of refusing it. What is behind is not for its stream.
         at_limit = self.content_length is None and len(self.get_data()) == self.max_content_length
         if at_limit and self.input_stream.read(1):

@@ -54,7 +54,7 @@ def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
         raise VersionRefused(f"its golden rows score {difference:.3g} away from what they did in training")
     scorer = _compile(held, plain, golden)
     scorer.probabilities(tried[:1])
-    return ServedModel(held.version, as_of, threshold, lookup, scorer, golden)
+    return ServedModel(held.version, held.run_id, as_of, threshold, lookup, scorer, golden)
 
 
 def _use_one_thread(pipeline: Pipeline) -> None:

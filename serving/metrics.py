@@ -79,6 +79,10 @@ MODEL_LOADS = Counter(
 for _outcome in ("success", "failure", "no-features"):
     MODEL_LOADS.labels(_outcome)  # An alert on a counter needs it to begin at 0.
 REGISTRY_FAILURES = Counter("churn_registry_failures", "Polls of the model registry that failed")
+POLL_ERRORS = Counter(
+    "churn_registry_poll_errors",
+    "Errors that nobody expected in what follows the model registry: it goes on, after a pause",
+)
 LAST_ANSWER = Gauge(
     "churn_registry_last_answer_timestamp_seconds",
     "When the model registry last told a worker what is in Production, or else when it began to ask, as Unix time",

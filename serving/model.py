@@ -6,7 +6,8 @@ cannot be loaded leaves the old one in place, and is tried again after longer an
 was refused, up to seconds where a fault kept it from being read. When no version holds Production any more, none is
 served: a person took it away.
 
-The thread also finds out how features are read: nothing that a request waits for asks a registry.
+The thread also finds out how features are read: nothing that a request waits for asks a registry. An unexpected error
+does not end it: the error is logged, counted and seen by /health/ready, and the thread goes on after a pause.
 """
 
 import logging
@@ -25,7 +26,15 @@ from churn.online_lookup import OnlineLookup
 from churn.registry import ModelNotLoadable, ModelVersion, production
 from serving.features import OnlineStore, reason
 from serving.loading import VersionRefused, load
-from serving.metrics import COMPILED, LAST_ANSWER, MODEL_LOADS, MODEL_VERSION, POLL_SECONDS, REGISTRY_FAILURES
+from serving.metrics import (
+    COMPILED,
+    LAST_ANSWER,
+    MODEL_LOADS,
+    MODEL_VERSION,
+    POLL_ERRORS,
+    POLL_SECONDS,
+    REGISTRY_FAILURES,
+)
 from serving.problems import Problem
 from serving.registry_watch import RegistryWatch
 from serving.served import ServedModel
@@ -38,6 +47,8 @@ _SECONDS_WITHOUT_MODEL = 2.0
 _JITTER = 0.2
 # A load takes a core for a second: what was refused once is tried again at the next poll, then half as often each time.
 _LONGEST_PAUSE_SECONDS = 300.0
+# After an error that nobody expected: what it was may pass, as a full disk does.
+_LONGEST_PAUSE_AFTER_ERROR_SECONDS = 60.0
 # Where nothing is said against the version: the store of its files was away, or a disk full, perhaps for a moment.
 _LONGEST_PAUSE_IN_DOUBT_SECONDS = 10.0
 
@@ -200,18 +211,27 @@ class ProductionModel:
         return _Refused(held, self._trouble, pause, time.monotonic() + pause)
 
     def _follow(self) -> None:
+        errors = 0
         while True:
-            self.poll()
+            try:
+                self.poll()
+                errors = 0
+            except Exception as error:
+                # Nobody else follows the registry: a worker without this thread serves what it has for ever.
+                errors += 1
+                POLL_ERRORS.inc()
+                self._failed("stage Production cannot be followed", error)
             pause = self._poll_seconds if self._served else min(self._poll_seconds, _SECONDS_WITHOUT_MODEL)
+            # By the power of 2 alone an error that lasts for days would make a number that is no float any more.
+            pause = min(pause * 2 ** min(errors, 10), max(pause, _LONGEST_PAUSE_AFTER_ERROR_SECONDS))
             if self._stop.wait(pause * random.uniform(1 - _JITTER, 1 + _JITTER)):
                 return
 
 
 def _is(served: ServedModel | None, held: ModelVersion) -> bool:
-    # A changed threshold is a changed answer: tags count, not only the number.
-    return served is not None and (served.version, served.as_of, served.threshold, served.feature_service) == (
-        held.version,
-        held.as_of,
-        held.threshold,
-        held.feature_service,
+    # A changed threshold is a changed answer: tags count, not only the number. Nor does the number alone say which
+    # version it is: those of a model that was deleted and made again begin at 1 again.
+    return served is not None and (
+        (served.version, served.run_id, served.as_of, served.threshold, served.feature_service)
+        == (held.version, held.run_id, held.as_of, held.threshold, held.feature_service)
     )

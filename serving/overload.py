@@ -33,7 +33,7 @@ class Line:
         Raises:
             Problem: overloaded.
         """
-        waiting, second = self._waiting(request.path, request.query_string.decode()), int(time.monotonic())
+        waiting, second = self._waiting(request.path, request.query_string.decode("latin-1")), int(time.monotonic())
         if waiting > self._most or second != self._second:
             self._second, self._most = second, waiting
             REQUESTS_WAITING.set(waiting)

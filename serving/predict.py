@@ -26,7 +26,7 @@ api.before_request(require_key)
 
 _CUSTOMER_PROBLEMS = ("unknown-user", "incomplete-features", "stale-features")
 _ANYWHERE = ("unauthorized", "invalid-request", "feature-store-unavailable", "overloaded")
-_BODY_PROBLEMS = ("malformed-json", "body-too-large", "not-json", "model-unavailable")
+_BODY_PROBLEMS = ("malformed-json", "body-too-large", "not-json", "encoded-body", "model-unavailable")
 
 # 1,000 ids of 256 characters, each of which JSON may write as twelve.
 _MAX_BATCH_BYTES = 3_200_000
@@ -51,10 +51,11 @@ def predict_batch(body: BatchRequest) -> Response:
     return _json(BatchAnswer.model_construct(results=[_result(user_id, answer) for user_id, answer in answered]))
 
 
-# An id may hold a slash, hence path:.
+# An id may hold a slash, hence path:, which serving.app lets begin with one.
 @api.get(
     "/features/<path:user_id>",
     summary="The online features of a customer",
+    description="In the address everything but letters, digits and - . _ ~ is percent-encoded, a slash too (%2F).",
     responses=answers(CustomerFeatures, *_CUSTOMER_PROBLEMS, *_ANYWHERE),
 )
 def features(path: FeaturesPath) -> Response:

@@ -26,6 +26,7 @@ TYPES = {
     "stale-features": (409, "The customer's features are too old"),
     "body-too-large": (413, "The request's body is too large"),
     "not-json": (415, "The request's content type is not JSON"),
+    "encoded-body": (415, "The request's body is compressed"),
     "invalid-request": (422, "The request is not of the declared form"),
     "internal-error": (500, "The service failed"),
     "model-unavailable": (503, "No model can be served"),
@@ -82,6 +83,9 @@ def answer(problem: Problem) -> Response:
     response = _response(problem.type, problem.code or 500, problem.title, problem.description, problem.members)
     if problem.code == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = _RETRY_AFTER_SECONDS.get(problem.type, _RETRY_AFTER_SECONDS_OTHERWISE)
+    elif problem.type == "encoded-body":
+        # RFC 9110, section 15.5.16: which encodings are taken.
+        response.headers["Accept-Encoding"] = "identity"
     elif problem.code == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

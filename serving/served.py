@@ -19,11 +19,13 @@ class ServedModel:
     """One version of the model, and everything that an answer of it needs.
 
     Attributes:
+        run_id: the MLflow run that made it. A registry that was made again gives the same numbers to other versions.
         lookup: reads the features of the version's own feature service.
         background: rows of features of other customers, which an explanation compares with; the version's golden rows.
     """
 
     version: int
+    run_id: str
     as_of: date
     threshold: float
     lookup: OnlineLookup

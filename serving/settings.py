@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from churn.database_url import BadDatabaseUrl, parts_of
+from churn.redis_server import BadRedisUrl, check_redis_url
 from serving.keys import digest_of
 
 
@@ -43,6 +44,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         SettingsError: CHURN_DATABASE_URL or MLFLOW_TRACKING_URI is missing, or a value makes no sense.
     """
+    if redis := environment.get("CHURN_REDIS_URL"):
+        # Here and not at the first poll, in a thread: the service does not start with a Redis that it can never ask.
+        try:
+            check_redis_url(redis)
+        except BadRedisUrl as error:
+            raise SettingsError(f"CHURN_REDIS_URL is {error}") from None
     database_url = environment.get("SERVING_DATABASE_URL") or _required(environment, "CHURN_DATABASE_URL")
     try:
         parts_of(database_url)

@@ -4,11 +4,27 @@ It may hold a password: no message quotes it.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+
+DATABASE = "churn"
+"""The database of a connection that names none: the one that migrations, roles and the stack make."""
+
+
+class AirflowConnection(Protocol):
+    """What a libpq URI needs of a connection as Airflow holds it; a field that was left empty is None or ""."""
+
+    host: Any
+    port: Any
+    login: Any
+    password: Any
+    schema: Any
+
+    @property
+    def extra_dejson(self) -> dict[str, Any]: ...
 
 
 class BadDatabaseUrl(ValueError):
@@ -36,6 +52,18 @@ def make_url(
         address = (f"[{host}]" if host and ":" in host else host or "") + (f":{port}" if port else "")
     text = f"postgresql://{login + '@' if login else ''}{address}/{quote(database, safe='')}"
     return f"{text}?{urlencode(query, quote_via=quote, safe='/')}" if query else text
+
+
+def url_of(connection: AirflowConnection) -> str:
+    """Return the libpq URI of an Airflow connection. One without a database (field Schema) is to `churn`."""
+    return make_url(
+        host=connection.host,
+        port=connection.port,
+        user=connection.login,
+        password=connection.password,
+        database=connection.schema or DATABASE,
+        options=connection.extra_dejson,
+    )
 
 
 def parts_of(database_url: str) -> dict[str, str]:

@@ -27,6 +27,10 @@ POINTER = f"{PREFIX}:served"
 """The hash that names the served build and says what it is."""
 
 
+class BadRedisUrl(ValueError):
+    """What should be the URL of a Redis and is none. It is not quoted: it may hold a password."""
+
+
 class OnlineStoreAway(psycopg.OperationalError):
     """Redis cannot be reached, or not in time, or refuses. Who reads the online store catches the same as of
     Postgres."""
@@ -48,19 +52,38 @@ def open_redis(url: str, max_connections: int, timeout_seconds: float) -> Redis:
     Args:
         max_connections: how many connections it may hold.
         timeout_seconds: how long it waits for one of them, for a new one, and for an answer.
+
+    Raises:
+        BadRedisUrl: it is none.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=max_connections,
-        timeout=timeout_seconds,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        # Once, at once: on a connection that the server has dropped. By default it tries for seconds.
-        retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
-        client_name="churn-online-store",
-        driver_info=None,
-    )
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=max_connections,
+            timeout=timeout_seconds,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            # Once, at once: on a connection that the server has dropped. By default it tries for seconds.
+            retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
+            client_name="churn-online-store",
+            driver_info=None,
+        )
+    except ValueError:
+        # Its own words quote a part of the URL.
+        raise BadRedisUrl(
+            "not a URL like redis://:password@host:6379/0, rediss://… or unix:///path; in a password each of "
+            "@ : / ? # % is written %40 %3A %2F %3F %23 %25"
+        ) from None
     return Redis(connection_pool=pool)
+
+
+def check_redis_url(url: str) -> None:
+    """See whether `url` is the URL of a Redis; nothing is connected.
+
+    Raises:
+        BadRedisUrl: it is none.
+    """
+    open_redis(url, max_connections=1, timeout_seconds=1.0).close()
 
 
 def run(client: Redis, script: str, keys: list[str], arguments: list[Any], *, reads: bool = False) -> Any:

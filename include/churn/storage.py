@@ -4,17 +4,26 @@ What is read and written is always a file of this machine: a directory's own, or
 directory. So a broken connection is told as what it is, and never as a damaged file.
 """
 
-import fcntl
 import os
+import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
 Location = str | Path
 """A directory, or a URL that fsspec knows, such as s3://bucket/prefix."""
+
+INCOMING = ".incoming-"
+"""How the name of a directory for files on their way begins; the machine and the process that write there follow."""
+
+ABANDONED_SECONDS = 24 * 3600
+"""After so long nobody writes to such a directory any more, on whichever machine: a task may take two hours
+(execution_timeout), and the clocks of a worker and a file server may differ."""
 
 
 class Storage(Protocol):
@@ -58,23 +67,14 @@ class Directory:
     @contextmanager
     def incoming(self) -> Iterator[Path]:
         self._path.mkdir(parents=True, exist_ok=True)
-        in_use = os.open(self._path, os.O_RDONLY)
-        try:
-            self._clear_away_what_the_dead_left(in_use)
-            # Beside what is there: a file moves to its name at once only within one file system.
-            with tempfile.TemporaryDirectory(prefix=".incoming-", dir=self._path) as directory:
-                yield Path(directory)
-        finally:
-            os.close(in_use)
-
-    def _clear_away_what_the_dead_left(self, in_use: int) -> None:
-        """Remove what nobody is writing any more. Who writes holds a shared lock from before the first file to the end;
-        the system takes it back from a process that dies."""
-        with suppress(BlockingIOError):
-            fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in self._path.glob(".incoming-*"):
-                shutil.rmtree(left)
-        fcntl.flock(in_use, fcntl.LOCK_SH)
+        here = this_machine()
+        for left in self._path.glob(f"{INCOMING}*"):
+            if is_abandoned(left, here):
+                # Another process may be removing it too.
+                shutil.rmtree(left, ignore_errors=True)
+        # Beside what is there: a file moves to its name at once only within one file system.
+        with tempfile.TemporaryDirectory(prefix=f"{INCOMING}{here}-{os.getpid()}-", dir=self._path) as directory:
+            yield Path(directory)
 
     def put(self, files: Mapping[str, Path]) -> None:
         for name, file in files.items():
@@ -94,6 +94,40 @@ class Directory:
 
     def where(self, name: str) -> str:
         return str(self._path / name)
+
+
+def this_machine() -> str:
+    """Return a name that only processes share of which each sees whether another is alive: those of this machine since
+    it was started, and of the same container."""
+    parts = [platform.node()]
+    # Of Linux: two machines may have one name, and so may two containers of a machine.
+    for path, read in (("/proc/sys/kernel/random/boot_id", Path.read_text), ("/proc/self/ns/pid", Path.readlink)):
+        if os.path.lexists(path):
+            parts.append(str(read(Path(path))))
+    return f"{parts[0]}-{sha256(repr(parts).encode()).hexdigest()[:8]}"
+
+
+def is_abandoned(directory: Path, here: str) -> bool:
+    """Tell whether nobody writes to a directory of incoming() any more: its process was one of `here`, this machine,
+    and is gone, or the directory is older than ABANDONED_SECONDS. A lock would not tell: on NFS that of a directory
+    holds among the processes of one machine only."""
+    try:
+        age = time.time() - directory.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    own = directory.name.removeprefix(f"{INCOMING}{here}-")
+    pid = own.partition("-")[0]
+    return age > ABANDONED_SECONDS or (own != directory.name and pid.isdecimal() and not _is_alive(int(pid)))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _sync(path: Path) -> None:

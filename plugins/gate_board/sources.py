@@ -13,7 +13,7 @@ from airflow.exceptions import AirflowNotFoundException
 from airflow.models.connection import Connection
 
 from churn import board_registry
-from churn.database_url import make_url
+from churn.database_url import url_of
 
 CONNECTION = "churn_postgres"
 
@@ -60,14 +60,7 @@ def database_url() -> str:
         found = Connection.get_connection_from_secrets(CONNECTION)
     except AirflowNotFoundException as error:
         raise Unavailable(f"Airflow has no connection `{CONNECTION}`, which says where the database is") from error
-    return make_url(
-        host=found.host,
-        port=found.port,
-        user=found.login,
-        password=found.password,
-        database=found.schema or "churn",
-        options=found.extra_dejson,
-    )
+    return url_of(found)
 
 
 class _Kept(Generic[T]):

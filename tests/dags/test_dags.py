@@ -296,6 +296,39 @@ def test_every_task_has_an_owner_retries_with_backoff_and_a_time_limit(dag_bag):
             assert task.execution_timeout is not None, task.task_id
 
 
+@pytest.mark.parametrize("dag_id", ORDER)
+def test_every_task_of_every_dag_refuses_a_parameter_that_the_dag_does_not_have(dag_bag, dag_id):
+    from airflow.sdk.exceptions import AirflowFailException
+
+    dag = dag_bag.dags[dag_id]
+    for task in dag.tasks:
+        with pytest.raises(AirflowFailException, match=f"unknown parameter 'nobody_knows'.*trigger {dag_id} again"):
+            _before(task)({"dag": dag, "dag_run": SimpleNamespace(conf={"nobody_knows": 1})})
+
+
+@pytest.mark.parametrize("conf", [None, {}, "all"], ids=["a scheduled run", "a run without parameters", "all of them"])
+@pytest.mark.parametrize("dag_id", ORDER)
+def test_every_task_takes_the_parameters_that_its_dag_has(dag_bag, dag_id, conf):
+    dag = dag_bag.dags[dag_id]
+    given = dict.fromkeys(dag.params) if conf == "all" else conf
+    for task in dag.tasks:
+        _before(task)({"dag": dag, "dag_run": SimpleNamespace(conf=given)})
+
+
+def _before(task):
+    """What Airflow calls just before the task."""
+    return task.partial_kwargs["pre_execute"] if task.is_mapped else task._pre_execute_hook
+
+
+def test_the_refusal_names_what_is_unknown_and_what_there_is():
+    import run
+
+    reason = run.why_unknown({"threshold": {}, "as_of": "2024-01-31"}, ["as_of", "thresholds", "approval"])
+    assert reason == (
+        "unknown parameter 'threshold' (did you mean 'thresholds'?); there is approval, as_of, thresholds"
+    )
+
+
 def test_tasks_that_would_wait_for_each_other_share_a_pool(dag_bag):
     pools = {task.task_id: task.pool for dag_id in CHAIN for task in dag_bag.dags[dag_id].tasks}
     assert pools["materialize"] == "churn_materialize"
@@ -400,6 +433,17 @@ def test_the_airflow_connection_is_where_tasks_find_the_database(monkeypatch, ur
 
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", uri)
     assert conninfo_to_dict(run.database_url()) == conninfo_to_dict(uri)
+
+
+@pytest.mark.parametrize("uri", ["postgresql://me:secret@db.internal", "postgresql://me:secret@db.internal/"])
+def test_a_connection_that_names_no_database_is_to_churn_for_tasks_and_board_alike(monkeypatch, uri):
+    import run
+
+    monkeypatch.syspath_prepend(REPOSITORY / "plugins")
+    from gate_board import sources
+
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", uri)
+    assert run.database_url() == sources.database_url() == "postgresql://me:secret@db.internal/churn"
 
 
 def test_the_plugin_links_to_the_addresses_that_airflow_was_told_of(monkeypatch):

@@ -9,10 +9,13 @@ import psycopg
 import pytest
 from mlflow import MlflowClient
 
-from churn import registry
+from churn import registry, storage
+from churn.archive import Incoming, open_archived
 from churn.generate import write_drops
+from churn.landing import find_drop
 from churn.registry import EXPERIMENT
 from churn.reproduction.reproduce import reproduce
+from churn.validation import validate
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
 from tests.integration.training_chain import Chain
@@ -55,3 +58,22 @@ def test_the_version_in_production_is_loaded_from_the_object_store(chain):
 def test_a_version_is_made_again_from_the_object_store(chain):
     made = reproduce(1, chain.database_url, chain.pipeline.archive, lambda _: None)
     assert made.equal, str(made)
+
+
+def test_two_machines_that_share_a_directory_do_not_remove_what_the_other_is_writing(
+    pipeline_on, monkeypatch, tmp_path
+):
+    """Machine B validates a drop while A is on its way with another: A's files are there when it accepts them."""
+    pipeline = pipeline_on(tmp_path / "landing")
+    write_drops(tmp_path / "landing", customers=50, months=1, seed=5)
+    drop = find_drop(pipeline.landing, JANUARY)
+    with monkeypatch.context() as machine_a, Incoming(pipeline.archive) as incoming:
+        machine_a.setattr(storage, "this_machine", lambda: "machine-a-0123abcd")
+        with incoming.reading(drop.path / "users.csv") as reader:
+            while reader.read(1000):
+                pass
+        machine_a.undo()
+        validate(drop, pipeline.database_url, pipeline.archive)
+        incoming.accept()
+    with open_archived(pipeline.archive, reader.sha256) as stream:
+        assert stream.read(7) == b"user_id"

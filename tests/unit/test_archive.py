@@ -1,5 +1,9 @@
 import hashlib
+import os
 import secrets
+import subprocess
+import sys
+import time
 
 import pyarrow as pa
 import pytest
@@ -10,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from churn.archive import ArchiveError, Incoming, open_archived
+from churn.storage import ABANDONED_SECONDS, INCOMING, storage_at, this_machine
 
 CONTENT = "".join(f"user-{number},{number * 7919 % 1000}\n" for number in range(5000)).encode()
 
@@ -185,3 +190,74 @@ def test_accepting_the_content_again_repairs_a_damaged_file(archive, file, archi
     damage_it(archive, damage)
     assert put(archive, file) == archived
     assert read(archive, archived) == CONTENT
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """A directory that several machines mount."""
+    return tmp_path / "archive"
+
+
+def left_by(directory, host, pid, *, seconds_ago):
+    """What a process was writing so many seconds ago."""
+    left = directory / f"{INCOMING}{host}-{pid}-abcdefgh"
+    left.mkdir(parents=True)
+    (left / "users.csv").write_text("user_id\n")
+    then = time.time() - seconds_ago
+    os.utime(left, (then, then))
+    return left
+
+
+def somebody_writes(directory):
+    with storage_at(directory).incoming():
+        pass
+
+
+@pytest.fixture
+def dead():
+    """The number of a process of this machine that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+def test_what_a_dead_process_of_this_machine_left_is_removed(shared, dead):
+    left = left_by(shared, this_machine(), dead, seconds_ago=0)
+    somebody_writes(shared)
+    assert not left.exists()
+
+
+def test_what_a_living_process_of_this_machine_writes_is_left_alone(shared):
+    with storage_at(shared).incoming() as writing:
+        (writing / "users.csv").write_text("user_id\n")
+        code = "import sys; from churn.storage import storage_at\nwith storage_at(sys.argv[1]).incoming(): pass"
+        subprocess.run(
+            [sys.executable, "-c", code, shared],
+            check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert (writing / "users.csv").exists()
+
+
+@pytest.mark.parametrize("host", ["worker-b-0123abcd", f"{this_machine()}0", "worker-b"])
+def test_what_another_machine_writes_is_left_alone_though_no_such_process_is_here(shared, dead, host):
+    left = left_by(shared, host, dead, seconds_ago=ABANDONED_SECONDS - 60)
+    somebody_writes(shared)
+    assert left.exists()
+
+
+@pytest.mark.parametrize("host", ["worker-b-0123abcd", this_machine()])
+def test_what_is_older_than_a_day_is_removed_whoever_made_it(shared, host):
+    left = left_by(shared, host, os.getpid(), seconds_ago=ABANDONED_SECONDS + 60)
+    somebody_writes(shared)
+    assert not left.exists()
+
+
+def test_what_an_earlier_version_left_is_removed_after_a_day(shared):
+    left = shared / f"{INCOMING}k2j3h4g5"
+    left.mkdir(parents=True)
+    somebody_writes(shared)
+    assert left.exists()
+    os.utime(left, (0, 0))
+    somebody_writes(shared)
+    assert not left.exists()

@@ -74,6 +74,15 @@ def test_a_broker_that_is_no_redis_is_refused_without_telling_its_password(broke
     assert "secret" not in "".join(format_exception(error.value))
 
 
+@pytest.mark.parametrize(
+    "url", ["redis//x", "http://:secret@x", "redis://:secret@redis:many/0", "redis://:not/secret@redis:6379/0"]
+)
+def test_an_online_store_that_is_no_redis_is_refused_without_telling_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="CHURN_REDIS_URL is not a URL like") as error:
+        load_settings({"CHURN_REDIS_URL": url})
+    assert "secret" not in "".join(format_exception(error.value))
+
+
 def test_with_a_broker_tasks_run_on_celery_and_workers_need_no_database_of_airflow(tmp_path: Path) -> None:
     broker = "redis://:secret@redis:6379/0"
     variables = environment(load_settings({"CHURN_CELERY_BROKER": broker, "CHURN_HOME": str(tmp_path)}))

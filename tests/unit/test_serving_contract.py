@@ -1,5 +1,6 @@
 """What the service answers while it has neither a model nor a feature store: its contract, its refusals."""
 
+import gzip
 import json
 import socket
 from collections import Counter
@@ -74,6 +75,28 @@ def test_a_body_that_is_not_json_is_malformed(client, body):
 )
 def test_a_body_that_does_not_say_it_is_json_is_refused(client, content_type):
     assert problem(post(client, {"user_id": "a"}, content_type)) == "not-json"
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "deflate, gzip"])
+def test_a_compressed_body_is_refused_by_the_name_of_its_encoding(client, path, encoding):
+    body = gzip.compress(b'{"user_id": "a"}')
+    response = client.post(path, data=body, content_type="application/json", headers={"Content-Encoding": encoding})
+    assert problem(response) == "encoded-body"
+    assert response.get_json(force=True)["detail"] == (
+        f"send the body as it is: Content-Encoding {encoding!r} is not taken, and none is needed"
+    )
+    assert response.headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("encoding", ["", "identity"])
+def test_a_body_that_says_it_is_not_compressed_is_read(client, encoding):
+    response = client.post("/predict", json={"user_id": "a"}, headers={"Content-Encoding": encoding})
+    assert problem(response) == "model-unavailable"
+
+
+def test_a_query_that_is_no_text_is_no_failure_of_the_service(client):
+    assert client.get("/health", environ_overrides={"QUERY_STRING": "a=\xff"}).status_code == 200
 
 
 def test_a_body_above_the_limit_is_too_large(client):

@@ -1,3 +1,5 @@
+import traceback
+
 import pytest
 
 from serving.settings import Settings, SettingsError, from_environment
@@ -38,3 +40,16 @@ def test_a_number_that_makes_no_sense_is_refused_with_its_value(text):
 def test_half_a_byte_or_day_is_refused():
     with pytest.raises(SettingsError, match=r"SERVING_MAX_WAITING must be a whole number above 0, got '0\.5'"):
         from_environment(REQUIRED | {"SERVING_MAX_WAITING": "0.5"})
+
+
+@pytest.mark.parametrize("url", ["redis//x", "http://x", "redis://:marker/x@host:6379", "redis://host:99999"])
+def test_what_is_no_url_of_a_redis_is_refused_and_not_quoted(url):
+    with pytest.raises(SettingsError, match="CHURN_REDIS_URL is not a URL like") as error:
+        from_environment(REQUIRED | {"CHURN_REDIS_URL": url})
+    assert url not in str(error.value)
+    assert "marker" not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("url", ["redis://:secret@host:6379/0", "rediss://host", "unix:///run/redis.sock?db=1"])
+def test_the_url_of_a_redis_is_taken(url):
+    assert from_environment(REQUIRED | {"CHURN_REDIS_URL": url}) == Settings(*REQUIRED.values())

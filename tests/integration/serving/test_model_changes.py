@@ -8,6 +8,7 @@ import serving.model
 from churn.registry import MODEL_NAME
 from serving import state
 from serving.app import create_app, start, stop
+from serving.features import OnlineStore
 from serving.settings import Settings
 from tests.integration.serving.asking import eventually, predict, served_version, to_production
 
@@ -37,6 +38,19 @@ def test_a_changed_threshold_counts_from_the_next_poll(client, registry, registe
     registry.set_model_version_tag(MODEL_NAME, str(version), "threshold", "0.2")
     state.of(client.application).model.poll()
     assert predict(client, somebody)[1]["prediction"] == 1
+
+
+def test_a_version_of_another_run_under_the_same_number_is_picked_up(client, registry, register, promote, somebody):
+    """The model was deleted and made again, or MLflow restored: its numbers begin again."""
+    number = promote(register(0.25))
+    assert predict(client, somebody)[1]["churn_probability"] == 0.25
+    registry.delete_registered_model(MODEL_NAME)
+    registry.create_registered_model(MODEL_NAME)
+    while register(0.75) < number:
+        pass
+    promote(number)
+    answer = predict(client, somebody)[1]
+    assert (answer["model"]["version"], answer["churn_probability"]) == (number, 0.75)
 
 
 def test_a_version_taken_out_of_production_is_served_no_more(client, registry, register, promote, somebody):
@@ -122,6 +136,31 @@ def test_the_service_is_ready_when_it_has_a_model_and_features(client, register,
     version = promote(register())
     ready = client.get("/health/ready")
     assert (ready.status_code, ready.get_json()["model"]["version"]) == (200, version)
+
+
+def test_an_error_that_nobody_expected_is_counted_and_told_and_does_not_end_the_thread(
+    app, client, registry, in_production, monkeypatch, caplog
+):
+    registry.transition_model_version_stage(MODEL_NAME, str(in_production), "Archived")
+    monkeypatch.setattr(serving.model, "_LONGEST_PAUSE_AFTER_ERROR_SECONDS", 0.2)
+    before = poll_errors(client)
+    with monkeypatch.context() as fault:
+        fault.setattr(OnlineStore, "lookup", Mock(side_effect=ValueError("a setting that cannot be")))
+        start(app)
+        eventually(lambda: poll_errors(client) >= before + 2)
+        ready = client.get("/health/ready")
+        assert (ready.status_code, client.get("/health").status_code) == (503, 200)
+        assert "stage Production cannot be followed; the service's log has the reason" in ready.json["detail"]
+        assert "ValueError: a setting that cannot be" in caplog.text
+    to_production(registry, in_production)
+    eventually(lambda: client.get("/health/ready").status_code == 200)
+    assert client.get("/health/ready").json["trouble"] is None
+    stop(app)
+
+
+def poll_errors(client):
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("churn_registry_poll_errors_total"))
 
 
 def test_the_registry_is_followed_without_a_restart(app, client, registry, register, somebody):

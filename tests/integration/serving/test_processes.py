@@ -169,6 +169,15 @@ def test_the_metrics_tell_when_a_worker_was_last_answered_by_the_registry(databa
             eventually(lambda: metrics(url, name)[0] > began)
 
 
+@pytest.mark.parametrize("url", ["redis//x", "http://x", "redis://:marker/x@host:6379"])
+def test_the_service_does_not_start_with_a_redis_that_it_can_never_ask(database_url, tmp_path, url, capfd):
+    with gunicorn(database_url, free_port(), free_port(), tmp_path, CHURN_REDIS_URL=url) as running:
+        assert running.wait(60) != 0
+    said = capfd.readouterr().err
+    assert "SettingsError: CHURN_REDIS_URL is not a URL like redis://:password@host:6379/0" in said
+    assert "marker" not in said
+
+
 def test_what_gunicorn_refuses_by_itself_is_a_problem_too(database_url, tmp_path):
     serving = free_port()
     with gunicorn(database_url, serving, free_port(), tmp_path):

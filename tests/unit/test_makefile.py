@@ -1,0 +1,105 @@
+"""What is typed behind `make` reaches the program as it was typed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+ODD = [
+    "7892-POOKP", "A$B", "A$$B", "$(HOME)", "${HOME}", "a b", "it's", 'say "no"', "`id`", "$(shell id)", "a;id", "a\\b",
+    "a\\", "#1", "a%b", "-x", "--help", "*", "é\N{BROKEN HEART}", "a=b", "a&&b", "~", "a\nb", "x,y", "(x", ")",
+]  # fmt: skip
+FIRST, LAST = "2024-01-30", "2024-02-29"
+
+SAYS_ITS_WORDS = "import json, sys; print(json.dumps(sys.argv[1:]))"
+PARSES_THEM = """
+import json
+from embedded.__main__ import _parser
+print(json.dumps(vars(_parser().parse_args()), default=str))
+"""
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Callable[..., Any]:
+    """What a program in the place of `python -m embedded` says when `make` starts it: its words as they are."""
+
+    def make(*arguments: str, program: str = SAYS_ITS_WORDS, **environment: str) -> Any:
+        file = tmp_path / "program.py"
+        file.write_text(program)
+        done = run_make(*arguments, f"EMBEDDED={sys.executable} {file}", **environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return make
+
+
+def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    # -o: what is installed stays as it is.
+    return subprocess.run(
+        ["make", "--silent", "-o", ".venv/.up-to-date", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY}", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("text", ODD, ids=ascii)
+def test_an_id_and_a_reason_reach_the_program_as_they_were_typed(given, text):
+    assert given("predict", f"USER={text}") == ["predict", "--", text]
+    assert given("release", f"WHY={text}") == ["release", f"--why={text}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["predict", "USER=-x"], {"user": "-x"}),
+        (["release", "WHY=--help"], {"why": "--help"}),
+        (["run", "DROPS=a $d"], {"drops": "a $d"}),
+        (["run"], {"drops": None}),
+        (["trigger", f"AS_OF={FIRST}"], {"as_of": FIRST}),
+        (["backfill", f"FROM={FIRST}", f"TO={LAST}"], {"first": FIRST, "last": LAST}),
+        (["rollback", "VERSION=3", "WHY=a $b"], {"version": 3, "why": "a $b"}),
+        (["rollback"], {"version": None, "why": None}),
+        (["reproduce", "VERSION=3"], {"version": 3}),
+        (["backup", "TO=-a $d"], {"to": "-a $d"}),
+        (["restore", "FROM='$d'"], {"source": "'$d'"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_every_command_understands_what_was_typed(given, arguments, expected):
+    assert given(*arguments, program=PARSES_THEM) == {"command": arguments[0], **expected}
+
+
+def test_what_stands_in_the_environment_is_taken_as_it_is_too(given):
+    assert given("release", WHY="$(shell id) 'x") == ["release", "--why=$(shell id) 'x"]
+
+
+def test_a_setting_that_was_typed_reaches_the_program_as_it_is():
+    done = run_make("env", "CHURN_POSTGRES=postgresql://me:pa$$wd@db/x", "EMBEDDED=env | grep ^CHURN_POSTGRES= #")
+    assert done.stdout == "CHURN_POSTGRES=postgresql://me:pa$$wd@db/x\n"
+
+
+def test_the_user_of_the_environment_is_no_customer():
+    assert "say which: make predict USER=" in run_make("predict", USER="root").stderr
+
+
+@pytest.mark.parametrize("target", ["trigger", "backfill", "reproduce", "backup", "restore"])
+def test_a_command_that_lacks_an_argument_says_which(target):
+    assert f"say which: make {target} " in run_make(target).stderr
+
+
+def test_no_recipe_puts_what_was_typed_into_the_shells_command():
+    text = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    recipes = [line for line in text.splitlines() if line.startswith("\t@$(EMBEDDED)")]
+    assert len(recipes) > 10
+    harmless = r"\$\(EMBEDDED\)|\$\(if \$\(value [A-Z_]+\),"
+    assert [line for line in recipes if "$(" in re.sub(harmless, "", line)] == []
