@@ -73,7 +73,7 @@ release: $(STAMP) ## let the gate move Production again after a rollback [WHY=re
 withdraw: $(STAMP) ## take the drop of AS_OF=date back, as if it had never come, WHY=reason
 	$(call need,AS_OF,2024-01-31)
 	$(call need,WHY,'the fees are in cents')
-	@$(EMBEDDED) withdraw "$(AS_OF)" --why "$(WHY)"
+	@$(EMBEDDED) withdraw --why="$$WHY" -- "$$AS_OF"
 
 reproduce: $(STAMP) ## make VERSION=n again from the archive: equal to the bit, or what differs first
 	$(call need,VERSION,3)
