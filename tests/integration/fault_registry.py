@@ -25,7 +25,7 @@ from churn.gate import promotion
 from churn.gate.grading import grade
 from churn.outcome import Outcome
 from churn.registry import MODEL_NAME
-from churn.training import train
+from churn.training import USED_AT, train
 from churn.training_set import TrainingSet
 from tests.conftest import database_copy, mlflow_at
 from tests.integration.faults import READ
@@ -154,7 +154,10 @@ def registered(world: Registry) -> list[Any]:
     runs."""
     client = MlflowClient(world.mlflow_uri, world.mlflow_uri)
     found = client.search_model_versions(f"name = '{MODEL_NAME}'")
-    versions = sorted((int(each.version), each.current_stage, sorted(each.tags.items())) for each in found)
+    tags = [{name: text for name, text in each.tags.items() if name != USED_AT} for each in found]
+    versions = sorted(
+        (int(each.version), each.current_stage, sorted(said.items())) for each, said in zip(found, tags, strict=True)
+    )
     model = client.get_registered_model(MODEL_NAME)
     pinned = {name: {**json.loads(value), "at": None} for name, value in model.tags.items()}
     with connect(world.database_url) as connection:

@@ -13,7 +13,7 @@ import pytest
 from handmade_drops import write_drop
 from mlflow import MlflowClient
 
-from churn import recipe, registration, registry, training
+from churn import recipe, registration, registry, training, training_set
 from churn.candidate import fit_candidate
 from churn.cohort import SALT, cohorts
 from churn.features import feature_types
@@ -314,10 +314,10 @@ def test_the_real_january_drop_gives_an_auc_of_at_least_079(pipeline_on, real_dr
 
 @pytest.fixture
 def impatient(chain):
-    """The database ends every session that idles in a transaction, or without one, for 0.3 s."""
+    """The database ends every session that idles in a transaction, or without one, for a second."""
     with psycopg.connect(chain.database_url, autocommit=True) as connection:
         for limit in ("idle_in_transaction_session_timeout", "idle_session_timeout"):
-            connection.execute(f"ALTER DATABASE {connection.info.dbname} SET {limit} = '300ms'")
+            connection.execute(f"ALTER DATABASE {connection.info.dbname} SET {limit} = '1s'")
     return chain
 
 
@@ -325,7 +325,7 @@ def test_two_trainings_of_an_as_of_at_once_register_one_version_whatever_limits_
     impatient.pipeline.serve(JANUARY)
 
     def slowly(*arguments):
-        time.sleep(1)
+        time.sleep(3)
         return fit_candidate(*arguments)
 
     monkeypatch.setattr(training, "fit_candidate", slowly)
@@ -333,6 +333,21 @@ def test_two_trainings_of_an_as_of_at_once_register_one_version_whatever_limits_
         done = list(pool.map(train, [JANUARY] * 2, [impatient.database_url] * 2))
     assert sorted(each.outcome for each in done) == [DONE, UNCHANGED]
     assert [each.version for each in registry.find_versions(MlflowClient(), {})] == [1]
+
+
+def test_no_transaction_idles_while_features_are_joined(chain, monkeypatch):
+    chain.pipeline.serve(JANUARY)
+    join, idle = training_set.join_features, []
+
+    def look(*arguments, **named):
+        with psycopg.connect(chain.database_url) as connection:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE state = %s AND datname = current_database()"
+            idle.append(connection.execute(query, ["idle in transaction"]).fetchone()[0])
+        return join(*arguments, **named)
+
+    monkeypatch.setattr(training_set, "join_features", look)
+    chain.training_set(JANUARY)
+    assert idle == [0]
 
 
 def test_a_training_looks_before_it_fits_whether_the_experiment_was_deleted_and_says_how_to_restore_it(
