@@ -36,7 +36,7 @@ def refuse_unknown_parameters(context: Mapping[str, Any]) -> None:
     dag, run = context["dag"], context["dag_run"]
     with no_retry(UnknownParameter):
         if reason := why_unknown(run.conf or {}, dag.params):
-            raise UnknownParameter(f"{reason}: trigger {dag.dag_id} again without")
+            raise UnknownParameter(f"{reason}: trigger {dag.dag_id} again without it")
 
 
 def why_unknown(given: Iterable[str], known: Iterable[str]) -> str | None:

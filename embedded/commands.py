@@ -1,24 +1,25 @@
 """The commands that run the pipeline. Each returns whether every DAG run was a success."""
 
-import time
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+
+import requests
 
 from churn.held import find_holds, what_to_do
 from embedded.airflow_api import Airflow, Ref
 from embedded.chain import HEAD, Link, Say, follow, wait_for_dag, why_failed
 from embedded.drops import find_drops, generated_drops, land
 from embedded.environment import environment
-from embedded.prediction import PredictionError, any_customer, predict
+from embedded.prediction import any_customer, predict_by
 from embedded.services import addresses
 from embedded.settings import Settings
 from embedded.stack import check_alive, up
-from embedded.status import AsOfState, as_of_states
+from embedded.status import AsOfState, as_of_states, production_version
 from embedded.table import table
 
-# Seconds in which serving must have picked up a new Production.
 SERVING_FOLLOWS = 30.0
+"""Seconds in which serving must have picked up a new Production: it asks every SERVING_POLL_SECONDS, 10 by default."""
 
 
 def run(settings: Settings, drops: Path | None, say: Say) -> bool:
@@ -42,7 +43,7 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
     _print(summary(states, set(found)))
     if green:
         customer = any_customer(found[max(found)])
-        _print(f"prediction for {customer}, a customer of {max(found)}:\n{_prediction(settings, customer, states)}")
+        _print(f"prediction for {customer}, a customer of {max(found)}:\n{_prediction(settings, customer)}")
     where = addresses(settings)
     _print(
         f"Airflow {where['airflow-api']}   MLflow {where['mlflow']}   serving {where['serving']}/docs\n"
@@ -51,17 +52,13 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
     return green
 
 
-def _prediction(settings: Settings, customer: str, states: list[AsOfState]) -> str:
-    """Return one prediction, or why there is none: serving follows a promotion within seconds, not at once."""
-    promoted = any(state.outcome == "PROMOTE" for state in states)
-    deadline = time.monotonic() + (SERVING_FOLLOWS if promoted else 0)
-    while True:
-        try:
-            return predict(settings, customer)
-        except PredictionError as error:
-            if time.monotonic() > deadline:
-                return f"none: {error}"
-        time.sleep(1)
+def _prediction(settings: Settings, customer: str) -> str:
+    """Return one prediction by the version in Production, which serving follows within seconds, not at once."""
+    try:
+        version = production_version(settings)
+    except requests.RequestException as error:
+        return f"none: which version is in Production cannot be asked (make status): {error}"
+    return predict_by(settings, customer, version, SERVING_FOLLOWS)
 
 
 def trigger(settings: Settings, as_of: date, say: Say) -> bool:

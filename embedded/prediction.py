@@ -2,7 +2,9 @@
 
 import csv
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -20,15 +22,41 @@ def predict(settings: Settings, user_id: str) -> str:
     Raises:
         PredictionError: the service answered with a problem, or not at all.
     """
+    return _laid_out(_ask(settings, user_id))
+
+
+def predict_by(settings: Settings, user_id: str, version: int | None, patience_seconds: float) -> str:
+    """Return the service's answer for `user_id` by that version (None: by any) as soon as there is one, laid out for
+    reading; after `patience_seconds` what it answers then, or why it does not, and that it is not the version's."""
+    deadline = time.monotonic() + patience_seconds
+    late = f"serving does not answer by version {version}, which is in Production, after {patience_seconds:.0f} s"
+    while True:
+        try:
+            answer = _ask(settings, user_id)
+            if version in (None, answer["model"]["version"]):
+                return _laid_out(answer)
+            found = f"{_laid_out(answer)}\n{late}: make doctor says why"
+        except PredictionError as error:
+            found = f"none: {error}"
+        if version is None or time.monotonic() > deadline:
+            return found
+        time.sleep(1)
+
+
+def _ask(settings: Settings, user_id: str) -> dict[str, Any]:
     url = f"{settings.serving_url}/predict"
     try:
         answer = session().post(url, json={"user_id": user_id}, timeout=30)
-        document = json.dumps(answer.json(), indent=2, ensure_ascii=False)
+        document: dict[str, Any] = answer.json()
     except requests.RequestException as error:
         raise PredictionError(f"{url} cannot be asked (make status): {error}") from error
     if not answer.ok:
-        raise PredictionError(document)
+        raise PredictionError(_laid_out(document))
     return document
+
+
+def _laid_out(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def any_customer(drop: Path) -> str:

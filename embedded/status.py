@@ -131,6 +131,16 @@ def _feature_services(settings: Settings) -> list[str] | None:
             return None
 
 
+def production_version(settings: Settings) -> int | None:
+    """Return the version in stage Production, of several the one that counts, None where there is none.
+
+    Raises:
+        requests.RequestException: MLflow cannot be asked.
+    """
+    versions = registered_versions(settings)
+    return max((each.version for each in versions if each.stage == "Production"), default=None)
+
+
 @dataclass(frozen=True)
 class Superseded:
     """A model version whose drops changed since it was trained."""

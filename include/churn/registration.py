@@ -1,14 +1,18 @@
 """Putting a candidate on record: one run in MLflow, with a nested one for each contender, and a registered version."""
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from importlib.metadata import version
+from io import StringIO
 from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from churn.candidate import Candidate
@@ -23,6 +27,8 @@ from churn.run_evidence import RunEvidence
 from churn.selection import Contender
 from churn.signature import signature_of
 from churn.training_set import TrainingSet
+
+log = logging.getLogger(__name__)
 
 PIP_REQUIREMENTS = [f"{name}=={version(name)}" for name in ("scikit-learn", "skops", "numpy", "pandas")]
 
@@ -69,7 +75,7 @@ def register(
             skops_trusted_types=list(TRUSTED_TYPES),
             pip_requirements=PIP_REQUIREMENTS,
         )
-    registered = mlflow.register_model(
+    registered = _register_model(
         logged.model_uri,
         MODEL_NAME,
         tags={
@@ -84,6 +90,14 @@ def register(
         },
     )
     return int(registered.version), run.info.run_id
+
+
+def _register_model(uri: str, name: str, tags: Mapping[str, str]) -> ModelVersion:
+    # MLflow prints on stderr what it made, and Airflow logs that as errors.
+    with redirect_stderr(StringIO()) as said:
+        registered = mlflow.register_model(uri, name, tags=dict(tags))
+    log.info(" ".join(said.getvalue().split()))
+    return registered
 
 
 def _log_contenders(experiment: str, parent: str, contenders: Sequence[Contender], chosen: Any) -> None:

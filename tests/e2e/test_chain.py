@@ -25,7 +25,8 @@ def test_run_says_what_came_of_every_as_of_and_gives_one_prediction(stack):
     assert re.search(rf"^{JANUARY} +\d+ +0\.\d+ +(-|0\.\d+) +(PROMOTE|KEEP) +1$", text, re.MULTILINE), text
     assert re.search(rf"^{FEBRUARY} +\d+ +0\.\d+ +0\.\d+ +(PROMOTE|KEEP) +2$", text, re.MULTILINE), text
     assert stack.decided()[0] == (date.fromisoformat(JANUARY), "PROMOTE", 1)
-    assert "churn_probability" in text
+    promoted = [version for _, outcome, version in stack.decided() if outcome == "PROMOTE"]
+    assert json.loads(text[text.index("{") : text.rindex("}") + 1])["model"]["version"] == max(promoted)
     for address in ("AIRFLOW_URL", "MLFLOW_URL", "SERVING_URL"):
         assert stack.settings[address] in text
 
@@ -165,6 +166,36 @@ def test_no_run_failed_but_the_one_of_the_damaged_drop(stack):
     failed = {run["dag_run_id"] for run in stack.runs() if run["state"] == "failed"}
     unexpected = {run for run in failed if "2024-03-15" not in json.dumps(_conf(stack, run))}
     assert unexpected == set()
+
+
+def test_the_logs_of_green_tasks_hold_no_error(stack):
+    logs = Path(stack.settings["CHURN_HOME"]) / "airflow" / "logs"
+    tasks = stack.airflow("GET", "/dags/~/dagRuns/~/taskInstances", params={"limit": 1000, "state": "success"})
+    green = {(task["dag_id"], task["dag_run_id"], task["task_id"]) for task in tasks["task_instances"]}
+    assert len(green) > 20
+    said = []
+    for dag_id, run_id, task_id in green:
+        attempts = (logs / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}").rglob("attempt=*.log")
+        # The last one is the one that was green.
+        *_, last = sorted(attempts, key=lambda path: path.stat().st_mtime)
+        said += [f"{task_id}: {line}" for line in last.read_text().splitlines() if is_error(line)]
+    assert said == []
+
+
+def is_error(line: str) -> bool:
+    return json.loads(line).get("level") in ("error", "critical")
+
+
+def test_a_run_that_is_given_an_unknown_parameter_is_red_at_once_and_names_it(stack):
+    conf = {"as_of": FEBRUARY, "threshold": {"max_auc_loss": 1}}
+    run = stack.airflow("POST", "/dags/churn_train/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
+    path = f"/dags/churn_train/dagRuns/{run}"
+    wait_for(lambda: stack.airflow("GET", path)["state"] == "failed", seconds=120)
+    tasks = {each["task_id"]: each for each in stack.airflow("GET", f"{path}/taskInstances")["task_instances"]}
+    assert (tasks["train"]["state"], tasks["train"]["try_number"]) == ("failed", 1)
+    error = stack.airflow("GET", f"{path}/taskInstances/train/xcomEntries/error")["value"]
+    assert "unknown parameter 'threshold' (did you mean 'thresholds'?); there is approval, as_of, thresholds" in error
+    stack.airflow("DELETE", path)
 
 
 def test_status_says_that_all_is_well(stack):

@@ -205,3 +205,22 @@ def test_the_heavy_imports_are_the_schedulers_alone() -> None:
 
     assert "scheduler" not in sys.argv
     assert airflow_local_settings.__all__ == []
+
+
+def test_where_tasks_run_mlflow_leaves_its_log_to_the_process_and_draws_no_progress() -> None:
+    """Airflow logs as an error what a task writes to stderr, where MLflow's own handler and its bars write."""
+    code = (
+        "import logging, os, airflow_local_settings, mlflow\n"
+        "print(logging.getLogger('mlflow').handlers, os.environ['MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR'])"
+    )
+    names = ("MLFLOW_CONFIGURE_LOGGING", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    include = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "PYTHONPATH": include},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[] false"

@@ -1,5 +1,6 @@
 """What the gate needs to know of a candidate, of Production and of the anchor: read from MLflow and from Postgres."""
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -255,4 +256,6 @@ def _online_problem(connection: Connection, store: FeatureStore, service: Featur
     asked = {"event_timestamp": event_timestamp(as_of)}
     users = [user for (user,) in execute(connection, "gate/some_customers", asked)]
     missing = {name for found in read_online(store, service, users) for name in found.missing} if users else set()
+    # Left to the garbage collector, its pool of connections may be ended by a thread of its own, and say an error.
+    asyncio.run(store.close())
     return f"AS_OF {as_of} is served without {', '.join(sorted(missing))}: run churn_materialize" if missing else None

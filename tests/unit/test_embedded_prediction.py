@@ -1,0 +1,66 @@
+"""The prediction that ends `make run`: by the version in Production, or it says that it is not."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from werkzeug import Request, Response
+from werkzeug.serving import make_server
+
+from embedded import prediction
+from embedded.prediction import predict_by
+from embedded.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(prediction.time, "sleep", lambda seconds: None)
+
+
+@contextmanager
+def serving(*versions: int | None) -> Iterator[Settings]:
+    """A service that answers by these versions, one after the other and the last one for ever; None: with a problem."""
+    left = [*versions]
+
+    @Request.application
+    def answer(request: Request) -> Response:
+        version = left.pop(0) if len(left) > 1 else left[0]
+        if version is None:
+            return Response(json.dumps({"type": "model-unavailable"}), 503, mimetype="application/problem+json")
+        asked = request.get_json()["user_id"]
+        return Response(json.dumps({"user_id": asked, "model": {"version": version}}), mimetype="application/json")
+
+    server = make_server("127.0.0.1", 0, answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield load_settings({"SERVING_PORT": str(server.port)})
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("before", [(1,), (1, 1), (None, 1), (2, 2)])
+def test_the_prediction_is_by_the_version_in_production_as_soon_as_serving_follows(before):
+    with serving(*before, 2) as settings:
+        assert json.loads(predict_by(settings, "a/b", 2, 30)) == {"user_id": "a/b", "model": {"version": 2}}
+
+
+def test_a_prediction_by_another_version_says_so():
+    with serving(1) as settings:
+        said = predict_by(settings, "a", 2, 0)
+    assert '"version": 1' in said
+    assert "serving does not answer by version 2, which is in Production, after 0 s: make doctor says why" in said
+
+
+def test_where_serving_has_no_model_the_problem_is_said():
+    with serving(None) as settings:
+        assert "model-unavailable" in predict_by(settings, "a", 2, 0)
+
+
+def test_with_nothing_in_production_the_first_answer_counts():
+    with serving(None, 1) as settings:
+        assert predict_by(settings, "a", None, 30).startswith("none: ")
