@@ -39,7 +39,9 @@ def churn_snapshot():
 
     **`load` or `snapshot` is red**: the database was away, or is full. Each is one transaction: what was there before
     is still there. Clear the task to run it again. Where the log says that the archive lacks a file or that the drop
-    changed since, clear `validate` instead. `churn_landing` does not start a failed run again.
+    changed since, clear `validate` instead. Where it says that none of a date's labels matches, their ids are written
+    otherwise than in the drop of that date: have `labels.csv` corrected. `churn_landing` does not start a failed run
+    again.
 
     **`supersede` is red**: MLflow or the database was away. The chain went on without it; clear the task, or leave it
     to the next run: each looks at every version.
@@ -69,8 +71,9 @@ def churn_snapshot():
 
     @task(multiple_outputs=False)
     def load(accepted: dict) -> dict:
-        """Loads the drop from the archive into raw.*, as one revision of its AS_OF, in one transaction. The drop that
-        is loaded already: UNCHANGED."""
+        """Loads the drop from the archive into raw.*, as one revision of its AS_OF, in one transaction. Returns per
+        labelled date how many labels came, matched a customer and changed, or wait for a snapshot. The drop that is
+        loaded already: UNCHANGED."""
         from churn.archive import ArchiveError
         from churn.loading import StaleDrop, load
         from churn.settings import read_settings

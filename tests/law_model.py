@@ -157,12 +157,15 @@ def contents(draw: st.DrawFn, as_of: date) -> Content:
     """A drop: customers who come and go from one to the next, labels of its own date, late ones, or none."""
     of_each = st.tuples(*[st.sampled_from((None, *range(VARIANTS)))] * len(USERS)).filter(any_of)
     customers = {user: variant for user, variant in zip(USERS, draw(of_each), strict=True) if variant is not None}
+    # Labels of a date of whose customers none is are refused: of each date, the first customer has a row and a label.
+    customers.setdefault(USERS[0], 0)
     labels: dict[tuple[str, date], bool] = {}
     some = st.lists(st.sampled_from([day for day in DAYS if day <= as_of]), min_size=1, unique=True)
     days = draw(st.sampled_from((None, [])) | some | some.map(list))
     for day in days or []:
         told = draw(st.tuples(*[st.sampled_from((None, False, True))] * len(USERS)))
         labels |= {(user, day): label for user, label in zip(USERS, told, strict=True) if label is not None}
+        labels.setdefault((USERS[0], day), True)
     # A drop that labels its own date labels its own customers; of earlier dates it may label those who are gone.
     own = {key: label for key, label in labels.items() if key[1] < as_of or key[0] in customers}
     return Content(customers, None if days is None else own)

@@ -1,6 +1,7 @@
 """The landing drop's contract, version 1: its files, their columns, and the rule that each value obeys."""
 
 from dataclasses import dataclass
+from datetime import date
 from enum import Enum
 
 RULES = 2
@@ -13,7 +14,7 @@ class Kind(Enum):
 
     TEXT = "a non-empty text of at most 256 characters, without NUL"
     DATE = "an ISO date (YYYY-MM-DD)"
-    BOOLEAN = "True or False"
+    BOOLEAN = "true/false, t/f, yes/no or 1/0"
     COUNT = "a whole number >= 0, of at most 18 digits"
     NUMBER = "a number from 0 to 1e38"
 
@@ -21,18 +22,26 @@ class Kind(Enum):
 LARGEST_NUMBER = 1e38
 """Models compare in single precision, where a larger number is infinite, and can then neither learn nor answer."""
 
+UNSEEN = (
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff"
+)
+"""Characters that show nothing though Unicode calls them letters, marks or symbols, for the class of a regular
+expression: Default_Ignorable_Code_Point, and the empty Braille pattern."""
+
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a file. Where `nullable`, an empty value is legitimate and stays NULL."""
+    """A column of a file. Where `nullable`, an empty value is legitimate and stays NULL; `since` is its first date."""
 
     name: str
     kind: Kind
     nullable: bool = False
     required: bool = True
+    since: date | None = None
 
     @property
     def rule(self) -> str:
+        """What form a value has, in words."""
         return self.kind.value + (", or empty" if self.nullable else "")
 
 
@@ -91,7 +100,7 @@ LABELS = File("labels", (
     USER_ID,
     Column("churn_label", Kind.BOOLEAN),
     # The date that the label is the truth about; without the column it is the drop's own AS_OF.
-    Column("as_of", Kind.DATE, required=False),
+    Column("as_of", Kind.DATE, required=False, since=date(2000, 1, 1)),
 ))  # fmt: skip
 
 REQUIRED_FILES = (USERS, SUBSCRIPTIONS, USAGE, PAYMENTS, SUPPORT)

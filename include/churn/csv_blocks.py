@@ -7,13 +7,14 @@ parsed is reported with its number and replaced, so that the lines around it are
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 BLOCK_BYTES = 8 * 2**20
 # Some two hundred times the longest line of a real drop.
 LINE_BYTES = 64 * 2**10
 UTF8_BOM = b"\xef\xbb\xbf"
+UNENDED = " (the last line has no newline: the file may be truncated)"
 # Elsewhere than around a whole value a quote means one thing to one reader and another to the next.
 _VALUE = rb'(?:"(?:[^"]|"")*+"|[^",]*+)'
 WELL_QUOTED = re.compile(_VALUE + rb"(?:," + _VALUE + rb")*+")
@@ -26,20 +27,21 @@ Report = Callable[[int, bytes, str], None]
 class Block:
     """Whole lines, each ending in a newline; `first_line` is the number of the first, the header being line 1.
 
-    The lines of the numbers `reported` are empty here, so that the numbers of the others hold.
+    The lines of the numbers `reported` are empty here, so that the numbers of the others hold. Where the file ends
+    without a newline, its last line is a block of its own, not `ended`; its newline is added.
     """
 
     first_line: int
     data: bytes
     reported: frozenset[int]
+    ended: bool = True
 
 
 def read_blocks(file: BinaryIO, report: Report) -> Iterator[Block]:
     """Yield the file's lines in blocks of about 8 MB, without the byte order mark; CRLF becomes LF.
 
     Reported instead of yielded: a line longer than 64 KB, an empty line, a carriage return within a line, a quote left
-    open or in the middle of a value, a line that is not UTF-8, and a last line without a newline, which is how a
-    truncated file shows.
+    open or in the middle of a value, and a line that is not UTF-8.
     """
     line = 1
     pending = file.read(len(UTF8_BOM))
@@ -60,7 +62,8 @@ def read_blocks(file: BinaryIO, report: Report) -> Iterator[Block]:
             line += 1
             pending = _skip_line(file)
     if pending:
-        report(line, pending, "a newline at the end of the file (it may be truncated)")
+        doubted = _mend(pending + b"\n", line, lambda number, text, rule: report(number, text, rule + UNENDED))
+        yield replace(doubted, ended=False)
 
 
 def _skip_line(file: BinaryIO) -> bytes:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import date
 
@@ -13,6 +13,7 @@ from churn.code import code_digest
 from churn.contract import FILES, LABELS, File
 from churn.copy import copy_rows
 from churn.database import Connection, connect, execute, lock
+from churn.labels import Labels, count_labels, strangers
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.partitions import month
 from churn.storage import Location
@@ -27,13 +28,17 @@ class StaleDrop(RuntimeError):
     """A drop that was validated before the one that is loaded."""
 
 
-def load(drop: AcceptedDrop, database_url: str, archive: Location) -> Outcome:
+def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_before: bool = False) -> Outcome:
     """Replace what raw.* holds for the drop's AS_OF; a reader sees the old revision or the new one.
 
     A drop with the content that is loaded already, by the same code, is UNCHANGED.
 
+    Args:
+        loaded_before: this content was loaded once, perhaps into another database: its labels are not refused.
+
     Raises:
         ArchiveError: a file of the drop is not in the archive, or damaged there.
+        DropRejected: a date has a snapshot, and none of the drop's labels of it is of its customers.
         StaleDrop: another content of this AS_OF was validated later, and is loaded.
     """
     with connect(database_url) as connection:
@@ -52,6 +57,11 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location) -> Outcome:
         if not unchanged:
             for file in FILES:
                 _replace(connection, drop, file, archive)
+            labels = count_labels(connection, drop.as_of) if LABELS.name in drop.files else {}
+            _log(labels)
+            # Acceptance is history: what was loaded once is loaded again, whatever has become of the other dates since.
+            if not (loaded_before or _was_accepted(connection, drop)):
+                strangers(labels).raise_if_any(drop.as_of.isoformat())
         execute(connection, "loading/record_revision", {
             "as_of": drop.as_of, "revision": revision, "digest": drop.digest, "code_digest": code_digest(),
             "validated_at": max(drop.validated_at, validated_at),
@@ -64,7 +74,26 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location) -> Outcome:
     if unchanged:
         return Outcome(UNCHANGED, f"revision {revision} of {drop.as_of} has this content", {"revision": revision})
     rows = {name: accepted.rows for name, accepted in drop.files.items()}
-    return Outcome(DONE, f"loaded as revision {revision} of {drop.as_of}", {"revision": revision, "rows": rows})
+    figures = {
+        "revision": revision,
+        "rows": rows,
+        "labels": {day.isoformat(): asdict(of) for day, of in labels.items()},
+    }
+    return Outcome(DONE, f"loaded as revision {revision} of {drop.as_of}", figures)
+
+
+def _was_accepted(connection: Connection, drop: AcceptedDrop) -> bool:
+    found = execute(connection, "loading/accepted", {"as_of": drop.as_of, "digest": drop.digest}).fetchone()
+    return found is not None and found[0]
+
+
+def _log(labels: Mapping[date, Labels]) -> None:
+    for day, of in labels.items():
+        if of.waiting:
+            log.warning("labels of %s: %d came, %d changed; they wait: it has no snapshot", day, of.came, of.changed)
+        else:
+            level = logging.INFO if of.matched == of.came else logging.WARNING
+            log.log(level, "labels of %s: %d came, %d matched, %d changed", day, of.came, of.matched, of.changed)
 
 
 def _replace(connection: Connection, drop: AcceptedDrop, file: File, archive: Location) -> None:

@@ -2,37 +2,24 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
-from churn.contract import LARGEST_NUMBER, RULES, Column, File, Kind
-from churn.csv_blocks import UTF8_BOM, Block, read_blocks
+from churn.contract import RULES, Column, File
+from churn.csv_blocks import UNENDED, UTF8_BOM, Block, read_blocks
+from churn.values import Fault, Spellings, read_values
 from churn.violations import SHOWN, Violations
 
-ARROW_TYPES = {
-    Kind.TEXT: pa.string(),
-    Kind.DATE: pa.date32(),
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.COUNT: pa.int64(),
-    Kind.NUMBER: pa.float64(),
-}
-
-PATTERNS = {
-    # PostgreSQL's text cannot hold a NUL.
-    Kind.TEXT: r"^[^\x00]{1,256}$",
-    # PostgreSQL and Python know no year 0000.
-    Kind.DATE: r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$",
-    Kind.BOOLEAN: r"^(?i:true|false)$",
-    # 18 digits always fit 64 bits.
-    Kind.COUNT: r"^[0-9]{1,18}$",
-    Kind.NUMBER: r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
-}
+NO_NEWLINE = "a newline at the end of the file (it may be truncated)"
+ReadValues = Callable[[Column, pa.Array], tuple[pa.Array, list[Fault]]]
+DELIMITERS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
 @dataclass(frozen=True)
@@ -56,9 +43,15 @@ def read_rows(file: File, stream: BinaryIO, violations: Violations, rules: int =
     """
     if rules not in range(1, RULES + 1):
         raise ValueError(f"rules {rules} of the contract are unknown here, 1 to {RULES} are known: use newer code")
+    delimited_otherwise = False
 
     def report(line: int, text: bytes, rule: str) -> None:
-        violations.add(file.name, rule, line=line, value=text[:200])
+        nonlocal delimited_otherwise
+        if line == 1 and (hint := _other_delimiter(file, text)):
+            delimited_otherwise, rule = True, hint
+        # Its quotes are in the wrong places on every line: that is one fault.
+        if line == 1 or not delimited_otherwise:
+            violations.add(file.name, rule, line=line, value=text[:200])
 
     blocks = read_blocks(stream, report)
     first = next(blocks, None)
@@ -68,16 +61,27 @@ def read_rows(file: File, stream: BinaryIO, violations: Violations, rules: int =
     if first.first_line > 1 or 1 in first.reported:
         return  # the header was reported
     header, _, rest = first.data.partition(b"\n")
+    if not first.ended:
+        report(1, header, NO_NEWLINE)
+        return
     names = _read_header(file, header, violations)
     if names is None:
         return
-    yield _parse(file, names, Block(2, rest, first.reported), violations)
-    for block in blocks:
-        yield _parse(file, names, block, violations)
+    spellings: Spellings = {}
+    read = partial(read_values, rules=rules, spellings=spellings)
+    for block in chain([Block(2, rest, first.reported)], blocks):
+        # That its values are of the right form shows that a last line is whole. An empty one shows nothing.
+        if not (block.ended or block.reported) and (rules == 1 or block.data.endswith(b",\n")):
+            report(block.first_line, block.data[:-1], NO_NEWLINE)
+        else:
+            yield _parse(file, names, block, violations, read)
 
 
 def _read_header(file: File, header: bytes, violations: Violations) -> list[str] | None:
     names = next(csv.reader([header.decode("utf-8")]), [])
+    if hint := _other_delimiter(file, header):
+        violations.add(file.name, hint, line=1, value=header)
+        return None
     missing = [c.name for c in file.columns if c.required and c.name not in names]
     twice = sorted(name for name, times in Counter(names).items() if times > 1)
     for name in missing:
@@ -87,7 +91,23 @@ def _read_header(file: File, header: bytes, violations: Violations) -> list[str]
     return None if missing or twice else names
 
 
-def _parse(file: File, names: list[str], block: Block, violations: Violations) -> Rows:
+def _other_delimiter(file: File, header: bytes) -> str | None:
+    """Return what to say of a header that has columns of the contract only where it is split by something else."""
+    text = header.decode("utf-8", "replace")
+
+    def has_columns(delimiter: str) -> bool:
+        return not {column.name for column in file.columns}.isdisjoint(
+            each.strip(' "') for each in text.split(delimiter)
+        )
+
+    for delimiter, name in DELIMITERS.items():
+        if delimiter in text and has_columns(delimiter) and not has_columns(","):
+            return f"columns separated by commas: is it separated by {name}?"
+    return None
+
+
+def _parse(file: File, names: list[str], block: Block, violations: Violations, read: ReadValues) -> Rows:
+    doubt = "" if block.ended else UNENDED
     data, lines = block.data, np.arange(block.first_line, block.first_line + block.data.count(b"\n"))
     malformed: list[int] = []
 
@@ -96,7 +116,7 @@ def _parse(file: File, names: list[str], block: Block, violations: Violations) -
         malformed.append(line)
         if line not in block.reported:
             rule = f"{row.expected_columns} values as in the header, not {row.actual_columns}"
-            violations.add(file.name, rule, line=line, value=row.text)
+            violations.add(file.name, rule + doubt, line=line, value=row.text)
         return "skip"
 
     columns = [column for column in file.columns if column.name in names]
@@ -116,40 +136,14 @@ def _parse(file: File, names: list[str], block: Block, violations: Violations) -
     if block.reported:
         kept = ~np.isin(lines, list(block.reported))
         raw, lines = raw.filter(pa.array(kept)), lines[kept]
-    typed = {c.name: _convert(file, c, raw[c.name].combine_chunks(), lines, violations) for c in columns}
+    typed = {}
+    for column in columns:
+        texts = raw[column.name].combine_chunks()
+        typed[column.name], faults = read(column, texts)
+        for fault in faults:
+            rule, found = fault.rule + doubt, np.flatnonzero(fault.where.to_numpy(zero_copy_only=False))
+            for index in found[:SHOWN].tolist():
+                value = texts[index].as_py()
+                violations.add(file.name, rule, line=int(lines[index]), column=column.name, value=value)
+            violations.count(file.name, rule, column=column.name, more=len(found[SHOWN:]))
     return Rows(lines, pa.table(typed))
-
-
-def _convert(file: File, column: Column, raw: pa.Array, lines: np.ndarray, violations: Violations) -> pa.Array:
-    """Return `raw` (text) in the column's type, each value that breaks its rule reported and NULL."""
-    empty = pc.equal(raw, "")
-    good = pc.match_substring_regex(raw, PATTERNS[column.kind])
-    typed = _cast(pc.if_else(good, raw, None), ARROW_TYPES[column.kind])
-    good = pc.and_(good, pc.is_valid(typed))
-    if column.kind is Kind.NUMBER:
-        fits = pc.and_(pc.greater_equal(typed, 0.0), pc.less_equal(typed, LARGEST_NUMBER))
-        good = pc.and_(good, pc.fill_null(fits, False))
-    wrong = pc.invert(pc.or_(good, empty) if column.nullable else good)
-    if pc.any(wrong).as_py():
-        found = np.flatnonzero(wrong.to_numpy(zero_copy_only=False))
-        for index in found[:SHOWN].tolist():
-            value = raw[index].as_py()
-            violations.add(file.name, column.rule, line=int(lines[index]), column=column.name, value=value)
-        violations.count(file.name, column.rule, column=column.name, more=len(found[SHOWN:]))
-        typed = pc.if_else(good, typed, pa.scalar(None, typed.type))
-    return typed
-
-
-def _cast(text: pa.Array, to: pa.DataType) -> pa.Array:
-    """Cast texts of the right form; those that name no value (2024-02-30) become NULL."""
-    try:
-        return pc.cast(text, to)
-    except pa.ArrowInvalid:
-        return pa.concat_arrays([_cast_one(text[i : i + 1], to) for i in range(len(text))])
-
-
-def _cast_one(text: pa.Array, to: pa.DataType) -> pa.Array:
-    try:
-        return pc.cast(text, to)
-    except pa.ArrowInvalid:
-        return pa.nulls(1, to)

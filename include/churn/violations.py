@@ -1,6 +1,9 @@
 """What is wrong with a drop: collected by rule, the first of each kept in full, all of them counted."""
 
+import re
 from dataclasses import dataclass, field
+
+from churn.contract import UNSEEN
 
 SHOWN = 20
 """How many violations of one rule in one column are named; the rest are counted."""
@@ -27,12 +30,14 @@ class Violations:
         line: int | None = None,
         column: str | None = None,
         value: str | bytes | None = None,
+        note: str = "",
     ) -> None:
-        """Note that `file` breaks `rule`; the first of a rule in a column are named."""
+        """Note that `file` breaks `rule`, and with a `note` why; the first of a rule in a column are named."""
         self.count(file, rule, column=column, more=1)
         shown = self._groups[file, column, rule]
         if len(shown) < SHOWN:
-            shown.append((line, _quote(value)))
+            quoted = quote(value)
+            shown.append((line, f"{quoted} ({note})" if note else quoted))
 
     def count(self, file: str, rule: str, *, column: str | None = None, more: int) -> None:
         """Count `more` violations without naming them."""
@@ -65,8 +70,10 @@ class Violations:
             raise DropRejected(f"drop {drop} rejected, nothing of it is loaded:\n{self}")
 
 
-def _quote(value: str | bytes | None) -> str | None:
+def quote(value: str | bytes | None) -> str | None:
+    """Return a value in quotes, cut to VALUE_LENGTH, with what cannot be seen in it as an escape."""
     if value is None:
         return None
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-    return repr(text if len(text) <= VALUE_LENGTH else text[:VALUE_LENGTH] + "…")
+    quoted = repr(text if len(text) <= VALUE_LENGTH else text[:VALUE_LENGTH] + "…")
+    return re.sub(f"[{UNSEEN}]", lambda found: ascii(found[0])[1:-1], quoted)

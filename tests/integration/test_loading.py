@@ -5,7 +5,7 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
@@ -13,16 +13,16 @@ from database_dump import dump
 from handmade_drops import read_values, validated_now, write_drop
 from psycopg import IsolationLevel, sql
 
-from churn import loading, tables
-from churn.archive import ArchiveError
+from churn import loading, values
+from churn.archive import ArchiveError, Incoming
 from churn.contract import FILES, LABELS, REQUIRED_FILES, Kind
 from churn.database import connect
 from churn.generate import write_drops
-from churn.landing import find_drop
+from churn.landing import digest_of, find_drop
 from churn.loading import StaleDrop, load
 from churn.outcome import DONE, UNCHANGED
 from churn.reproduction.lineage import read_revisions
-from churn.validation import validate
+from churn.validation import AcceptedDrop, AcceptedFile, validate
 from churn.violations import DropRejected
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
@@ -107,6 +107,36 @@ def test_the_rules_that_a_drop_was_accepted_by_are_recorded_and_kept(landing, ar
     monkeypatch.setattr(loading, "code_digest", lambda: "other code")
     load(replace(accepted, rules=2), database_url, archive)
     assert [of["rules"] for of in read_revisions({D31: accepted.digest}, database_url).values()] == [1]
+
+
+def accepted_by_rules_1(drop, archive):
+    """The drop as it was accepted when there were no other rules: in the archive, whatever it holds."""
+    with Incoming(archive) as incoming:
+        read = {}
+        for path in drop.files():
+            with incoming.reading(path) as reader:
+                rows = reader.read(2**20).count(b"\n") - 1
+            read[path.name] = AcceptedFile(reader.sha256, rows, reader.bytes, path.stat().st_mtime_ns)
+        incoming.accept()
+    digest = digest_of({name: file.sha256 for name, file in read.items()})
+    return AcceptedDrop(drop.as_of, datetime.now(UTC), digest, read, rules=1)
+
+
+def test_a_revision_that_was_accepted_by_rules_1_is_loaded_again_by_new_code(
+    landing, archive, database_url, monkeypatch
+):
+    padded = ["a  ", "A", "b\u200b"]
+    drop = write_drop(landing, D31, padded, [(user, True, date(1900, 1, 1)) for user in padded])
+    with pytest.raises(DropRejected):
+        validate(drop, database_url, archive)
+    accepted = accepted_by_rules_1(drop, archive)
+    for code in ("old code", "new code"):
+        monkeypatch.setattr(loading, "code_digest", lambda code=code: code)
+        assert load(accepted, database_url, archive).outcome == DONE
+        assert [row["user_id"] for row in rows_of(database_url, "users", D31)] == padded
+    stricter = replace(accepted, rules=2, digest="another")
+    with pytest.raises(DropRejected, match="no blanks before or after it"):
+        load(stricter, database_url, archive)
 
 
 # --- revisions ---------------------------------------------------------------------------------------------------
@@ -230,7 +260,7 @@ def test_an_archived_drop_that_breaks_a_stricter_contract_is_refused_and_the_old
     load(validate(with_months(landing, 1), database_url, archive), database_url, archive)
     accepted = validate(with_months(landing, 12), database_url, archive)
     before = dump(database_url)
-    monkeypatch.setitem(tables.PATTERNS, Kind.COUNT, "^[0-9]$")
+    monkeypatch.setitem(values.PATTERNS, Kind.COUNT, "^[0-9]$")
     with pytest.raises(DropRejected, match=r"subscriptions\.csv, line 2, column months_active: '12'"):
         load(accepted, database_url, archive)
     assert dump(database_url) == before

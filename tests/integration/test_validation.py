@@ -10,6 +10,7 @@ from database_dump import dump
 from handmade_drops import take_in, write_drop, write_manifest
 from psycopg import sql
 
+from churn import customers
 from churn.contract import REQUIRED_FILES, RULES
 from churn.database import connect
 from churn.landing import Drop
@@ -112,12 +113,12 @@ VALUES = {
         f"line 2, column months_active: '': expected {COUNT}",
     ),
     "text where a boolean belongs": (
-        *("subscriptions.csv", LINE_2_OF_SUBSCRIPTIONS, LINE_2_OF_SUBSCRIPTIONS.replace(b"True", b"yes")),
-        "line 2, column paperless_billing: 'yes': expected True or False",
+        *("subscriptions.csv", LINE_2_OF_SUBSCRIPTIONS, LINE_2_OF_SUBSCRIPTIONS.replace(b"True", b"y")),
+        "line 2, column paperless_billing: 'y': expected true/false, t/f, yes/no or 1/0",
     ),
     "text where an optional boolean belongs": (
-        *("subscriptions.csv", LINE_2_OF_SUBSCRIPTIONS, LINE_2_OF_SUBSCRIPTIONS.replace(b"12,", b"12,No")),
-        "line 2, column plan_stream_tv: 'No': expected True or False, or empty",
+        *("subscriptions.csv", LINE_2_OF_SUBSCRIPTIONS, LINE_2_OF_SUBSCRIPTIONS.replace(b"12,", b"12,none")),
+        "line 2, column plan_stream_tv: 'none': expected true/false, t/f, yes/no or 1/0, or empty",
     ),
     "a day that is none": (
         *("users.csv", b"2022-02-05", b"2022-02-30"),
@@ -147,6 +148,18 @@ VALUES = {
         *("usage_agg_30d.csv", LINE_3_OF_USAGE, LINE_3_OF_USAGE.replace(b"0002-ABCDE", b"")),
         "line 3, column user_id: '': expected a non-empty text of at most 256 characters, without NUL",
     ),
+    "a word for NULL as a text": (
+        *("subscriptions.csv", LINE_2_OF_SUBSCRIPTIONS, LINE_2_OF_SUBSCRIPTIONS.replace(b",No\n", b",NULL\n")),
+        "line 2, column net_service: 'NULL': expected a text that does not mean a missing value (NULL, nan, None)",
+    ),
+    "another spelling of a boolean": (
+        *("labels.csv", b"0002-ABCDE,False", b"0002-ABCDE,0"),
+        "line 3, column churn_label: '0': expected true/false as in the lines before: one spelling a column",
+    ),
+    "an id in another case": (
+        *("usage_agg_30d.csv", LINE_3_OF_USAGE, LINE_3_OF_USAGE.replace(b"ABCDE", b"abcde")),
+        "line 3, column user_id: '0002-abcde': expected a customer of users.csv",
+    ),
     "a duplicate": (
         *("usage_agg_30d.csv", LINE_3_OF_USAGE, LINE_3_OF_USAGE * 2),
         "line 4, column user_id: '0002-ABCDE': expected each user_id once",
@@ -169,11 +182,17 @@ VALUES = {
     ),
     "a label that is none": (
         *("labels.csv", b"0002-ABCDE,False", b"0002-ABCDE,"),
-        "line 3, column churn_label: '': expected True or False",
+        "line 3, column churn_label: '': expected true/false, t/f, yes/no or 1/0",
     ),
 }  # fmt: skip
 # A line that cannot be read lacks its customer too.
-ITS_CUSTOMER_IS_MISSING = {"a quote left open", "a value too few", "bytes that are not text", "a missing user_id"}
+ITS_CUSTOMER_IS_MISSING = {
+    "a quote left open",
+    "a value too few",
+    "bytes that are not text",
+    "a missing user_id",
+    "an id in another case",
+}
 
 
 @pytest.mark.parametrize("damage", VALUES)
@@ -217,16 +236,81 @@ def test_an_empty_file_is_refused(drop, database_url, archive):
     assert rejection(drop, database_url, archive) == ["usage_agg_30d.csv: expected a header"]
 
 
-@pytest.mark.parametrize("cut", [1, 5, 40])
-def test_a_truncated_file_is_refused(cut, drop, database_url, archive):
+@pytest.mark.parametrize("cut", [5, 6, 12])
+def test_a_truncated_file_is_refused_as_such(cut, drop, database_url, archive):
     path = drop.path / "support_agg_90d.csv"
     path.write_bytes(path.read_bytes()[:-cut])
+    first, *others = rejection(drop, database_url, archive)
+    assert re.match(r"support_agg_90d.csv, line 31: '.*': expected .*\(.*may be truncated\)", first)
+    assert others == [
+        "support_agg_90d.csv, column user_id: '0030-ABCDE': expected a row for each customer of users.csv"
+    ]
+
+
+def test_a_file_truncated_within_the_last_value_of_an_earlier_line_lacks_customers(drop, database_url, archive):
+    path = drop.path / "support_agg_90d.csv"
+    path.write_bytes(path.read_bytes().partition(b"0029-ABCDE")[0][:-3])
+    assert rejection(drop, database_url, archive) == [
+        f"support_agg_90d.csv, column user_id: '{user}': expected a row for each customer of users.csv"
+        for user in USERS[28:]
+    ]
+
+
+def test_a_last_line_without_a_newline_is_loaded_where_its_values_show_that_it_is_whole(drop, database_url, archive):
+    for path in drop.files():
+        path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    take_in(drop, database_url, archive)
+    with connect(database_url) as connection:
+        for table in ("users", "support_agg_90d", "labels"):
+            counted = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("raw", table)))
+            assert counted.fetchone() == (30,)
+
+
+@pytest.mark.parametrize("padding", ["  ", "\u00a0", "\u200b", "\x1f"])
+def test_an_id_that_is_padded_everywhere_is_refused_by_line(padding, landing, database_url, archive):
+    drop = write_drop(landing, F29, [f"{user}{padding}" for user in USERS])
     violations = rejection(drop, database_url, archive)
-    assert "column user_id: '0030-ABCDE': expected a row for each customer of users.csv" in violations[-1]
-    assert re.match(
-        r"support_agg_90d.csv, line \d+: '.*': expected a newline at the end of the file \(it may be truncated\)",
-        violations[0],
-    )
+    assert len(violations) == 21 * len(REQUIRED_FILES)
+    shown = ascii(f"0001-ABCDE{padding}")
+    for file in REQUIRED_FILES:
+        of_file = [violation for violation in violations if violation.startswith(file.name)]
+        assert of_file[0].startswith(f"{file.name}, line 2, column user_id: {shown}: expected no ")
+        assert of_file[20].startswith(f"{file.name}, column user_id: … and 10 more, expected no ")
+
+
+# --- case --------------------------------------------------------------------------------------------------------
+
+RULE_OF_CASE = "expected ids that differ by more than case"
+
+
+def test_ids_that_differ_by_case_alone_are_refused_by_line_and_both_are_named(landing, database_url, archive):
+    drop = write_drop(landing, F29, ["0001-abcde", "Straße", *USERS, "STRASSE"])
+    assert rejection(drop, database_url, archive) == [
+        f"users.csv, line 4, column user_id: '0001-ABCDE' (line 2 has '0001-abcde'): {RULE_OF_CASE}",
+        f"users.csv, line 34, column user_id: 'STRASSE' (line 3 has 'Straße'): {RULE_OF_CASE}",
+    ]
+
+
+def test_the_first_twenty_ids_that_differ_by_case_alone_are_named_and_the_others_counted(
+    landing, database_url, archive
+):
+    drop = write_drop(landing, F29, [*USERS, *map(str.lower, USERS)])
+    violations = rejection(drop, database_url, archive)
+    assert len(violations) == 21
+    assert violations[20] == f"users.csv, column user_id: … and 10 more, {RULE_OF_CASE}"
+
+
+def test_late_labels_whose_ids_differ_by_case_from_the_customers_are_refused(landing, database_url, archive):
+    labels = [("0001-abcde", True, D31), (USERS[1], True, D31), ("Gone", True, D31), ("GONE", True, date(2024, 1, 30))]
+    assert rejection(write_drop(landing, F29, USERS, labels), database_url, archive) == [
+        f"labels.csv, line 2, column user_id: '0001-abcde' (users.csv, line 2 has '0001-ABCDE'): {RULE_OF_CASE}",
+        f"labels.csv, line 5, column user_id: 'GONE' (line 4 has 'Gone'): {RULE_OF_CASE}",
+    ]
+
+
+def test_ids_whose_hashes_are_the_same_are_found_right_by_the_database(drop, database_url, archive, monkeypatch):
+    monkeypatch.setattr(customers, "_distinct", lambda keys: int(keys[0]))
+    assert validate(drop, database_url, archive).files["users.csv"].rows == 30
 
 
 def test_a_file_cut_off_at_the_end_of_a_line_is_refused(drop, database_url, archive):
@@ -259,7 +343,7 @@ def test_the_first_twenty_of_each_rule_are_named_and_the_others_counted(drop, da
 def test_everything_wrong_with_a_drop_is_told_at_once(drop, database_url, archive):
     (drop.path / "users.csv").unlink()
     edit(drop, "usage_agg_30d.csv", LINE_3_OF_USAGE, b"0002-ABCDE,x,y,3,4,1\n")
-    edit(drop, "labels.csv", b"True", b"1")
+    edit(drop, "labels.csv", b"True", b"x")
     assert [violation.split(":")[0] for violation in rejection(drop, database_url, archive)] == [
         "users.csv",
         "usage_agg_30d.csv, line 3, column watch_hours_30d",
@@ -367,6 +451,27 @@ def test_crlf_and_a_byte_order_mark_are_loaded_right(drop, database_url, archive
         assert fees.fetchall() == [(user, 29.85, None if CUSTOMERS[user] else True) for user in USERS]
 
 
+@pytest.mark.parametrize(("true", "false"), [("TRUE", "FALSE"), ("t", "f"), ("Yes", "No"), ("1", "0")])
+def test_each_spelling_of_booleans_is_loaded_right(true, false, drop, database_url, archive):
+    for path in drop.files():
+        path.write_bytes(path.read_bytes().replace(b"True", true.encode()).replace(b"False", false.encode()))
+    take_in(drop, database_url, archive)
+    with connect(database_url) as connection:
+        assert connection.execute("SELECT DISTINCT has_family, has_dependents FROM raw.users").fetchall() == [
+            (True, False)
+        ]
+        labels = connection.execute("SELECT user_id, churn_label FROM raw.labels ORDER BY 1")
+        assert labels.fetchall() == LABELS
+
+
+def test_another_delimiter_is_one_error_a_file(drop, database_url, archive):
+    for path in drop.files():
+        path.write_bytes(path.read_bytes().replace(b",", b";"))
+    violations = rejection(drop, database_url, archive)
+    assert len(violations) == 6
+    assert all(violation.endswith("separated by commas: is it separated by ';'?") for violation in violations)
+
+
 def test_columns_in_another_order_and_unknown_ones_are_loaded_right(landing, database_url, archive):
     drop = write_drop(landing, D31, USERS)
     (drop.path / "payments_agg_90d.csv").write_text(
@@ -379,7 +484,7 @@ def test_columns_in_another_order_and_unknown_ones_are_loaded_right(landing, dat
 
 
 def test_user_ids_are_any_text(landing, database_url, archive):
-    users = ['O"Neil, Peg', "NULL", "\\N", "\\.", " padded ", "Ünï-∑-🎬", "007", "a'b; --", "\t"]
+    users = ['O"Neil, Peg', "NULL", "\\N", "\\.", "two  blanks", "Ünï-∑-🎬", "007", "a'b; --", "a/b?c#d%20"]
     drop = write_drop(landing, D31, users, [(user, True) for user in users])
     take_in(drop, database_url, archive)
     with connect(database_url) as connection:

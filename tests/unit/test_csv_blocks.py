@@ -67,9 +67,15 @@ def test_a_line_as_long_as_allowed_is_read():
     assert read(HEADER + line + b"\n")[0][2] == line
 
 
-def test_a_last_line_without_a_newline_is_reported_as_a_truncated_file():
-    _, reported = read(HEADER + b"a,1\nb,")
-    assert reported == {3: (b"b,", "a newline at the end of the file (it may be truncated)")}
+def test_a_last_line_without_a_newline_is_a_block_of_its_own():
+    *whole, last = read_blocks(io.BytesIO(HEADER + b"a,1\nb,"), pytest.fail)
+    assert all(block.ended for block in whole)
+    assert (last.first_line, last.data, last.ended) == (3, b"b,\n", False)
+
+
+def test_what_is_wrong_with_a_last_line_without_a_newline_may_come_of_a_truncated_file():
+    _, reported = read(HEADER + b"a,1\n\xc3")
+    assert reported == {3: (b"\xc3", "text in UTF-8 (the last line has no newline: the file may be truncated)")}
 
 
 def test_an_empty_file_has_no_lines():

@@ -160,7 +160,7 @@ def _rebuild(
     with scratch_database(database_url) as scratch:
         for drop in drops:
             say(f"loading the drop of {drop.as_of}")
-            load(drop, scratch, archive)
+            load(drop, scratch, archive, loaded_before=True)
             build_snapshots(drop.as_of, scratch)
         apply_definitions(scratch)
         say(f"building the training set of {found.as_of}")
