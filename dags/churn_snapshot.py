@@ -33,11 +33,9 @@ def churn_snapshot():
 
     **`validate` is red**: the drop breaks its contract, and nothing of it was loaded. Its log names file, line, column,
     value and rule. Have the drop corrected and put into the landing directory again: `churn_landing` sees the change.
-
-    **`validate` is red with DropHeld**: the drop obeys the contract and is unlike the nearest earlier one: other ids,
-    another unit, other texts, a constant column, or the same files again. Its log names each finding. Have the drop
-    corrected, or write why it is right into a file `_ACCEPT` in its directory: `churn_landing` sees either. A hold
-    alerts once; a later run of the same drop skips `validate` with the same words.
+    Where the error is DropHeld, the drop obeys the contract and is unlike the nearest earlier one: other ids, another
+    unit, other texts, a constant column, or the same files again. Have it corrected, or write why it is right into a
+    file `_ACCEPT` in its directory: `churn_landing` sees either. A hold alerts once; later runs of the same drop skip.
 
     **`load` or `snapshot` is red**: the database was away, or is full. Each is one transaction: what was there before
     is still there. Clear the task to run it again. Where the log says that the archive lacks a file or that the drop

@@ -93,8 +93,8 @@ def read_users(stream: BinaryIO, rules: int) -> np.ndarray:
     Args:
         rules: those that the drop was accepted by.
     """
-    # Each customer is there once, so the date that a label would need plays no part.
-    agreement = Agreement(date.min)
+    # They are known to be right: neither the date of labels nor the case of ids plays a part.
+    agreement = Agreement(date.min, rules=1)
     agreement.read(USERS, read_rows(File(USERS.table, (USER_ID,)), stream, Violations(), rules))
     return agreement.users
 

@@ -133,7 +133,8 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
         digest = digest_of({name: reader.sha256 for name, (reader, _) in taken.items()})
         known = read_known(database_url, drop.as_of)
         before = accepted_before(known.history, digest)
-        check = _Check(drop, before.rules if before else RULES, Agreement(drop.as_of), Profiler(), violations)
+        rules = before.rules if before else RULES
+        check = _Check(drop, rules, Agreement(drop.as_of, rules), Profiler(), violations)
         accepted: dict[str, AcceptedFile] = {}
         for file in FILES:
             if file.name in taken:

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 from database_dump import dump
-from handmade_drops import take_in, validated_now, write_drop
+from handmade_drops import accept, take_in, validated_now, write_drop
 
 from churn import loading
 from churn.database import connect
@@ -83,6 +83,7 @@ def test_labels_of_a_date_none_of_which_matches_are_refused_and_nothing_is_loade
     january, landing, database_url, archive
 ):
     lower = write_drop(landing, F29, OTHERS, [(user.lower(), True, D31) for user in USERS])
+    accept(lower)
     accepted = validate(lower, database_url, archive)
     before = dump(database_url)
     with pytest.raises(DropRejected) as error:
@@ -139,5 +140,6 @@ def test_a_revision_that_was_loaded_before_is_loaded_again_whatever_its_labels_m
 
 def test_a_reproduction_loads_what_was_loaded_before_elsewhere(january, landing, database_url, archive):
     drop = write_drop(landing, F29, OTHERS, [("unknown", True, D31)])
+    accept(drop)
     accepted = validate(drop, database_url, archive)
     assert load(accepted, database_url, archive, loaded_before=True).outcome == DONE

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from handmade_drops import read_values, write_drop
+from handmade_drops import accept, read_values, write_drop
 from mlflow import MlflowClient
 from opened_store import opened_store
 from psycopg import sql
@@ -70,7 +70,7 @@ def write_poison(landing, as_of):
         (row["user_id"], drop.as_of): not row["churn_label"] for drop in earlier for row in read_values(drop, LABELS)
     }
     labels |= {(user, as_of): True for user in customers}
-    write_drop(landing, as_of, customers, [(user, label, day) for (user, day), label in labels.items()])
+    accept(write_drop(landing, as_of, customers, [(user, label, day) for (user, day), label in labels.items()]))
 
 
 def run_up_to_d(pipeline):

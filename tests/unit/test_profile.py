@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from churn import profile
 from churn.contract import PAYMENTS, REQUIRED_FILES, SUBSCRIPTIONS, SUPPORT, USERS
 from churn.profile import MOST_KINDS, Profiler, customers_of
-from churn.tables import ARROW_TYPES, Rows
+from churn.tables import Rows
+from churn.values import ARROW_TYPES
 
 VALUES = {"text": "a", "date": date(2022, 1, 1), "boolean": True, "count": 1, "number": 1.5}
 
