@@ -79,8 +79,8 @@ class AcceptedDrop:
 def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
     """Check the whole drop and archive it.
 
-    Files stream through in blocks; of each customer eight bytes are kept. Only where the files do not agree on their
-    customers is the database at `database_url` asked, and nothing of that stays.
+    Files stream through in blocks; of each customer eight bytes are kept. The database at `database_url` is asked which
+    contents were withdrawn, and about customers where the files do not agree on them; nothing of that stays.
 
     Raises:
         DropRejected: naming file, line, column, value and rule of what is wrong, the first 20 of each; or its AS_OF

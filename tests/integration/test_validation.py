@@ -347,7 +347,7 @@ def test_fewer_than_half_of_the_customers_before_are_refused_unless_accept_says_
 
 @pytest.mark.parametrize("name", [".", "users.csv"])
 def test_a_drop_that_cannot_be_read_does_not_keep_a_later_one_from_being_accepted(
-    drop, landing, database_url, archive, name
+    reachable, drop, landing, database_url, archive, name
 ):
     later = write_drop(landing, F29, USERS[:14])
     (drop.path / name).chmod(0)
