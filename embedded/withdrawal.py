@@ -1,7 +1,9 @@
 """Taking a drop back on the embedded stack: the functions that the DAG churn_withdraw calls."""
 
 import getpass
+import io
 import os
+from contextlib import redirect_stdout
 from datetime import date
 
 from embedded.environment import environment
@@ -42,7 +44,9 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
     )
     try:
         for step in steps:
-            outcome = step()
+            # Feast prints what it materializes.
+            with redirect_stdout(io.StringIO()):
+                outcome = step()
             say(f"{outcome.outcome}: {outcome.reason}")
     except WithdrawalRefused as error:
         raise NotWithdrawn(str(error)) from error

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from churn.features import apply_definitions
 from churn.landing import find_drop
@@ -80,6 +81,16 @@ def pipeline(database_url: str, tmp_path: Path) -> Pipeline:
 def pipeline_on(database_url: str, tmp_path: Path) -> Callable[[Path], Pipeline]:
     """A pipeline over the drops of a given directory."""
     return lambda landing: Pipeline(database_url, landing, tmp_path / "archive")
+
+
+@pytest.fixture
+def reachable(postgres_url: Callable[[str], str]) -> Iterator[None]:
+    """The socket of Postgres, for who has no other rights than those of its user: it lies in the data directory."""
+    directory = Path(conninfo_to_dict(postgres_url("postgres"))["host"])
+    mode = directory.stat().st_mode
+    directory.chmod(0o711)
+    yield
+    directory.chmod(mode)
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,9 @@ import os
 import re
 import shutil
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from handmade_drops import take_in, validated_now, write_drop
-from psycopg.conninfo import conninfo_to_dict
 
 from churn import deadline, watch
 from churn.database import connect
@@ -43,16 +41,6 @@ def landing(tmp_path, monkeypatch):
     directory = tmp_path / "landing"
     directory.mkdir()
     return directory
-
-
-@pytest.fixture
-def reachable(postgres_url):
-    """The socket of Postgres, for who has no other rights than those of its user: it lies in the data directory."""
-    directory = Path(conninfo_to_dict(postgres_url("postgres"))["host"])
-    mode = directory.stat().st_mode
-    directory.chmod(0o711)
-    yield
-    directory.chmod(mode)
 
 
 def later(hours=3):
