@@ -19,7 +19,8 @@ from churn.synthetic.drops import SyntheticDrop, simulate
 from churn.tables import Rows
 from embedded.table import table
 
-SIZES = (200, 700, 2_000, 7_000, 20_000)
+SIZES = (200, 250, 1_000, 7_000, 20_000)
+"""The first drifts to either side of the least rows that medians are compared of; the second is above them."""
 DRIFTS = (0.0, 0.1)
 CHAINS = 15
 """Of each case, with a seed each."""

@@ -1,0 +1,26 @@
+"""The benchmark of false holds compares what validate compares."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bench.holds import Case, held_in, look_at
+from churn.customers import count_shared
+from churn.holds import compare
+from churn.synthetic.drops import simulate
+
+
+def test_a_small_chain_of_true_drops_is_not_held():
+    assert list(held_in(Case(daily=False, customers=250, drift=0.1), seed=3)) == []
+
+
+def test_a_drop_with_its_fees_in_cents_would_be_seen():
+    before, now = simulate(customers=250, months=2, seed=3)
+    subscriptions = now.tables["subscriptions"]
+    cents = pc.multiply(subscriptions["monthly_fee"], pa.scalar(100.0))
+    place = subscriptions.column_names.index("monthly_fee")
+    wrong = replace(now, tables={**now.tables, "subscriptions": subscriptions.set_column(place, "monthly_fee", cents)})
+    (look_before, users_before), (look, users) = look_at(before), look_at(wrong)
+    (finding,) = compare(look, look_before, count_shared(users_before, users))
+    assert finding.startswith("subscriptions.csv, column monthly_fee: the median is ")
