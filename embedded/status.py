@@ -40,6 +40,7 @@ class AsOfState:
     candidate_version: int | None
     candidate_auc: float | None
     production_auc: float | None
+    run_id: str | None = None
 
 
 def as_of_states(settings: Settings) -> list[AsOfState]:
@@ -76,6 +77,7 @@ class Registered:
     version: int
     stage: str
     tags: Mapping[str, str]
+    run_id: str = ""
 
 
 def registered_versions(settings: Settings) -> list[Registered]:
@@ -92,7 +94,10 @@ def registered_versions(settings: Settings) -> list[Registered]:
     answer.raise_for_status()
     return [
         Registered(
-            int(each["version"]), each["current_stage"], {tag["key"]: tag["value"] for tag in each.get("tags", [])}
+            int(each["version"]),
+            each["current_stage"],
+            {tag["key"]: tag["value"] for tag in each.get("tags", [])},
+            each.get("run_id", ""),
         )
         for each in answer.json().get("model_versions", [])
     ]
@@ -105,6 +110,7 @@ class Superseded:
     version: int
     stage: str
     why: str
+    run_id: str = ""
 
 
 def superseded_versions(settings: Settings) -> list[Superseded]:
@@ -114,7 +120,7 @@ def superseded_versions(settings: Settings) -> list[Superseded]:
         requests.RequestException: MLflow cannot be asked.
     """
     return [
-        Superseded(each.version, each.stage, each.tags["superseded"])
+        Superseded(each.version, each.stage, each.tags["superseded"], each.run_id)
         for each in registered_versions(settings)
         if "superseded" in each.tags
     ]
@@ -173,7 +179,13 @@ def _served_report(settings: Settings) -> str:
 
 def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
     """Return a line for each AS_OF, and in words: the last decision, and whether Production is superseded."""
-    old = {each.version for each in superseded}
+    # Numbers begin again where the registered model was made again.
+    old = {(each.version, each.run_id) for each in superseded}
+
+    def version_of(state: AsOfState) -> str | int | None:
+        is_old = (state.candidate_version, state.run_id or "") in old
+        return f"{state.candidate_version} superseded" if is_old else state.candidate_version
+
     header = (
         "AS_OF",
         "revision",
@@ -193,7 +205,7 @@ def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
             state.rows,
             "yes" if state.has_snapshot else "no",
             state.outcome,
-            f"{state.candidate_version} superseded" if state.candidate_version in old else state.candidate_version,
+            version_of(state),
             state.candidate_auc,
             state.production_auc,
         )
