@@ -42,6 +42,7 @@ class AsOfState:
     candidate_version: int | None
     candidate_auc: float | None
     production_auc: float | None
+    run_id: str | None = None
 
 
 def as_of_states(settings: Settings) -> list[AsOfState]:
@@ -148,6 +149,7 @@ class Superseded:
     version: int
     stage: str
     why: str
+    run_id: str = ""
 
 
 def superseded_versions(settings: Settings) -> list[Superseded]:
@@ -157,7 +159,7 @@ def superseded_versions(settings: Settings) -> list[Superseded]:
         requests.RequestException: MLflow cannot be asked.
     """
     return [
-        Superseded(each.version, each.stage, each.tags["superseded"])
+        Superseded(each.version, each.stage, each.tags["superseded"], each.run_id)
         for each in registered_versions(settings)
         if "superseded" in each.tags
     ]
@@ -233,7 +235,13 @@ def _served_report(settings: Settings) -> str:
 
 def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
     """Return a line for each AS_OF, and in words: the last decision, and whether Production is superseded."""
-    old = {each.version for each in superseded}
+    # Numbers begin again where the registered model was made again.
+    old = {(each.version, each.run_id) for each in superseded}
+
+    def version_of(state: AsOfState) -> str | int | None:
+        is_old = (state.candidate_version, state.run_id or "") in old
+        return f"{state.candidate_version} superseded" if is_old else state.candidate_version
+
     header = (
         "AS_OF",
         "revision",
@@ -253,7 +261,7 @@ def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
             state.rows,
             "yes" if state.has_snapshot else "no",
             state.outcome,
-            f"{state.candidate_version} superseded" if state.candidate_version in old else state.candidate_version,
+            version_of(state),
             state.candidate_auc,
             state.production_auc,
         )

@@ -171,14 +171,14 @@ def read_decision(database_url: str, decision: int) -> FullDecision | None:
     return found[0] if found else None
 
 
-def read_grades(database_url: str, version: int) -> list[Grade]:
-    """Return how `version` was graded, as candidate and as Production, newest first.
+def read_grades(database_url: str, version: int, run_id: str) -> list[Grade]:
+    """Return how `version` of that run was graded, as candidate and as Production, newest first.
 
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
     """
     with _reading(database_url) as connection:
-        return _rows(connection, Grade, "grades_of_version", {"version": version})
+        return _rows(connection, Grade, "grades_of_version", {"version": version, "run_id": run_id})
 
 
 @contextmanager

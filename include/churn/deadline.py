@@ -46,6 +46,10 @@ NEXT = {
 """What to do, by how far a drop has come. Running its AS_OF again goes on from there."""
 
 
+Numbered = tuple[int, str]
+"""A version's number and its run: numbers begin again where the registered model was made again."""
+
+
 class DeadlineMissed(RuntimeError):
     """AS_OFs that have no decision in time; the message says of each how far it has come, and what to do."""
 
@@ -171,7 +175,7 @@ def _late_in_database(database_url: str, since: datetime, until: datetime) -> It
 
 
 def _trained_state(
-    connection: Connection, as_of: date, registered: Callable[[], Mapping[int, Mapping[str, str]] | None]
+    connection: Connection, as_of: date, registered: Callable[[], Mapping[Numbered, Mapping[str, str]] | None]
 ) -> str | None:
     """Return how far the training at `as_of` has come; None where there is nothing to learn from, or where a version of
     these drops was decided on before: a correction that changes no row of a training set brings no new decision. Which
@@ -187,13 +191,13 @@ def _trained_state(
         return "materialized (MLflow cannot be asked)"
     there = {version: tags for version, tags in versions.items() if tags.get("as_of") == as_of.isoformat()}
     trained = {version for version, tags in there.items() if tags.get(DROPS) == to_tag(drops)}
-    decided = {version for (version,) in execute(connection, "deadline/decided_versions", {"as_of": as_of})}
-    if trained & decided or (decided and max(decided) not in there):
+    decided = execute(connection, "deadline/decided_versions", {"as_of": as_of}).fetchall()
+    if trained & set(decided) or (decided and decided[-1] not in there):
         return None
     return "trained" if trained else "materialized"
 
 
-def _registered() -> Mapping[int, Mapping[str, str]] | None:
+def _registered() -> Mapping[Numbered, Mapping[str, str]] | None:
     """Return the tags of every version of the model; None where MLflow cannot be asked."""
     from mlflow import MlflowClient  # noqa: PLC0415
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
@@ -201,7 +205,7 @@ def _registered() -> Mapping[int, Mapping[str, str]] | None:
     from churn.registry import find_versions  # noqa: PLC0415
 
     try:
-        return {each.version: each.tags for each in find_versions(MlflowClient(), {})}
+        return {(each.version, each.run_id): each.tags for each in find_versions(MlflowClient(), {})}
     except MlflowException as error:
         log.error("MLflow cannot be asked which versions there are: %s", error)
         return None

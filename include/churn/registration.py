@@ -19,6 +19,7 @@ from churn.candidate import Candidate
 from churn.code import git_commit
 from churn.cohort import SALT
 from churn.features import feature_types
+from churn.learned_from import LEARNED_FROM, to_tag
 from churn.model_file import TRUSTED_TYPES
 from churn.recipe import Parameters
 from churn.registry import EXPERIMENT, MODEL_NAME
@@ -84,6 +85,7 @@ def register(
             "cohort_salt": SALT,
             "threshold": repr(candidate.threshold),
             "git_commit": git_commit(),
+            LEARNED_FROM: to_tag(training_set.dates),
             "graded_on": candidate.graded_on.isoformat(),
             "graded_digest": training_set.cohort_digest(candidate.graded_on),
             "graded_out_of_time": str(candidate.out_of_time),

@@ -67,7 +67,7 @@ def everything(limit: int = Query(board.DECISIONS, ge=1, le=10_000)) -> Response
         "production": production and {
             **_fields(production),
             "age_days": (today - production.as_of).days if production.as_of else None,
-            "grades": board.read_grades(url, production.version),
+            "grades": board.read_grades(url, production.version, production.run_id),
         },
         "pin": registry.pin if isinstance(registry, board_registry.Registry) else None,
         "registry_problem": registry if isinstance(registry, str) else None,

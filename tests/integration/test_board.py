@@ -57,10 +57,15 @@ def test_a_decision_opens_with_its_checks_and_an_unknown_one_is_none(database_ur
 
 def test_a_version_was_graded_as_candidate_and_then_as_production(database_url):
     append_decisions(database_url, [a_decision(0), a_decision(1)])
-    assert [(each.graded_as, each.auc) for each in board.read_grades(database_url, 2)] == [
+    assert [(each.graded_as, each.auc) for each in board.read_grades(database_url, 2, a_decision(0)["run_id"])] == [
         ("Production", 0.805),
         ("candidate", a_decision(0)["candidate_auc"]),
     ]
+
+
+def test_the_grades_of_a_version_are_not_those_of_another_run_under_its_number(database_url):
+    append_decisions(database_url, [a_decision(0), a_decision(0, run_id="another", candidate_auc=0.7)])
+    assert [each.auc for each in board.read_grades(database_url, 2, "another")] == [0.7]
 
 
 def test_the_mark_changes_with_a_decision_a_move_and_a_drop_and_with_nothing_else(pipeline_on, database_url, drops):

@@ -56,8 +56,8 @@ def states(landing, database_url):
     return [(late.as_of, late.state) for late in late_at(landing, database_url, later())]
 
 
-def decide(database_url, as_of, version=1):
-    append_decisions(database_url, [a_decision(0, as_of=as_of, candidate_version=version)])
+def decide(database_url, as_of, version=1, run_id=""):
+    append_decisions(database_url, [a_decision(0, as_of=as_of, candidate_version=version, run_id=run_id)])
 
 
 def made_online(landing, archive, database_url, as_of=D31, labels=LABELS):

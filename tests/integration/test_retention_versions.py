@@ -236,7 +236,7 @@ def test_the_board_shows_the_decision_its_report_and_the_grades_of_a_version_tha
     run_id = board.read_decision(url, decision).run_id
     assert board_registry.report_files(run_id, decision) == ["report.html"]
     assert board_registry.read_report_file(run_id, decision, "report.html") == b"<p>why</p>"
-    assert board.read_grades(url, version)
+    assert board.read_grades(url, version, run_id)
 
 
 def test_a_version_that_is_gone_cannot_be_brought_back_and_it_is_said_why(url):

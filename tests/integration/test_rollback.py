@@ -50,7 +50,7 @@ class House:
         return int(made.version)
 
     def decide(self, version, against, superior=False):
-        decide(self.url, version, against, superior)
+        decide(self.url, version, against, superior, run_id=self.model.run_id)
 
     def promote(self, version, against, superior=False, approval=None):
         self.decide(version, against, superior)
@@ -82,19 +82,20 @@ class House:
 
     def anchor(self):
         with connect(self.url) as connection:
-            return moves.anchor(connection)
+            found = moves.anchor(connection)
+        return found and found.version
 
     def notice(self):
-        with connect(self.url) as connection:
+        with connect(self.url, autocommit=True) as connection:
             moves.notice(connection, self.client)
 
 
-def decide(database_url, version, against, superior=False, outcome="PROMOTE"):
+def decide(database_url, version, against, superior=False, outcome="PROMOTE", run_id="run"):
     with connect(database_url) as connection:
         connection.execute(
             "INSERT INTO gate.decisions (as_of, candidate_version, run_id, production_version, graded_on, outcome,"
-            " reason, superior, report) VALUES (%s, %s, 'run', %s, %s, %s, %s, %s, '{}')",
-            (AS_OF, version, against, AS_OF, outcome, f"{version} is good", superior),
+            " reason, superior, report) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, '{}')",
+            (AS_OF, version, run_id, against, AS_OF, outcome, f"{version} is good", superior),
         )
 
 
@@ -448,8 +449,8 @@ def test_the_question_about_the_newest_drop_puts_the_candidate_into_staging_and_
     with connect(three.url) as connection:
         connection.execute(
             "INSERT INTO gate.decisions (as_of, candidate_version, run_id, production_version, graded_on, outcome,"
-            " reason, report) VALUES (%s, %s, 'run', 3, %s, 'PROMOTE', 'better', %s)",
-            (AS_OF, version, AS_OF, psycopg.types.json.Jsonb(report)),
+            " reason, report) VALUES (%s, %s, %s, 3, %s, 'PROMOTE', 'better', %s)",
+            (AS_OF, version, three.model.run_id, AS_OF, psycopg.types.json.Jsonb(report)),
         )
     asked = question.ask(version, three.url)
     assert f"version {version}" in asked.subject
@@ -528,7 +529,7 @@ def test_killed_before_any_act_and_looked_at_by_the_gate_it_is_finished_by_the_r
     for deaths in itertools.count(0, 1 if THOROUGH else 2):
         with registry_copy(start, postgres_url) as world:
             lived, *_ = Child(children, step, world, dies_before=deaths + 1, prepare=count_changes).result()
-            with talking_to(world), connect(world.database_url) as connection:
+            with talking_to(world), connect(world.database_url, autocommit=True) as connection:
                 moves.notice(connection, MlflowClient())
             step(world)
             assert registered(world) == new

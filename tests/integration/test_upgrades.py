@@ -65,7 +65,7 @@ def full(shared_database_url, tmp_path_factory):
             (D31, D31),
         )
         execute(connection, "gate/append_move", {
-            "kind": "promotion", "version": 1, "who": "gate", "why": "the first one", "superior": True,
+            "kind": "promotion", "version": 1, "run_id": "run", "who": "gate", "why": "the first one", "superior": True,
         })  # fmt: skip
         connection.execute(
             "INSERT INTO predictions.answered VALUES (now(), 'request', 'a', 0.25, 0, 0.5, 1, %s, '{}')", [D31]

@@ -11,9 +11,18 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from churn.cohort import SALT
+from churn.gate.basis import (
+    AS_SHIPPED,
+    OUT_OF_TIME,
+    Origin,
+    basis_against,
+    difference_of_origin,
+    out_of_fold_origin,
+)
 from churn.gate.evidence import Audit, Evidence, Graded, Loading
 from churn.gate.rule import INVALID, KEEP, PROMOTE, decide, with_audit
 from churn.gate.thresholds import ThresholdError, Thresholds
+from churn.learned_from import LEARNED_FROM, Learned, learned_of, to_tag
 from churn.statistics import Estimate
 
 SIGNATURE = [("months_active", "long"), ("monthly_fee", "double")]
@@ -33,9 +42,8 @@ def alike(auc: float, noise: float = 0.05, seed: int = 3, labels: np.ndarray = L
 
 def evidence(**changes) -> Evidence:
     """A candidate of February with AUC 0.80, nothing in Production."""
-    model = {
-        name: changes.pop(name) for name in ("scores", "as_of", "trained_on_cohort", "out_of_fold_auc") & changes.keys()
-    }
+    own = {"scores", "shipped", "as_of", "trained_on_cohort", "out_of_fold_auc", "out_of_fold_differs"}
+    model = {name: changes.pop(name) for name in own & changes.keys()}
     plain = Evidence(
         candidate=replace(
             Graded(
@@ -58,8 +66,18 @@ def evidence(**changes) -> Evidence:
 
 def rival(auc: float = 0.80, as_of: date = JANUARY, version: int = 1, **changes) -> Graded:
     """A version that was kept from the cohort, of that AUC."""
-    honest = {"trained_on_cohort": 0, "cohort_salt": SALT, "out_of_fold_auc": Estimate(auc, 0.01)}
+    honest = {
+        "trained_on_cohort": 0,
+        "cohort_salt": SALT,
+        "out_of_fold_auc": Estimate(auc, 0.01),
+        "learned": Learned(frozenset({as_of}), complete=True),
+    }
     return Graded(version, as_of, alike(auc, seed=4), **(honest | changes))
+
+
+def of_february(auc: float = 0.80, **changes) -> Graded:
+    """A version that learned from the date that the candidate is graded on."""
+    return rival(auc, FEBRUARY, **changes)
 
 
 def failed(decision) -> list[str]:
@@ -140,7 +158,183 @@ def test_an_older_candidate_is_never_promoted_however_good():
 
 
 def test_a_candidate_of_the_same_as_of_may_replace_production():
-    assert decide(evidence(production=rival(0.80, FEBRUARY))).outcome == PROMOTE
+    assert decide(evidence(shipped=alike(0.80), production=of_february())).outcome == PROMOTE
+
+
+def test_a_production_of_a_withdrawn_as_of_does_not_count_for_older():
+    older = {"as_of": JANUARY, "graded_on": JANUARY, "production": rival(0.60, FEBRUARY)}
+    decision = decide(evidence(**older, production_withdrawn=True))
+    assert decision.outcome == PROMOTE
+    check = next(check for check in decision.checks if check.name == "not_older")
+    assert "2024-02-29, which was withdrawn and does not count" in check.sentence
+
+
+# --- like with like ----------------------------------------------------------------------------------------------
+
+
+def test_a_production_that_learned_from_the_grading_date_meets_the_candidate_as_shipped():
+    """The twin, which did not, would lose against the same recipe."""
+    corrected = evidence(scores=alike(0.70), shipped=alike(0.80), out_of_fold_auc=None, production=of_february())
+    decision = decide(corrected)
+    assert (decision.outcome, decision.against_production.basis.name) == (PROMOTE, AS_SHIPPED)
+    assert "compared as shipped (both learned from 2024-02-29)" in decision.reason
+
+
+def test_a_production_that_did_not_learn_from_the_grading_date_meets_the_twin():
+    decision = decide(evidence(scores=alike(0.77), shipped=alike(0.90), production=rival(0.80)))
+    assert (decision.outcome, decision.against_production.basis.name) == (KEEP, OUT_OF_TIME)
+    assert failed(decision) == ["not_worse"]
+
+
+def test_a_candidate_that_is_worse_as_shipped_is_kept_back_though_its_twin_is_better():
+    decision = decide(evidence(scores=alike(0.90), shipped=alike(0.77), out_of_fold_auc=None, production=of_february()))
+    assert (decision.outcome, failed(decision)) == (KEEP, ["not_worse"])
+
+
+def test_where_it_is_not_known_what_production_learned_from_the_candidate_takes_no_advantage():
+    unknown = rival(0.80, learned=Learned())
+    decision = decide(evidence(scores=alike(0.77), shipped=alike(0.90), production=unknown))
+    assert (decision.outcome, failed(decision)) == (KEEP, ["not_worse"])
+    assert "it is not known whether the other learned from 2024-02-29: taken as if not" in decision.reason
+
+
+def test_production_and_anchor_are_each_compared_on_their_own_basis():
+    decision = decide(
+        evidence(
+            scores=alike(0.70),
+            shipped=alike(0.80),
+            out_of_fold_auc=None,
+            production=of_february(0.80),
+            anchor=rival(0.70, version=3),
+        )
+    )
+    assert decision.outcome == PROMOTE, decision.reason
+    report = decision.to_json()
+    assert (report["production"]["basis"], report["anchor"]["basis"]) == (AS_SHIPPED, OUT_OF_TIME)
+
+
+def test_the_figures_of_a_decision_are_a_pair_on_one_basis_and_the_floor_is_for_the_honest_one():
+    decision = decide(evidence(scores=alike(0.52), shipped=alike(0.80), out_of_fold_auc=None, production=of_february()))
+    assert failed(decision) == ["auc_floor"]
+    assert decision.candidate_auc.value == pytest.approx(decision.production_auc.value, abs=0.02)
+    report = decision.to_json()
+    assert report["candidate"]["auc"]["value"] == decision.honest_auc.value < 0.55
+    assert report["production"]["candidate_auc"] == report["candidate"]["shipped_auc"]
+
+
+def test_slices_and_calibration_are_judged_on_the_basis_of_the_comparison():
+    some = np.arange(1000) % 3 == 0
+    theirs = of_february()
+    twin = np.where(some, alike(0.55, noise=0.1, seed=11), theirs.scores**0.25)
+    compared = evidence(
+        scores=twin, shipped=theirs.scores, out_of_fold_auc=None, production=theirs, slices={"some": some}
+    )
+    assert {"calibration", "slices"} & set(failed(decide(compared))) == set()
+
+
+def test_with_one_date_the_candidate_itself_is_compared_as_shipped():
+    decision = decide(evidence(out_of_time=False, production=of_february()))
+    assert (decision.outcome, decision.against_production.basis.name) == (PROMOTE, AS_SHIPPED)
+
+
+def test_a_candidate_that_was_not_scored_as_shipped_is_not_compared():
+    decision = decide(evidence(production=of_february()))
+    assert (decision.outcome, failed(decision)) == (KEEP, ["production_comparable"])
+
+
+@pytest.mark.parametrize(
+    ("tags", "dates", "expected"),
+    [
+        ({LEARNED_FROM: to_tag([FEBRUARY, JANUARY])}, None, (True, True)),
+        ({LEARNED_FROM: to_tag([FEBRUARY])}, None, (False, True)),
+        # From before the tag: the newest date is known, the others where every drop was one.
+        ({"graded_on": "2024-02-29", "drops": '{"2024-01-31": "a", "2024-02-29": "b"}'}, 2, (True, True)),
+        ({"graded_on": "2024-02-29", "drops": '{"2024-01-31": "a", "2024-02-29": "b"}'}, 1, (None, True)),
+        ({"graded_on": "2024-01-31", "drops": '{"2024-01-31": "a", "2024-02-29": "b"}'}, 1, (True, False)),
+        ({"graded_on": "2024-01-31"}, None, (True, False)),
+        ({"graded_on": "31.01.2024"}, None, (None, None)),
+        ({LEARNED_FROM: "January"}, None, (None, None)),
+        ({}, None, (None, None)),
+    ],
+)
+def test_what_a_version_learned_from_is_in_its_tag_or_follows_from_its_drops(tags, dates, expected):
+    learned = learned_of(tags, dates)
+    assert (learned.has(JANUARY), learned.has(FEBRUARY)) == expected
+
+
+@given(dates=st.sets(st.dates(), min_size=1), day=st.dates(), out_of_time=st.booleans())
+def test_as_shipped_is_the_basis_exactly_where_both_learned_from_the_date(dates, day, out_of_time):
+    found = basis_against(Learned(frozenset(dates), complete=True), day, out_of_time=out_of_time)
+    assert (found.name == AS_SHIPPED) == (day in dates or not out_of_time)
+
+
+# --- the leak alarm ----------------------------------------------------------------------------------------------
+
+TURNED = {"out_of_fold_auc": Estimate(0.563, 0.01), "out_of_fold_differs": "its out-of-fold AUC is of 2024-01-31"}
+
+
+def test_no_candidate_is_accused_by_an_out_of_fold_figure_of_other_dates():
+    decision = decide(evidence(**TURNED))
+    check = next(check for check in decision.checks if check.name == "leak_alarm")
+    assert (decision.outcome, check.outcome) == (PROMOTE, "PASS")
+    assert check.sentence == "not judged: its out-of-fold AUC is of 2024-01-31"
+
+
+@pytest.mark.parametrize("role", ["production", "anchor"])
+def test_no_version_is_accused_by_an_out_of_fold_figure_of_other_dates(role):
+    compared = {"production": rival(), "anchor": rival(version=3)}
+    compared[role] = replace(compared[role], **TURNED)
+    assert decide(evidence(**compared)).outcome == PROMOTE
+
+
+JANUARYS = '{"2024-01-31": "a"}'
+
+
+@pytest.mark.parametrize(
+    ("tags", "dates", "cohort", "says"),
+    [
+        # A candidate on its own rows.
+        ({"graded_on": "2024-01-31", "drops": JANUARYS}, [JANUARY], Origin(JANUARY, False, {JANUARY: "a"}), None),
+        (
+            {"graded_on": "2024-02-29", "graded_out_of_time": "True", "drops": '{"2024-02-29": "b"}'},
+            [JANUARY, FEBRUARY],
+            Origin(FEBRUARY, True, {FEBRUARY: "b"}),
+            None,
+        ),
+        (
+            {"graded_on": "2024-02-29", "graded_out_of_time": "False"},
+            [JANUARY, FEBRUARY],
+            Origin(FEBRUARY, False),
+            "several dates",
+        ),
+        # A version as shipped, on the rows of another candidate.
+        ({"graded_on": "2024-01-31"}, [JANUARY], Origin(FEBRUARY, False), "of 2024-01-31, not of 2024-02-29"),
+        (
+            {"graded_on": "2024-02-29", "graded_out_of_time": "True"},
+            [JANUARY, FEBRUARY],
+            Origin(FEBRUARY, False),
+            "models that had not learned from 2024-02-29",
+        ),
+        (
+            {"graded_on": "2024-01-31", "drops": JANUARYS},
+            [JANUARY],
+            Origin(JANUARY, False, {JANUARY: "corrected"}),
+            "changed since",
+        ),
+        (
+            {"graded_on": "2024-01-31", "drops": JANUARYS},
+            [JANUARY],
+            Origin(JANUARY, False, {JANUARY: "a", FEBRUARY: "labels of January"}),
+            "changed since",
+        ),
+        ({}, [], Origin(JANUARY, False), "not known"),
+    ],
+)
+def test_an_out_of_fold_figure_is_held_against_a_cohort_figure_of_the_same_date_and_basis_alone(
+    tags, dates, cohort, says
+):
+    found = difference_of_origin(out_of_fold_origin(tags, Learned(frozenset(dates), complete=True)), cohort)
+    assert found is None if says is None else says in found
 
 
 def test_a_candidate_below_the_floor_is_kept_back_even_with_nothing_in_production():
@@ -355,15 +549,25 @@ def test_a_decision_goes_into_json_with_every_check():
     production_auc=st.none() | st.floats(0.3, 0.99),
     rows=st.integers(0, 600),
     newer=st.booleans(),
+    learned=st.booleans(),
 )
-def test_whatever_the_figures_nothing_is_promoted_that_fails_a_check(candidate_auc, production_auc, rows, newer):
+def test_whatever_the_figures_nothing_is_promoted_that_fails_a_check(
+    candidate_auc, production_auc, rows, newer, learned
+):
     labels = LABELS[:rows]
     production = None
     if production_auc is not None:
         as_of = JANUARY if newer else date(2024, 3, 31)
-        production = replace(rival(as_of=as_of), scores=alike(production_auc, labels=labels), out_of_fold_auc=None)
-    scores = alike(candidate_auc, seed=5, labels=labels)
-    decision = decide(evidence(labels=labels, scores=scores, out_of_fold_auc=None, production=production))
+        production = replace(
+            rival(as_of=as_of),
+            scores=alike(production_auc, labels=labels),
+            out_of_fold_auc=None,
+            learned=Learned(frozenset({FEBRUARY} if learned else {as_of}), complete=True),
+        )
+    scores, shipped = (alike(candidate_auc, seed=seed, labels=labels) for seed in (5, 6))
+    decision = decide(
+        evidence(labels=labels, scores=scores, shipped=shipped, out_of_fold_auc=None, production=production)
+    )
     assert decision.outcome in (PROMOTE, KEEP)
     assert (decision.outcome == PROMOTE) == (not failed(decision))
     if production and not newer:

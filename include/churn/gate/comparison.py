@@ -1,12 +1,12 @@
 """The candidate beside another version on the same rows: every figure that a check or the report needs, once."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from churn import statistics
-from churn.gate.evidence import Graded
+from churn.gate.basis import OUT_OF_TIME, Basis, basis_against
+from churn.gate.evidence import Evidence, Graded
 from churn.gate.thresholds import Thresholds
 from churn.statistics import Estimate
 
@@ -27,34 +27,59 @@ class Slice:
 
 @dataclass(frozen=True)
 class Comparison:
-    """AUC and Brier score of the candidate less those of the other; None where they are not defined."""
+    """AUC and Brier score of the candidate less those of the other; None where they are not defined.
 
+    Attributes:
+        basis: on which the scores of both are; `ours` and `theirs` are the AUC of each on it.
+    """
+
+    basis: Basis
+    ours: Estimate | None
+    theirs: Estimate | None
     auc: Estimate | None
     brier: Estimate | None
     identical: bool
 
 
-def compare(labels: np.ndarray, candidate: Graded, other: Graded | None) -> Comparison | None:
-    """Compare both on all rows; None where there is no other, or it has no scores."""
-    if other is None or other.scores is None or candidate.scores is None:
+def compare(evidence: Evidence, other: Graded | None) -> Comparison | None:
+    """Compare both on all rows; None where there is no other, or one of them has no scores on their basis."""
+    if other is None or other.scores is None:
         return None
+    basis = basis_against(other.learned, evidence.graded_on, out_of_time=evidence.out_of_time)
+    scores = scores_on(evidence, basis)
+    if scores is None:
+        return None
+    ours, theirs, difference = statistics.paired_aucs(evidence.labels, scores, other.scores) or (None, None, None)
     return Comparison(
-        statistics.auc_difference(labels, candidate.scores, other.scores),
-        statistics.brier_difference(labels, candidate.scores, other.scores),
-        bool(np.array_equal(candidate.scores, other.scores)),
+        basis,
+        ours,
+        theirs,
+        difference,
+        statistics.brier_difference(evidence.labels, scores, other.scores),
+        bool(np.array_equal(scores, other.scores)),
     )
 
 
+def scores_on(evidence: Evidence, basis: Basis | None) -> np.ndarray | None:
+    """Return the candidate's scores on that basis; None: those of its recipe, which it is judged on by itself."""
+    candidate = evidence.candidate
+    # Without a twin, what was graded is what ships.
+    twin = basis is None or basis.name == OUT_OF_TIME or not evidence.out_of_time
+    return candidate.scores if twin else candidate.shipped
+
+
 def compare_slices(
-    labels: np.ndarray, slices: Mapping[str, np.ndarray], candidate: Graded, other: Graded | None, limits: Thresholds
+    evidence: Evidence, scores: np.ndarray | None, other: Graded | None, limits: Thresholds
 ) -> list[Slice]:
     """Return every slice, harmed or not.
 
     A slice is harmed where its loss of AUC is significantly more than the limit. With a dozen slices one of them is
     bad by chance in most decisions: Holm's correction keeps that at 1 - confidence for all of them together.
     """
+    theirs = None if other is None else other.scores
     found = [
-        _slice(name, labels[rows], _of(candidate, rows), _of(other, rows), limits) for name, rows in slices.items()
+        _slice(name, evidence.labels[rows], _of(scores, rows), _of(theirs, rows), limits)
+        for name, rows in evidence.slices.items()
     ]
     tested = [index for index, each in enumerate(found) if each.p_value is not None]
     p_values = [p_value for each in found if (p_value := each.p_value) is not None]
@@ -64,8 +89,8 @@ def compare_slices(
     return found
 
 
-def _of(model: Graded | None, rows: np.ndarray) -> np.ndarray | None:
-    return None if model is None or model.scores is None else model.scores[rows]
+def _of(scores: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if scores is None else scores[rows]
 
 
 def _slice(

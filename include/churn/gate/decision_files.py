@@ -7,6 +7,8 @@ from typing import Any
 
 REPORT = "report.json"
 SCORES = "scores.parquet"
+CANDIDATE_AS_SHIPPED = "candidate_as_shipped"
+"""The column of SCORES with what the candidate as it ships gave, empty where no version was compared with it."""
 
 
 def folder_of(decision: int) -> str:

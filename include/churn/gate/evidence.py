@@ -6,6 +6,7 @@ from datetime import date
 
 import numpy as np
 
+from churn.learned_from import Learned
 from churn.statistics import Estimate
 
 Signature = Sequence[tuple[str, str]]
@@ -18,7 +19,11 @@ class Graded:
     Attributes:
         scores: its own for the graded rows, in their order; the candidate's are those of its recipe: where there were
             earlier dates, of the twin that was fitted without the grading date. None: `problem` says why.
+        shipped: the scores of the candidate as it ships, where a version that it is compared with learned from the
+            grading date; None where no such version needs them, or where `scores` are those.
+        learned: the labelled dates that it learned from.
         out_of_fold_auc: what it had on customers outside of the cohort whom it did not see.
+        out_of_fold_differs: why `out_of_fold_auc` says nothing of these rows; None where it is of their date and basis.
         trained_on_cohort: how many customers of the gate cohort were among those that it was given; None: not known.
         cohort_salt: of the gate cohort that it was trained without.
     """
@@ -28,7 +33,11 @@ class Graded:
     scores: np.ndarray | None = None
     problem: str | None = None
     recipe: str = ""
+    run_id: str = ""
+    shipped: np.ndarray | None = None
+    learned: Learned = field(default_factory=Learned)
     out_of_fold_auc: Estimate | None = None
+    out_of_fold_differs: str | None = None
     trained_on_cohort: int | None = None
     cohort_salt: str | None = None
 
@@ -50,7 +59,8 @@ class Loading:
 
 @dataclass(frozen=True)
 class Audit:
-    """The audit cohort on the grading date, opened for a promotion: labels, and the scores of both models."""
+    """The audit cohort on the grading date, opened for a promotion: labels, and the scores of both models, on the basis
+    of their comparison on the gate cohort."""
 
     labels: np.ndarray
     candidate: np.ndarray
@@ -68,6 +78,7 @@ class Evidence:
         online_problem: why the served features are not ready for the candidate's feature service, None if they are.
         pinned: who pinned Production and why, None where nobody did.
         was_promoted: the candidate was in Production once and was taken out of it.
+        production_withdrawn: the drop of Production's AS_OF was withdrawn, and none of that AS_OF came since.
     """
 
     candidate: Graded
@@ -85,3 +96,4 @@ class Evidence:
     online_problem: str | None = None
     pinned: str | None = None
     was_promoted: bool = False
+    production_withdrawn: bool = False

@@ -1,11 +1,10 @@
 """What the gate needs to know of a candidate, of Production and of the anchor: read from MLflow and from Postgres."""
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -19,24 +18,31 @@ from feast.errors import FeatureServiceNotFoundException
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
-from threadpoolctl import threadpool_limits
 
 from churn import registry
 from churn.as_of import event_timestamp
 from churn.cohort import in_cohort
-from churn.compiled.scorer import NotCompilable, compile_pipeline
 from churn.database import Connection, connect, execute
 from churn.features import feature_types, open_store, read_online
-from churn.gate.evidence import Audit, Evidence, Graded, Loading
+from churn.gate.basis import (
+    AS_SHIPPED,
+    Basis,
+    Origin,
+    basis_against,
+    difference_of_origin,
+    drops_since,
+    out_of_fold_origin,
+)
+from churn.gate.evidence import Audit, Evidence, Graded
+from churn.gate.trial import try_out
+from churn.learned_from import learned_of
 from churn.online_builds import builds_of
 from churn.registry import ModelVersion
 from churn.run_evidence import keeps_evidence, read_evidence, read_trained_on
-from churn.scorer import PipelineScorer, Scorer, score_rows
+from churn.scorer import score_rows
 from churn.signature import columns_of, signature_of
 from churn.statistics import Estimate
 from churn.training_set import LABEL, TrainingSet, join_features
-
-TIMED_ROWS = 10
 
 ASKED_AT_ONCE = 100_000
 """Customers that the database is asked about at once: a statement names each, and reads the whole date."""
@@ -48,11 +54,12 @@ class StaleCandidate(RuntimeError):
 
 @dataclass(frozen=True)
 class Rivals:
-    """What the candidate is compared with, and whether Production may be moved."""
+    """What the candidate is compared with, whether Production may be moved, and whether its AS_OF was withdrawn."""
 
     production: ModelVersion | None
     anchor: ModelVersion | None
     pinned: str | None
+    production_withdrawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,16 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
     store = open_store(database_url)
     service = store.get_feature_service(candidate.feature_service)
     graded_on = date.fromisoformat(candidate.tags["graded_on"])
-    versions = {each.version: each for each in (candidate, rivals.production, rivals.anchor) if each}
-    with connect(database_url) as connection, _counting(versions) as counted:
+    out_of_time = candidate.tags["graded_out_of_time"] == "True"
+    versions = {
+        role: version
+        for role, version in (
+            ("candidate", candidate), ("production", rivals.production), ("anchor", rivals.anchor)
+        )
+        if version
+    }  # fmt: skip
+    # Each statement by itself: no transaction stays open while models score.
+    with connect(database_url, autocommit=True) as connection, _counting(versions) as counted:
         rows = _Rows(candidate.as_of, graded_on, store, connection)
         of_service = rows.of(service)
         if of_service.cohort_digest(graded_on) != candidate.tags["graded_digest"]:
@@ -84,42 +99,53 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
                 "the task train"
             )
         grades, audit = (read_evidence(candidate.run_id, of, [LABEL, "score"]) for of in ("grades", "audit"))
-        figures = _figures(candidate.run_id)
+        run = _run_of(candidate)
+        assert run is not None, "its evidence was read from it"
         users = of_service.users(of_service.cohort)
-        production, score_audit = _grade(rivals.production, rows)
-        same = rivals.anchor and rivals.production and rivals.anchor.version == rivals.production.version
-        anchor, _ = (None, None) if same else _grade(rivals.anchor, rows)
+        drops = drops_since(candidate.tags, graded_on)
+        shipped = Origin(graded_on, out_of_time=False, drops=drops)
+        production, score_audit = _grade(rivals.production, rows, shipped)
+        same = _identity(rivals.anchor) == _identity(rivals.production)
+        anchor, _ = (None, None) if same else _grade(rivals.anchor, rows, shipped)
         # All of it, before the candidate's answers are timed.
-        trained_on_cohort = {version: count.result() for version, count in counted.items()}
-        loading, signature = _try_out(candidate, read_evidence(candidate.run_id, "golden"), service)
+        trained_on_cohort = {role: count.result() for role, count in counted.items()}
+        loading, signature, pipeline = try_out(candidate, read_evidence(candidate.run_id, "golden"), service)
+        against_production, against_anchor = (_basis(each, graded_on, out_of_time) for each in (production, anchor))
+        asked = out_of_time and AS_SHIPPED in {each.name for each in (against_production, against_anchor) if each}
         evidence = Evidence(
             candidate=Graded(
                 candidate.version,
                 candidate.as_of,
                 grades["score"].to_numpy(),
-                trained_on_cohort=trained_on_cohort[candidate.version],
+                run_id=candidate.run_id,
+                shipped=score_rows(pipeline, of_service, of_service.cohort) if asked and pipeline else None,
+                trained_on_cohort=trained_on_cohort["candidate"],
                 cohort_salt=candidate.tags.get("cohort_salt"),
-                **_of_run(figures),
+                **_of_run(candidate, run, Origin(graded_on, out_of_time, drops)),
             ),
-            production=_with(production, trained_on_cohort),
-            anchor=_with(anchor, trained_on_cohort),
+            production=_with(production, trained_on_cohort.get("production")),
+            anchor=_with(anchor, trained_on_cohort.get("anchor")),
             signature=signature,
             service_signature=columns_of(signature_of(feature_types(service))),
             graded_on=graded_on,
-            out_of_time=candidate.tags["graded_out_of_time"] == "True",
+            out_of_time=out_of_time,
             labels=grades[LABEL].to_numpy(),
-            train_rows=int(figures.data.metrics["train_rows"]),
-            train_churned=int(figures.data.metrics["train_churned"]),
+            train_rows=int(run.data.metrics["train_rows"]),
+            train_churned=int(run.data.metrics["train_churned"]),
             slices=_slices(connection, graded_on, users),
             loading=loading,
             online_problem=_online_problem(connection, store, service),
             pinned=rivals.pinned,
             was_promoted=was_promoted(candidate),
+            production_withdrawn=rivals.production_withdrawn,
         )
 
     def open_audit() -> Audit:
+        by_candidate = audit["score"].to_numpy()
+        if out_of_time and pipeline and against_production and against_production.name == AS_SHIPPED:
+            by_candidate = score_rows(pipeline, of_service, of_service.audit)
         by_production = score_audit() if score_audit else None
-        return Audit(audit[LABEL].to_numpy(), audit["score"].to_numpy(), by_production)
+        return Audit(audit[LABEL].to_numpy(), by_candidate, by_production)
 
     return Gathered(evidence, users, open_audit)
 
@@ -148,57 +174,78 @@ class _Rows:
 ScoresAudit = Callable[[], np.ndarray]
 
 
-def _grade(version: ModelVersion | None, rows: _Rows) -> tuple[Graded | None, ScoresAudit | None]:
+def _grade(version: ModelVersion | None, rows: _Rows, shipped: Origin) -> tuple[Graded | None, ScoresAudit | None]:
     """Score the rows by a version, with the features of its own feature service; return it, and what scores the audit
     cohort by it.
 
     A version that cannot be graded is a finding for a person; a server that is away is for a retry.
+
+    Args:
+        shipped: what an AUC on these rows is of, of a version that learned from their date.
     """
     if version is None:
         return None, None
     try:
         as_of = version.as_of
     except (registry.ModelNotLoadable, ValueError) as error:
-        return Graded(version.version, date.min, problem=str(error)), None
-    graded = Graded(version.version, as_of, cohort_salt=version.tags.get("cohort_salt"))
+        return Graded(version.version, date.min, problem=str(error), run_id=version.run_id), None
+    graded = Graded(version.version, as_of, run_id=version.run_id, cohort_salt=version.tags.get("cohort_salt"))
     try:
         own = rows.of(rows.store.get_feature_service(version.feature_service))
         pipeline = registry.load_pipeline(version.version)
         scores, audit = score_rows(pipeline, own, own.cohort), partial(score_rows, pipeline, own, own.audit)
     except (registry.ModelNotLoadable, FeatureServiceNotFoundException, ValueError) as error:
         return replace(graded, problem=f"{type(error).__name__}: {error}"), None
-    try:
-        figures = _of_run(_figures(version.run_id))
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            raise
-        return replace(graded, scores=scores), audit
-    return replace(graded, scores=scores, **figures), audit
+    return replace(graded, scores=scores, **_of_run(version, _run_of(version), shipped)), audit
 
 
 @contextmanager
-def _counting(versions: Mapping[int, ModelVersion]) -> Iterator[dict[int, Future[int | None]]]:
+def _counting(versions: Mapping[str, ModelVersion]) -> Iterator[dict[str, Future[int | None]]]:
     """Count for each version how many customers of the gate cohort it was given, beside what the database joins."""
     beside = ThreadPoolExecutor(1)
     try:
-        yield {version: beside.submit(_cohort_trained_on, each) for version, each in versions.items()}
+        yield {role: beside.submit(_cohort_trained_on, version) for role, version in versions.items()}
     finally:
         beside.shutdown(cancel_futures=True)
 
 
-def _with(graded: Graded | None, trained_on_cohort: Mapping[int, int | None]) -> Graded | None:
-    return graded and replace(graded, trained_on_cohort=trained_on_cohort[graded.version])
+def _with(graded: Graded | None, trained_on_cohort: int | None) -> Graded | None:
+    return graded and replace(graded, trained_on_cohort=trained_on_cohort)
 
 
-def _figures(run_id: str) -> mlflow.entities.Run:
-    return MlflowClient().get_run(run_id)
+def _identity(version: ModelVersion | None) -> tuple[int, str] | None:
+    return (version.version, version.run_id) if version else None
 
 
-def _of_run(run: mlflow.entities.Run) -> dict[str, Any]:
-    metrics = run.data.metrics
+def _basis(rival: Graded | None, graded_on: date, out_of_time: bool) -> Basis | None:
+    graded = rival is not None and rival.scores is not None
+    return basis_against(rival.learned, graded_on, out_of_time=out_of_time) if rival and graded else None
+
+
+def _run_of(version: ModelVersion) -> mlflow.entities.Run | None:
+    """Return the run that a version is of, None where it is of none or the run is gone."""
+    if not version.run_id:
+        return None
+    try:
+        return MlflowClient().get_run(version.run_id)
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return None
+        raise
+
+
+def _of_run(version: ModelVersion, run: mlflow.entities.Run | None, cohort: Origin) -> dict[str, Any]:
+    """Return what run and tags say of a version whose AUC on the gate cohort is of `cohort`."""
+    params, metrics = (run.data.params, run.data.metrics) if run else ({}, {})
+    dates = params.get("labelled_dates", "")
+    learned = learned_of(version.tags, int(dates) if dates.isdecimal() else None)
     known = {"out_of_fold_auc", "out_of_fold_auc_error"} <= metrics.keys()
-    out_of_fold = Estimate(metrics["out_of_fold_auc"], metrics["out_of_fold_auc_error"]) if known else None
-    return {"recipe": run.data.params.get("recipe", ""), "out_of_fold_auc": out_of_fold}
+    return {
+        "recipe": params.get("recipe", ""),
+        "learned": learned,
+        "out_of_fold_auc": Estimate(metrics["out_of_fold_auc"], metrics["out_of_fold_auc_error"]) if known else None,
+        "out_of_fold_differs": difference_of_origin(out_of_fold_origin(version.tags, learned), cohort),
+    }
 
 
 def _cohort_trained_on(version: ModelVersion) -> int | None:
@@ -215,36 +262,6 @@ def _slices(connection: Connection, graded_on: date, users: pa.ChunkedArray) -> 
         for name, places in execute(connection, "gate/slices", asked):
             found[name][begin:][places] = True
     return dict(sorted(found.items()))
-
-
-def _try_out(
-    candidate: ModelVersion, golden: pa.Table, service: FeatureService
-) -> tuple[Loading, list[tuple[str, str]]]:
-    """Load the candidate as serving does, and let it answer for its golden rows, all at once and one by one; return how
-    it did, and its signature."""
-    try:
-        pipeline, signature = registry.load_model(candidate.version)
-    except registry.ModelNotLoadable as error:
-        return Loading(problem=str(error)), []
-    columns = columns_of(signature)
-    scorer: Scorer = PipelineScorer(pipeline, service)
-    with suppress(NotCompilable):
-        scorer = compile_pipeline(pipeline, service)
-    rows = golden.select(list(feature_types(service))).to_pylist()
-    try:
-        # Threads that wait for each other would be timed, not the model.
-        with threadpool_limits(1):
-            found = scorer.probabilities(rows)
-            milliseconds = [_time(scorer, row) for row in rows[:TIMED_ROWS]]
-    except (ValueError, KeyError) as error:
-        return Loading(problem=f"it cannot score its golden rows: {error}"), columns
-    return Loading(None, float(np.abs(found - golden["score"].to_numpy()).max()), min(milliseconds)), columns
-
-
-def _time(scorer: Scorer, row: dict[str, Any]) -> float:
-    started = time.perf_counter()
-    scorer.probabilities([row])
-    return (time.perf_counter() - started) * 1000
 
 
 def _online_problem(connection: Connection, store: FeatureStore, service: FeatureService) -> str | None:

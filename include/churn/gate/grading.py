@@ -14,16 +14,17 @@ import pyarrow.parquet
 from mlflow import MlflowClient
 
 from churn import registry
-from churn.database import Connection, connect, execute, lock
+from churn.database import Connection, connect, execute, lock_session
 from churn.gate import moves, rule
-from churn.gate.decision_files import REPORT, SCORES, folder_of
-from churn.gate.evidence import Graded
+from churn.gate.decision_files import CANDIDATE_AS_SHIPPED, REPORT, SCORES, folder_of
 from churn.gate.gathering import Gathered, Rivals, StaleCandidate, gather, was_promoted
+from churn.gate.identity import Held, bound
 from churn.gate.thresholds import ThresholdError, Thresholds
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.registry import MODEL_NAME, STAGING, ModelVersion
 from churn.statistics import Estimate
 from churn.training_set import LABEL
+from churn.withdrawal import is_withdrawn
 
 __all__ = [
     "GateInvalid",
@@ -63,12 +64,13 @@ def grade(
         ThresholdError: an override that is none.
     """
     asked = _Asked(Thresholds().override(overrides or {}), dict(overrides or {}), overridden_by)
-    with connect(database_url) as connection:
+    with connect(database_url, autocommit=True) as connection:
         # A connection of its own: what a person did stays on record whatever comes of this decision.
         moves.notice(connection, MlflowClient())
-    with connect(database_url) as connection:
-        # Of two that decide on the same candidate at once, the second finds the decision of the first.
-        lock(connection, "grade", str(version))
+    with connect(database_url, autocommit=True) as connection:
+        # Of two that decide on the same candidate at once, the second finds the decision of the first. The lock is the
+        # session's: a transaction that is idle while models score may be ended by the server, and its locks with it.
+        lock_session(connection, "grade", str(version))
         return _grade(version, asked, connection, database_url)
 
 
@@ -85,7 +87,8 @@ def _grade(version: int, asked: _Asked, connection: Connection, database_url: st
     client = MlflowClient()
     candidate = registry.get_version(client, version)
     production = registry.production(client)
-    earlier = _earlier_decision(connection, candidate, production, asked.overridden)
+    rivals = _rivals(connection, client, production)
+    earlier = _earlier_decision(connection, candidate, rivals, asked.overridden)
     if earlier:
         outcome, reason, graded_against, superior, number = earlier
         figures: dict[str, Any] = {
@@ -97,12 +100,12 @@ def _grade(version: int, asked: _Asked, connection: Connection, database_url: st
         }
         result = Outcome(UNCHANGED, reason, figures)
     else:
-        gathered = gather(candidate, _rivals(connection, client, production), database_url)
+        gathered = gather(candidate, rivals, database_url)
         decision = rule.decide(gathered.evidence, asked.thresholds)
         if decision.outcome == rule.PROMOTE:
             decision = rule.with_audit(decision, gathered.open_audit())
         report = {**decision.to_json(), "overridden": asked.overridden, "overridden_by": asked.by}
-        number = _record(candidate, gathered, decision, report, database_url)
+        number = _record(candidate, gathered, decision, report, connection)
         outcome, reason = decision.outcome, decision.reason
         figures = {
             "decision": outcome,
@@ -110,6 +113,7 @@ def _grade(version: int, asked: _Asked, connection: Connection, database_url: st
             "version": version,
             "production_version": production.version if production else None,
             "superior": decision.superior,
+            "basis": report["basis"],
             "candidate_auc": _value(decision.candidate_auc),
             "production_auc": _value(decision.production_auc),
         }
@@ -125,22 +129,42 @@ def _rivals(connection: Connection, client: MlflowClient, production: ModelVersi
     pin = moves.pin(client)
     return Rivals(
         production,
-        registry.find_version(client, anchor) if production and anchor else None,
+        _find(client, anchor) if production and anchor else None,
         str(pin) if pin else None,
+        production is not None and _is_withdrawn(connection, production),
     )
 
 
+def _find(client: MlflowClient, anchor: Held) -> ModelVersion:
+    """Return the anchor, without tags where it was deleted: also where its number is another run's version by now."""
+    found = registry.find_version(client, anchor.version)
+    return found if anchor.same(found) else ModelVersion(anchor.version, anchor.run_id or "", "None", {})
+
+
+def _is_withdrawn(connection: Connection, production: ModelVersion) -> bool:
+    try:
+        as_of = production.as_of
+    except (registry.ModelNotLoadable, ValueError):
+        # It cannot be compared, which the checks say.
+        return False
+    return is_withdrawn(connection, as_of)
+
+
 def _earlier_decision(
-    connection: Connection, candidate: ModelVersion, production: ModelVersion | None, overrides: Mapping[str, Any]
+    connection: Connection, candidate: ModelVersion, rivals: Rivals, overrides: Mapping[str, Any]
 ) -> tuple[str, str, int | None, bool, int | None] | None:
     """Return outcome, reason, graded Production, superior and id of the decision that still holds."""
+    production, anchor = rivals.production, rivals.anchor or rivals.production
     if production and production.version == candidate.version:
-        found = execute(connection, "gate/latest_decision", {"version": candidate.version}).fetchone()
+        found = execute(connection, "gate/latest_decision", bound(candidate)).fetchone()
         return found or (rule.PROMOTE, f"version {candidate.version} is in Production", candidate.version, False, None)
     against = {
-        "version": candidate.version,
+        **bound(candidate),
         "production_version": production.version if production else None,
-        "anchor": (moves.anchor(connection) or production.version) if production else None,
+        "production_run_id": production.run_id if production else None,
+        "production_withdrawn": rivals.production_withdrawn,
+        "anchor": anchor.version if anchor else None,
+        "anchor_run_id": anchor.run_id if anchor else None,
         "overridden": json.dumps(overrides),
     }
     found = execute(connection, "gate/decision_against", against).fetchone()
@@ -155,18 +179,23 @@ def _record(
     gathered: Gathered,
     decision: rule.Decision,
     report: Mapping[str, Any],
-    database_url: str,
+    connection: Connection,
 ) -> int:
     """Write the decision down and return its id. A PROMOTE gets its tags by the promotion, which they are the last step
     of."""
     client = MlflowClient()
     production = decision.evidence.production
     difference = decision.against_production.auc if decision.against_production else None
+    made = execute(connection, "gate/next_decision").fetchone()
+    assert made is not None
+    number: int = made[0]
     row = {
+        "id": number,
         "as_of": candidate.as_of,
         "candidate_version": candidate.version,
         "run_id": candidate.run_id,
         "production_version": production.version if production else None,
+        "production_run_id": production.run_id if production else None,
         "graded_on": decision.evidence.graded_on,
         "outcome": decision.outcome,
         "reason": decision.reason,
@@ -177,17 +206,14 @@ def _record(
         **_columns("production_auc", decision.production_auc),
         **_columns("auc_difference", difference),
     }
-    # The row is seen by others when everything that it names is there.
-    with connect(database_url) as connection:
-        made = execute(connection, "gate/append_decision", row).fetchone()
-        assert made is not None
-        number: int = made[0]
-        client.log_dict(candidate.run_id, dict(report), f"{folder_of(number)}/{REPORT}")
-        _log_scores(client, candidate.run_id, gathered, folder_of(number))
-        if decision.outcome != rule.PROMOTE and not decision.evidence.was_promoted:
-            tag_decision(client, candidate.version, decision.outcome, decision.reason)
-        if decision.needs_person:
-            client.transition_model_version_stage(MODEL_NAME, str(candidate.version), STAGING)
+    # The row comes last: it is seen by others when everything that it names is there.
+    client.log_dict(candidate.run_id, dict(report), f"{folder_of(number)}/{REPORT}")
+    _log_scores(client, candidate.run_id, gathered, folder_of(number))
+    if decision.outcome != rule.PROMOTE and not decision.evidence.was_promoted:
+        tag_decision(client, candidate.version, decision.outcome, decision.reason)
+    if decision.needs_person:
+        client.transition_model_version_stage(MODEL_NAME, str(candidate.version), STAGING)
+    execute(connection, "gate/append_decision", row)
     return number
 
 
@@ -195,18 +221,18 @@ def _log_scores(client: MlflowClient, run_id: str, gathered: Gathered, folder: s
     """Keep what every model gave each graded row, for the pictures."""
     evidence = gathered.evidence
     columns: dict[str, Any] = {"user_id": gathered.users, LABEL: evidence.labels}
-    for role, model in (
-        ("candidate", evidence.candidate), ("production", evidence.production), ("anchor", evidence.anchor)
-    ):  # fmt: skip
-        columns[role] = pa.array(_scores(model, len(evidence.labels)), pa.float64(), from_pandas=True)
+    for name, scores in {
+        "candidate": evidence.candidate.scores,
+        CANDIDATE_AS_SHIPPED: evidence.candidate.shipped,
+        "production": evidence.production and evidence.production.scores,
+        "anchor": evidence.anchor and evidence.anchor.scores,
+    }.items():
+        given = np.full(len(evidence.labels), np.nan) if scores is None else scores
+        columns[name] = pa.array(given, pa.float64(), from_pandas=True)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / SCORES
         pyarrow.parquet.write_table(pa.table(columns), file, compression="zstd")
         client.log_artifact(run_id, str(file), folder)
-
-
-def _scores(model: Graded | None, rows: int) -> np.ndarray:
-    return np.full(rows, np.nan) if model is None or model.scores is None else model.scores
 
 
 def _columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:

@@ -49,6 +49,9 @@ def find_leaks(model: Graded, labels: np.ndarray, limits: Thresholds) -> Iterato
     if auc is None or other is None:
         yield Leak("leak_alarm", None, None, False, "without an AUC on the cohort and one out of fold: not judged")
         return
+    if model.out_of_fold_differs:
+        yield Leak("leak_alarm", None, None, False, f"not judged: {model.out_of_fold_differs}")
+        return
     above = auc.value - other.value
     # The error that the cohort's AUC would have, were it in truth the other one: a lucky cohort's own looks smaller.
     positives = int(labels.sum())

@@ -15,8 +15,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from churn import registry
-from churn.database import Connection, execute, try_lock
+from churn.database import Connection, execute, try_lock_session
 from churn.gate import approval
+from churn.gate.identity import Held, bound, held
 from churn.registry import MODEL_NAME, ModelVersion
 
 PIN = "gate.pin"
@@ -61,10 +62,10 @@ class Pin:
 
 @dataclass(frozen=True)
 class Move:
-    """A row of gate.moves."""
+    """A row of gate.moves: which version Production holds from then on."""
 
     kind: str
-    version: int | None
+    held: Held | None
     moved_at: datetime
 
 
@@ -99,17 +100,17 @@ def remove_pin(client: MlflowClient) -> None:
 
 
 def append(
-    connection: Connection, kind: str, version: int | None, who: str, why: str, *, superior: bool = False
+    connection: Connection, kind: str, moved: ModelVersion | None, who: str, why: str, *, superior: bool = False
 ) -> None:
     """Add a move to the history; what it moved Production away from is what the history says last."""
-    row = {"kind": kind, "version": version, "who": who, "why": why, "superior": superior}
+    row = {"kind": kind, **bound(moved), "who": who, "why": why, "superior": superior}
     execute(connection, "gate/append_move", row)
 
 
 def newest(connection: Connection) -> Move | None:
     """Return the last move, which a release is not."""
     row = execute(connection, "gate/newest_move").fetchone()
-    return Move(*row) if row else None
+    return Move(row[0], held(row[1], row[2]), row[3]) if row else None
 
 
 def made_since(connection: Connection, kind: str, version: int | None, since: str) -> bool:
@@ -118,11 +119,11 @@ def made_since(connection: Connection, kind: str, version: int | None, since: st
     return row is not None
 
 
-def anchor(connection: Connection) -> int | None:
+def anchor(connection: Connection) -> Held | None:
     """Return the version that a chain of promotions is held against: the newest that a person put into Production, by
     hand or by a rollback, or that was promoted as superior. None before the first, or where a person took all out."""
     row = execute(connection, "gate/anchor").fetchone()
-    return row[0] if row else None
+    return held(*row) if row else None
 
 
 def notice(connection: Connection, client: MlflowClient) -> None:
@@ -130,45 +131,46 @@ def notice(connection: Connection, client: MlflowClient) -> None:
 
     A promotion or a rollback that was killed before its own record accounts for it: that one finishes its record. While
     one is under way, nothing is looked at: what it leaves is noticed another time.
+
+    Args:
+        connection: in autocommit, since MLflow is asked meanwhile. It holds PROMOTE_LOCK until it is closed.
     """
-    with connection.transaction():
-        if not try_lock(connection, PROMOTE_LOCK):
-            return
-        production = registry.production(client)
-        if not _accounted(connection, production):
-            found = production.version if production else None
-            what = f"version {found}" if found else "nothing"
-            append(connection, PERSON, found, BY_HAND, f"stage Production holds {what}; no recorded move put it there")
+    if not try_lock_session(connection, PROMOTE_LOCK):
+        return
+    production = registry.production(client)
+    if not _accounted(connection, production):
+        what = f"version {production.version}" if production else "nothing"
+        why = f"stage Production holds {what}; no recorded move put it there"
+        append(connection, PERSON, production, BY_HAND, why)
 
 
 def settle(connection: Connection, client: MlflowClient, production: ModelVersion | None) -> None:
     """Bring the history up to what Production holds, for one that is about to move it and lets nobody else do so: a
     promotion that was killed before its record gets it, a person's move is noticed."""
-    found = production.version if production else None
-    if production and not _recorded(connection, found) and not _rolling_back(connection, found):
+    if production and not _recorded(connection, production) and not _rolling_back(connection, production.version):
         row = _unrecorded_promotion(connection, production)
         if row:
             reason, superior = row
             approved = approval.from_tags(production.tags)
             who, why = (approved.who or GATE, approved.consent(reason)) if approved else (GATE, reason)
-            append(connection, PROMOTION, found, who, why, superior=superior)
+            append(connection, PROMOTION, production, who, why, superior=superior)
             return
     notice(connection, client)
 
 
-def led_by_gate(connection: Connection, since: int | None, current: int | None) -> bool:
+def led_by_gate(connection: Connection, since: Held | None, current: Held | None) -> bool:
     """Tell whether promotions alone led from version `since` to `current`, no person's move among them."""
-    for kind, version, previous in execute(connection, "gate/moves_back"):
-        if version != current or kind != PROMOTION:
+    for kind, version, run_id, *previous in execute(connection, "gate/moves_back"):
+        if kind != PROMOTION or not _same(held(version, run_id), current):
             return False
-        if previous == since:
+        current = held(*previous)
+        if _same(current, since):
             return True
-        current = previous
     return False
 
 
 def _accounted(connection: Connection, production: ModelVersion | None) -> bool:
-    if _recorded(connection, production.version if production else None):
+    if _recorded(connection, production):
         return True
     if production is None:
         return False
@@ -180,12 +182,12 @@ def _unrecorded_promotion(connection: Connection, production: ModelVersion) -> t
     """Return reason and superior of a promotion that began, and is not on record yet."""
     if PROMOTING not in production.tags:
         return None
-    return execute(connection, "gate/unrecorded_promotion", {"version": production.version}).fetchone()
+    return execute(connection, "gate/unrecorded_promotion", bound(production)).fetchone()
 
 
-def _recorded(connection: Connection, found: int | None) -> bool:
+def _recorded(connection: Connection, found: ModelVersion | None) -> bool:
     last = newest(connection)
-    return found == (last.version if last else None)
+    return _same(last.held if last else None, found)
 
 
 def _rolling_back(connection: Connection, found: int | None) -> bool:
@@ -194,20 +196,25 @@ def _rolling_back(connection: Connection, found: int | None) -> bool:
     return bool(pinned and pinned.version == found and not made_since(connection, ROLLBACK, found, pinned.at))
 
 
-def before(connection: Connection) -> list[int]:
+def before(connection: Connection) -> list[Held]:
     """Return the versions that Production held before what it holds now, the latest first."""
     row = newest(connection)
-    path = _path(version for (version,) in execute(connection, "gate/moved_to").fetchall())
-    return path[:-1][::-1] if row and row.version is not None else path[::-1]
+    path = _path(held(*each) for each in execute(connection, "gate/moved_to").fetchall())
+    return path[:-1][::-1] if row and row.held is not None else path[::-1]
 
 
-def _path(moved_to: Iterable[int | None]) -> list[int]:
+def _path(moved_to: Iterable[Held | None]) -> list[Held]:
     """Return the versions that lead to the present one: going back to one forgets those that came after it, so that
     two rollbacks in a row do not end where the first began."""
-    path: list[int] = []
-    for version in moved_to:
-        if version in path:
-            del path[path.index(version) + 1 :]
-        elif version is not None:
-            path.append(version)
+    path: list[Held] = []
+    for moved in moved_to:
+        if moved is None:
+            continue
+        known = [place for place, each in enumerate(path) if each.same(moved)]
+        # The newer row may know the run where the older one does not.
+        path[known[-1] if known else len(path) :] = [moved]
     return path
+
+
+def _same(one: Held | None, other: Held | ModelVersion | None) -> bool:
+    return other is None if one is None else one.same(other)

@@ -16,6 +16,7 @@ from churn.database import Connection, connect, execute, lock_session
 from churn.gate import moves, rule
 from churn.gate.approval import APPROVAL, Approval, from_tags, to_tag
 from churn.gate.grading import grade, tag_decision, was_promoted
+from churn.gate.identity import Held, bound, held
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.registry import CHAMPION, MODEL_NAME, PRODUCTION, ModelVersion
 
@@ -57,16 +58,17 @@ def promote(
             return _finish(client, connection, current, reason)
         moves.settle(connection, client, current)
         candidate = registry.get_version(client, version)
-        against = {"version": version, "production_version": graded_against, "decision": decision_id}
-        if approval and not approval.approved:
-            return _keep(client, connection, candidate, against, approval.refusal)
-        if kept := _why_not(client, connection, candidate):
-            return _kept(version, kept)
-        if found != graded_against:
-            if approval or not moves.led_by_gate(connection, graded_against, found):
+        against = {**bound(candidate), "production_version": graded_against, "decision": decision_id}
+        run_id, graded = _graded(connection, against)
+        if refused := _refused(client, connection, candidate, against, approval=approval, run_id=run_id):
+            return refused
+        now = held(current.version, current.run_id) if current else None
+        moved = (now is not None) if graded is None else not graded.same(now)
+        if moved:
+            if approval or not moves.led_by_gate(connection, graded, now):
                 return _keep(client, connection, candidate, against, _moved_meanwhile(graded_against, found))
             # Another candidate that was graded meanwhile came first: this one is compared with it, as in order.
-            decided = _grade_again(connection, version, decision_id, database_url)
+            decided = _grade_again(connection, candidate, decision_id, database_url)
             if decided.figures["decision"] != rule.PROMOTE:
                 return _kept(version, decided.reason, graded_again=True)
             reason, superior = decided.reason, bool(decided.figures.get("superior"))
@@ -78,21 +80,58 @@ def promote(
         client.transition_model_version_stage(MODEL_NAME, str(version), PRODUCTION, archive_existing_versions=True)
         _label(client, version, reason)
         who = approval.who if approval else None
-        moves.append(connection, moves.PROMOTION, version, who or moves.GATE, reason, superior=superior)
-    figures = {"version": version, "previous_version": found, "graded_again": found != graded_against}
+        moves.append(connection, moves.PROMOTION, candidate, who or moves.GATE, reason, superior=superior)
+    figures = {"version": version, "previous_version": found, "graded_again": moved}
     return Outcome(DONE, f"version {version} is in Production", figures)
 
 
-def _grade_again(connection: Connection, version: int, decision_id: int | None, database_url: str) -> Outcome:
+def _refused(
+    client: MlflowClient,
+    connection: Connection,
+    candidate: ModelVersion,
+    against: Mapping[str, Any],
+    *,
+    approval: Approval | None,
+    run_id: str,
+) -> Outcome | None:
+    """Return what comes of it where the decision is about another run's version, a person said no, or the gate must not
+    move Production; None where it may."""
+    if run_id != candidate.run_id:
+        return _kept(candidate.version, _made_again(candidate, run_id))
+    if approval and not approval.approved:
+        return _keep(client, connection, candidate, against, approval.refusal)
+    why = _why_not(client, connection, candidate)
+    return _kept(candidate.version, why) if why else None
+
+
+def _graded(connection: Connection, against: Mapping[str, Any]) -> tuple[str, Held | None]:
+    """Return the run that the decision is about, and the Production that it was graded against. Of a decision that is
+    not on record, the numbers are all that is known."""
+    row = execute(connection, "gate/graded_against", against).fetchone()
+    run_id, production_run_id = row or (against["run_id"], None)
+    return run_id, held(against["production_version"], production_run_id)
+
+
+def _made_again(candidate: ModelVersion, run_id: str) -> str:
+    return (
+        f"the decision is about version {candidate.version} of run {run_id}, and {MODEL_NAME} holds another version of "
+        f"that number, of run {candidate.run_id or 'none'}: the model was deleted and made again, or MLflow was "
+        "restored; run this AS_OF again"
+    )
+
+
+def _grade_again(
+    connection: Connection, candidate: ModelVersion, decision_id: int | None, database_url: str
+) -> Outcome:
     """Decide with the thresholds of that decision, which may not be the house's."""
-    found = execute(connection, "gate/latest_report", {"version": version, "decision": decision_id}).fetchone()
+    found = execute(connection, "gate/latest_report", {**bound(candidate), "decision": decision_id}).fetchone()
     report = found[2] if found else {}
-    return grade(version, database_url, report.get("overridden"), report.get("overridden_by"))
+    return grade(candidate.version, database_url, report.get("overridden"), report.get("overridden_by"))
 
 
 def _finish(client: MlflowClient, connection: Connection, current: ModelVersion, reason: str) -> Outcome:
     """Give a version that is in Production what a promotion that was killed left out."""
-    decision = execute(connection, "gate/latest_decision", {"version": current.version}).fetchone()
+    decision = execute(connection, "gate/latest_decision", bound(current)).fetchone()
     if decision and decision[0] == rule.PROMOTE:
         reason = decision[1]
     approved = from_tags(current.tags)
@@ -115,7 +154,7 @@ def move_champion(client: MlflowClient, version: int) -> None:
 
 def _why_not(client: MlflowClient, connection: Connection, candidate: ModelVersion) -> str | None:
     """Return why this version must not be moved to Production by the gate, None where it may."""
-    recorded = execute(connection, "gate/was_promoted", {"version": candidate.version}).fetchone()
+    recorded = execute(connection, "gate/was_promoted", bound(candidate)).fetchone()
     if was_promoted(candidate) or recorded:
         return (
             f"version {candidate.version} was in Production and was taken out of it: a person may bring it back "

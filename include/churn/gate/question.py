@@ -16,9 +16,12 @@ from churn import registry
 from churn.database import connect, execute
 from churn.gate import moves
 from churn.gate.approval import WAIT
+from churn.gate.identity import bound
 from churn.registry import MODEL_NAME, PRODUCTION, STAGING, ModelVersion
 
 log = logging.getLogger(__name__)
+
+AUC = "AUC on the gate cohort (95 %)"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def ask(version: int, database_url: str, decision_id: int | None = None) -> Ques
     candidate = registry.get_version(client, version)
     with connect(database_url) as connection:
         newest = execute(connection, "gate/newest_drop").fetchone()
-        decided = execute(connection, "gate/latest_report", {"version": version, "decision": decision_id}).fetchone()
+        decided = execute(connection, "gate/latest_report", {**bound(candidate), "decision": decision_id}).fetchone()
     if newest is None or newest[0] != candidate.as_of:
         log.info("nobody is asked about AS_OF %s: the newest drop is %s", candidate.as_of, newest and newest[0])
         return None
@@ -60,13 +63,14 @@ def _body(client: MlflowClient, candidate: ModelVersion, reason: str, report: Ma
         for check in report.get("checks", ())
     ]
     models = [
-        (name, model.get("version"), model.get("as_of"), _interval(model.get("auc")))
+        (name, model.get("version"), model.get("as_of"), _interval(model.get("auc")), model.get("basis"),
+         _interval(model.get("candidate_auc")))
         for name in ("candidate", "production", "anchor")
         if isinstance(model := report.get(name), Mapping)
-    ]
+    ]  # fmt: skip
     parts = [
         f"The gate's decision is PROMOTE: {reason}",
-        _table(("", "version", "AS_OF", "AUC on the gate cohort (95 %)"), models) if models else "",
+        _table(("", "version", "AS_OF", AUC, "compared", "candidate's AUC, so compared"), models) if models else "",
         f"AUC difference, candidate less Production: {_interval(report.get('difference'))}",
         _table(("check", "outcome", "figure", "threshold", "what it says"), checks),
         f"Thresholds that this run was given: {report['overridden']}" if report.get("overridden") else "",

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from churn import statistics
 from churn.gate.checks import UNCHANGED, Check, check, figure
 from churn.gate.comparison import Comparison, Slice
 from churn.gate.evidence import Evidence, Graded
@@ -32,21 +31,27 @@ def anchor(model: Graded) -> Rival:
     return Rival(model, "the anchor", "anchor_comparable")
 
 
-def comparable(evidence: Evidence, rival: Rival, limits: Thresholds) -> Check:
+def comparable(evidence: Evidence, rival: Rival, found: Comparison | None, limits: Thresholds) -> Check:
     """Was it kept from the cohort too? One that was not would win against every honest candidate."""
     leaks = find_leaks(rival.model, evidence.labels, limits)
     problem = rival.model.problem or next((leak.sentence for leak in leaks if leak.found), None)
-    sentence = f"{rival}, was graded on the same rows, on which it has not trained either"
+    if problem is None and found is None:
+        problem = "the candidate as shipped has not scored the rows"
+    sentence = f"{rival}, was graded on the same rows, whose customers it has not trained on either"
     if problem:
         sentence = f"{rival}, cannot be compared fairly: {problem}"
     return check(rival.check, problem, None, problem is None, sentence)
 
 
 def not_older(evidence: Evidence, rival: Rival) -> Check:
-    """A candidate older than Production is never promoted: a backfill cannot move serving back."""
+    """A candidate older than Production is never promoted: a backfill cannot move serving back. A Production of a
+    withdrawn AS_OF does not count: it was trained on what is as if it had never come."""
     ours, theirs = evidence.candidate.as_of, rival.model.as_of
     sentence = f"the candidate is of {ours}, Production (version {rival.model.version}) of {theirs}"
-    return check("not_older", str(ours), str(theirs), ours >= theirs, sentence)
+    if evidence.production_withdrawn:
+        sentence += ", which was withdrawn and does not count"
+    passed = evidence.production_withdrawn or ours >= theirs
+    return check("not_older", str(ours), str(theirs), passed, sentence)
 
 
 def not_worse(evidence: Evidence, rival: Rival, found: Comparison, least: float, limits: Thresholds) -> Check:
@@ -54,18 +59,15 @@ def not_worse(evidence: Evidence, rival: Rival, found: Comparison, least: float,
     name = "not_worse" if rival.check == "production_comparable" else "not_worse_than_anchor"
     bound = found.auc.lower_bound(limits.confidence) if found.auc else None
     passed = bound is not None and bound > least
-    ours, theirs = (
-        statistics.auc(evidence.labels, each.scores) if each.scores is not None else None
-        for each in (evidence.candidate, rival.model)
-    )
     sentence = (
-        f"AUC {figure(ours)} against {figure(theirs)} of {rival}, on the gate cohort on {evidence.graded_on}: "
-        f"a difference of {figure(found.auc)}, above {_signed(bound)} with {limits.confidence:.0%} confidence, where "
-        f"more than {least:g} is asked"
+        f"AUC {figure(found.ours)} against {figure(found.theirs)} of {rival}, on the gate cohort on "
+        f"{evidence.graded_on}, compared {found.basis.name} ({found.basis.why}): a difference of {figure(found.auc)}, "
+        f"above {_signed(bound)} with {limits.confidence:.0%} confidence, where more than {least:g} is asked"
     )
     if found.identical:
         sentence = (
-            f"every score is that of {rival}: nothing is lost and nothing won, where more than {least:g} is asked"
+            f"compared {found.basis.name} ({found.basis.why}), every score is that of {rival}: nothing is lost and "
+            f"nothing won, where more than {least:g} is asked"
         )
     outcome = check(name, bound, least, passed, sentence)
     return replace(outcome, outcome=UNCHANGED) if found.identical and passed else outcome

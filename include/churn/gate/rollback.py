@@ -13,6 +13,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from churn import registry
 from churn.database import Connection, connect, execute, lock_session
 from churn.gate import moves
+from churn.gate.identity import Held
 from churn.gate.moves import Pin
 from churn.gate.promotion import move_champion
 from churn.outcome import DONE, UNCHANGED, Outcome
@@ -49,6 +50,7 @@ def rollback(version: int | None, who: str, why: str, database_url: str) -> Outc
         if problem := _problem(client, target):
             raise RollbackRefused(f"version {target} cannot be brought back: {problem}; nothing was moved")
         figures = {"version": target, "previous_version": current.version if current else None}
+        version_there = registry.get_version(client, target)
         moved = current is None or current.version != target
         recorded = bool(pinned and moves.made_since(connection, moves.ROLLBACK, target, pinned.at))
         if pinned and pinned.version == target and recorded and not moved:
@@ -62,7 +64,7 @@ def rollback(version: int | None, who: str, why: str, database_url: str) -> Outc
             # With two versions in Production MLflow serves the higher number: the present one must leave.
             client.transition_model_version_stage(MODEL_NAME, str(target), PRODUCTION, archive_existing_versions=True)
         move_champion(client, target)
-        moves.append(connection, moves.ROLLBACK, target, pinned.who, pinned.why)
+        moves.append(connection, moves.ROLLBACK, version_there, pinned.who, pinned.why)
     return Outcome(DONE, f"version {target} is in Production; {pinned}", figures)
 
 
@@ -83,7 +85,7 @@ def release(who: str, why: str, database_url: str) -> Outcome:
             return Outcome(UNCHANGED, "Production is not pinned", figures)
         moves.settle(connection, client, current)
         if not moves.made_since(connection, moves.RELEASE, figures["version"], pinned.at):
-            moves.append(connection, moves.RELEASE, figures["version"], who, why)
+            moves.append(connection, moves.RELEASE, current, who, why)
         moves.remove_pin(client)
     return Outcome(DONE, f"Production is no longer pinned to version {pinned.version}", figures)
 
@@ -91,19 +93,25 @@ def release(who: str, why: str, database_url: str) -> Outcome:
 def _previous(connection: Connection) -> int:
     """Return the last version before the present one that can be served."""
     client, problems = MlflowClient(), []
-    for version in moves.before(connection):
-        problem = _problem(client, version)
+    for earlier in moves.before(connection):
+        problem = _problem(client, earlier.version, earlier)
         if problem is None:
-            return version
-        problems.append(f"version {version}: {problem}")
+            return earlier.version
+        problems.append(f"version {earlier.version}: {problem}")
     why = "; ".join(problems) or "the history (gate.moves) knows of none before the present one"
     raise RollbackRefused(f"there is no version to go back to: {why}. Name one: make rollback VERSION=n")
 
 
-def _problem(client: MlflowClient, version: int) -> str | None:
-    """Return why serving could not serve this version, None where it could."""
+def _problem(client: MlflowClient, version: int, earlier: Held | None = None) -> str | None:
+    """Return why serving could not serve this version, None where it could.
+
+    Args:
+        earlier: the version that the history knows by that number; None where a person named it.
+    """
     try:
         found = registry.get_version(client, version)
+        if earlier and not earlier.same(found):
+            return f"the history means run {earlier.run_id}, and the number is of run {found.run_id or 'none'} by now"
         found.as_of, found.threshold, found.feature_service  # noqa: B018 — what serving reads of a version
         registry.load_pipeline(version)
     except (registry.ModelNotLoadable, ValueError) as error:

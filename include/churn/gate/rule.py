@@ -2,9 +2,10 @@
 
 The rule. The comparison must be one that can be trusted (else INVALID). With no Production, the candidate must be good
 enough by itself. With one, it must also be at least as new, and shown not to be worse by more than a margin on the same
-cohort rows, which neither has trained on; nor worse by more than that than the anchor, the last version that was shown
-to be better than what it replaced, or that a person chose, so that a chain of small losses cannot creep. Everything
-else is KEEP. A backfill is safe: an older candidate is never promoted.
+cohort rows, whose customers neither has trained on, like compared with like (basis.py). Nor may it be worse by more
+than that than the anchor, the last version that was shown to be better than what it replaced, or that a person chose,
+so that a chain of small losses cannot creep. Everything else is KEEP. A backfill is safe: an older candidate is never
+promoted.
 
 This module is the rule and nothing else: evidence comes in, a decision with every check and its reason goes out.
 """
@@ -16,8 +17,9 @@ from typing import Any
 from churn import statistics
 from churn.gate import checks, rival_checks
 from churn.gate.checks import FAIL, INVALID, KEEP, Check
-from churn.gate.comparison import Comparison, Slice, compare, compare_slices
-from churn.gate.evidence import Audit, Evidence, Graded
+from churn.gate.comparison import Comparison, Slice, compare, compare_slices, scores_on
+from churn.gate.description import auc_of, describe_candidate, describe_rival, describe_slice, interval
+from churn.gate.evidence import Audit, Evidence
 from churn.gate.rival_checks import Rival
 from churn.gate.thresholds import Thresholds
 from churn.statistics import Estimate
@@ -32,6 +34,10 @@ class Decision:
     """The outcome, its reason in words, and every check.
 
     Attributes:
+        candidate_auc, production_auc: a pair on one basis, that of their comparison. Where there is none, the
+            candidate's is `honest_auc`.
+        honest_auc: the candidate's out of time where it has a twin; what the absolute checks are held against.
+        against_anchor: None too where the anchor is Production.
         superior: shown to be better than Production, or nothing was there; such a version becomes the anchor.
         recommendation: what would have been done, were Production not pinned.
         needs_person: only a person can judge further.
@@ -44,7 +50,9 @@ class Decision:
     evidence: Evidence
     candidate_auc: Estimate | None
     production_auc: Estimate | None
+    honest_auc: Estimate | None
     against_production: Comparison | None
+    against_anchor: Comparison | None
     slices: tuple[Slice, ...]
     superior: bool = False
     recommendation: str | None = None
@@ -63,13 +71,17 @@ class Decision:
             "as_of": str(evidence.candidate.as_of),
             "graded_on": str(evidence.graded_on),
             "out_of_time": evidence.out_of_time,
+            "basis": against.basis.name if against else None,
+            "production_withdrawn": evidence.production_withdrawn,
             "rows": len(evidence.labels),
             "churned": int(evidence.labels.sum()),
-            **{role: _describe(evidence, role) for role in ("candidate", "production", "anchor")},
-            "difference": _interval(against.auc if against else None),
-            "brier_difference": _interval(against.brier if against else None),
+            "candidate": describe_candidate(evidence),
+            "production": describe_rival(evidence, evidence.production, against),
+            "anchor": describe_rival(evidence, evidence.anchor, self.against_anchor),
+            "difference": interval(against.auc if against else None),
+            "brier_difference": interval(against.brier if against else None),
             "checks": [asdict(check) for check in self.checks],
-            "slices": [_describe_slice(each) for each in self.slices],
+            "slices": [describe_slice(each) for each in self.slices],
             "thresholds": self.thresholds.to_json(),
         }  # fmt: skip
 
@@ -78,10 +90,10 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Decision
     """Return the decision on the candidate."""
     limits = thresholds or Thresholds()
     production = evidence.production
-    auc = _auc(evidence, evidence.candidate)
+    auc = auc_of(evidence, evidence.candidate.scores)
     found = [*checks.validity(evidence, limits), *checks.worth(evidence, auc, limits)]
-    against = compare(evidence.labels, evidence.candidate, production)
-    slices = compare_slices(evidence.labels, evidence.slices, evidence.candidate, production, limits)
+    against, with_anchor = compare(evidence, production), compare(evidence, evidence.anchor)
+    slices = compare_slices(evidence, scores_on(evidence, against.basis if against else None), production, limits)
     if production is not None:
         rival = rival_checks.production(production)
         compared = _compared(evidence, rival, against, limits)
@@ -89,9 +101,7 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Decision
         # Beside a version that knows the cohort by heart everything is harm: nothing is said by it.
         if against is not None and compared[0].outcome != FAIL:
             found += [rival_checks.calibration(rival, against, limits), rival_checks.no_slice_harmed(slices, limits)]
-    with_anchor = None
     if evidence.anchor is not None:
-        with_anchor = compare(evidence.labels, evidence.candidate, evidence.anchor)
         found += _compared(evidence, rival_checks.anchor(evidence.anchor), with_anchor, limits)
     found += checks.going_out(evidence, limits)
     failed = [check for check in found if check.outcome == FAIL]
@@ -102,9 +112,11 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Decision
         reason=_reason(evidence, found, failed, outcome),
         checks=tuple(found),
         evidence=evidence,
-        candidate_auc=auc,
-        production_auc=_auc(evidence, production),
+        candidate_auc=against.ours if against else auc,
+        production_auc=against.theirs if against else None,
+        honest_auc=auc,
         against_production=against,
+        against_anchor=with_anchor,
         slices=tuple(slices),
         # Better than a Production that lost to the anchor is not yet better than the anchor.
         superior=production is None or (bound > 0 and (with_anchor is None or _gains(with_anchor))),
@@ -121,16 +133,17 @@ def with_audit(decision: Decision, audit: Audit) -> Decision:
     cohort that candidates are chosen on."""
     production = None if audit.production is None else statistics.auc(audit.labels, audit.production)
     said = {
+        "basis": decision.against_production.basis.name if decision.against_production else None,
         "rows": len(audit.labels),
         "churned": int(audit.labels.sum()),
-        "candidate_auc": _interval(statistics.auc(audit.labels, audit.candidate)),
-        "production_auc": _interval(production),
+        "candidate_auc": interval(statistics.auc(audit.labels, audit.candidate)),
+        "production_auc": interval(production),
     }
     return replace(decision, audit=said)
 
 
 def _compared(evidence: Evidence, rival: Rival, found: Comparison | None, limits: Thresholds) -> list[Check]:
-    fair = rival_checks.comparable(evidence, rival, limits)
+    fair = rival_checks.comparable(evidence, rival, found, limits)
     if fair.outcome == FAIL or found is None:
         return [fair]
     superior = limits.require_superior and rival.model is evidence.production
@@ -147,46 +160,3 @@ def _reason(evidence: Evidence, found: Sequence[Check], failed: Sequence[Check],
         return "; ".join(check.sentence for check in failed if check.failing == outcome)
     said = {check.name: check.sentence for check in found}
     return said["not_worse"] if evidence.production else f"nothing is in Production, and {said['auc_floor']}"
-
-
-def _auc(evidence: Evidence, model: Graded | None) -> Estimate | None:
-    return statistics.auc(evidence.labels, model.scores) if model is not None and model.scores is not None else None
-
-
-def _describe(evidence: Evidence, role: str) -> dict[str, Any] | None:
-    model: Graded | None = getattr(evidence, role)
-    if model is None:
-        return None
-    graded = model.scores is not None and len(evidence.labels) > 0
-    return {
-        "version": model.version,
-        "as_of": str(model.as_of),
-        "recipe": model.recipe,
-        "problem": model.problem,
-        "auc": _interval(_auc(evidence, model)),
-        "out_of_fold_auc": _interval(model.out_of_fold_auc),
-        "brier": float(((model.scores - evidence.labels) ** 2).mean()) if graded and model.scores is not None else None,
-        "calibration_error": statistics.calibration_error(evidence.labels, model.scores)
-        if model.scores is not None
-        else None,
-    }
-
-
-def _describe_slice(each: Slice) -> dict[str, Any]:
-    return {
-        "name": each.name,
-        "rows": each.rows,
-        "churned": each.churned,
-        "candidate_auc": each.candidate_auc,
-        "production_auc": each.other_auc,
-        "difference": _interval(each.difference),
-        "p_value": each.p_value,
-        "harmed": each.harmed,
-    }
-
-
-def _interval(estimate: Estimate | None) -> dict[str, float] | None:
-    if estimate is None:
-        return None
-    low, high = estimate.interval()
-    return {"value": estimate.value, "low": low, "high": high}

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from mlflow import MlflowClient
 
@@ -20,7 +21,9 @@ from churn import registry, statistics
 from churn.code import code_digest
 from churn.database import connect, execute
 from churn.features import open_store
-from churn.gate.decision_files import SCORES, folder_of
+from churn.gate.basis import AS_SHIPPED
+from churn.gate.decision_files import CANDIDATE_AS_SHIPPED, SCORES, folder_of
+from churn.gate.identity import bound
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.registry import ModelVersion
 from churn.report.artifacts import Artifacts
@@ -94,12 +97,12 @@ def write_report(version: int, database_url: str) -> Outcome:
     Raises:
         NotDecided: the gate has not decided on the version.
     """
-    with connect(database_url) as connection:
-        decided = execute(connection, "gate/reports", {"version": version}).fetchall()
-    if not decided:
-        raise NotDecided(f"nothing in gate.decisions is about version {version}: run the gate on it first")
     client = MlflowClient()
     model = registry.get_version(client, version)
+    with connect(database_url) as connection:
+        decided = execute(connection, "gate/reports", bound(model)).fetchall()
+    if not decided:
+        raise NotDecided(f"nothing in gate.decisions is about version {version}: run the gate on it first")
     drawn = [
         _write(client, model, decision, report, database_url, is_last=decision == decided[-1][0])
         for decision, report in decided
@@ -191,11 +194,11 @@ def _draw(model: ModelVersion, record: Record, scores: pa.Table | None, importan
     if scores is not None:
         graded = _graded(model, report, scores, record.where)
         pictures += draw_scores(graded)
-        ours = graded.scores.get("candidate")
+        bases = {who: (report.get(who.lower()) or {}).get("basis") for who in graded.scores}
         against = {
-            graded.names[who]: difference
+            f"{graded.names[who]}{_comma(bases[who])}": difference
             for who, theirs in graded.scores.items()
-            if who != "candidate" and ours is not None
+            if who != "candidate" and (ours := _candidate(scores, bases[who])) is not None
             if (difference := statistics.auc_difference(graded.labels, ours, theirs))
         }
         if against:
@@ -207,15 +210,40 @@ def _draw(model: ModelVersion, record: Record, scores: pa.Table | None, importan
 
 
 def _graded(model: ModelVersion, report: Mapping[str, Any], scores: pa.Table, where: str) -> Graded:
-    columns = {"candidate": "candidate", "Production": "production", "anchor": "anchor"}
-    known = {who: column for who, column in columns.items() if scores[column].null_count == 0 and report.get(column)}
+    """Return what the curves are drawn of, the candidate as it was compared with Production."""
+    basis = report.get("basis")
+    given = {
+        "candidate": _candidate(scores, basis),
+        "Production": _all(scores["production"]),
+        "anchor": _all(scores["anchor"]),
+    }
+    known = {who: each for who, each in given.items() if each is not None and report.get(who.lower())}
+    names = {who: f"{who} (version {report[who.lower()]['version']})" for who in known}
+    if "candidate" in names:
+        names["candidate"] += _comma(basis)
     return Graded(
         where=where,
         labels=scores[LABEL].to_numpy(),
-        scores={who: scores[column].to_numpy() for who, column in known.items()},
-        names={who: f"{who} (version {report[column]['version']})" for who, column in known.items()},
+        scores=known,
+        names=names,
         threshold=model.threshold,
     )
+
+
+def _candidate(scores: pa.Table, basis: str | None) -> np.ndarray | None:
+    """Return the candidate's scores on the basis of a comparison. Without a twin, its own are those of what ships."""
+    shipped = CANDIDATE_AS_SHIPPED
+    if basis == AS_SHIPPED and shipped in scores.column_names and (found := _all(scores[shipped])) is not None:
+        return found
+    return _all(scores["candidate"])
+
+
+def _all(scores: pa.ChunkedArray) -> np.ndarray | None:
+    return None if scores.null_count else scores.to_numpy()
+
+
+def _comma(basis: str | None) -> str:
+    return f", {basis}" if basis else ""
 
 
 def _log(client: MlflowClient, record: Record, pictures: Sequence[Picture], importance: Importance | None) -> None:

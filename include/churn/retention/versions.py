@@ -20,6 +20,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from churn.database import Connection, connect, execute, lock_session, try_lock_session
 from churn.gate import moves
+from churn.gate.identity import Held
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.registry import MODEL_NAME, PAGE, PRODUCTION, STAGING
 from churn.reproduction.lineage import TRAINING_SET
@@ -118,8 +119,15 @@ def _why_kept(connection: Connection, client: MlflowClient, versions: list[Model
     pinned, anchor = moves.pin(client), moves.anchor(connection)
     aliases = client.get_registered_model(MODEL_NAME).aliases
     kept = {int(each.version): f"of {as_of}, the newest AS_OF" for each in versions if each.tags.get("as_of") == as_of}
-    kept |= {version: "in Production before" for version in moves.before(connection)[:BEFORE]}
-    kept |= {anchor: "the anchor of the gate"} if anchor else {}
+    runs = {int(each.version): each.run_id or "" for each in versions}
+
+    def there(earlier: Held) -> bool:
+        # The number may be another run's by now.
+        return earlier.version in runs and earlier.same(Held(earlier.version, runs[earlier.version]))
+
+    before = [each for each in moves.before(connection) if there(each)]
+    kept |= {each.version: "in Production before" for each in before[:BEFORE]}
+    kept |= {anchor.version: "the anchor of the gate"} if anchor and there(anchor) else {}
     kept |= {int(version): f"alias {alias}" for alias, version in aliases.items()}
     kept |= {pinned.version: "pinned"} if pinned else {}
     stages = (PRODUCTION, STAGING)

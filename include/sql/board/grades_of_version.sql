@@ -3,11 +3,15 @@ SELECT
     id AS decision,
     decided_at,
     graded_on,
-    CASE WHEN candidate_version = %(version)s THEN 'candidate' ELSE 'Production' END AS graded_as,
-    nullif(CASE WHEN candidate_version = %(version)s THEN candidate_auc ELSE production_auc END, 'NaN') AS auc,
-    nullif(CASE WHEN candidate_version = %(version)s THEN candidate_auc_error ELSE production_auc_error END, 'NaN')
-        AS auc_error
+    CASE WHEN is_candidate THEN 'candidate' ELSE 'Production' END AS graded_as,
+    nullif(CASE WHEN is_candidate THEN candidate_auc ELSE production_auc END, 'NaN') AS auc,
+    nullif(CASE WHEN is_candidate THEN candidate_auc_error ELSE production_auc_error END, 'NaN') AS auc_error
 FROM gate.decisions
-WHERE %(version)s IN (candidate_version, production_version)
+CROSS JOIN LATERAL (
+    SELECT
+        candidate_version = %(version)s AND run_id = %(run_id)s AS is_candidate,
+        production_version = %(version)s AND coalesce(production_run_id = %(run_id)s, true) AS is_production
+) AS found
+WHERE is_candidate OR is_production
 ORDER BY id DESC
 LIMIT 100

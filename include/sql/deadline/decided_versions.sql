@@ -1,1 +1,1 @@
-SELECT candidate_version FROM gate.decisions WHERE as_of = %(as_of)s
+SELECT candidate_version, run_id FROM gate.decisions WHERE as_of = %(as_of)s ORDER BY id

@@ -1,4 +1,4 @@
-SELECT version
+SELECT version, run_id
 FROM gate.moves
 WHERE kind IN ('person', 'rollback') OR (kind = 'promotion' AND superior)
 ORDER BY id DESC

@@ -1,4 +1,4 @@
-SELECT version
+SELECT version, run_id
 FROM gate.moves
 WHERE kind <> 'release'
 ORDER BY id

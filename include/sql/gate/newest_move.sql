@@ -1,4 +1,4 @@
-SELECT kind, version, moved_at
+SELECT kind, version, run_id, moved_at
 FROM gate.moves
 WHERE kind <> 'release'
 ORDER BY id DESC

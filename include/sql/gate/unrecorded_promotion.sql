@@ -3,12 +3,13 @@ SELECT reason, superior
 FROM (
     SELECT outcome, reason, superior, decided_at
     FROM gate.decisions
-    WHERE candidate_version = %(version)s
+    WHERE candidate_version = %(version)s AND run_id = %(run_id)s
     ORDER BY id DESC
     LIMIT 1
 ) AS last
 WHERE outcome = 'PROMOTE'
   AND NOT EXISTS (
       SELECT FROM gate.moves
-      WHERE version = %(version)s AND kind <> 'release' AND moved_at >= last.decided_at
+      WHERE version = %(version)s AND coalesce(run_id = %(run_id)s, true) AND kind <> 'release'
+        AND moved_at >= last.decided_at
   )

@@ -1,4 +1,4 @@
 SELECT id
 FROM gate.moves
-WHERE kind = 'promotion' AND version = %(version)s
+WHERE kind = 'promotion' AND version = %(version)s AND coalesce(run_id = %(run_id)s, true)
 LIMIT 1

@@ -9,13 +9,14 @@ SELECT
     decisions.outcome,
     decisions.reason,
     decisions.candidate_version,
+    decisions.run_id,
     decisions.candidate_auc,
     decisions.production_auc
 FROM raw.drops
 FULL JOIN snapshots.builds USING (as_of)
 FULL JOIN (
     SELECT DISTINCT ON (as_of)
-        as_of, id, outcome, reason, candidate_version, candidate_auc, production_auc
+        as_of, id, outcome, reason, candidate_version, run_id, candidate_auc, production_auc
     FROM gate.decisions
     ORDER BY as_of, id DESC
 ) AS decisions USING (as_of)

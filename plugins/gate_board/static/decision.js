@@ -2,6 +2,9 @@
 
 import { badge, facts, h, interval, moment, NOTHING, number, out, table } from "./parts.js";
 
+// What is known of a candidate's twin only.
+const UNKNOWN = { out_of_fold_auc: null, brier: null, calibration_error: null };
+
 export function drawDecision(found, mlflow, close) {
   const report = found.report;
   return [
@@ -20,6 +23,7 @@ export function drawDecision(found, mlflow, close) {
       ["graded on", found.graded_on, report.out_of_time === undefined ? null
         : report.out_of_time ? "out of time: a twin trained without it" : "the candidate itself, on the gate cohort"],
       report.rows !== undefined && ["gate cohort", `${number(report.rows)} rows`, `${number(report.churned)} churned`],
+      report.basis && ["compared with Production", report.basis, report.production?.basis_reason],
       report.difference && ["AUC, candidate − Production", interval(report.difference, 4), "95 % interval, DeLong"],
       report.brier_difference && ["Brier score, candidate − Production", interval(report.brier_difference, 4), "95 % interval; lower is better"],
     ]),
@@ -53,13 +57,14 @@ function checks(found) {
 function versions(report) {
   const shown = [["candidate", report.candidate], ["Production", report.production], ["anchor", report.anchor]]
     .filter(([, found]) => found && typeof found === "object");
+  if (report.candidate?.shipped_auc) shown.splice(1, 0, ["candidate as shipped", { ...report.candidate, ...UNKNOWN, auc: report.candidate.shipped_auc }]);
   if (report.audit) shown.push(["audit, candidate", { auc: report.audit.candidate_auc }], ["audit, Production", { auc: report.audit.production_auc }]);
   if (!shown.length) return null;
   return [h("h3", null, "What was compared"), table(
-    [[""], ["version", "number"], ["AS_OF", "short"], ["recipe", "short"], ["AUC (95 %)", "number"], ["out-of-fold AUC (95 %)", "number"],
+    [[""], ["version", "number"], ["AS_OF", "short"], ["recipe", "short"], ["AUC (95 %)", "number"], ["compared", "short"], ["candidate AUC, so compared", "number"], ["out-of-fold AUC (95 %)", "number"],
       ["Brier score", "number"], ["calibration error", "number"]],
     shown.map(([name, found]) => [name, number(found.version), found.as_of, found.recipe, interval(found.auc),
-      interval(found.out_of_fold_auc), number(found.brier), number(found.calibration_error)]),
+      found.basis ?? NOTHING, interval(found.candidate_auc), interval(found.out_of_fold_auc), number(found.brier), number(found.calibration_error)]),
     "The versions that were compared"),
     shown.filter(([, found]) => found.problem).map(([name, found]) => h("p", { class: "warning" }, `${name}: ${found.problem}`)),
     report.audit && h("p", { class: "quiet" },
