@@ -19,6 +19,7 @@ from churn.cohort import SALT
 from churn.gate.evidence import Evidence, Graded
 from churn.gate.rule import PROMOTE, decide
 from churn.gate.thresholds import Thresholds
+from churn.learned_from import Learned
 from churn.statistics import Estimate
 
 CHURN_RATE = 0.27
@@ -29,6 +30,9 @@ MARGIN = Thresholds().max_auc_loss
 
 TRAINING_ROWS = 3.75
 """Rows out of fold for each row of the gate cohort: 75 % of customers are in neither cohort, 20 % in this one."""
+
+TWIN_GAP = 0.045
+"""By how much less AUC a twin has on a date that it did not learn from: 0.578 against 0.623 on the real drops."""
 
 POINT = 0.01
 """By how much the rules of thumb ask the candidate's AUC to exceed Production's."""
@@ -57,11 +61,16 @@ AS_MANY_AT_ONCE = 50
 
 @dataclass(frozen=True)
 class Truth:
-    """The true AUC of each version; without an anchor where that is Production itself."""
+    """The true AUC of each version; without an anchor where that is Production itself.
+
+    Attributes:
+        twin_gap: by how much less AUC the candidate's twin has; more than 0: Production learned from the grading date.
+    """
 
     candidate: float = AUC
     production: float = AUC
     anchor: float | None = AUC
+    twin_gap: float = 0.0
 
 
 EQUAL = Truth()
@@ -75,6 +84,7 @@ class Case:
         rows: of the gate cohort.
         pairs: how alike the versions are, in words; `correlation` says it of their errors.
         training_auc: what the naive rule takes for Production's AUC, on customers whom it was trained on.
+        correction: the candidate corrects a Production that learned from the grading date.
     """
 
     pairs: str
@@ -84,6 +94,13 @@ class Case:
     repetitions: int
     training_auc: float
     seed: int
+    correction: bool = False
+
+    @property
+    def truth(self) -> Truth:
+        if self.correction:
+            return Truth(AUC + self.offset, anchor=None, twin_gap=TWIN_GAP)
+        return Truth(AUC + self.offset)
 
 
 Found = Counter[str]
@@ -95,11 +112,14 @@ def simulate(case: Case) -> Found:
     random = np.random.default_rng((case.seed, case.rows))
     found: Found = Counter()
     for _ in range(case.repetitions):
-        decision = decide(draw(random, case.rows, case.correlation, Truth(AUC + case.offset)))
+        evidence = draw(random, case.rows, case.correlation, case.truth)
+        decision = decide(evidence)
         failed = {check.name for check in decision.checks if check.outcome == "FAIL"}
         found[decision.outcome] += 1
         found.update(f"failed {name}" for name in failed)
         found["without the anchor"] += failed <= ANCHOR_CHECKS
+        if case.correction:
+            found["twin"] += decide(_twin_beside_shipped(evidence)).outcome == PROMOTE
         found["naive"] += _above(decision.candidate_auc, case.training_auc)
         fair = decision.production_auc
         found["point"] += fair is not None and _above(decision.candidate_auc, fair.value)
@@ -147,9 +167,14 @@ def draw(random: np.random.Generator, rows: int, correlation: float, truth: Trut
             out_of_fold_auc=_out_of_fold(random, auc, rows),
         )  # fmt: skip
 
+    candidate = version(3, FEBRUARY, truth.candidate - truth.twin_gap)
+    production = version(2, JANUARY, truth.production)
+    if truth.twin_gap:
+        candidate = replace(candidate, shipped=version(3, FEBRUARY, truth.candidate).scores)
+        production = replace(production, as_of=FEBRUARY, learned=Learned(frozenset({FEBRUARY}), complete=True))
     return Evidence(
-        candidate=version(3, FEBRUARY, truth.candidate),
-        production=version(2, JANUARY, truth.production),
+        candidate=candidate,
+        production=production,
         anchor=None if truth.anchor is None else version(1, JANUARY, truth.anchor),
         signature=SIGNATURE,
         service_signature=SIGNATURE,
@@ -160,6 +185,12 @@ def draw(random: np.random.Generator, rows: int, correlation: float, truth: Trut
         train_churned=int(TRAINING_ROWS * rows * CHURN_RATE),
         slices=_slices(random, labels, common),
     )
+
+
+def _twin_beside_shipped(evidence: Evidence) -> Evidence:
+    """Return the evidence as a gate sees it that compares the twin with whatever is in Production."""
+    assert evidence.production is not None
+    return replace(evidence, production=replace(evidence.production, learned=Learned(complete=True)))
 
 
 def correlation_of(error: float, rows: int, seed: int = 0) -> float:
