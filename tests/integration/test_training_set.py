@@ -92,8 +92,9 @@ def test_a_label_of_a_customer_without_a_snapshot_of_that_date_has_no_row(landin
 def test_a_date_whose_labels_are_all_of_customers_without_a_snapshot_of_it_is_not_a_labelled_date(
     landing, archive, url
 ):
-    take_in(write_drop(landing, D31, months(1, "a")), url, archive)
+    # They came while there was no snapshot: later they are refused.
     take_in(write_drop(landing, F29, months(2, "a", "stranger"), [("stranger", True, D31)]), url, archive)
+    take_in(write_drop(landing, D31, months(1, "a")), url, archive)
     with pytest.raises(NothingToLearn):
         training_set(url, F29)
     take_in(write_drop(landing, M31, months(3, "a"), [("a", True)]), url, archive)
@@ -174,7 +175,7 @@ def test_the_day_before_does_not_stand_in_for_a_customer_who_left(landing, archi
     take_in(write_drop(landing, D31, months(1, "a", "left"), [("a", False), ("left", True)]), url, archive)
     take_in(write_drop(landing, next_day, months(2, "a"), [("a", False)]), url, archive)
     # The label of the day on which they were gone already comes the day after.
-    late = [("left", True, next_day)]
+    late = [("left", True, next_day), ("a", False, next_day)]
     take_in(write_drop(landing, next_day + timedelta(days=1), months(3, "a"), late), url, archive)
     found = labels_at(url, next_day + timedelta(days=1))
     assert found == {("a", D31): (False, 1), ("left", D31): (True, 1), ("a", next_day): (False, 2)}
