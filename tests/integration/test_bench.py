@@ -136,11 +136,13 @@ def test_a_run_of_the_gate_says_how_often_each_candidate_was_promoted_and_leaves
     assert process.returncode == 0, progress
     result = json.loads((out / "gate.json").read_text())
     found = {(row["pairs"], row["truth"], row["rows"]): row for row in result["decisions"]}
-    assert len(found) == 4 * 4 + 2 * 2
+    assert len(found) == 4 * 4 + 2 * 2 + 3 * 2
     assert all(row["promoted"] + row["keep"] + row["invalid"] == 1 for row in found.values())
     # More than ten standard errors away: no chance is in it.
     assert found["two families", "worse by 2 δ", 20_000]["promoted"] == 0
     assert found["two families", "equal", 20_000]["promoted"] == 1
+    assert found["a correction", "equal", 5_000]["promoted"] == 1
+    assert found["a correction", "equal", 5_000]["promoted_by_twin"] == 0
     assert [each["anchor"] for each in result["chains"]] == [True, False] * 2
     assert result["pairs"]["naive"]["training_auc"] > 0.95
     assert (150 < result["large"]["rows"] < 250, result["large"]["seconds"] > 0) == (True, True)

@@ -1,8 +1,8 @@
 """The leak, replayed on the real drops: a Production that was trained on everybody, the gate cohort included.
 
 Under the naive rule nothing ever replaces it: on customers whom it knows by heart it scores far above the truth, as an
-honest candidate does not. Here it is found out, by each of two ways of looking alone, while an honest forest, which
-scores 1.00 on its own training rows just so, is compared as fairly as any other model.
+honest candidate does not. Here it is found out, by each of two ways of looking alone where both can judge, while an
+honest forest, which scores 1.00 on its own training rows just so, is compared as fairly as any other model.
 """
 
 from dataclasses import replace
@@ -97,10 +97,14 @@ def failed(decision):
     return [check.name for check in decision.checks if check.outcome == "FAIL"]
 
 
-# What January teaches says nothing of the labels of February; the leak shows all the more.
-@pytest.mark.parametrize(("as_of", "low", "high"), [(JANUARY, 0.80, 0.85), (FEBRUARY, 0.45, 0.60)])
+# What January teaches says nothing of the labels of February; the leak shows all the more. With February the version
+# was chosen by models that had not learned from it, so that its out-of-fold figure says nothing of it as shipped.
+@pytest.mark.parametrize(
+    ("as_of", "low", "high", "ways"),
+    [(JANUARY, 0.80, 0.85, ["disjoint", "leak_alarm"]), (FEBRUARY, 0.45, 0.60, ["disjoint"])],
+)
 def test_a_production_that_was_trained_on_everybody_wins_under_the_naive_rule_and_is_caught_here(
-    pipeline, as_of, low, high
+    pipeline, as_of, low, high, ways
 ):
     database_url = pipeline.database_url
     if as_of != JANUARY:
@@ -114,7 +118,7 @@ def test_a_production_that_was_trained_on_everybody_wins_under_the_naive_rule_an
     # "AUC 0.99 in Production, less for the candidate, skipped": the same recipe, which is as good.
     assert not truth > shown + NAIVE_MARGIN
 
-    assert found_by(evidence, evidence.production) == ["disjoint", "leak_alarm"]
+    assert found_by(evidence, evidence.production) == ways
     assert found_by(evidence, evidence.candidate) == []
     assert evidence.production.trained_on_cohort == len(evidence.labels)
 
