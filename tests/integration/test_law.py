@@ -66,7 +66,6 @@ WORTH_SEEING = {
         "what was withdrawn was accepted again",
         "a drop was held",
         "a held drop was accepted",
-        "an _ACCEPT was spent",
         "there was nothing to learn",
         *ONLINE,
     },
