@@ -13,7 +13,7 @@ from churn.database import connect, execute, statement
 from churn.held import find_holds, what_to_do
 from churn.model_version import MODEL_NAME, ModelVersion
 from churn.online_builds import builds_of
-from churn.registry_state import Oddity, oddities
+from churn.registry_state import Oddity, in_production, oddities
 from embedded.environment import environment
 from embedded.process_manager import Process, ProcessManager
 from embedded.services import POSTGRES, addresses, not_ready, session
@@ -138,8 +138,8 @@ def production_version(settings: Settings) -> int | None:
     Raises:
         requests.RequestException: MLflow cannot be asked.
     """
-    versions = registered_versions(settings)
-    return max((each.version for each in versions if each.stage == "Production"), default=None)
+    held = in_production(registered_versions(settings))
+    return held[-1].version if held else None
 
 
 @dataclass(frozen=True)

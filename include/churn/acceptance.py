@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 
 from churn.database import Connection, execute
-from churn.landing import ACCEPT
+from churn.landing import ACCEPT, written_after
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def why_not_accepted(accept: Accept | None, history: Iterable[Revision], digest:
         if each.digest != digest and _is_of(accept, each):
             return f"its {ACCEPT} was written for another content, revision {each.revision}: write {ACCEPT} again"
     withdrawn = find_withdrawn(history, digest)
-    if withdrawn and withdrawn.withdrawn_at and accept.modified_ns <= withdrawn.withdrawn_at.timestamp() * 1e9:
+    if withdrawn and withdrawn.withdrawn_at and not written_after(accept.modified_ns, withdrawn.withdrawn_at):
         return f"its {ACCEPT} is older than the withdrawal: write {ACCEPT} again"
     return None
 

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,12 @@ class Drop:
         """Tell whether a person has written _ACCEPT, with a reason, after `instant` (aware)."""
         if not self.accepted_because:
             return False
-        return datetime.fromtimestamp((self.path / ACCEPT).lstat().st_mtime, UTC) > instant
+        return written_after((self.path / ACCEPT).lstat().st_mtime_ns, instant)
+
+
+def written_after(modified_ns: int, instant: datetime) -> bool:
+    """Tell whether a file with that time of change was written after `instant` (aware)."""
+    return modified_ns > instant.timestamp() * 1e9
 
 
 @dataclass(frozen=True)
