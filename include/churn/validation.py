@@ -109,8 +109,8 @@ class _Check:
 def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
     """Check the whole drop, compare it with the nearest earlier one that is loaded, and archive it.
 
-    Files stream through in blocks; of each customer sixteen bytes are kept. A content that was accepted before is checked
-    by the rules of then, and not compared again.
+    Files stream through in blocks; of each customer sixteen bytes are kept. A content that was accepted
+    before is checked by the rules of then, and not compared again.
 
     Raises:
         DropRejected: naming file, line, column, value and rule of what is wrong, the first 20 of each; or its AS_OF
