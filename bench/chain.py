@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.context import Bench
 from bench.figures import Row, goal, goal_rows, number
-from churn.generate import write_drops
+from churn.synthetic.generate import write_drops
 from embedded import stack
 from embedded.airflow_api import Airflow, Ref, Task
 from embedded.chain import HEAD, Link, follow, wait_for_dag

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench.measure import Watch, measure
 from bench.server import Server
-from churn.generate import write_drops
-from churn.landing import Drop, list_drops
+from churn.drops.landing import Drop, list_drops
+from churn.synthetic.generate import write_drops
 
 SEED = 1
 REPEATED_UP_TO = 100_000

@@ -11,8 +11,8 @@ from bench.figures import Row
 from bench.measure import Watch
 from churn.gate.grading import grade
 from churn.gate.promotion import promote
-from churn.registry import MODEL_NAME, get_version
-from churn.training import train
+from churn.registry.versions import MODEL_NAME, get_version
+from churn.training.train import train
 
 MONTHS = 2
 

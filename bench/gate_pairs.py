@@ -15,12 +15,13 @@ from sklearn.ensemble import RandomForestClassifier
 from bench import ours
 from bench.figures import Row, significant
 from bench.measure import Watch
-from churn import recipe, statistics
-from churn.families import FAMILIES
-from churn.features import feature_types
-from churn.recipe import Recipe, Rows
-from churn.selection import run_at_once
-from churn.training_set import TrainingSet
+from churn import statistics
+from churn.features.store import feature_types
+from churn.training import recipe
+from churn.training.families import FAMILIES
+from churn.training.recipe import Recipe, Rows
+from churn.training.selection import run_at_once
+from churn.training.training_set import TrainingSet
 
 MONTHS = 7
 ROWS = 1_400

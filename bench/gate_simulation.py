@@ -15,12 +15,12 @@ import numpy as np
 from scipy.special import expit, logit, ndtri
 
 from churn import statistics
-from churn.cohort import SALT
 from churn.gate.evidence import Evidence, Graded
 from churn.gate.rule import PROMOTE, decide
 from churn.gate.thresholds import Thresholds
-from churn.learned_from import Learned
 from churn.statistics import Estimate
+from churn.training.cohort import SALT
+from churn.training.learned_from import Learned
 
 CHURN_RATE = 0.27
 AUC = 0.83

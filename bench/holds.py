@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from bench.context import Bench
 from bench.figures import Row, goal, goal_rows
-from churn.contract import REQUIRED_FILES, USERS
-from churn.customers import Agreement, count_shared
-from churn.holds import Look, compare
-from churn.profile import Profiler
+from churn.drops.contract import REQUIRED_FILES, USERS
+from churn.drops.customers import Agreement, count_shared
+from churn.drops.holds.profile import Profiler
+from churn.drops.holds.rules import Look, compare
+from churn.drops.tables import Rows
 from churn.synthetic.drops import SyntheticDrop, simulate
-from churn.tables import Rows
 from embedded.table import table
 
 SIZES = (200, 250, 1_000, 7_000, 20_000)

@@ -13,10 +13,10 @@ from psycopg import sql
 from bench.measure import Watch
 from bench.naive import create_table
 from churn.as_of import event_timestamp
-from churn.contract import FILES
-from churn.database import Connection, connect
-from churn.features import FEATURE_SERVICE, open_store
-from churn.snapshots import FEATURE_TABLES, LABELS_TABLE
+from churn.drops.contract import FILES
+from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
+from churn.features.store import FEATURE_SERVICE, open_store
+from churn.postgres.database import Connection, connect
 
 BYTES_PER_WRITE = 2**18
 

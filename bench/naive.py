@@ -17,8 +17,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bench.measure import Watch
 from churn.as_of import event_timestamp
-from churn.contract import FILES, LABELS, USERS, File, Kind
-from churn.database import connect
+from churn.drops.contract import FILES, LABELS, USERS, File, Kind
+from churn.postgres.database import connect
 from embedded.postgres_url import with_driver
 
 SQL = Path(__file__).parent / "sql" / "naive"

@@ -15,10 +15,10 @@ from sqlalchemy import create_engine, text
 from bench.measure import Watch
 from bench.naive import prepare_tables
 from churn.as_of import event_timestamp
-from churn.database_url import feast_environment
-from churn.features import FEATURE_SERVICE, feature_types
-from churn.online_tables import TYPES
-from churn.training_set import LABEL, digest_of
+from churn.features.column_types import TYPES
+from churn.features.store import FEATURE_SERVICE, feature_types
+from churn.postgres.database_url import feast_environment
+from churn.training.training_set import LABEL, digest_of
 from embedded.postgres_url import with_driver
 from feature_repo.definitions import OBJECTS
 

@@ -15,8 +15,8 @@ import mlflow
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
 
-from churn.features import FEATURE_SERVICE, open_store
-from churn.registry import MODEL_NAME, PRODUCTION
+from churn.features.store import FEATURE_SERVICE, open_store
+from churn.registry.versions import MODEL_NAME, PRODUCTION
 
 THREADS = 40
 """As many as FastAPI has."""

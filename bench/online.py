@@ -14,8 +14,8 @@ from bench import naive, naive_feast, ours
 from bench.context import SEED, Bench, BenchError
 from bench.figures import Row, goal, goal_rows, number, percentile, significant
 from bench.measure import Watch, measure
-from churn.contract import USERS
-from churn.features import FEATURE_SERVICE, open_store
+from churn.drops.contract import USERS
+from churn.features.store import FEATURE_SERVICE, open_store
 from embedded.table import table
 
 READS = 4_000

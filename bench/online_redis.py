@@ -20,10 +20,10 @@ from bench.context import SEED, Bench, BenchError
 from bench.figures import Row, number, percentile, significant
 from bench.measure import Watch, measure
 from bench.online import PERCENTILES, READS, READS_IN_A_ROW, WARM_UP
-from churn.contract import USERS
-from churn.features import FEATURE_SERVICE, apply_definitions, open_store
-from churn.materialization import materialize
-from churn.online_lookup import OnlineLookup
+from churn.drops.contract import USERS
+from churn.features.lookup import OnlineLookup
+from churn.features.materialization import materialize
+from churn.features.store import FEATURE_SERVICE, apply_definitions, open_store
 from embedded.table import table
 
 DATABASE = "bench_online_redis"

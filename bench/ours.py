@@ -6,15 +6,15 @@ from datetime import date
 from pathlib import Path
 
 from bench.measure import Watch
-from churn.features import FEATURE_SERVICE, apply_definitions, open_store
-from churn.landing import find_drop
-from churn.loading import load
-from churn.materialization import materialize
-from churn.migrate import migrate
-from churn.snapshots import build_snapshots
-from churn.training_set import TrainingSet, build_training_set
-from churn.validation import validate
-from churn.watch import find_loaded
+from churn.drops.landing import find_drop
+from churn.drops.loading import load
+from churn.drops.snapshots import build_snapshots
+from churn.drops.validation import validate
+from churn.drops.watch import find_loaded
+from churn.features.materialization import materialize
+from churn.features.store import FEATURE_SERVICE, apply_definitions, open_store
+from churn.postgres.migrate import migrate
+from churn.training.training_set import TrainingSet, build_training_set
 
 
 def prepare(_: Watch, url: str) -> None:

@@ -13,7 +13,7 @@ from bench.load import Load, load
 from bench.mlflow_server import free_port
 from bench.service import Service, running
 from bench.serving_world import World
-from churn.registry import MODEL_NAME, PRODUCTION
+from churn.registry.versions import MODEL_NAME, PRODUCTION
 from embedded.environment import environment
 from embedded.process_manager import CONFIGURATION
 from embedded.settings import REPOSITORY

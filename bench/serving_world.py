@@ -18,16 +18,16 @@ from bench.measure import Watch, measure
 from bench.mlflow_server import mlflow_server
 from bench.online import fill_ours
 from bench.ours import read_training_set
-from churn.candidate import fit_candidate
 from churn.code import code_digest
-from churn.contract import USERS
-from churn.database import connect
-from churn.features import FEATURE_SERVICE, open_store, read_online
-from churn.recipe import Parameters
-from churn.registration import register
-from churn.registry import MODEL_NAME, PRODUCTION
-from churn.reproduction.lineage import read_revisions
-from churn.training_set import drops_of
+from churn.drops.contract import USERS
+from churn.features.store import FEATURE_SERVICE, open_store, read_online
+from churn.postgres.database import connect
+from churn.registry.versions import MODEL_NAME, PRODUCTION
+from churn.training.candidate import fit_candidate
+from churn.training.lineage import read_revisions
+from churn.training.recipe import Parameters
+from churn.training.registration import register
+from churn.training.training_set import drops_of
 from embedded.settings import Settings
 
 FOREST, LINEAR = "random forest", "logistic regression"

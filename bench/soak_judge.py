@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 
 from bench.figures import Row
 from bench.measure import Watch
-from churn.features import FEATURE_SERVICE, open_store, read_online
-from churn.registry import get_version, load_pipeline
-from churn.scorer import score_online
+from churn.features.store import FEATURE_SERVICE, open_store, read_online
+from churn.registry.versions import get_version, load_pipeline
+from churn.scoring.scorer import score_online
 
 ALLOWED = 1e-6
 

@@ -11,7 +11,7 @@ from bench.comparison import LOAD, NAIVE_UP_TO, SIDES, SNAPSHOT, STEPS, TRAINING
 from bench.context import Bench, BenchError
 from bench.figures import Row, Sample, number
 from bench.measure import Measured, measure
-from churn.landing import Drop
+from churn.drops.landing import Drop
 
 DATABASE = "bench"
 

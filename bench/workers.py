@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.chain import ChainFailed, free_ports
 from bench.context import Bench
 from bench.figures import Row, goal, goal_rows, number, ratio, significant
-from churn.generate import write_drops
+from churn.synthetic.generate import write_drops
 from embedded import stack
 from embedded.airflow_api import Airflow, Run, Task
 from embedded.celery_workers import celery_workers, redis_server

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import requests
 
-from churn.board_registry import MODEL_NAME
+from churn.board.production import MODEL_NAME
 from containers import load
 from containers.engine import COMPOSE_FILE, ComposeError, Project
 from embedded.airflow_api import Airflow, Ref, Task

@@ -27,7 +27,7 @@ import yaml
 
 from bench.context import BenchError
 from churn.code import git_commit
-from churn.generate import write_drops
+from churn.synthetic.generate import write_drops
 from containers.engine import COMPOSE_FILE, ComposeError, Project, find_engine, images_of_environment
 from containers.env_file import write
 from containers.proof import Proof

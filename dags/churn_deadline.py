@@ -52,7 +52,7 @@ def churn_deadline():
     def check_deadline() -> dict:
         """Compares the drops of the last week with the decisions. Fails at once, without a retry, where one is missing:
         that is the alert."""
-        from churn.deadline import DeadlineMissed, check_deadline
+        from churn.operations.deadline import DeadlineMissed, check_deadline
         from churn.settings import SettingMissing, read_settings
 
         every = get_current_context()["params"]["drop_every_days"]

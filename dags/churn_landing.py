@@ -49,9 +49,9 @@ def churn_landing():
     @task
     def find_drops() -> list[dict]:
         """Compares the landing directory with what is loaded."""
-        from churn.landing_batch import start_first
+        from churn.drops.landing_batch import start_first
+        from churn.drops.watch import find_pending
         from churn.settings import SettingMissing, read_settings
-        from churn.watch import find_pending
 
         ti = get_current_context()["ti"]
         with no_retry(SettingMissing):

@@ -31,8 +31,8 @@ def churn_materialize():
     @task(multiple_outputs=False)
     def apply() -> dict:
         """Registers the feature definitions with Feast when the code changed."""
-        from churn.features import apply_definitions
-        from churn.online_tables import UnsupportedView
+        from churn.features.column_types import UnsupportedView
+        from churn.features.store import apply_definitions
 
         with no_retry(UnsupportedView):
             return apply_definitions(database_url()).to_json()
@@ -41,7 +41,7 @@ def churn_materialize():
     def materialize() -> dict:
         """Writes the AS_OF beside what is served, then publishes it: all feature views change over at
         once."""
-        from churn.materialization import NoSnapshot, materialize
+        from churn.features.materialization import NoSnapshot, materialize
 
         as_of = current_as_of()
         with no_retry(NoSnapshot):

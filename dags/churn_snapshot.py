@@ -52,9 +52,9 @@ def churn_snapshot():
         """Checks the whole drop against its contract, compares it with the nearest earlier one, and archives it. Skips
         when there is no drop, and when the drop is held and was alerted before. A drop that is rejected or held is not
         retried: the result would be the same."""
-        from churn.landing import find_drop
+        from churn.drops.landing import find_drop
+        from churn.drops.validation import DropHeld, DropRejected, validate
         from churn.settings import SettingMissing, read_settings
-        from churn.validation import DropHeld, DropRejected, validate
 
         as_of = current_as_of()
         with no_retry(DropHeld, DropRejected, SettingMissing):
@@ -74,10 +74,10 @@ def churn_snapshot():
         """Loads the drop from the archive into raw.*, as one revision of its AS_OF, in one transaction. Returns per
         labelled date how many labels came, matched a customer and changed, or wait for a snapshot. The drop that is
         loaded already: UNCHANGED."""
-        from churn.archive import ArchiveError
-        from churn.loading import StaleDrop, load
+        from churn.drops.archive import ArchiveError
+        from churn.drops.loading import StaleDrop, load
+        from churn.drops.validation import AcceptedDrop, DropRejected
         from churn.settings import read_settings
-        from churn.validation import AcceptedDrop, DropRejected
 
         with no_retry(ArchiveError, DropRejected, StaleDrop):
             return load(AcceptedDrop.from_json(accepted), database_url(), read_settings().archive).to_json()
@@ -86,7 +86,7 @@ def churn_snapshot():
     def snapshot() -> dict:
         """Builds the rows by (user_id, as_of) that Feast reads, in one transaction, and tells `churn_materialize`,
         also when nothing changed: that heals a chain that broke further down."""
-        from churn.snapshots import NotLoaded, build_snapshots
+        from churn.drops.snapshots import NotLoaded, build_snapshots
 
         as_of = current_as_of()
         with no_retry(NotLoaded):
@@ -98,7 +98,7 @@ def churn_snapshot():
     def supersede() -> dict:
         """Tags model versions `superseded` whose drops were corrected, or joined by late ones, since they were trained;
         the tag says what changed and which date to run again. Moves no stage, rewrites no decision."""
-        from churn.superseded import mark_superseded
+        from churn.training.superseded import mark_superseded
 
         return mark_superseded(database_url()).to_json()
 

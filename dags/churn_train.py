@@ -79,8 +79,8 @@ def churn_train():
     def train() -> dict:
         """Joins the training set, fits the recipe without the gate cohort, logs it to MLflow and registers the
         candidate. Trained before on the same data by the same code: UNCHANGED."""
-        from churn.training import ExperimentDeleted, Expired, NotEnoughToLearn, train
-        from churn.training_set import NothingToLearn
+        from churn.training.train import ExperimentDeleted, Expired, NotEnoughToLearn, train
+        from churn.training.training_set import NothingToLearn
 
         try:
             with no_retry(ExperimentDeleted, Expired):

@@ -58,7 +58,7 @@ def churn_withdraw():
         """Deletes the drop's rows and snapshots in one transaction, and records who withdrew it and why. Nothing is
         loaded: UNCHANGED."""
         from churn.as_of import AsOfError
-        from churn.withdrawal import WithdrawalRefused, withdraw
+        from churn.drops.withdrawal import WithdrawalRefused, withdraw
 
         with no_retry(AsOfError, WithdrawalRefused):
             return withdraw(_as_of(), triggered_by(), get_current_context()["params"]["why"], database_url()).to_json()
@@ -66,14 +66,14 @@ def churn_withdraw():
     @task(multiple_outputs=False, pool="churn_materialize", priority_weight=MATERIALIZE_FIRST)
     def serve() -> dict:
         """Serves the newest AS_OF that is left, where the withdrawn one is served. Else: UNCHANGED."""
-        from churn.materialization import serve_what_is_left
+        from churn.features.materialization import serve_what_is_left
 
         return serve_what_is_left(database_url()).to_json()
 
     @task(multiple_outputs=False)
     def supersede() -> dict:
         """Tags model versions `superseded` that were trained with the drop; says what to do where Production was."""
-        from churn.superseded import supersede_withdrawn
+        from churn.training.superseded import supersede_withdrawn
 
         return supersede_withdrawn(_as_of(), database_url()).to_json()
 

@@ -84,7 +84,7 @@ def database_url() -> str:
     """Return the libpq URI of the Airflow connection `churn_postgres`, the one authority on where the database is."""
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    from churn.database_url import url_of
+    from churn.postgres.database_url import url_of
 
     return url_of(PostgresHook(CONNECTION).connection)
 

@@ -20,11 +20,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from churn.database import Connection, connect, lock_session, try_lock_session
-from churn.landing import open_plain
-from churn.migrate import applied_migrations
+from churn.drops.landing import open_plain
+from churn.drops.watch import find_loaded, find_not_among
+from churn.postgres.database import Connection, connect, lock_session, try_lock_session
+from churn.postgres.migrate import applied_migrations
 from churn.retention import RETENTION_LOCK
-from churn.watch import find_loaded, find_not_among
 from embedded import postgres, postgres_tools
 from embedded.chain import Say
 from embedded.environment import environment

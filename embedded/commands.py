@@ -6,7 +6,7 @@ from pathlib import Path
 
 import requests
 
-from churn.held import find_holds, what_to_do
+from churn.drops.holds.record import find_holds, what_to_do
 from embedded.airflow_api import Airflow, Ref
 from embedded.chain import HEAD, Link, Say, follow, wait_for_dag, why_failed
 from embedded.drops import find_drops, generated_drops, land

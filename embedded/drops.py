@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from churn.as_of import today, why_future
-from churn.landing import list_drops
+from churn.drops.landing import list_drops
 from embedded.settings import Settings
 
 CUSTOMERS, MONTHS, SEED = 7000, 6, 7
@@ -40,7 +40,7 @@ def generated_drops(settings: Settings) -> Path:
     """Return the directory of the default drops, generated at the first call."""
     directory = settings.home / "generated"
     if not directory.exists():
-        from churn.generate import write_drops  # noqa: PLC0415
+        from churn.synthetic.generate import write_drops  # noqa: PLC0415
 
         draft = directory.with_name(".generated")
         shutil.rmtree(draft, ignore_errors=True)

@@ -7,7 +7,7 @@ import sys
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from churn.database_url import feast_environment
+from churn.postgres.database_url import feast_environment
 from embedded.postgres_url import airflow_connection, database_url, with_driver
 from embedded.settings import REPOSITORY, Settings
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
-from churn.roles import OWNERS
+from churn.postgres.roles import OWNERS
 from embedded.settings import Settings
 
 DATABASES = tuple(OWNERS)

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from churn.database_url import make_url, parts_of
+from churn.postgres.database_url import make_url, parts_of
 
 
 def database_url(server: str, database: str) -> str:
@@ -15,7 +15,7 @@ def database_url(server: str, database: str) -> str:
         database: the database to name instead.
 
     Raises:
-        churn.database_url.BadDatabaseUrl: `server` is not a libpq URI.
+        churn.postgres.database_url.BadDatabaseUrl: `server` is not a libpq URI.
     """
     return _url(server, database, socket_in_place_of_host=False)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from churn.migrate import grant, known_migrations
+from churn.postgres.migrate import grant, known_migrations
 from churn.settings import redis_url
 from embedded import postgres, postgres_tools, stack
 from embedded.backup import ORDER, SECRETS, BackupError, Manifest, files_of, read_manifest, sha256_of
@@ -107,8 +107,8 @@ def _check_redis() -> None:
     if not (url := redis_url()):
         return
     # Only who has a Redis needs them.
-    from churn.redis_builds import client_of  # noqa: PLC0415
-    from churn.redis_server import POINTER, failing_as_the_store  # noqa: PLC0415
+    from churn.features.redis.builds import client_of  # noqa: PLC0415
+    from churn.features.redis.server import POINTER, failing_as_the_store  # noqa: PLC0415
 
     with failing_as_the_store():
         served = client_of(url).execute_command("HGET", POINTER, "as_of")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from churn.database_url import BadDatabaseUrl
+from churn.postgres.database_url import BadDatabaseUrl
 from embedded.postgres_url import database_url
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -132,7 +132,7 @@ def _server(uri: str | None) -> str | None:
 def _redis(url: str | None) -> str | None:
     if not url:
         return None
-    from churn.redis_server import BadRedisUrl, check_redis_url  # noqa: PLC0415 — for most there is none
+    from churn.features.redis.server import BadRedisUrl, check_redis_url  # noqa: PLC0415 — for most there is none
 
     try:
         check_redis_url(url)

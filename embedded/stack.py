@@ -186,7 +186,7 @@ def _migrate(settings: Settings, manager: ProcessManager, up_already: set[str], 
 
 
 def _migrate_churn(settings: Settings, say: Say) -> None:
-    from churn.migrate import migrate  # noqa: PLC0415
+    from churn.postgres.migrate import migrate  # noqa: PLC0415
 
     migrate(environment(settings)["CHURN_DATABASE_URL"])
     say("migrated the database churn")

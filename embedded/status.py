@@ -9,11 +9,11 @@ import psycopg
 import requests
 from psycopg.rows import class_row
 
-from churn.database import connect, execute, statement
-from churn.held import find_holds, what_to_do
-from churn.model_version import MODEL_NAME, ModelVersion
-from churn.online_builds import builds_of
-from churn.registry_state import Oddity, in_production, oddities
+from churn.drops.holds.record import find_holds, what_to_do
+from churn.features.builds import builds_of
+from churn.postgres.database import connect, execute, statement
+from churn.registry.model_version import MODEL_NAME, ModelVersion
+from churn.registry.state import Oddity, in_production, oddities
 from embedded.environment import environment
 from embedded.process_manager import Process, ProcessManager
 from embedded.services import POSTGRES, addresses, not_ready, session

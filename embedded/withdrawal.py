@@ -31,10 +31,10 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
     os.environ.update(variables)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 — seconds, and the environment comes first
 
-    from churn.materialization import serve_what_is_left  # noqa: PLC0415
-    from churn.online_builds import IncompleteBuild  # noqa: PLC0415
-    from churn.superseded import supersede_withdrawn  # noqa: PLC0415
-    from churn.withdrawal import WithdrawalRefused, withdraw  # noqa: PLC0415
+    from churn.drops.withdrawal import WithdrawalRefused, withdraw  # noqa: PLC0415
+    from churn.features.builds import IncompleteBuild  # noqa: PLC0415
+    from churn.features.materialization import serve_what_is_left  # noqa: PLC0415
+    from churn.training.superseded import supersede_withdrawn  # noqa: PLC0415
 
     url = variables["CHURN_DATABASE_URL"]
     steps = (

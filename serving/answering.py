@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from churn.compiled.explanation import explain
-from churn.features import OnlineFeatures
-from churn.online_lookup import OnlineLookup
+from churn.features.lookup import OnlineLookup
+from churn.features.store import OnlineFeatures
+from churn.scoring.explanation import explain
 from serving.logs import request_id
 from serving.metrics import PREDICTIONS, PROBABILITY
 from serving.prediction_log import Answered

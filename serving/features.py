@@ -1,7 +1,7 @@
 """The online features, read from Feast: opened when first needed, and well again when Postgres is.
 
 The service starts without Postgres and outlives its restarts: a read ends in features, or in the problem
-feature-store-unavailable. The store itself replaces dead connections (churn.online_reader). Of a failure the answer
+feature-store-unavailable. The store itself replaces dead connections (churn.features.reader). Of a failure the answer
 says that it was one; hosts and roles, which drivers name, are for the log.
 """
 
@@ -16,8 +16,8 @@ import sqlalchemy.exc
 from feast import FeatureStore
 from feast.errors import FeastError
 
-from churn.features import OnlineFeatures, open_store
-from churn.online_lookup import NothingServed, OnlineLookup
+from churn.features.lookup import NothingServed, OnlineLookup
+from churn.features.store import OnlineFeatures, open_store
 from serving.metrics import FEATURE_STORE_FAILURES, FEATURES_AS_OF
 from serving.problems import Problem
 

@@ -9,13 +9,13 @@ from feast.types import Bool, Float64, Int64, String
 from mlflow.models import ModelSignature
 from sklearn.pipeline import Pipeline
 
-from churn.compiled.check import ALLOWED, prove
-from churn.compiled.scorer import NotCompilable, compile_pipeline
-from churn.features import feature_types
-from churn.registry import ModelVersion, load_model
-from churn.run_evidence import keeps_evidence, read_evidence
-from churn.scorer import PipelineScorer, Scorer
-from churn.signature import columns_of, signature_of
+from churn.features.store import feature_types
+from churn.registry.evidence import keeps_evidence, read_evidence
+from churn.registry.signature import columns_of, signature_of
+from churn.registry.versions import ModelVersion, load_model
+from churn.scoring.check import ALLOWED, prove
+from churn.scoring.compiled import NotCompilable, compile_pipeline
+from churn.scoring.scorer import PipelineScorer, Scorer
 from serving.features import OnlineStore
 from serving.served import Features, ServedModel
 
@@ -34,7 +34,7 @@ def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
     training, compile it, and warm it up.
 
     Raises:
-        VersionRefused, churn.registry.ModelNotLoadable: it must not or cannot be served.
+        VersionRefused, churn.registry.versions.ModelNotLoadable: it must not or cannot be served.
         serving.problems.Problem: the feature store cannot be asked what the version's features are.
     """
     as_of, threshold = held.as_of, held.threshold

@@ -21,9 +21,9 @@ from typing import NamedTuple
 import mlflow
 from mlflow import MlflowClient
 
-from churn.features import FEATURE_SERVICE
-from churn.online_lookup import OnlineLookup
-from churn.registry import ModelNotLoadable, ModelVersion, production
+from churn.features.lookup import OnlineLookup
+from churn.features.store import FEATURE_SERVICE
+from churn.registry.versions import ModelNotLoadable, ModelVersion, production
 from serving.features import OnlineStore, reason
 from serving.loading import VersionRefused, load
 from serving.metrics import (

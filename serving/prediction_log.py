@@ -16,7 +16,7 @@ import psycopg
 from prometheus_client import Counter, Gauge
 from psycopg.types.json import Jsonb
 
-from churn.database import statement
+from churn.postgres.database import statement
 from serving.features import reason
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from churn.registry import MODEL_NAME, ModelVersion, find_versions
-from churn.registry_state import in_production, odd_stages
+from churn.registry.state import in_production, odd_stages
+from churn.registry.versions import MODEL_NAME, ModelVersion, find_versions
 from serving.features import reason
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from datetime import date
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from churn.online_lookup import OnlineLookup
-from churn.registry import MODEL_NAME
-from churn.scorer import PipelineScorer, Scorer
+from churn.features.lookup import OnlineLookup
+from churn.registry.versions import MODEL_NAME
+from churn.scoring.scorer import PipelineScorer, Scorer
 from serving.schemas import CustomerFeatures, ModelIdentity
 
 Features = Mapping[str, Any]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from churn.database_url import BadDatabaseUrl, parts_of
-from churn.redis_server import BadRedisUrl, check_redis_url
+from churn.features.redis.server import BadRedisUrl, check_redis_url
+from churn.postgres.database_url import BadDatabaseUrl, parts_of
 from serving.keys import digest_of
 
 

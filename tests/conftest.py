@@ -91,7 +91,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 @pytest.fixture(scope="session")
 def churn_template(postgres_url: Callable[[str], str]) -> str:
     """A migrated database that tests get copies of."""
-    from churn.migrate import migrate
+    from churn.postgres.migrate import migrate
 
     _execute(postgres_url("postgres"), "CREATE DATABASE {}", "churn_template")
     migrate(postgres_url("churn_template"))

@@ -2,7 +2,7 @@
 
 from psycopg import sql
 
-from churn.database import connect
+from churn.postgres.database import connect
 
 Dump = dict[tuple[str, str], bytes]
 

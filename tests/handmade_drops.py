@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from churn.contract import LABELS, REQUIRED_FILES, File, Kind
-from churn.landing import ACCEPT, Drop
-from churn.loading import load
-from churn.snapshots import build_snapshots
-from churn.validation import AcceptedDrop, validate
+from churn.drops.contract import LABELS, REQUIRED_FILES, File, Kind
+from churn.drops.landing import ACCEPT, Drop
+from churn.drops.loading import load
+from churn.drops.snapshots import build_snapshots
+from churn.drops.validation import AcceptedDrop, validate
 
 PLAUSIBLE = {
     "user_gender": "Female",

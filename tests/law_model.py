@@ -13,7 +13,7 @@ from typing import Any
 from handmade_drops import READ
 from hypothesis import strategies as st
 
-from churn.contract import FILES, LABELS, REQUIRED_FILES, Kind
+from churn.drops.contract import FILES, LABELS, REQUIRED_FILES, Kind
 
 # Days that follow each other, over the end of a month too, of drops and of the instants from which they are known.
 DATES = (date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 1))

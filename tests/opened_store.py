@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from feast import FeatureStore
 
-from churn.features import open_store
+from churn.features.store import open_store
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflow.cli.cli_parser import get_parser
 
-from churn.migrate import migrate
+from churn.postgres.migrate import migrate
 from embedded import airflow_metadata
 
 POOLS = Path(__file__).parents[2] / "embedded" / "pools.json"

@@ -72,7 +72,7 @@ def _postgres_refuses(url: str) -> str | None:
     # Only who waits for Postgres pays for it.
     import psycopg  # noqa: PLC0415
 
-    from churn.database_url import BadDatabaseUrl, parts_of  # noqa: PLC0415
+    from churn.postgres.database_url import BadDatabaseUrl, parts_of  # noqa: PLC0415
 
     try:
         # libpq quotes what it cannot read, with the password.
@@ -90,7 +90,7 @@ def _postgres_refuses(url: str) -> str | None:
 def _lacks_migrations(url: str) -> str | None:
     import psycopg  # noqa: PLC0415
 
-    from churn.migrate import MigrationError, find_missing  # noqa: PLC0415
+    from churn.postgres.migrate import MigrationError, find_missing  # noqa: PLC0415
 
     try:
         missing = find_missing(url)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from churn.migrate import MigrationError, find_missing
+from churn.postgres.migrate import MigrationError, find_missing
 from embedded import postgres
 from embedded.doctor.finding import Finding, bad, ok, some
 from embedded.postgres_url import database_url

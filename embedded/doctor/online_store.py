@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from churn.redis_builds import PATIENCE_SECONDS, read_served
-from churn.redis_server import OnlineStoreAway, failing_as_the_store, open_redis
+from churn.features.redis.builds import PATIENCE_SECONDS, read_served
+from churn.features.redis.server import OnlineStoreAway, failing_as_the_store, open_redis
 from embedded.doctor.finding import Finding, bad, ok, warn
 
 CHECK = "online store"

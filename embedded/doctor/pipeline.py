@@ -8,11 +8,11 @@ from typing import Any
 
 import requests
 
-from churn.deadline import GRACE, Late, find_late, find_missing, in_words
-from churn.held import Hold, find_holds, what_to_do
-from churn.model_version import ModelVersion
-from churn.redis_server import OnlineStoreAway
-from churn.registry_state import Oddity, in_production
+from churn.drops.holds.record import Hold, find_holds, what_to_do
+from churn.features.redis.server import OnlineStoreAway
+from churn.operations.deadline import GRACE, Late, find_late, find_missing, in_words
+from churn.registry.model_version import ModelVersion
+from churn.registry.state import Oddity, in_production
 from embedded.doctor.airflow import given
 from embedded.doctor.finding import Finding, bad, ok, warn
 from embedded.environment import environment

@@ -6,7 +6,7 @@ from feast import Entity, FeatureService, FeatureView, Field, ValueType
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
 from feast.types import Bool, Float64, Int64, String
 
-from churn.offline_store import SNAPSHOT
+from churn.features.offline_store import SNAPSHOT
 
 # A snapshot is whole: a customer who is not in it has no features at that AS_OF, and an older snapshot must not stand
 # in. Snapshots are a day apart at least, and Feast's window is closed at both ends, so it must be less than a day.

@@ -43,7 +43,7 @@ def make_app() -> FastAPI:
     @app.exception_handler(psycopg.Error)
     def database_is_away(_request: Request, error: psycopg.Error) -> Response:
         if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-            detail = f"the database `churn` is older than this page; `python -m churn.migrate` mends that: {error}"
+            detail = f"the database `churn` is older than this page: run `python -m churn.postgres.migrate` ({error})"
         else:
             detail = f"the database `churn` cannot be read: {error}"
         return JSONResponse({"detail": detail}, status_code=503)

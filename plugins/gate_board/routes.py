@@ -11,7 +11,8 @@ from typing import Any
 from airflow.api_fastapi.core_api.security import requires_authenticated
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
-from churn import board, board_registry
+from churn.board import history as board
+from churn.board import production as board_registry
 from churn.gate.decision_files import source_of
 from gate_board import sources
 

@@ -12,8 +12,8 @@ import requests
 from airflow.exceptions import AirflowNotFoundException
 from airflow.models.connection import Connection
 
-from churn import board_registry
-from churn.database_url import url_of
+from churn.board import production as board_registry
+from churn.postgres.database_url import url_of
 
 CONNECTION = "churn_postgres"
 

@@ -223,12 +223,12 @@ def test_a_look_starts_at_most_200_drops_the_oldest_that_were_not_started_before
 ):
     from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
 
-    from churn.watch import PendingDrop
+    from churn.drops.watch import PendingDrop
 
     first = date(2021, 1, 1)
     pending = [PendingDrop(first + timedelta(days=day), 1, "0" * 64) for day in range(1100)]
     started = {drop.run_id for drop in pending[:50]}
-    monkeypatch.setattr("churn.watch.find_pending", lambda *_: pending)
+    monkeypatch.setattr("churn.drops.watch.find_pending", lambda *_: pending)
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
     monkeypatch.setenv("LANDING_DIR", str(tmp_path))
     monkeypatch.setenv("ARCHIVE_DIR", str(tmp_path))
@@ -496,12 +496,12 @@ def test_a_held_drop_fails_its_run_once_and_skips_it_from_then_on(dag_bag, monke
     from airflow.sdk import exceptions
     from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
 
-    from churn.held import DropHeld
+    from churn.drops.holds.record import DropHeld
 
     def hold(*_):
         raise DropHeld("the fee is in cents", told_before=told_before)
 
-    monkeypatch.setattr("churn.validation.validate", hold)
+    monkeypatch.setattr("churn.drops.validation.validate", hold)
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
     monkeypatch.setenv("LANDING_DIR", str(tmp_path))
     monkeypatch.setenv("ARCHIVE_DIR", str(tmp_path))

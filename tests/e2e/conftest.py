@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from churn.generate import write_drops
+from churn.synthetic.generate import write_drops
 from tests.e2e.stack import APRIL, FEBRUARY, JANUARY, MARCH, Stack, free_ports, wait_for
 from tests.webhook import Webhook, webhook
 

@@ -14,8 +14,8 @@ import pytest
 from fsspec.core import url_to_fs
 from mlflow import MlflowClient
 
-from churn.features import FEATURE_SERVICE, read_online
-from churn.generate import write_drops
+from churn.features.store import FEATURE_SERVICE, read_online
+from churn.synthetic.generate import write_drops
 from embedded.celery_workers import Worker, celery_workers, redis_server
 from tests.conftest import database_copy, tracking
 from tests.database_dump import dump_of_drops

@@ -8,9 +8,9 @@ import psycopg
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 
-from churn.registry import MODEL_NAME
+from churn.registry.evidence import EVIDENCE
+from churn.registry.versions import MODEL_NAME
 from churn.retention.versions import expire_versions
-from churn.run_evidence import EVIDENCE
 from tests.conftest import mlflow_at
 
 

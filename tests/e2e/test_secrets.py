@@ -12,7 +12,7 @@ import pytest
 import requests
 from psycopg import sql
 
-from churn.generate import write_drops
+from churn.synthetic.generate import write_drops
 from tests.e2e.stack import JANUARY, Stack, free_ports
 
 PASSWORD = "hunter2-marker"

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from churn.features import apply_definitions
-from churn.landing import find_drop
-from churn.loading import load
-from churn.materialization import materialize
+from churn.drops.landing import find_drop
+from churn.drops.loading import load
+from churn.drops.snapshots import build_snapshots
+from churn.drops.validation import validate
+from churn.features.materialization import materialize
+from churn.features.store import apply_definitions
 from churn.outcome import Outcome
-from churn.snapshots import build_snapshots
-from churn.validation import validate
 from tests.integration.faults import Wire, children, wire_to
 from tests.integration.online_stores import InPostgres, InRedis, OnlineStore
 

@@ -18,15 +18,16 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Regi
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 from psycopg import sql
 
-from churn import recipe, training
-from churn.candidate import Candidate
-from churn.database import connect
 from churn.gate import promotion
 from churn.gate.grading import grade
 from churn.outcome import Outcome
-from churn.registry import MODEL_NAME
-from churn.training import USED_AT, train
-from churn.training_set import TrainingSet
+from churn.postgres.database import connect
+from churn.registry.versions import MODEL_NAME
+from churn.training import recipe
+from churn.training import train as training
+from churn.training.candidate import Candidate
+from churn.training.train import USED_AT, train
+from churn.training.training_set import TrainingSet
 from tests.conftest import database_copy, mlflow_at
 from tests.integration.faults import READ
 

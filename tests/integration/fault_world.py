@@ -11,16 +11,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from churn.archive import open_archived
-from churn.database import connect
-from churn.features import FEATURE_SERVICE, apply_definitions, read_online
-from churn.landing import Drop
-from churn.loading import load
-from churn.materialization import materialize, serve_what_is_left
+from churn.drops.archive import open_archived
+from churn.drops.landing import Drop
+from churn.drops.loading import load
+from churn.drops.snapshots import build_snapshots
+from churn.drops.validation import AcceptedDrop, validate
+from churn.drops.withdrawal import withdraw
+from churn.features.materialization import materialize, serve_what_is_left
+from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
 from churn.outcome import Outcome
-from churn.snapshots import build_snapshots
-from churn.validation import AcceptedDrop, validate
-from churn.withdrawal import withdraw
+from churn.postgres.database import connect
 from tests.conftest import database_copy
 from tests.database_dump import dump, dump_of_drops
 from tests.handmade_drops import write_drop

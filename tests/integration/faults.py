@@ -21,14 +21,14 @@ from typing import Any, BinaryIO
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from churn.database import connect
+from churn.postgres.database import connect
 
 IMPORTED = (
     "tests.integration.fault_world",
     "tests.integration.fault_registry",
     # What the libraries import when they are first used.
     "alembic.command",
-    "churn.offline_store",
+    "churn.features.offline_store",
     "feast.infra.compute_engines.local.compute",
     "feast.infra.passthrough_provider",
     "feast.repo_operations",

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 import redis
 
-from churn.database import connect
-from churn.redis_builds import BUILDS
-from churn.redis_server import POINTER
+from churn.features.redis.builds import BUILDS
+from churn.features.redis.server import POINTER
+from churn.postgres.database import connect
 
 
 class InPostgres:

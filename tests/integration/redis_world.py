@@ -7,10 +7,10 @@ import pytest
 from handmade_drops import take_in, write_drop
 from opened_store import opened_store
 
-from churn.database import connect
-from churn.features import FEATURE_SERVICE, apply_definitions, read_online
-from churn.materialization import materialize
-from churn.online_lookup import OnlineLookup
+from churn.features.lookup import OnlineLookup
+from churn.features.materialization import materialize
+from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
+from churn.postgres.database import connect
 from tests.real_redis import RealRedis, running_redis
 
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)

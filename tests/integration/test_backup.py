@@ -12,15 +12,15 @@ import pytest
 from handmade_drops import take_in, write_drop
 from psycopg import sql
 
-from churn import watch
-from churn.database import connect, lock_session
-from churn.features import apply_definitions
-from churn.landing import Drop, find_drop
-from churn.materialization import materialize
-from churn.migrate import migrate
+from churn.drops import watch
+from churn.drops.landing import Drop, find_drop
+from churn.drops.validation import DropRejected, validate
+from churn.features.materialization import materialize
+from churn.features.store import apply_definitions
 from churn.outcome import DONE
+from churn.postgres.database import connect, lock_session
+from churn.postgres.migrate import migrate
 from churn.retention import RETENTION_LOCK
-from churn.validation import DropRejected, validate
 from embedded.backup import ORDER, BackupError, backup
 from embedded.environment import environment
 from embedded.postgres import DATABASES, PostgresError, create_databases

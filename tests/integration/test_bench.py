@@ -17,8 +17,8 @@ import pytest
 from bench import gate_simulation, naive, naive_feast, ours
 from bench.measure import Watch
 from churn import statistics
-from churn.generate import write_drops
-from churn.landing import list_drops
+from churn.drops.landing import list_drops
+from churn.synthetic.generate import write_drops
 
 REPOSITORY = Path(__file__).parents[2]
 CUSTOMERS = 300

@@ -10,9 +10,11 @@ import psycopg
 import pytest
 from mlflow import MlflowClient
 
-from churn import board, board_registry, registry
-from churn.generate import write_drops
-from churn.held import record_hold
+from churn.board import history as board
+from churn.board import production as board_registry
+from churn.drops.holds.record import record_hold
+from churn.registry import versions as registry
+from churn.synthetic.generate import write_drops
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import JANUARY
 

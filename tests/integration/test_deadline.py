@@ -8,19 +8,20 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from handmade_drops import take_in, validated_now, write_drop
 
-from churn import deadline, watch
-from churn.database import connect
-from churn.deadline import GRACE, TOLD_FOR, DeadlineMissed, check_deadline, find_late, find_missing
-from churn.features import apply_definitions
-from churn.landing import find_drop
-from churn.loading import load
-from churn.materialization import materialize
+from churn.drops import watch
+from churn.drops.landing import find_drop
+from churn.drops.loading import load
+from churn.drops.snapshots import build_snapshots
+from churn.drops.validation import DropHeld, validate
+from churn.drops.withdrawal import withdraw
+from churn.features.materialization import materialize
+from churn.features.store import apply_definitions
+from churn.operations import deadline
+from churn.operations.deadline import GRACE, TOLD_FOR, DeadlineMissed, check_deadline, find_late, find_missing
 from churn.outcome import DONE
-from churn.snapshots import build_snapshots
-from churn.superseded import DROPS, to_tag
-from churn.training_set import drops_of
-from churn.validation import DropHeld, validate
-from churn.withdrawal import withdraw
+from churn.postgres.database import connect
+from churn.training.superseded import DROPS, to_tag
+from churn.training.training_set import drops_of
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import mlflow_at
 from tests.file_rights import rights_count

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from churn.redis_server import POINTER, open_redis, run
+from churn.features.redis.server import POINTER, open_redis, run
 from embedded.celery_workers import redis_server as redis_on_a_port
 from embedded.doctor import diagnosis
 from embedded.doctor.finding import BAD, OK, WARN

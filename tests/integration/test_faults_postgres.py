@@ -13,8 +13,8 @@ import psutil
 import psycopg
 import pytest
 
-from churn.generate import write_drops
-from churn.migrate import migrate
+from churn.postgres.migrate import migrate
+from churn.synthetic.generate import write_drops
 from tests.conftest import THOROUGH
 from tests.integration.conftest import Pipeline
 from tests.integration.fault_registry import Registry, registered, registry_copy, run_train

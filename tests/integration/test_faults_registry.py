@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 
 from churn.gate import rule
-from churn.generate import write_drops
 from churn.outcome import DONE, UNCHANGED
-from churn.registry import MODEL_NAME
+from churn.registry.versions import MODEL_NAME
+from churn.synthetic.generate import write_drops
 from tests.conftest import database_copy
 from tests.integration.conftest import Pipeline
 from tests.integration.fault_registry import (

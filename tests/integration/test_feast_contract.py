@@ -14,12 +14,12 @@ from handmade_drops import accept, take_in, write_drop
 from opened_store import opened_store
 
 from churn.as_of import event_timestamp
-from churn.database import connect
-from churn.database_url import feast_environment
-from churn.features import FEATURE_SERVICE, apply_definitions, feature_types, load_definitions
-from churn.generate import write_drops
-from churn.landing import find_drop
-from churn.materialization import materialize
+from churn.drops.landing import find_drop
+from churn.features.materialization import materialize
+from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, load_definitions
+from churn.postgres.database import connect
+from churn.postgres.database_url import feast_environment
+from churn.synthetic.generate import write_drops
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 LEAST = {

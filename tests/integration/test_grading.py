@@ -13,20 +13,22 @@ import pyarrow.parquet
 import pytest
 from mlflow import MlflowClient
 
-from churn import registry, training, training_set
-from churn.cohort import cohorts
-from churn.database import connect
-from churn.features import open_store
+from churn.features.store import open_store
 from churn.gate import gathering, rule
 from churn.gate.gathering import Rivals
 from churn.gate.grading import GateInvalid, grade
 from churn.gate.rollback import release, rollback
 from churn.gate.thresholds import ThresholdError
-from churn.generate import write_drops
 from churn.outcome import DONE, UNCHANGED
-from churn.run_evidence import read_evidence
-from churn.training import train
-from churn.training_set import LABEL, join_features
+from churn.postgres.database import connect
+from churn.registry import versions as registry
+from churn.registry.evidence import read_evidence
+from churn.synthetic.generate import write_drops
+from churn.training import train as training
+from churn.training import training_set
+from churn.training.cohort import cohorts
+from churn.training.train import train
+from churn.training.training_set import LABEL, join_features
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
 from tests.integration.training_chain import QUICK, Chain, last_report

@@ -9,15 +9,15 @@ import pytest
 from database_dump import dump
 from handmade_drops import accept, take_in, write_drop, write_manifest
 
-from churn import loading, watch
-from churn.archive import open_archived
-from churn.database import connect
-from churn.held import find_holds
-from churn.landing import Drop, find_drop
-from churn.loading import load
+from churn.drops import loading, watch
+from churn.drops.archive import open_archived
+from churn.drops.holds.record import find_holds
+from churn.drops.landing import Drop, find_drop
+from churn.drops.loading import load
+from churn.drops.validation import DropHeld, validate
+from churn.drops.watch import find_pending
 from churn.outcome import DONE, UNCHANGED
-from churn.validation import DropHeld, validate
-from churn.watch import find_pending
+from churn.postgres.database import connect
 
 D30, D31, F29, M31 = date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 USERS = [f"{number:04d}-ABCDE" for number in range(1, 301)]

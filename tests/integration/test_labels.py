@@ -7,13 +7,13 @@ import pytest
 from database_dump import dump
 from handmade_drops import accept, take_in, validated_now, write_drop
 
-from churn import loading
-from churn.database import connect
-from churn.loading import load
+from churn.drops import loading
+from churn.drops.loading import load
+from churn.drops.validation import validate
+from churn.drops.violations import DropRejected
 from churn.outcome import DONE
-from churn.training_set import labelled_dates
-from churn.validation import validate
-from churn.violations import DropRejected
+from churn.postgres.database import connect
+from churn.training.training_set import labelled_dates
 
 D31, F15, F29, M31 = date(2024, 1, 31), date(2024, 2, 15), date(2024, 2, 29), date(2024, 3, 31)
 USERS = [f"{number:04d}-ABCDE" for number in range(30)]

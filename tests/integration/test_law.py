@@ -21,19 +21,19 @@ from law_model import DATES, USERS, Model, actions, landed
 from opened_store import opened_store
 from psycopg import sql
 
-from churn import training_set
-from churn.contract import FILES
-from churn.database import connect
-from churn.features import FEATURE_SERVICE, apply_definitions, feature_types, read_online
-from churn.landing import ACCEPT, find_drop
-from churn.loading import StaleDrop, load
-from churn.materialization import NoSnapshot, materialize, serve_what_is_left
-from churn.online_tables import TYPES
+from churn.drops.contract import FILES
+from churn.drops.landing import ACCEPT, find_drop
+from churn.drops.loading import StaleDrop, load
+from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE, NotLoaded, build_snapshots
+from churn.drops.validation import DropHeld, validate
+from churn.drops.withdrawal import withdraw
+from churn.features.column_types import TYPES
+from churn.features.materialization import NoSnapshot, materialize, serve_what_is_left
+from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, read_online
 from churn.outcome import DONE, OLDER, UNCHANGED
-from churn.snapshots import FEATURE_TABLES, LABELS_TABLE, NotLoaded, build_snapshots
-from churn.training_set import NothingToLearn, build_training_set, digest_of, labelled_dates
-from churn.validation import DropHeld, validate
-from churn.withdrawal import withdraw
+from churn.postgres.database import connect
+from churn.training import training_set
+from churn.training.training_set import NothingToLearn, build_training_set, digest_of, labelled_dates
 from tests.conftest import THOROUGH
 from tests.integration.online_stores import InPostgres, InRedis
 

@@ -14,20 +14,23 @@ import pytest
 from mlflow import MlflowClient
 from opened_store import opened_store
 
-from churn import recipe, registry, statistics, training, training_set
-from churn.cohort import in_cohort
-from churn.families import FAMILIES
-from churn.features import FEATURE_SERVICE
+from churn import statistics
+from churn.features.store import FEATURE_SERVICE
 from churn.gate import gathering
 from churn.gate.gathering import Rivals
 from churn.gate.grading import grade
 from churn.gate.leaks import find_leaks
 from churn.gate.rule import KEEP, PROMOTE, decide
 from churn.gate.thresholds import Thresholds
-from churn.registry import MODEL_NAME
-from churn.run_evidence import RunEvidence, read_evidence
-from churn.training import train
-from churn.training_set import build_training_set
+from churn.registry import versions as registry
+from churn.registry.evidence import RunEvidence, read_evidence
+from churn.registry.versions import MODEL_NAME
+from churn.training import recipe, training_set
+from churn.training import train as training
+from churn.training.cohort import in_cohort
+from churn.training.families import FAMILIES
+from churn.training.train import train
+from churn.training.training_set import build_training_set
 from tests.conftest import FEBRUARY, JANUARY
 from tests.integration.training_chain import last_report
 

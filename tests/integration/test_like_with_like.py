@@ -15,15 +15,16 @@ from handmade_drops import write_drop
 from mlflow import MlflowClient
 from scipy.special import expit
 
-from churn import registry, training
-from churn.database import connect
 from churn.gate import gathering, grading, moves, promotion, rule
 from churn.gate.basis import AS_SHIPPED
 from churn.gate.grading import grade
 from churn.gate.rollback import RollbackRefused, release, rollback
 from churn.outcome import DONE, UNCHANGED
-from churn.registry import MODEL_NAME
-from churn.training import train
+from churn.postgres.database import connect
+from churn.registry import versions as registry
+from churn.registry.versions import MODEL_NAME
+from churn.training import train as training
+from churn.training.train import train
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
 from tests.integration.training_chain import QUICK, Chain, last_report

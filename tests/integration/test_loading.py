@@ -13,17 +13,17 @@ from database_dump import dump
 from handmade_drops import read_values, validated_now, write_drop
 from psycopg import IsolationLevel, sql
 
-from churn import loading, values
-from churn.archive import ArchiveError, Incoming
-from churn.contract import FILES, LABELS, REQUIRED_FILES, Kind
-from churn.database import connect
-from churn.generate import write_drops
-from churn.landing import digest_of, find_drop
-from churn.loading import StaleDrop, load
+from churn.drops import loading, values
+from churn.drops.archive import ArchiveError, Incoming
+from churn.drops.contract import FILES, LABELS, REQUIRED_FILES, Kind
+from churn.drops.landing import digest_of, find_drop
+from churn.drops.loading import StaleDrop, load
+from churn.drops.validation import AcceptedDrop, AcceptedFile, validate
+from churn.drops.violations import DropRejected
 from churn.outcome import DONE, UNCHANGED
-from churn.reproduction.lineage import read_revisions
-from churn.validation import AcceptedDrop, AcceptedFile, validate
-from churn.violations import DropRejected
+from churn.postgres.database import connect
+from churn.synthetic.generate import write_drops
+from churn.training.lineage import read_revisions
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 USERS = [f"{number:04d}" for number in range(60)]

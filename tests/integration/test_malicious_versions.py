@@ -17,12 +17,13 @@ import yaml
 from mlflow import MlflowClient
 from sklearn.base import clone
 
-from churn import registry, training
 from churn.gate import rollback, rule
 from churn.gate.grading import GateInvalid, grade
-from churn.generate import write_drops
+from churn.registry import versions as registry
 from churn.reproduction.reproduce import reproduce
-from churn.training import train
+from churn.synthetic.generate import write_drops
+from churn.training import train as training
+from churn.training.train import train
 from serving import state
 from serving.app import create_app
 from serving.settings import Settings

@@ -12,12 +12,12 @@ from feast import FeatureStore
 from handmade_drops import take_in, write_drop
 from opened_store import opened_store
 
-from churn import materialization
-from churn.database import connect, execute, lock_session
-from churn.features import FEATURE_SERVICE, STORE_LOCK, apply_definitions, read_online
-from churn.materialization import NoSnapshot, materialize
-from churn.online_builds import IncompleteBuild
+from churn.features import materialization
+from churn.features.builds import IncompleteBuild
+from churn.features.materialization import NoSnapshot, materialize
+from churn.features.store import FEATURE_SERVICE, STORE_LOCK, apply_definitions, read_online
 from churn.outcome import DONE, OLDER, UNCHANGED
+from churn.postgres.database import connect, execute, lock_session
 from tests.integration.online_stores import IN_POSTGRES
 
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)

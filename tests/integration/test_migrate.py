@@ -3,8 +3,8 @@
 import pytest
 from psycopg import sql
 
-from churn.database import connect
-from churn.migrate import MigrationError, find_missing, migrate
+from churn.postgres.database import connect
+from churn.postgres.migrate import MigrationError, find_missing, migrate
 from containers.airflow.start import why_not_ready
 from tests.database_dump import dump
 

@@ -9,14 +9,16 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from churn import recipe, registry, training
 from churn.gate import promotion
 from churn.gate.grading import grade
-from churn.generate import write_drops
 from churn.outcome import DONE, UNCHANGED
+from churn.registry import versions as registry
 from churn.report import model_card
 from churn.report.model_card import NotDecided, write_report
-from churn.training import train
+from churn.synthetic.generate import write_drops
+from churn.training import recipe
+from churn.training import train as training
+from churn.training.train import train
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
 

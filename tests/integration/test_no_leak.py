@@ -17,19 +17,21 @@ from psycopg import sql
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from churn import recipe, registry, training
-from churn.candidate import Candidate, fit_candidate
-from churn.contract import FILES, LABELS, REQUIRED_FILES, USERS, Kind
-from churn.database import connect
-from churn.families import FAMILIES
-from churn.features import FEATURE_SERVICE, apply_definitions, feature_types, read_online
-from churn.generate import write_drops
-from churn.landing import list_drops
+from churn.drops.contract import FILES, LABELS, REQUIRED_FILES, USERS, Kind
+from churn.drops.landing import list_drops
+from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
+from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, read_online
 from churn.outcome import DONE, UNCHANGED
-from churn.run_evidence import read_evidence
-from churn.snapshots import FEATURE_TABLES, LABELS_TABLE
-from churn.training import train
-from churn.training_set import LABEL, TrainingSet, build_training_set
+from churn.postgres.database import connect
+from churn.registry import versions as registry
+from churn.registry.evidence import read_evidence
+from churn.synthetic.generate import write_drops
+from churn.training import recipe
+from churn.training import train as training
+from churn.training.candidate import Candidate, fit_candidate
+from churn.training.families import FAMILIES
+from churn.training.train import train
+from churn.training.training_set import LABEL, TrainingSet, build_training_set
 from tests.conftest import database_copy
 from tests.integration.conftest import Pipeline
 

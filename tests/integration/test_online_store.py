@@ -19,16 +19,16 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool
 
-from churn import online_reader
-from churn.contract import PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE
-from churn.database import connect
-from churn.features import FEATURE_SERVICE, apply_definitions, read_online
-from churn.generate import write_drops
-from churn.landing import find_drop
-from churn.materialization import materialize
-from churn.online_lookup import OnlineLookup
-from churn.online_reader import OnlineReader
-from churn.online_tables import UnsupportedView
+from churn.drops.contract import PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE
+from churn.drops.landing import find_drop
+from churn.features import reader as online_reader
+from churn.features.column_types import UnsupportedView
+from churn.features.lookup import OnlineLookup
+from churn.features.materialization import materialize
+from churn.features.reader import OnlineReader
+from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
+from churn.postgres.database import connect
+from churn.synthetic.generate import write_drops
 from tests.integration.online_stores import IN_POSTGRES
 
 D1, D31 = date(2024, 1, 1), date(2024, 1, 31)

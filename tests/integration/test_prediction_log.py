@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from churn.database import connect
+from churn.postgres.database import connect
 from serving.prediction_log import BATCH, PAUSE_SECONDS, Answered, PredictionLog
 
 NOW = datetime.now(UTC)

@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from opened_store import opened_store
 
-from churn.database import connect
-from churn.features import FEATURE_SERVICE, read_online
-from churn.materialization import materialize
-from churn.online_builds import builds_of
-from churn.online_lookup import OnlineLookup
-from churn.redis_server import OnlineStoreAway
+from churn.features.builds import builds_of
+from churn.features.lookup import OnlineLookup
+from churn.features.materialization import materialize
+from churn.features.redis.server import OnlineStoreAway
+from churn.features.store import FEATURE_SERVICE, read_online
+from churn.postgres.database import connect
 from tests.conftest import REPOSITORY
 from tests.integration.redis_world import F29, M31, SERVED, lookup, snapshots, world
 

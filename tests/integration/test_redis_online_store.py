@@ -7,17 +7,17 @@ import yaml
 from feast import FeatureStore
 from opened_store import opened_store
 
-from churn import board
 from churn.as_of import event_timestamp
-from churn.database import connect
-from churn.features import FEATURE_REPO, FEATURE_SERVICE, apply_definitions
-from churn.materialization import materialize
-from churn.online_builds import Build, IncompleteBuild, builds_of
-from churn.online_lookup import NothingServed, OnlineLookup
-from churn.online_tables import columns_of
+from churn.board import history as board
+from churn.features.builds import Build, IncompleteBuild, builds_of
+from churn.features.column_types import columns_of
+from churn.features.lookup import NothingServed, OnlineLookup
+from churn.features.materialization import materialize
+from churn.features.redis.builds import BUILDS
+from churn.features.redis.server import POINTER, OnlineStoreAway
+from churn.features.store import FEATURE_REPO, FEATURE_SERVICE, apply_definitions
 from churn.outcome import DONE, OLDER, UNCHANGED
-from churn.redis_builds import BUILDS
-from churn.redis_server import POINTER, OnlineStoreAway
+from churn.postgres.database import connect
 from tests.integration.redis_world import D31, F29, M31, SERVED, lookup, snapshots, world
 
 __all__ = ["lookup", "snapshots", "world"]

@@ -12,16 +12,17 @@ from database_dump import dump
 from handmade_drops import accept
 from mlflow import MlflowClient
 
-from churn import recipe, registry, training
-from churn.archive import open_archived
-from churn.families import FAMILIES
-from churn.generate import write_drops
-from churn.landing import find_drop
-from churn.reproduction import environment, lineage
-from churn.reproduction.lineage import read_kept_set, read_lineage
+from churn.drops.archive import open_archived
+from churn.drops.landing import find_drop
+from churn.registry import versions as registry
 from churn.reproduction.reproduce import NotReproducible, reproduce
-from churn.training import train
-from churn.training_set import digest_of
+from churn.synthetic.generate import write_drops
+from churn.training import environment, lineage, recipe
+from churn.training import train as training
+from churn.training.families import FAMILIES
+from churn.training.lineage import read_kept_set, read_lineage
+from churn.training.train import train
+from churn.training.training_set import digest_of
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
 
@@ -201,7 +202,7 @@ def test_another_file_in_the_drop_than_was_trained_on_is_named_as_data_with_the_
     values["skips_7d"] = str(int(values["skips_7d"]) + 1)
     file.write_text("\n".join([header, ",".join(values.values()), *rest, ""]))
     (file.parent / "manifest.json").unlink(missing_ok=True)
-    from churn.validation import validate
+    from churn.drops.validation import validate
 
     other = validate(find_drop(tmp_path / "drops", FEBRUARY), world.pipeline.database_url, world.pipeline.archive)
     recorded(lambda said: said["drops"].update({"2024-02-29": {"revision": 1, **other.to_json()}}))

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from churn.database import connect
-from churn.database_url import make_url
-from churn.migrate import migrate
-from churn.roles import OWNERS, PASSWORDS, PIPELINE, SERVING, set_up
+from churn.postgres.database import connect
+from churn.postgres.database_url import make_url
+from churn.postgres.migrate import migrate
+from churn.postgres.roles import OWNERS, PASSWORDS, PIPELINE, SERVING, set_up
 from embedded import postgres_tools
 from embedded.backup import backup
 from embedded.environment import environment

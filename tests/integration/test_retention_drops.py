@@ -8,20 +8,20 @@ from handmade_drops import take_in, write_drop
 from opened_store import opened_store
 from psycopg.conninfo import conninfo_to_dict
 
-from churn import watch
 from churn.as_of import event_timestamp
-from churn.database import connect
-from churn.features import FEATURE_SERVICE, apply_definitions
-from churn.landing import find_drop
-from churn.loading import load
-from churn.materialization import NoSnapshot, materialize
+from churn.drops import watch
+from churn.drops.landing import find_drop
+from churn.drops.loading import load
+from churn.drops.snapshots import NotLoaded, build_snapshots
+from churn.drops.validation import validate
+from churn.drops.watch import find_pending
+from churn.features.materialization import NoSnapshot, materialize
+from churn.features.store import FEATURE_SERVICE, apply_definitions
 from churn.outcome import DONE, UNCHANGED
+from churn.postgres.database import connect
 from churn.retention.drops import expire_raw, expire_snapshots
-from churn.snapshots import NotLoaded, build_snapshots
-from churn.training import Expired
-from churn.training_set import LABELLED_DATES, build_training_set, drops_of
-from churn.validation import validate
-from churn.watch import find_pending
+from churn.training.train import Expired
+from churn.training.training_set import LABELLED_DATES, build_training_set, drops_of
 from tests.conftest import database_copy
 from tests.database_dump import dump, dump_of_drops
 

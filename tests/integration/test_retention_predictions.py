@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from churn.database import connect
 from churn.outcome import DONE, UNCHANGED
-from churn.partitions import month
+from churn.postgres.database import connect
+from churn.postgres.partitions import month
 from churn.retention.predictions import expire_predictions
 from tests.database_dump import dump
 

@@ -10,16 +10,18 @@ from mlflow.exceptions import MlflowException
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 
-from churn import board, board_registry, registry
-from churn.database import connect, execute, lock_session
+from churn.board import history as board
+from churn.board import production as board_registry
 from churn.gate import moves, promotion, rollback
 from churn.gate.decision_files import folder_of
 from churn.outcome import DONE, UNCHANGED
-from churn.registry import EXPERIMENT, MODEL_NAME
+from churn.postgres.database import connect, execute, lock_session
+from churn.registry import versions as registry
+from churn.registry.evidence import EVIDENCE
+from churn.registry.versions import EXPERIMENT, MODEL_NAME
 from churn.retention import RETENTION_LOCK
 from churn.retention.versions import expire_versions
-from churn.run_evidence import EVIDENCE
-from churn.training import USED_AT, lock_of, used_at
+from churn.training.train import USED_AT, lock_of, used_at
 
 AS_OF = date(2024, 1, 31)
 DAYS = 30

@@ -13,13 +13,13 @@ from mlflow import MlflowClient
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 
-from churn import registry
-from churn.database import connect, lock_session
 from churn.gate import moves, promotion, question, rollback
 from churn.gate.approval import Approval
 from churn.gate.decision_files import source_of
 from churn.outcome import DONE, UNCHANGED
-from churn.registry import EXPERIMENT, MODEL_NAME
+from churn.postgres.database import connect, lock_session
+from churn.registry import versions as registry
+from churn.registry.versions import EXPERIMENT, MODEL_NAME
 from tests.conftest import THOROUGH, database_copy
 from tests.integration.fault_registry import Registry, count_changes, registered, registry_copy, talking_to
 from tests.integration.faults import Child

@@ -19,12 +19,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege
 
-from churn.database import SQL_DIRECTORY, connect, statement
-from churn.database_url import make_url
-from churn.features import FEATURE_SERVICE, apply_definitions, open_store, read_online
-from churn.materialization import materialize
-from churn.migrate import migrate
-from churn.online_lookup import OnlineLookup
+from churn.features.lookup import OnlineLookup
+from churn.features.materialization import materialize
+from churn.features.store import FEATURE_SERVICE, apply_definitions, open_store, read_online
+from churn.postgres.database import SQL_DIRECTORY, connect, statement
+from churn.postgres.database_url import make_url
+from churn.postgres.migrate import migrate
 from serving.prediction_log import Answered, PredictionLog
 
 ROLE = "churn_serving"
@@ -277,7 +277,7 @@ def test_of_two_databases_migrated_at_once_one_makes_it_and_both_give_it_its_rig
 
 def test_a_user_who_may_not_create_roles_makes_none_and_is_told_what_to_do(new_database, caplog):
     url = new_database("NOCREATEROLE")
-    caplog.set_level(logging.WARNING, "churn.migrate")
+    caplog.set_level(logging.WARNING, "churn.postgres.migrate")
     assert "0007_predictions" in migrate(url)
     assert not exists(url)
     assert "no role churn_serving: this user may not create roles; see include/sql/roles/serving.sql" in caplog.text

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from mlflow import MlflowClient
 from schemathesis import GenerationMode
 
-from churn import registry, training
-from churn.generate import write_drops
-from churn.training import train
+from churn.registry import versions as registry
+from churn.synthetic.generate import write_drops
+from churn.training import train as training
+from churn.training.train import train
 from serving import state
 from serving.app import create_app
 from serving.settings import Settings

@@ -10,11 +10,13 @@ import pyarrow.compute as pc
 import pytest
 from mlflow import MlflowClient
 
-from churn import recipe, registry, training
-from churn.generate import write_drops
-from churn.run_evidence import RunEvidence, read_evidence
-from churn.scorer import score_online
-from churn.training import train
+from churn.registry import versions as registry
+from churn.registry.evidence import RunEvidence, read_evidence
+from churn.scoring.scorer import score_online
+from churn.synthetic.generate import write_drops
+from churn.training import recipe
+from churn.training import train as training
+from churn.training.train import train
 from serving import loading, state
 from serving.app import create_app
 from serving.settings import Settings

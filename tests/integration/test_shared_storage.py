@@ -9,13 +9,14 @@ import psycopg
 import pytest
 from mlflow import MlflowClient
 
-from churn import registry, storage
-from churn.archive import Incoming, open_archived
-from churn.generate import write_drops
-from churn.landing import find_drop
-from churn.registry import EXPERIMENT
+from churn.drops import storage
+from churn.drops.archive import Incoming, open_archived
+from churn.drops.landing import find_drop
+from churn.drops.validation import validate
+from churn.registry import versions as registry
+from churn.registry.versions import EXPERIMENT
 from churn.reproduction.reproduce import reproduce
-from churn.validation import validate
+from churn.synthetic.generate import write_drops
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
 from tests.integration.training_chain import Chain

@@ -10,15 +10,15 @@ from database_dump import dump, dump_of_drops
 from handmade_drops import read_values, take_in, validated_now, write_drop
 from psycopg import IsolationLevel, sql
 
-from churn import snapshots
-from churn.contract import PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE, USERS
-from churn.database import connect
-from churn.generate import write_drops
-from churn.landing import Drop, find_drop
-from churn.loading import load
+from churn.drops import snapshots
+from churn.drops.contract import PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE, USERS
+from churn.drops.landing import Drop, find_drop
+from churn.drops.loading import load
+from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE, NotLoaded, build_snapshots
+from churn.drops.validation import validate
 from churn.outcome import DONE, UNCHANGED
-from churn.snapshots import FEATURE_TABLES, LABELS_TABLE, NotLoaded, build_snapshots
-from churn.validation import validate
+from churn.postgres.database import connect
+from churn.synthetic.generate import write_drops
 
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 CUSTOMERS = [f"{number:04d}" for number in range(60)]

@@ -9,16 +9,18 @@ import pytest
 from handmade_drops import take_in, write_drop
 from mlflow import MlflowClient
 
-from churn import recipe, registry, training
-from churn.database import connect
-from churn.features import apply_definitions
+from churn.drops.withdrawal import withdraw
+from churn.features.store import apply_definitions
 from churn.gate.grading import grade
 from churn.gate.promotion import promote
 from churn.outcome import DONE, UNCHANGED
-from churn.superseded import DROPS, SUPERSEDED, mark_superseded, supersede_withdrawn, to_tag
-from churn.training import DropsChanged, train
-from churn.training_set import NothingToLearn, drops_of, labelled_dates
-from churn.withdrawal import withdraw
+from churn.postgres.database import connect
+from churn.registry import versions as registry
+from churn.training import recipe
+from churn.training import train as training
+from churn.training.superseded import DROPS, SUPERSEDED, mark_superseded, supersede_withdrawn, to_tag
+from churn.training.train import DropsChanged, train
+from churn.training.training_set import NothingToLearn, drops_of, labelled_dates
 
 D31, F15, F29, M31 = date(2024, 1, 31), date(2024, 2, 15), date(2024, 2, 29), date(2024, 3, 31)
 DAYS = [D31 + timedelta(days=number) for number in range(9)]

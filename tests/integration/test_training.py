@@ -13,19 +13,21 @@ import pytest
 from handmade_drops import write_drop
 from mlflow import MlflowClient
 
-from churn import recipe, registration, registry, training, training_set
-from churn.candidate import fit_candidate
-from churn.cohort import SALT, cohorts
-from churn.features import feature_types
+from churn.features.store import feature_types
 from churn.gate import promotion, rule
 from churn.gate.grading import GateInvalid, StaleCandidate, grade
-from churn.generate import write_drops
 from churn.outcome import DONE, UNCHANGED
-from churn.registry import ExperimentDeleted
+from churn.registry import versions as registry
+from churn.registry.evidence import read_evidence
+from churn.registry.versions import ExperimentDeleted
 from churn.retention.versions import expire_versions
-from churn.run_evidence import read_evidence
-from churn.training import train
-from churn.training_set import NothingToLearn
+from churn.synthetic.generate import write_drops
+from churn.training import recipe, registration, training_set
+from churn.training import train as training
+from churn.training.candidate import fit_candidate
+from churn.training.cohort import SALT, cohorts
+from churn.training.train import train
+from churn.training.training_set import NothingToLearn
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
 from tests.integration.test_retention_versions import make_older

@@ -12,15 +12,22 @@ from hypothesis import strategies as st
 from opened_store import opened_store
 
 from churn.as_of import event_timestamp
-from churn.cohort import in_cohort
-from churn.contract import LABELS, PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE
-from churn.database import connect
-from churn.features import FEATURE_SERVICE, apply_definitions, feature_types, read_online
-from churn.generate import write_drops
-from churn.landing import Drop, list_drops
-from churn.materialization import materialize
-from churn.partitions import month
-from churn.training_set import NothingToLearn, build_training_set, digest_of, drops_of, labelled_dates, to_frame
+from churn.drops.contract import LABELS, PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE
+from churn.drops.landing import Drop, list_drops
+from churn.features.materialization import materialize
+from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, read_online
+from churn.postgres.database import connect
+from churn.postgres.partitions import month
+from churn.synthetic.generate import write_drops
+from churn.training.cohort import in_cohort
+from churn.training.training_set import (
+    NothingToLearn,
+    build_training_set,
+    digest_of,
+    drops_of,
+    labelled_dates,
+    to_frame,
+)
 
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 ARROW_TYPES = {Int64: pa.int64(), Float64: pa.float64(), Bool: pa.bool_(), String: pa.string()}

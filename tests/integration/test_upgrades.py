@@ -13,13 +13,13 @@ from handmade_drops import take_in, write_drop
 from opened_store import opened_store
 from psycopg import sql
 
-from churn import board
-from churn.database import connect, execute, statement
-from churn.features import FEATURE_SERVICE, apply_definitions, read_online
-from churn.materialization import materialize
-from churn.migrate import known_migrations, migrate
+from churn.board import history as board
+from churn.drops.snapshots import build_snapshots
+from churn.features.materialization import materialize
+from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
 from churn.outcome import DONE, UNCHANGED
-from churn.snapshots import build_snapshots
+from churn.postgres.database import connect, execute, statement
+from churn.postgres.migrate import known_migrations, migrate
 from embedded import stack
 from embedded.postgres_url import with_driver
 from embedded.settings import REPOSITORY

@@ -10,12 +10,12 @@ from database_dump import dump
 from handmade_drops import take_in, write_drop, write_manifest
 from psycopg import sql
 
-from churn import customers
-from churn.contract import REQUIRED_FILES, RULES
-from churn.database import connect
-from churn.landing import Drop
-from churn.validation import AcceptedDrop, validate
-from churn.violations import DropRejected
+from churn.drops import customers
+from churn.drops.contract import REQUIRED_FILES, RULES
+from churn.drops.landing import Drop
+from churn.drops.validation import AcceptedDrop, validate
+from churn.drops.violations import DropRejected
+from churn.postgres.database import connect
 from tests.conftest import database_copy
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)

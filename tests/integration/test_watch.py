@@ -7,12 +7,12 @@ from datetime import date
 import pytest
 from handmade_drops import take_in, write_drop, write_manifest
 
-from churn import watch
-from churn.landing import find_drop
-from churn.loading import load
-from churn.validation import validate
-from churn.watch import find_pending
-from churn.withdrawal import withdraw
+from churn.drops import watch
+from churn.drops.landing import find_drop
+from churn.drops.loading import load
+from churn.drops.validation import validate
+from churn.drops.watch import find_pending
+from churn.drops.withdrawal import withdraw
 
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 

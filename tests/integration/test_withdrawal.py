@@ -8,19 +8,19 @@ from database_dump import dump_of_drops
 from handmade_drops import take_in, write_drop
 from opened_store import opened_store
 
-from churn import watch
-from churn.contract import FILES
-from churn.database import connect, execute
-from churn.features import FEATURE_SERVICE, apply_definitions, read_online
-from churn.landing import find_drop
-from churn.loading import StaleDrop, load
-from churn.materialization import NoSnapshot, materialize, serve_what_is_left
+from churn.drops import watch
+from churn.drops.contract import FILES
+from churn.drops.landing import find_drop
+from churn.drops.loading import StaleDrop, load
+from churn.drops.snapshots import NotLoaded, build_snapshots
+from churn.drops.validation import DropHeld, validate
+from churn.drops.watch import find_pending
+from churn.drops.withdrawal import WithdrawalRefused, is_withdrawn, withdraw
+from churn.features.materialization import NoSnapshot, materialize, serve_what_is_left
+from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
 from churn.outcome import DONE, OLDER, UNCHANGED
-from churn.snapshots import NotLoaded, build_snapshots
-from churn.training_set import build_training_set
-from churn.validation import DropHeld, validate
-from churn.watch import find_pending
-from churn.withdrawal import WithdrawalRefused, is_withdrawn, withdraw
+from churn.postgres.database import connect, execute
+from churn.training.training_set import build_training_set
 from tests.conftest import database_copy
 
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)

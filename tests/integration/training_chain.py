@@ -3,12 +3,13 @@
 import mlflow
 from mlflow import MlflowClient
 
-from churn import recipe, registry
-from churn.features import open_store
+from churn.features.store import open_store
 from churn.gate import promotion, rule
 from churn.gate.grading import grade
-from churn.training import train
-from churn.training_set import build_training_set
+from churn.registry import versions as registry
+from churn.training import recipe
+from churn.training.train import train
+from churn.training.training_set import build_training_set
 
 QUICK = recipe.Parameters(families=("logistic regression",))
 

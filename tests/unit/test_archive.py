@@ -13,8 +13,8 @@ from fsspec.core import url_to_fs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from churn.archive import ArchiveError, Incoming, open_archived
-from churn.storage import ABANDONED_SECONDS, INCOMING, storage_at, this_machine
+from churn.drops.archive import ArchiveError, Incoming, open_archived
+from churn.drops.storage import ABANDONED_SECONDS, INCOMING, storage_at, this_machine
 
 CONTENT = "".join(f"user-{number},{number * 7919 % 1000}\n" for number in range(5000)).encode()
 
@@ -230,7 +230,7 @@ def test_what_a_dead_process_of_this_machine_left_is_removed(shared, dead):
 def test_what_a_living_process_of_this_machine_writes_is_left_alone(shared):
     with storage_at(shared).incoming() as writing:
         (writing / "users.csv").write_text("user_id\n")
-        code = "import sys; from churn.storage import storage_at\nwith storage_at(sys.argv[1]).incoming(): pass"
+        code = "import sys; from churn.drops.storage import storage_at\nwith storage_at(sys.argv[1]).incoming(): pass"
         subprocess.run(
             [sys.executable, "-c", code, shared],
             check=True,

@@ -3,8 +3,8 @@
 import pytest
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from churn import artifacts
-from churn.artifacts import ArtifactRefused, at, fetch, sizes
+from churn.registry import artifacts
+from churn.registry.artifacts import ArtifactRefused, at, fetch, sizes
 from tests.conftest import mlflow_at
 
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.holds import Case, held_in, look_at
-from churn.customers import count_shared
-from churn.holds import compare
+from churn.drops.customers import count_shared
+from churn.drops.holds.rules import compare
 from churn.synthetic.drops import simulate
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.cohort import cohorts, in_cohort
+from churn.training.cohort import cohorts, in_cohort
 
 IDS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), max_size=20)
 

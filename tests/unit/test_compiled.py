@@ -16,13 +16,13 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from churn.compiled.explanation import explain
-from churn.compiled.proof_rows import proof_rows
-from churn.compiled.scorer import CompiledScorer, NotCompilable, compile_pipeline
-from churn.compiled.trees import BLOCK, Tree, flatten
-from churn.model_file import TRUSTED_TYPES
-from churn.scorer import score_online
-from churn.training_set import to_frame
+from churn.registry.model_file import TRUSTED_TYPES
+from churn.scoring.compiled import CompiledScorer, NotCompilable, compile_pipeline
+from churn.scoring.explanation import explain
+from churn.scoring.proof_rows import proof_rows
+from churn.scoring.scorer import score_online
+from churn.scoring.trees import BLOCK, Tree, flatten
+from churn.training.training_set import to_frame
 from tests.conftest import THOROUGH
 
 whole = st.integers(-(2**40), 2**40)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.pipeline import Pipeline
 
-from churn.compiled.check import ALLOWED, Proof, prove
-from churn.compiled.classifiers import Compute
-from churn.compiled.proof_rows import numbers_around, proof_rows, whole_around
-from churn.compiled.scorer import CompiledScorer, compile_pipeline
+from churn.scoring.check import ALLOWED, Proof, prove
+from churn.scoring.classifiers import Compute
+from churn.scoring.compiled import CompiledScorer, compile_pipeline
+from churn.scoring.proof_rows import numbers_around, proof_rows, whole_around
 
 recipes = pytest.mark.parametrize("recipe", RECIPES, ids=lambda each: str(RECIPES[each]))
 

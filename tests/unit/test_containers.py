@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from bench.load import Load
-from churn.roles import OWNERS
+from churn.postgres.roles import OWNERS
 from containers.airflow.start import why_not_ready
 from containers.engine import COMPOSE_FILE, ComposeError, Project, mebibytes
 from containers.load import OUTSIDE, PUBLISHED, rows, trouble

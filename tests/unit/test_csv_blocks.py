@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn import csv_blocks
-from churn.csv_blocks import LINE_BYTES, read_blocks
+from churn.drops import csv_blocks
+from churn.drops.csv_blocks import LINE_BYTES, read_blocks
 
 HEADER = b"user_id,failed_payments_90d\n"
 

@@ -6,8 +6,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import make_url as sqlalchemy_url
 
-from churn.database import SQL_DIRECTORY, statement
-from churn.database_url import make_url
+from churn.postgres.database import SQL_DIRECTORY, statement
+from churn.postgres.database_url import make_url
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12)
 HOSTS = st.sampled_from(["localhost", "db.example.com", "10.0.0.7", "::1", "/tmp/a socket/dir", "/var/run/postgresql"])

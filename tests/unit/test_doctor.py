@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from churn.deadline import GRACE, Late
-from churn.held import Hold
-from churn.registry_state import Oddity
+from churn.drops.holds.record import Hold
+from churn.operations.deadline import GRACE, Late
+from churn.registry.state import Oddity
 from embedded.doctor import diagnosis, online_store, workers
 from embedded.doctor.airflow import judge_alerts, judge_connection, judge_dags, judge_pools
 from embedded.doctor.databases import judge_databases, judge_migrations, judge_revision, judge_server

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.compiled.explanation import Effect, explain
+from churn.scoring.explanation import Effect, explain
 
 small = st.integers(-20, 20)
 linear_rows = st.fixed_dictionaries({"months": small, "fee": small, "skips": small})

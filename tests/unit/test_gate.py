@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from churn.cohort import SALT
 from churn.gate.basis import (
     AS_SHIPPED,
     OUT_OF_TIME,
@@ -22,8 +21,9 @@ from churn.gate.basis import (
 from churn.gate.evidence import Audit, Evidence, Graded, Loading
 from churn.gate.rule import INVALID, KEEP, PROMOTE, decide, with_audit
 from churn.gate.thresholds import ThresholdError, Thresholds
-from churn.learned_from import LEARNED_FROM, Learned, learned_of, to_tag
 from churn.statistics import Estimate
+from churn.training.cohort import SALT
+from churn.training.learned_from import LEARNED_FROM, Learned, learned_of, to_tag
 
 SIGNATURE = [("months_active", "long"), ("monthly_fee", "double")]
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)

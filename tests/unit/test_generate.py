@@ -20,9 +20,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import churn.generate
-from churn.generate import main, write_drops
+import churn.synthetic.generate
 from churn.synthetic.drops import ScenarioError, simulate
+from churn.synthetic.generate import main, write_drops
 from churn.synthetic.observations import ID_DIGITS, ID_LETTERS, ID_STRIDE, user_ids
 
 # As in the design, written out: the contract's own list must not be its own witness.
@@ -42,7 +42,7 @@ NUMBERS = [
 ]
 FACTS = ["paperless_billing", "plan_stream_tv", "plan_stream_movies"]
 SEED = 11
-INCLUDE = Path(churn.generate.__file__).parents[1]
+INCLUDE = Path(churn.synthetic.generate.__file__).parents[2]
 
 
 def frame(drop):
@@ -376,7 +376,7 @@ def test_a_scenario_that_cannot_be_is_refused(wrong, message):
 
 def test_the_command_writes_what_the_function_writes_and_tells_its_progress(tmp_path):
     arguments = "--customers 100 --months 2 --seed 3 --start 2024-05-31 --late-labels 1 --churn-drift 0.1"
-    command = [sys.executable, "-m", "churn.generate", "--out", tmp_path / "command", *arguments.split()]
+    command = [sys.executable, "-m", "churn.synthetic.generate", "--out", tmp_path / "command", *arguments.split()]
     run = subprocess.run(command, cwd=INCLUDE, capture_output=True, text=True, check=True)
     function = write_drops(
         tmp_path / "function",

@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from churn.acceptance import Accept, Revision, accepted_before, why_not_accepted
-from churn.contract import REQUIRED_FILES, Kind
-from churn.held import Hold, is_to_be_compared
-from churn.holds import LEAST_ROWS, Look, compare
+from churn.drops.contract import REQUIRED_FILES, Kind
+from churn.drops.holds.acceptance import Accept, Revision, accepted_before, why_not_accepted
+from churn.drops.holds.record import Hold, is_to_be_compared
+from churn.drops.holds.rules import LEAST_ROWS, Look, compare
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 ROWS = 1000

@@ -4,7 +4,7 @@ from datetime import date
 import pytest
 from handmade_drops import write_drop, write_manifest
 
-from churn.landing import (
+from churn.drops.landing import (
     ManifestError,
     digest_of,
     find_drop,

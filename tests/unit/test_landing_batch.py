@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.landing_batch import start_first
-from churn.watch import PendingDrop
+from churn.drops.landing_batch import start_first
+from churn.drops.watch import PendingDrop
 
 LOOKS = st.lists(st.booleans(), max_size=300)
 """Of each drop that waits, oldest first, whether its run was started before."""

@@ -5,8 +5,8 @@ import copy
 import pytest
 
 from churn.code import git_commit
-from churn.reproduction.environment import environment, environment_differences
-from churn.reproduction.lineage import code, code_differences, commit_differences, queries
+from churn.training.environment import environment, environment_differences
+from churn.training.lineage import code, code_differences, commit_differences, queries
 
 
 @pytest.fixture

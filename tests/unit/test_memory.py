@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.memory import SHARE, available_memory, cgroup_left, jobs_at_once
+from churn.training.memory import SHARE, available_memory, cgroup_left, jobs_at_once
 
 MIB = 2**20
 

@@ -24,9 +24,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from churn import model_file
-from churn.model_file import TRUSTED_TYPES, ModelNotLoadable, read_pipeline
-from churn.scorer import score_online
+from churn.registry import model_file
+from churn.registry.model_file import TRUSTED_TYPES, ModelNotLoadable, read_pipeline
+from churn.scoring.scorer import score_online
 
 FEATURES = np.random.default_rng(1).random((200, 3))
 LABELS = (FEATURES[:, 0] > 0.5) ^ (np.random.default_rng(2).random(200) < 0.1)
@@ -201,7 +201,7 @@ def one_hot(values, **settings):
 def answer(file):
     """What a process of its own that restores a file as skops does, and asks it something, ended with."""
     ask = (
-        "import sys, pandas, skops.io; from churn.model_file import TRUSTED_TYPES\n"
+        "import sys, pandas, skops.io; from churn.registry.model_file import TRUSTED_TYPES\n"
         "values = pandas.DataFrame({'a': ['x', 'y'], 'b': ['p', 'q']})\n"
         "skops.io.load(sys.argv[1], trusted=TRUSTED_TYPES).predict_proba(values)"
     )

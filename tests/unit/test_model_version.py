@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.model_version import ModelNotLoadable, ModelVersion
-from churn.registry_state import odd_stages, odd_tags, oddities
+from churn.registry.model_version import ModelNotLoadable, ModelVersion
+from churn.registry.state import odd_stages, odd_tags, oddities
 
 TAGS = {"as_of": "2024-01-31", "threshold": "0.45", "feature_service": "churn_v1"}
 

@@ -5,9 +5,9 @@ import traceback
 
 import pytest
 
-from churn.database import connect
-from churn.database_url import BadDatabaseUrl, parts_of
-from churn.features import open_store
+from churn.features.store import open_store
+from churn.postgres.database import connect
+from churn.postgres.database_url import BadDatabaseUrl, parts_of
 from embedded.settings import SettingsError, load_settings
 from serving.settings import Settings, from_environment
 from serving.settings import SettingsError as ServingSettingsError

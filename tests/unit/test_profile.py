@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn import profile
-from churn.contract import PAYMENTS, REQUIRED_FILES, SUBSCRIPTIONS, SUPPORT, USERS
-from churn.profile import MOST_KINDS, Profiler, customers_of
-from churn.tables import Rows
-from churn.values import ARROW_TYPES
+from churn.drops.contract import PAYMENTS, REQUIRED_FILES, SUBSCRIPTIONS, SUPPORT, USERS
+from churn.drops.holds import profile
+from churn.drops.holds.profile import MOST_KINDS, Profiler, customers_of
+from churn.drops.tables import Rows
+from churn.drops.values import ARROW_TYPES
 
 VALUES = {"text": "a", "date": date(2022, 1, 1), "boolean": True, "count": 1, "number": 1.5}
 

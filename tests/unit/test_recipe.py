@@ -6,8 +6,8 @@ import pytest
 from feast.types import Bool, Float64, Int64, String
 from sklearn.metrics import f1_score
 
-from churn.families import FAMILIES
-from churn.recipe import Parameters, Recipe, Rows, assign_folds, choose_threshold, fit, make_pipeline, score
+from churn.training.families import FAMILIES
+from churn.training.recipe import Parameters, Recipe, Rows, assign_folds, choose_threshold, fit, make_pipeline, score
 
 TYPES = {"months": Int64, "hours": Float64, "tv": Bool, "net": String}
 PARAMETERS = Parameters()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from churn.migrate import known_migrations
+from churn.postgres.migrate import known_migrations
 from embedded import postgres_tools
 from embedded.backup import FORMAT, PACKAGES, BackupError, backup
 from embedded.postgres import PostgresError

@@ -9,9 +9,9 @@ import pytest
 from feast.types import Float64
 from sklearn.metrics import roc_auc_score
 
-from churn import selection
-from churn.recipe import Parameters, Recipe, Rows
-from churn.selection import Selection, run_at_once
+from churn.training import selection
+from churn.training.recipe import Parameters, Recipe, Rows
+from churn.training.selection import Selection, run_at_once
 
 TYPES = {"one": Float64, "two": Float64}
 

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from churn.features import OnlineFeatures
+from churn.features.store import OnlineFeatures
 from serving import features
 from serving.features import OnlineStore
 from serving.problems import Problem

@@ -126,7 +126,7 @@ def test_serving_starts_with_the_files_of_its_lock_and_of_its_image_alone(lean: 
     assert started.returncode == 0, started.stderr
     loaded = [Path(name).relative_to(REPOSITORY).as_posix() for name in json.loads(started.stdout.splitlines()[-1])]
     assert "serving/app.py" in loaded
-    assert "include/churn/online_store.py" in loaded
+    assert "include/churn/features/online_store.py" in loaded
     assert [name for name in loaded if not any(name.startswith(f"{each}/") for each in COPIED)] == []
 
 

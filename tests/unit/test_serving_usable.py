@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from churn.features import OnlineFeatures
+from churn.features.store import OnlineFeatures
 from serving.answering import usable
 from serving.problems import Problem
 

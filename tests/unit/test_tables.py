@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn import csv_blocks
-from churn.contract import (
+from churn.drops import csv_blocks
+from churn.drops.contract import (
     FILES,
     LABELS,
     LARGEST_NUMBER,
@@ -21,8 +21,8 @@ from churn.contract import (
     File,
     Kind,
 )
-from churn.tables import read_rows
-from churn.violations import Violations
+from churn.drops.tables import read_rows
+from churn.drops.violations import Violations
 
 HEADER = "user_id,failed_payments_90d\n"
 

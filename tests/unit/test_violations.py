@@ -1,6 +1,6 @@
 import pytest
 
-from churn.violations import SHOWN, DropRejected, Violations
+from churn.drops.violations import SHOWN, DropRejected, Violations
 
 
 def test_no_violation_is_no_error():

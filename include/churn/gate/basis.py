@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from churn.learned_from import Learned
+from churn.training.learned_from import Learned
 
 OUT_OF_TIME = "out of time"
 AS_SHIPPED = "as shipped"

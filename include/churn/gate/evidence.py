@@ -6,8 +6,8 @@ from datetime import date
 
 import numpy as np
 
-from churn.learned_from import Learned
 from churn.statistics import Estimate
+from churn.training.learned_from import Learned
 
 Signature = Sequence[tuple[str, str]]
 

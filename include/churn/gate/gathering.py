@@ -19,11 +19,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from churn import registry
 from churn.as_of import event_timestamp
-from churn.cohort import in_cohort
-from churn.database import Connection, connect, execute
-from churn.features import feature_types, open_store, read_online
+from churn.features.builds import builds_of
+from churn.features.store import feature_types, open_store, read_online
 from churn.gate.basis import (
     AS_SHIPPED,
     Basis,
@@ -35,14 +33,16 @@ from churn.gate.basis import (
 )
 from churn.gate.evidence import Audit, Evidence, Graded
 from churn.gate.trial import try_out
-from churn.learned_from import learned_of
-from churn.online_builds import builds_of
-from churn.registry import ModelVersion
-from churn.run_evidence import keeps_evidence, read_evidence, read_trained_on
-from churn.scorer import score_rows
-from churn.signature import columns_of, signature_of
+from churn.postgres.database import Connection, connect, execute
+from churn.registry import versions as registry
+from churn.registry.evidence import keeps_evidence, read_evidence, read_trained_on
+from churn.registry.signature import columns_of, signature_of
+from churn.registry.versions import ModelVersion
+from churn.scoring.scorer import score_rows
 from churn.statistics import Estimate
-from churn.training_set import LABEL, TrainingSet, join_features
+from churn.training.cohort import in_cohort
+from churn.training.learned_from import learned_of
+from churn.training.training_set import LABEL, TrainingSet, join_features
 
 ASKED_AT_ONCE = 100_000
 """Customers that the database is asked about at once: a statement names each, and reads the whole date."""

@@ -13,18 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet
 from mlflow import MlflowClient
 
-from churn import registry
-from churn.database import Connection, connect, execute, lock_session
+from churn.drops.withdrawal import is_withdrawn
 from churn.gate import moves, rule
 from churn.gate.decision_files import CANDIDATE_AS_SHIPPED, REPORT, SCORES, folder_of
 from churn.gate.gathering import Gathered, Rivals, StaleCandidate, gather, was_promoted
 from churn.gate.identity import Held, bound
 from churn.gate.thresholds import ThresholdError, Thresholds
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.registry import MODEL_NAME, STAGING, ModelVersion
+from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.registry import versions as registry
+from churn.registry.versions import MODEL_NAME, STAGING, ModelVersion
 from churn.statistics import Estimate
-from churn.training_set import LABEL
-from churn.withdrawal import is_withdrawn
+from churn.training.training_set import LABEL
 
 __all__ = [
     "GateInvalid",

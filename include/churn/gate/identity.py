@@ -7,7 +7,7 @@ alone counts, as it did then.
 
 from dataclasses import dataclass
 
-from churn.registry import ModelVersion
+from churn.registry.versions import ModelVersion
 
 
 @dataclass(frozen=True)

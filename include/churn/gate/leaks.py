@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from churn import statistics
-from churn.cohort import SALT
 from churn.gate.evidence import Graded
 from churn.gate.thresholds import Thresholds
+from churn.training.cohort import SALT
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from churn import registry
-from churn.database import Connection, execute, try_lock_session
 from churn.gate import approval
 from churn.gate.identity import Held, bound, held
-from churn.registry import MODEL_NAME, ModelVersion
+from churn.postgres.database import Connection, execute, try_lock_session
+from churn.registry import versions as registry
+from churn.registry.versions import MODEL_NAME, ModelVersion
 
 PIN = "gate.pin"
 """The tag of the registered model; its value is JSON."""

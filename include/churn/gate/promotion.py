@@ -11,14 +11,14 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from churn import registry
-from churn.database import Connection, connect, execute, lock_session
 from churn.gate import moves, rule
 from churn.gate.approval import APPROVAL, Approval, from_tags, to_tag
 from churn.gate.grading import grade, tag_decision, was_promoted
 from churn.gate.identity import Held, bound, held
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.registry import CHAMPION, MODEL_NAME, PRODUCTION, ModelVersion
+from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.registry import versions as registry
+from churn.registry.versions import CHAMPION, MODEL_NAME, PRODUCTION, ModelVersion
 
 log = logging.getLogger(__name__)
 

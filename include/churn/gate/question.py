@@ -12,12 +12,12 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from churn import registry
-from churn.database import connect, execute
 from churn.gate import moves
 from churn.gate.approval import WAIT
 from churn.gate.identity import bound
-from churn.registry import MODEL_NAME, PRODUCTION, STAGING, ModelVersion
+from churn.postgres.database import connect, execute
+from churn.registry import versions as registry
+from churn.registry.versions import MODEL_NAME, PRODUCTION, STAGING, ModelVersion
 
 log = logging.getLogger(__name__)
 

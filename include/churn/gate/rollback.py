@@ -10,14 +10,14 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from churn import registry
-from churn.database import Connection, connect, execute, lock_session
 from churn.gate import moves
 from churn.gate.identity import Held
 from churn.gate.moves import Pin
 from churn.gate.promotion import move_champion
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.registry import MODEL_NAME, PRODUCTION
+from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.registry import versions as registry
+from churn.registry.versions import MODEL_NAME, PRODUCTION
 
 log = logging.getLogger(__name__)
 

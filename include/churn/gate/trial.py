@@ -11,13 +11,13 @@ from feast import FeatureService
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from churn import registry
-from churn.compiled.scorer import NotCompilable, compile_pipeline
-from churn.features import feature_types
+from churn.features.store import feature_types
 from churn.gate.evidence import Loading, Signature
-from churn.registry import ModelVersion
-from churn.scorer import PipelineScorer, Scorer
-from churn.signature import columns_of
+from churn.registry import versions as registry
+from churn.registry.signature import columns_of
+from churn.registry.versions import ModelVersion
+from churn.scoring.compiled import NotCompilable, compile_pipeline
+from churn.scoring.scorer import PipelineScorer, Scorer
 
 TIMED_ROWS = 10
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from churn.artifacts import fetch, of_run, sizes
+from churn.registry.artifacts import fetch, of_run, sizes
 
 
 class Artifacts:

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from churn import recipe
+from churn.training import recipe
 
 ROWS = 2_000
 """Rows at most: the importance of a feature that matters is several times its spread on 1,400."""

@@ -17,23 +17,24 @@ import numpy as np
 import pyarrow as pa
 from mlflow import MlflowClient
 
-from churn import registry, statistics
+from churn import statistics
 from churn.code import code_digest
-from churn.database import connect, execute
-from churn.features import open_store
+from churn.features.store import open_store
 from churn.gate.basis import AS_SHIPPED
 from churn.gate.decision_files import CANDIDATE_AS_SHIPPED, SCORES, folder_of
 from churn.gate.identity import bound
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.registry import ModelVersion
+from churn.postgres.database import connect, execute
+from churn.registry import versions as registry
+from churn.registry.evidence import EVIDENCE
+from churn.registry.versions import ModelVersion
 from churn.report.artifacts import Artifacts
 from churn.report.importance import Importance, importance_of
 from churn.report.page import TEMPLATE, render
 from churn.report.pictures import Graded, draw_scores
 from churn.report.pictures_of_checks import draw_differences, draw_importance, draw_slices
 from churn.report.plotting import Picture
-from churn.run_evidence import EVIDENCE
-from churn.training_set import LABEL, TrainingSet, join_features
+from churn.training.training_set import LABEL, TrainingSet, join_features
 
 PAGE = "report.html"
 IMPORTANCE = "importance.json"

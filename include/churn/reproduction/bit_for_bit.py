@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from mlflow import MlflowClient
 
-from churn import recipe
-from churn.candidate import Candidate
-from churn.registry import ModelNotLoadable, ModelVersion, load_pipeline
-from churn.reproduction.lineage import read_kept_set
-from churn.run_evidence import RunEvidence, read_evidence
-from churn.selection import run_at_once
-from churn.training_set import TrainingSet, digest_of
+from churn.registry.evidence import RunEvidence, read_evidence
+from churn.registry.versions import ModelNotLoadable, ModelVersion, load_pipeline
+from churn.training import recipe
+from churn.training.candidate import Candidate
+from churn.training.lineage import read_kept_set
+from churn.training.selection import run_at_once
+from churn.training.training_set import TrainingSet, digest_of
 
 Check = tuple[str, str | None]
 """What was compared, and how it differs; None where it is equal."""

@@ -14,20 +14,20 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from churn import recipe
-from churn.archive import ArchiveError, open_archived
-from churn.candidate import fit_candidate
-from churn.features import apply_definitions, open_store
-from churn.loading import load
-from churn.registry import MODEL_NAME, ModelNotLoadable, ModelVersion, get_version
+from churn.drops.archive import ArchiveError, open_archived
+from churn.drops.loading import load
+from churn.drops.snapshots import build_snapshots
+from churn.drops.storage import Location
+from churn.drops.validation import AcceptedDrop
+from churn.features.store import apply_definitions, open_store
+from churn.registry.versions import MODEL_NAME, ModelNotLoadable, ModelVersion, get_version
 from churn.reproduction.bit_for_bit import Check, compare, set_difference
-from churn.reproduction.environment import environment_differences
-from churn.reproduction.lineage import code_differences, commit_differences, read_lineage
 from churn.reproduction.scratch import scratch_database
-from churn.snapshots import build_snapshots
-from churn.storage import Location
-from churn.training_set import TrainingSet, build_training_set
-from churn.validation import AcceptedDrop
+from churn.training import recipe
+from churn.training.candidate import fit_candidate
+from churn.training.environment import environment_differences
+from churn.training.lineage import code_differences, commit_differences, read_lineage
+from churn.training.training_set import TrainingSet, build_training_set
 
 Say = Callable[[str], None]
 TRAINING_SET = "training set"

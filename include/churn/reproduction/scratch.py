@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from churn.database import Connection, connect, execute, lock_session
-from churn.database_url import make_url
-from churn.migrate import migrate
+from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.postgres.database_url import make_url
+from churn.postgres.migrate import migrate
 
 
 @contextmanager

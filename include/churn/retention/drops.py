@@ -14,12 +14,12 @@ from typing import Any
 from psycopg import sql
 
 from churn.as_of import event_timestamp
-from churn.contract import FILES
-from churn.database import Connection, connect, execute, lock
-from churn.online_builds import builds_of
+from churn.drops.contract import FILES
+from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
+from churn.features.builds import builds_of
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.snapshots import FEATURE_TABLES, LABELS_TABLE
-from churn.training_set import LABELLED_DATES
+from churn.postgres.database import Connection, connect, execute, lock
+from churn.training.training_set import LABELLED_DATES
 
 Column = tuple[str, Callable[[date], Any]]
 """The column that a table is partitioned by, and its value for an AS_OF."""

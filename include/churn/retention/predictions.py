@@ -6,8 +6,8 @@ from typing import Any
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from churn.database import Connection, connect, execute
 from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.postgres.database import Connection, connect, execute
 
 log = logging.getLogger(__name__)
 

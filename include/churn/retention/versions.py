@@ -18,15 +18,15 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from churn.database import Connection, connect, execute, lock_session, try_lock_session
 from churn.gate import moves
 from churn.gate.identity import Held
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.registry import MODEL_NAME, PAGE, PRODUCTION, STAGING
-from churn.reproduction.lineage import TRAINING_SET
+from churn.postgres.database import Connection, connect, execute, lock_session, try_lock_session
+from churn.registry.evidence import EVIDENCE
+from churn.registry.versions import MODEL_NAME, PAGE, PRODUCTION, STAGING
 from churn.retention import RETENTION_LOCK
-from churn.run_evidence import EVIDENCE
-from churn.training import USED_AT, lock_of, used_at
+from churn.training.lineage import TRAINING_SET
+from churn.training.train import USED_AT, lock_of, used_at
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import numpy as np
 import pyarrow as pa
 
-from churn.contract import LABELS, REQUIRED_FILES
+from churn.drops.contract import LABELS, REQUIRED_FILES
 from churn.synthetic.churn import churn_probability
 from churn.synthetic.customers import a_step_later, first_customers, new_customers
 from churn.synthetic.observations import Observations, observe, user_ids

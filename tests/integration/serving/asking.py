@@ -15,7 +15,7 @@ import requests
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
-from churn.registry import MODEL_NAME
+from churn.registry.versions import MODEL_NAME
 
 REPOSITORY = Path(__file__).parents[3]
 AS_OF = date(2024, 1, 31)

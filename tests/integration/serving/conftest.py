@@ -13,12 +13,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from bench.mlflow_server import mlflow_server
-from churn.features import FEATURE_SERVICE, apply_definitions
-from churn.generate import write_drops
-from churn.landing import find_drop
-from churn.materialization import materialize
-from churn.migrate import migrate
-from churn.registry import MODEL_NAME
+from churn.drops.landing import find_drop
+from churn.features.materialization import materialize
+from churn.features.store import FEATURE_SERVICE, apply_definitions
+from churn.postgres.migrate import migrate
+from churn.registry.versions import MODEL_NAME
+from churn.synthetic.generate import write_drops
 from serving import state
 from serving.app import create_app
 from serving.settings import Settings

@@ -3,9 +3,9 @@
 import psycopg
 import pytest
 
-from churn.features import FEATURE_SERVICE
-from churn.online_reader import OnlineReader
-from churn.registry import MODEL_NAME
+from churn.features.reader import OnlineReader
+from churn.features.store import FEATURE_SERVICE
+from churn.registry.versions import MODEL_NAME
 from serving import state
 from serving.app import create_app
 from serving.settings import Settings

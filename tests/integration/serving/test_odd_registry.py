@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from churn.registry import MODEL_NAME
+from churn.registry.versions import MODEL_NAME
 from embedded import status
 from embedded.settings import load_settings
 from serving import state

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from churn.materialization import materialize
+from churn.features.materialization import materialize
 from serving import state
 from serving.app import create_app
 from serving.settings import Settings

@@ -1,0 +1,206 @@
+"""What the gate board shows of the database: decisions, moves of Production, and how fresh each AS_OF is.
+
+Everything is read without a lock, in statements that take milliseconds with a thousand decisions; nothing is written.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, TypeVar
+
+from psycopg import IsolationLevel
+from psycopg.rows import class_row
+
+from churn.features.builds import Served, builds_of
+from churn.postgres.database import Connection, connect, statement
+
+Row = TypeVar("Row")
+
+DECISIONS = 1000
+"""How many of the newest decisions the timeline shows: almost three years of daily ones."""
+
+DATES = 60
+"""How many of the newest AS_OF dates the freshness table shows."""
+
+MOVES = 20
+"""How many of the newest moves of Production are listed."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision as the timeline shows it. Errors are standard errors: value ± 1.96 error is the 95 % interval.
+
+    Attributes:
+        overridden: thresholds other than the house's were used.
+    """
+
+    id: int
+    decided_at: datetime
+    as_of: date
+    graded_on: date
+    candidate_version: int
+    production_version: int | None
+    outcome: str
+    reason: str
+    candidate_auc: float | None
+    candidate_auc_error: float | None
+    production_auc: float | None
+    production_auc_error: float | None
+    superior: bool
+    overridden: bool
+
+
+@dataclass(frozen=True)
+class FullDecision:
+    """One decision with its report: the checks, slices and figures that gate.decisions keeps of it."""
+
+    id: int
+    decided_at: datetime
+    as_of: date
+    graded_on: date
+    candidate_version: int
+    production_version: int | None
+    run_id: str
+    outcome: str
+    reason: str
+    overridden: Mapping[str, Any]
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Grade:
+    """How a version scored in one decision, as its candidate or as the Production that the candidate met."""
+
+    decision: int
+    decided_at: datetime
+    graded_on: date
+    graded_as: str
+    auc: float | None
+    auc_error: float | None
+
+
+@dataclass(frozen=True)
+class Move:
+    """One change of stage Production: kind is promotion, person, rollback or release."""
+
+    id: int
+    moved_at: datetime
+    kind: str
+    version: int | None
+    previous_version: int | None
+    who: str
+    why: str
+
+
+@dataclass(frozen=True)
+class DateState:
+    """What the system holds for one AS_OF.
+
+    Attributes:
+        snapshot_is_current, online_is_current: made from the drop that is loaded now; None where there is none.
+        online_at: when the features were written that were the last to be published for it.
+        decision, outcome, candidate_version: the last decision about it.
+        held_at, findings: a drop of it waits for a person, and why; None where none does.
+    """
+
+    as_of: date
+    revision: int | None
+    received_at: datetime | None
+    rows: int | None
+    snapshot_at: datetime | None
+    snapshot_is_current: bool | None
+    online_at: datetime | None
+    online_is_current: bool | None
+    is_served: bool
+    decision: int | None
+    outcome: str | None
+    candidate_version: int | None
+    held_at: datetime | None
+    findings: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Board:
+    """The decisions, newest first, of `decision_count` in all; the moves, newest first; the dates, newest first."""
+
+    mark: str
+    decision_count: int
+    decisions: list[Decision]
+    moves: list[Move]
+    dates: list[DateState]
+
+
+def read_mark(database_url: str) -> str:
+    """Return a text that changes whenever read_board() would answer something else.
+
+    Raises:
+        psycopg.Error: the database cannot be reached, or was never migrated.
+    """
+    with _reading(database_url) as connection:
+        return _mark(connection, builds_of(connection).served())
+
+
+def read_board(database_url: str, decisions: int = DECISIONS) -> Board:
+    """Return what the page shows of the database, all of one moment, with at most so many decisions.
+
+    Raises:
+        psycopg.Error: the database cannot be reached, or was never migrated.
+    """
+    with _reading(database_url) as connection:
+        served = builds_of(connection).served()
+        return Board(
+            mark=_mark(connection, served),
+            decision_count=_value(connection, "count"),
+            decisions=_rows(connection, Decision, "decisions", {"limit": decisions}),
+            moves=_rows(connection, Move, "moves", {"limit": MOVES}),
+            dates=_rows(
+                connection, DateState, "dates", {"limit": DATES, "served_as_of": served.as_of if served else None}
+            ),
+        )
+
+
+def read_decision(database_url: str, decision: int) -> FullDecision | None:
+    """Return the decision of that id with its report, None where there is none.
+
+    Raises:
+        psycopg.Error: the database cannot be reached, or was never migrated.
+    """
+    with _reading(database_url) as connection:
+        found = _rows(connection, FullDecision, "decision", {"id": decision})
+    return found[0] if found else None
+
+
+def read_grades(database_url: str, version: int, run_id: str) -> list[Grade]:
+    """Return how `version` of that run was graded, as candidate and as Production, newest first.
+
+    Raises:
+        psycopg.Error: the database cannot be reached, or was never migrated.
+    """
+    with _reading(database_url) as connection:
+        return _rows(connection, Grade, "grades_of_version", {"version": version, "run_id": run_id})
+
+
+@contextmanager
+def _reading(database_url: str) -> Iterator[Connection]:
+    with connect(database_url) as connection:
+        # One moment for all statements of a page.
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        yield connection
+
+
+def _mark(connection: Connection, served: Served | None) -> str:
+    return f"{_value(connection, 'mark')}/{served.build if served else ''}"
+
+
+def _value(connection: Connection, name: str) -> Any:
+    row = connection.execute(statement(f"board/{name}")).fetchone()
+    assert row is not None, f"board/{name}.sql gives one row"
+    return row[0]
+
+
+def _rows(connection: Connection, kind: type[Row], name: str, parameters: Mapping[str, Any]) -> list[Row]:
+    # Not database.execute(), which writes every statement into the log: the board asks every few seconds.
+    with connection.cursor(row_factory=class_row(kind)) as cursor:
+        return cursor.execute(statement(f"board/{name}"), parameters).fetchall()

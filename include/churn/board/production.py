@@ -1,0 +1,145 @@
+"""What the gate board shows of MLflow: the version in stage Production, its pin, and the report of a decision.
+
+Light on purpose: the client alone, imported at the first call. churn.registry.versions, which loads models, brings
+scikit-learn and skops with it, and whoever asks here is a web server.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from churn.gate.decision_files import folder_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MODEL_NAME = "streamflow_churn"
+"""The same as churn.registry.versions's, which takes seconds to import."""
+
+PIN = "gate.pin"
+"""Tag of the registered model: {"version", "who", "why", "at"} as JSON while a person holds Production to a version."""
+
+SHOWN = re.compile(r"(pictures/)?[A-Za-z0-9_][A-Za-z0-9_.-]*\.(svg|png|html)")
+"""The files of a decision that may be shown. No `..`: a part of a path starts with neither dot nor hyphen."""
+
+LARGEST = 20 * 1024 * 1024
+"""Bytes of a file that is shown; a picture has 0.1 MB, a report with all of them inside one or two."""
+
+
+class NotShown(LookupError):
+    """A file that is not part of a decision's report, is not there, or is too large."""
+
+
+@dataclass(frozen=True)
+class Production:
+    """The version in stage Production.
+
+    Attributes:
+        as_of: the AS_OF that it was trained at; None where a version registered by hand has no such tag.
+        tags: what the version says of itself.
+    """
+
+    version: int
+    run_id: str
+    as_of: date | None
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The registered model: what is in Production, and the pin, None while nobody holds it."""
+
+    production: Production | None
+    pin: Mapping[str, Any] | None
+
+
+def read_registry() -> Registry:
+    """Return what stage Production holds, and the pin.
+
+    Raises:
+        mlflow.exceptions.MlflowException: MLflow cannot be asked.
+    """
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — see above
+
+    client = _client()
+    try:
+        model = client.get_registered_model(MODEL_NAME)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return Registry(None, None)
+        raise
+    found = [each for each in model.latest_versions if each.current_stage == "Production"]
+    pin = model.tags.get(PIN)
+    if not found:
+        return Registry(None, _pin(pin))
+    newest = max(found, key=lambda each: int(each.version))
+    tags = dict(newest.tags)
+    return Registry(
+        Production(int(newest.version), newest.run_id or "", _date(tags.get("as_of")), tags),
+        _pin(pin),
+    )
+
+
+def report_files(run_id: str, decision: int) -> list[str]:
+    """Return the paths of a decision's pictures and report that read_report_file() gives, in order of their names.
+
+    Raises:
+        mlflow.exceptions.MlflowException: MLflow cannot be asked, or does not know the run.
+    """
+    from churn.registry.artifacts import of_run, sizes  # noqa: PLC0415 — see above
+
+    folder, kept = folder_of(decision), of_run(run_id)
+    found = [path for each in (folder, f"{folder}/pictures") for path in sizes(kept, each)]
+    names = (path.removeprefix(f"{folder}/") for path in found)
+    return sorted(name for name in names if SHOWN.fullmatch(name))
+
+
+def read_report_file(run_id: str, decision: int, name: str) -> bytes:
+    """Return a file of a decision's report.
+
+    Raises:
+        NotShown: `name` does not name one, or there is none of that name.
+        mlflow.exceptions.MlflowException: MLflow cannot be asked.
+    """
+    if not SHOWN.fullmatch(name):
+        raise NotShown(f"{name!r} is not a picture or the report")
+    from churn.registry.artifacts import fetch, of_run, sizes  # noqa: PLC0415 — see above
+
+    path, kept = f"{folder_of(decision)}/{name}", of_run(run_id)
+    size = sizes(kept, path.rpartition("/")[0]).get(path)
+    if size is None:
+        raise NotShown(f"decision {decision} has no {name}")
+    if size > LARGEST:
+        raise NotShown(f"{name} has {size} bytes; open it in MLflow")
+    with tempfile.TemporaryDirectory() as directory:
+        file = fetch(kept, path, Path(directory))
+        return file.read_bytes() if file else b""
+
+
+def _client() -> "MlflowClient":
+    from mlflow.tracking import MlflowClient  # noqa: PLC0415 — see above
+
+    return MlflowClient()
+
+
+def _pin(text: str | None) -> Mapping[str, Any] | None:
+    if not text:
+        return None
+    try:
+        pin = json.loads(text)
+    except ValueError:
+        # A person may have typed the tag: that Production is held is what counts.
+        return {"why": text}
+    return pin if isinstance(pin, dict) else {"why": text}
+
+
+def _date(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""From a landing directory to snapshots: validate, load, snapshot."""

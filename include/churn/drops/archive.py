@@ -1,0 +1,115 @@
+"""The archive: the files of accepted drops, compressed, named by the sha256 of their content.
+
+What was accepted can be loaded again for ever, and what is loaded is exactly what was checked, whatever happens to the
+landing directory in between.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+
+from churn.drops.landing import open_plain
+from churn.drops.storage import Location, storage_at
+
+REMEDY = "validate the drop again (run churn_snapshot for its AS_OF), or restore the file from a backup"
+
+
+class ArchiveError(RuntimeError):
+    """A file that the archive should hold is missing or damaged."""
+
+
+class HashedReader:
+    """Reads a file and knows the sha256 and the number of the bytes read so far; copies them to `copy` if given."""
+
+    def __init__(self, file: BinaryIO, copy: BinaryIO | None = None):
+        self._file, self._copy, self._hash = file, copy, hashlib.sha256()
+        self.bytes = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._hash.update(data)
+        self.bytes += len(data)
+        if self._copy is not None:
+            self._copy.write(data)
+        return data
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+class Incoming:
+    """Files on their way into the archive. Nothing is visible there before accept(); leaving the block cleans up."""
+
+    def __init__(self, archive: Location):
+        self._storage = storage_at(archive)
+        self._incoming = self._storage.incoming()
+        self._waiting: list[tuple[Path, HashedReader]] = []
+
+    def __enter__(self) -> "Incoming":
+        self._directory = self._incoming.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._incoming.__exit__(*error)
+
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[HashedReader]:
+        """Open the file at `path`; what is read of it goes to the archive, once it is accepted."""
+        waiting = self._directory / path.name
+        with open_plain(path) as file, pa.CompressedOutputStream(pa.OSFile(str(waiting), "wb"), "zstd") as copy:
+            reader = HashedReader(file, copy)
+            yield reader
+        self._waiting.append((waiting, reader))
+
+    def streams(self) -> dict[str, Callable[[], AbstractContextManager[BinaryIO]]]:
+        """Return how to open each file that was read once more, by its name: its content as it was read."""
+        return {waiting.name: partial(_decompress, waiting) for waiting, _ in self._waiting}
+
+    def accept(self) -> None:
+        """Move the files that were read into the archive; one that is there already is replaced, and so repaired."""
+        self._storage.put({_name(reader.sha256): waiting for waiting, reader in self._waiting})
+
+
+@contextmanager
+def open_archived(archive: Location, sha256: str) -> Iterator[BinaryIO]:
+    """Open the archived file of that hash; when the block ends, what was read must have that hash.
+
+    Raises:
+        ArchiveError: there is no such file, or its content is another than its name says; then whatever the block
+            raised came of that.
+    """
+    storage, name = storage_at(archive), _name(sha256)
+    with ExitStack() as opened:
+        try:
+            path = opened.enter_context(storage.fetched(name))
+        except FileNotFoundError:
+            raise ArchiveError(f"the archive has no {storage.where(name)}: {REMEDY}") from None
+        reader = HashedReader(opened.enter_context(_decompress(path)))
+        try:
+            yield cast(BinaryIO, reader)
+        finally:
+            _verify(reader, sha256, storage.where(name))
+
+
+def _decompress(path: Path) -> pa.CompressedInputStream:
+    return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+
+
+def _verify(reader: HashedReader, sha256: str, where: str) -> None:
+    try:
+        while reader.read(2**20):
+            pass
+    except OSError as error:
+        raise ArchiveError(f"{where} is damaged ({error}): {REMEDY}") from error
+    if reader.sha256 != sha256:
+        raise ArchiveError(f"{where} is damaged, its content has the sha256 {reader.sha256}: {REMEDY}")
+
+
+def _name(sha256: str) -> str:
+    return f"{sha256[:2]}/{sha256}.csv.zst"

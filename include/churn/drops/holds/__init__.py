@@ -1,0 +1,1 @@
+"""What a person must accept of a drop, because it is unlike the one before."""

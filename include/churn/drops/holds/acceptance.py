@@ -1,0 +1,72 @@
+"""What was accepted of an AS_OF, and what an _ACCEPT is worth.
+
+Acceptance is history: a content that was accepted and not withdrawn is accepted again, whatever it is beside now. An
+_ACCEPT holds for the content that it was placed beside.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from churn.drops.landing import ACCEPT, written_after
+from churn.postgres.database import Connection, execute
+
+
+@dataclass(frozen=True)
+class Accept:
+    """The file _ACCEPT of a drop: why a person accepts it, and what tells it from one that was written again."""
+
+    because: str
+    sha256: str
+    modified_ns: int
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A content that an AS_OF had. `accepted` is the _ACCEPT beside it; `who` and `why` are of its withdrawal."""
+
+    revision: int
+    digest: str
+    rules: int
+    accepted: Mapping[str, Any] | None
+    withdrawn_at: datetime | None
+    who: str | None
+    why: str | None
+
+
+def read_history(connection: Connection, as_of: date) -> list[Revision]:
+    """Return every content that `as_of` had, oldest first."""
+    return [Revision(*row) for row in execute(connection, "holds/history", {"as_of": as_of})]
+
+
+def accepted_before(history: Iterable[Revision], digest: str) -> Revision | None:
+    """Return the revision with the content of that digest that was accepted and not withdrawn, None without one."""
+    return next((each for each in history if each.digest == digest and each.withdrawn_at is None), None)
+
+
+def find_withdrawn(history: Iterable[Revision], digest: str) -> Revision | None:
+    """Return the revision with the content of that digest that was withdrawn last, None where none was."""
+    withdrawn = [each for each in history if each.digest == digest and each.withdrawn_at]
+    return max(withdrawn, key=lambda each: (each.withdrawn_at, each.revision), default=None)
+
+
+def why_not_accepted(accept: Accept | None, history: Iterable[Revision], digest: str) -> str | None:
+    """Return why _ACCEPT does not accept the content of that digest, and what to do; None where it does."""
+    if accept is None:
+        return f"to accept it, write why into its file {ACCEPT}"
+    if not accept.because:
+        return f"its {ACCEPT} is empty: write into it why the drop is right"
+    history = list(history)
+    for each in history:
+        if each.digest != digest and _is_of(accept, each):
+            return f"its {ACCEPT} was written for another content, revision {each.revision}: write {ACCEPT} again"
+    withdrawn = find_withdrawn(history, digest)
+    if withdrawn and withdrawn.withdrawn_at and not written_after(accept.modified_ns, withdrawn.withdrawn_at):
+        return f"its {ACCEPT} is older than the withdrawal: write {ACCEPT} again"
+    return None
+
+
+def _is_of(accept: Accept, revision: Revision) -> bool:
+    recorded = revision.accepted or {}
+    return (recorded.get("sha256"), recorded.get("modified_ns")) == (accept.sha256, accept.modified_ns)

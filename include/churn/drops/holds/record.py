@@ -1,0 +1,97 @@
+"""The record of the drops that are held: written by validate, deleted when the AS_OF is loaded."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from churn.drops.landing import ACCEPT
+from churn.postgres.database import Connection, connect, execute, lock
+
+Against = tuple[date, str]
+"""The AS_OF and the digest of a drop that is loaded."""
+
+
+class DropHeld(RuntimeError):
+    """A drop that waits for a person; nothing of it is loaded. The message has each finding, and what to do.
+
+    Attributes:
+        told_before: it was on record as held already, with the same content, manifest and _ACCEPT.
+    """
+
+    def __init__(self, message: str, *, told_before: bool = False) -> None:
+        super().__init__(message)
+        self.told_before = told_before
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A drop that is held.
+
+    Attributes:
+        held_at: when it was compared last.
+        content: the digest of its files; as raw.revisions has it.
+        verdict: the digest of all that was judged: its files, manifest.json and _ACCEPT.
+        against: the drop that it was compared with, None where there was none.
+    """
+
+    as_of: date
+    held_at: datetime
+    content: str
+    verdict: str
+    against: Against | None
+    findings: Sequence[str]
+
+    def __str__(self) -> str:
+        against = f", compared with {self.against[0]}" if self.against else ""
+        return f"{self.as_of} is held since {self.held_at:%Y-%m-%d %H:%M} UTC{against}: {'; '.join(self.findings)}"
+
+
+def is_to_be_compared(hold: Hold, verdict: str, nearest: Against | None) -> bool:
+    """Tell whether a held drop must be compared again: it or its _ACCEPT changed, or the drop to compare it with.
+
+    Args:
+        verdict: the digest of all that would be judged now.
+        nearest: the nearest earlier drop that is loaded now.
+    """
+    return hold.verdict != verdict or hold.against != nearest
+
+
+def what_to_do(landing: Path) -> str:
+    """Return what lifts a hold, in words."""
+    return f"have a held drop corrected, or write why it is right into {landing / '<AS_OF>' / ACCEPT}"
+
+
+def read_holds(connection: Connection) -> list[Hold]:
+    """Return the drops that are held, oldest first."""
+    return [
+        Hold(as_of, held_at, content, verdict, (against, digest) if against else None, findings)
+        for as_of, held_at, content, verdict, against, digest, findings in execute(connection, "holds/all")
+    ]
+
+
+def find_holds(database_url: str) -> Mapping[date, Hold]:
+    """Return the drops that are held, by their AS_OF."""
+    with connect(database_url) as connection:
+        return {hold.as_of: hold for hold in read_holds(connection)}
+
+
+def record_hold(
+    database_url: str, as_of: date, findings: Sequence[str], *, content: str, verdict: str, against: Against | None
+) -> bool:
+    """Record that a drop is held, and tell whether the same was on record before."""
+    with connect(database_url) as connection:
+        lock(connection, "as_of", as_of.isoformat())
+        before = execute(connection, "holds/verdict", {"as_of": as_of}).fetchone()
+        execute(connection, "holds/hold", {
+            "as_of": as_of, "content": content, "verdict": verdict, "findings": json.dumps(findings),
+            "against_as_of": against and against[0], "against_digest": against and against[1],
+        })  # fmt: skip
+    return before == (verdict,)
+
+
+def forget_hold(database_url: str, hold: Hold) -> None:
+    """Delete the record of a hold, unless the AS_OF was held again meanwhile."""
+    with connect(database_url) as connection:
+        execute(connection, "holds/forget", {"as_of": hold.as_of, "held_at": hold.held_at})

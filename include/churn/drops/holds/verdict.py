@@ -1,0 +1,102 @@
+"""Whether a drop that obeys the contract is accepted or held."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from churn.drops.holds.acceptance import (
+    Accept,
+    Revision,
+    accepted_before,
+    find_withdrawn,
+    read_history,
+    why_not_accepted,
+)
+from churn.drops.holds.earlier import Earlier, compare_with_earlier, find_nearest_earlier
+from churn.drops.holds.record import DropHeld, record_hold
+from churn.drops.holds.rules import Look
+from churn.drops.landing import ACCEPT, digest_of
+from churn.drops.storage import Location
+from churn.postgres.database import connect
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is on record when a drop is validated: what its AS_OF had, and the drop to compare it with."""
+
+    history: Sequence[Revision]
+    earlier: Earlier | None
+
+
+@dataclass(frozen=True)
+class Lawful:
+    """A drop that obeys the contract.
+
+    Attributes:
+        digest: of the contract's files.
+        look: what is compared of it.
+        users: the hashes of its customers, sorted.
+        manifest: the sha256 of each other file that was judged, _ACCEPT apart.
+    """
+
+    as_of: date
+    path: Path
+    digest: str
+    look: Look
+    users: np.ndarray
+    manifest: Mapping[str, str]
+    accept: Accept | None
+
+    @property
+    def verdict_on(self) -> str:
+        """The digest of all that is judged; churn.drops.watch computes the same."""
+        accept = {ACCEPT: self.accept.sha256} if self.accept else {}
+        return digest_of({**self.look.sha256, **self.manifest, **accept})
+
+
+def read_known(database_url: str, as_of: date) -> Known:
+    """Return what is on record for the verdict on a drop of `as_of`."""
+    with connect(database_url) as connection:
+        return Known(read_history(connection, as_of), find_nearest_earlier(connection, as_of))
+
+
+def hold_unless_accepted(drop: Lawful, known: Known, database_url: str, archive: Location) -> None:
+    """Hold the drop, on record, where a person must accept it and did not.
+
+    Raises:
+        DropHeld: the drop is held.
+    """
+    if accepted_before(known.history, drop.digest):
+        return
+    findings = _findings(drop, known, archive)
+    if not findings:
+        return
+    compared = f"Compared with the drop of {known.earlier.as_of}:\n" if known.earlier else ""
+    said = compared + "\n".join(findings)
+    why_not = why_not_accepted(drop.accept, known.history, drop.digest)
+    if why_not is None:
+        log.warning("drop %s accepted because %r. %s", drop.as_of, drop.accept and drop.accept.because, said)
+        return
+    against = (known.earlier.as_of, known.earlier.digest) if known.earlier else None
+    told_before = record_hold(
+        database_url, drop.as_of, findings, content=drop.digest, verdict=drop.verdict_on, against=against
+    )
+    message = f"drop {drop.as_of} held, nothing of it is loaded. {said}\nHave it corrected in {drop.path}; {why_not}"
+    raise DropHeld(message, told_before=told_before)
+
+
+def _findings(drop: Lawful, known: Known, archive: Location) -> list[str]:
+    findings = []
+    if withdrawn := find_withdrawn(known.history, drop.digest):
+        findings.append(
+            f"this content was withdrawn on {withdrawn.withdrawn_at:%Y-%m-%d} by {withdrawn.who}: {withdrawn.why}"
+        )
+    if known.earlier:
+        findings += compare_with_earlier(known.earlier, drop.look, drop.users, archive)
+    return findings

@@ -1,0 +1,203 @@
+"""The landing directory: which drops are there, whether they are complete, and what identifies their content.
+
+Whoever may write there is trusted with the content of drops and with nothing else. What is read of a drop is quoted in
+logs and errors, so that no symbolic link is followed: it could lead to a file that only the pipeline may read.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from churn.as_of import AsOfError, parse_as_of
+from churn.drops.contract import FILES, REQUIRED_FILES
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+SUCCESS = "_SUCCESS"
+ACCEPT = "_ACCEPT"
+MANIFEST_RULE = '{file: {"sha256": 64 hex digits, "rows": a whole number}}'
+MANIFEST_BYTES = 64 * 2**10
+"""How large a manifest may be: one of six files has 600 bytes."""
+FILE_NAME = re.compile(r"[\w .-]{1,60}")
+"""What a file in a manifest may be called: it is looked for in the drop's directory."""
+REASON_LENGTH = 1000
+"""How much of _ACCEPT is read: it goes into the log."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The directory landing/<AS_OF>/."""
+
+    as_of: date
+    path: Path
+
+    def files(self) -> list[Path]:
+        """Return the contract's files that are there, in the contract's order."""
+        return [path for file in FILES if _is_plain(path := self.path / file.name)]
+
+    def links(self) -> list[Path]:
+        """Return what stands in the place of a file that is read, and is a symbolic link."""
+        names = [*(file.name for file in FILES), MANIFEST, ACCEPT]
+        return [path for name in names if (path := self.path / name).is_symlink()]
+
+    def says_of_itself(self) -> list[Path]:
+        """Return the files beside those of the contract that decide whether it is accepted."""
+        return [path for name in (MANIFEST, ACCEPT) if _is_plain(path := self.path / name)]
+
+    @property
+    def accepted_because(self) -> str | None:
+        """Why a person accepts a drop that is held: the text of _ACCEPT, None without that file."""
+        path = self.path / ACCEPT
+        if not _is_plain(path):
+            return None
+        with open_plain(path) as file:
+            return file.read(REASON_LENGTH).decode("utf-8", "replace").strip()
+
+    def is_accepted_since(self, instant: datetime) -> bool:
+        """Tell whether a person has written _ACCEPT, with a reason, after `instant` (aware)."""
+        if not self.accepted_because:
+            return False
+        return written_after((self.path / ACCEPT).lstat().st_mtime_ns, instant)
+
+
+def written_after(modified_ns: int, instant: datetime) -> bool:
+    """Tell whether a file with that time of change was written after `instant` (aware)."""
+    return modified_ns > instant.timestamp() * 1e9
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the sender says of each file: its sha256 and, where given, how many rows it has."""
+
+    files: Mapping[str, Mapping[str, Any]]
+
+
+class ManifestError(ValueError):
+    """A manifest.json that breaks MANIFEST_RULE; the message is what was found instead."""
+
+
+def find_drop(landing: Path, as_of: date) -> Drop | None:
+    """Return the drop of `as_of`, None where the landing directory has none."""
+    drop = Drop(as_of, landing / as_of.isoformat())
+    return drop if _is_directory(drop) else None
+
+
+def list_drops(landing: Path) -> list[Drop]:
+    """Return every drop of the landing directory, oldest first; a directory not named by a date is no drop, nor is a
+    link to one."""
+    drops = []
+    for path in landing.iterdir() if landing.is_dir() else []:
+        try:
+            drops.append(Drop(parse_as_of(path.name), path))
+        except AsOfError:
+            continue
+    return sorted((drop for drop in drops if _is_directory(drop)), key=lambda drop: drop.as_of)
+
+
+def is_complete(drop: Drop) -> bool:
+    """Tell whether the drop may be read: its required files are there, and its manifest's files too.
+
+    A sender who writes `_SUCCESS` or `manifest.json` last says with it that the drop is whole. A sender who writes
+    neither renames the finished directory into place.
+    """
+    # A link is no file, which validate says: it is worth a run that fails.
+    there = {path.name for path in (*drop.files(), *drop.links())}
+    if not {file.name for file in REQUIRED_FILES} <= there:
+        return False
+    try:
+        manifest = read_manifest(drop)
+    except ManifestError:
+        return False
+    return manifest is None or all((drop.path / name).is_file() for name in manifest.files)
+
+
+def is_readable(drop: Drop) -> bool:
+    """Tell whether the drop is complete and its files can be opened; where they cannot, the log says why.
+
+    What a drop of another date is asked for must not fail by it: one that nobody else may read is a copy's likeliest
+    mistake.
+    """
+    try:
+        if not is_complete(drop):
+            return False
+        for path in (*drop.files(), *drop.says_of_itself()):
+            open_plain(path).close()
+    except OSError as error:
+        log.warning("%s: passed over, it cannot be read: %s", drop.path, error)
+        return False
+    return True
+
+
+def read_manifest(drop: Drop) -> Manifest | None:
+    """Return the drop's manifest, None where it has none.
+
+    Raises:
+        ManifestError: it is not JSON of the form MANIFEST_RULE, or larger than MANIFEST_BYTES.
+    """
+    path = drop.path / MANIFEST
+    if not _is_plain(path):
+        return None
+    with open_plain(path) as file:
+        text = file.read(MANIFEST_BYTES + 1)
+    if len(text) > MANIFEST_BYTES:
+        raise ManifestError(f"more than {MANIFEST_BYTES} bytes")
+    try:
+        files = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"not JSON: {error}") from None
+    if not isinstance(files, dict):
+        raise ManifestError(json.dumps(files))
+    for name, entry in files.items():
+        if not _is_entry(entry) or not FILE_NAME.fullmatch(name):
+            raise ManifestError(json.dumps({name: entry}))
+    return Manifest(files)
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a file of a drop to read it. Where a link has taken its place or the drop's meanwhile, it is an OSError."""
+    return open(path, "rb", opener=_without_links)
+
+
+def _without_links(name: str, flags: int) -> int:
+    # O_NOFOLLOW guards the last component of a path only, and a writer of drops may rename both of the last two.
+    drop = os.open(os.path.dirname(name), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        return os.open(os.path.basename(name), flags | os.O_NOFOLLOW, dir_fd=drop)
+    finally:
+        os.close(drop)
+
+
+def _is_plain(path: Path) -> bool:
+    # The link first: where one leads may be hidden, which is an error.
+    return not path.is_symlink() and path.is_file()
+
+
+def _is_directory(drop: Drop) -> bool:
+    return not drop.path.is_symlink() and drop.path.is_dir()
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("rows", 0), int):
+        return False
+    sha256 = entry.get("sha256")
+    return isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256) is not None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the file's sha256 as 64 hex digits."""
+    with open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """Return the sha256 of a drop's content, given {file: sha256}."""
+    return hashlib.sha256(json.dumps(dict(sorted(files.items()))).encode()).hexdigest()

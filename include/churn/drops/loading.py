@@ -1,0 +1,145 @@
+"""load: an accepted drop from the archive into raw.*, as one revision of its AS_OF, in one transaction."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import date
+
+import pyarrow as pa
+
+from churn.code import code_digest
+from churn.drops.archive import open_archived
+from churn.drops.contract import FILES, LABELS, File
+from churn.drops.labels import Labels, count_labels, strangers
+from churn.drops.storage import Location
+from churn.drops.tables import read_rows
+from churn.drops.validation import AcceptedDrop
+from churn.drops.violations import Violations
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.postgres.copy import copy_rows
+from churn.postgres.database import Connection, connect, execute, lock
+from churn.postgres.partitions import month
+
+log = logging.getLogger(__name__)
+
+
+class StaleDrop(RuntimeError):
+    """A drop that was validated before the one that is loaded, or before its AS_OF was withdrawn."""
+
+
+def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_before: bool = False) -> Outcome:
+    """Replace what raw.* holds for the drop's AS_OF; a reader sees the old revision or the new one.
+
+    A drop with the content that is loaded already, by the same code, is UNCHANGED.
+
+    Args:
+        loaded_before: this content was loaded once, perhaps into another database: its labels are not refused.
+
+    Raises:
+        ArchiveError: a file of the drop is not in the archive, or damaged there.
+        DropRejected: a date has a snapshot, and none of the drop's labels of it is of its customers.
+        StaleDrop: another content of this AS_OF was validated later, and is loaded; or the AS_OF was withdrawn since.
+    """
+    with connect(database_url) as connection:
+        lock(connection, "as_of", drop.as_of.isoformat())
+        current = execute(connection, "loading/current_revision", {"as_of": drop.as_of}).fetchone()
+        if current is None:
+            current = (_newest_withdrawn(connection, drop), None, None, drop.validated_at)
+        revision, digest, code, validated_at = current
+        if digest != drop.digest:
+            if drop.validated_at < validated_at:
+                raise StaleDrop(
+                    f"the drop of {drop.as_of} was validated at {drop.validated_at}, and its revision {revision}, with "
+                    f"another content, at {validated_at}: clear the task validate to read what is in the landing "
+                    "directory now"
+                )
+            revision += 1
+        unchanged = (digest, code) == (drop.digest, code_digest())
+        if not unchanged:
+            for file in FILES:
+                _replace(connection, drop, file, archive)
+            labels = count_labels(connection, drop.as_of) if LABELS.name in drop.files else {}
+            _log(labels)
+            # Acceptance is history: what was loaded once is loaded again, whatever has become of the other dates since.
+            if not (loaded_before or _was_accepted(connection, drop)):
+                strangers(labels).raise_if_any(drop.as_of.isoformat())
+        execute(connection, "loading/record_revision", {
+            "as_of": drop.as_of, "revision": revision, "digest": drop.digest, "code_digest": code_digest(),
+            "validated_at": max(drop.validated_at, validated_at),
+            "rules": drop.rules,
+            "files": json.dumps({name: asdict(accepted) for name, accepted in drop.files.items()}),
+            "profile": drop.profile and json.dumps(drop.profile),
+            "accepted": drop.accept and json.dumps(asdict(drop.accept)),
+        })  # fmt: skip
+        execute(connection, "holds/lift", {"as_of": drop.as_of})
+    if unchanged:
+        return Outcome(UNCHANGED, f"revision {revision} of {drop.as_of} has this content", {"revision": revision})
+    rows = {name: accepted.rows for name, accepted in drop.files.items()}
+    figures = {
+        "revision": revision,
+        "rows": rows,
+        "labels": {day.isoformat(): asdict(of) for day, of in labels.items()},
+    }
+    return Outcome(DONE, f"loaded as revision {revision} of {drop.as_of}", figures)
+
+
+def _was_accepted(connection: Connection, drop: AcceptedDrop) -> bool:
+    found = execute(connection, "loading/accepted", {"as_of": drop.as_of, "digest": drop.digest}).fetchone()
+    return found is not None and found[0]
+
+
+def _log(labels: Mapping[date, Labels]) -> None:
+    for day, of in labels.items():
+        if of.waiting:
+            log.warning("labels of %s: %d came, %d changed; they wait: it has no snapshot", day, of.came, of.changed)
+        else:
+            level = logging.INFO if of.matched == of.came else logging.WARNING
+            log.log(level, "labels of %s: %d came, %d matched, %d changed", day, of.came, of.matched, of.changed)
+
+
+def _newest_withdrawn(connection: Connection, drop: AcceptedDrop) -> int:
+    """Return the revision that the AS_OF had when it was withdrawn, 0 where it never had one: revisions count on."""
+    found = execute(connection, "withdrawal/newest_revision", {"as_of": drop.as_of}).fetchone()
+    if found is None:
+        return 0
+    revision, withdrawn_at = found
+    if drop.validated_at < withdrawn_at:
+        raise StaleDrop(
+            f"the drop of {drop.as_of} was validated at {drop.validated_at}, and withdrawn at {withdrawn_at}: clear "
+            "the task validate if what is in the landing directory now is to be loaded"
+        )
+    return revision
+
+
+def _replace(connection: Connection, drop: AcceptedDrop, file: File, archive: Location) -> None:
+    table = f"raw.{file.table}"
+    with month(connection, table, drop.as_of) as partition:
+        execute(connection, "loading/delete", {"as_of": drop.as_of}, table=partition)
+        if file.name in drop.files:
+            copied = copy_rows(connection, partition, _read(drop, file, archive))
+            log.info("%s: %d rows for %s", table, copied, drop.as_of)
+
+
+def _read(drop: AcceptedDrop, file: File, archive: Location) -> Iterator[pa.Table]:
+    violations = Violations()
+    with open_archived(archive, drop.files[file.name].sha256) as stream:
+        for rows in read_rows(file, stream, violations, drop.rules):
+            # The archive holds accepted files only; this fails where the rules that it was accepted by were changed.
+            violations.raise_if_any(drop.as_of.isoformat())
+            yield _with_as_of(file, rows.table, drop.as_of)
+    violations.raise_if_any(drop.as_of.isoformat())
+
+
+def _with_as_of(file: File, table: pa.Table, as_of: date) -> pa.Table:
+    """Return the table with the drop's AS_OF first and every column of the contract in its order."""
+    dates = pa.repeat(pa.scalar(as_of, pa.date32()), len(table))
+    if file is LABELS:
+        label_dates = table["as_of"] if "as_of" in table.column_names else dates
+        return pa.table({
+            "as_of": dates,
+            "label_as_of": label_dates,
+            "user_id": table["user_id"],
+            "churn_label": table["churn_label"],
+        })  # fmt: skip
+    return pa.table({"as_of": dates, **{column.name: table[column.name] for column in file.columns}})

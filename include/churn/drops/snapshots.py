@@ -1,0 +1,63 @@
+"""snapshot: raw.* of an AS_OF as rows by (user_id, as_of) for Feast, replaced in one transaction."""
+
+import json
+from datetime import date
+
+from churn.as_of import event_timestamp
+from churn.code import code_digest
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.postgres.database import Connection, connect, execute, lock
+from churn.postgres.partitions import month
+
+FEATURE_TABLES = (
+    "subscriptions_profile_snapshots",
+    "usage_agg_30d_snapshots",
+    "payments_agg_90d_snapshots",
+    "support_agg_90d_snapshots",
+)
+LABELS_TABLE = "labels_snapshots"
+
+
+class NotLoaded(RuntimeError):
+    """No drop of the AS_OF is loaded."""
+
+
+def build_snapshots(as_of: date, database_url: str) -> Outcome:
+    """Rebuild the snapshots of `as_of` from the loaded drop; a reader sees the old rows or the new ones.
+
+    Built from the same drop by the same code before: UNCHANGED.
+
+    Raises:
+        NotLoaded: raw.* holds no drop of `as_of`, or retention removed it.
+    """
+    with connect(database_url) as connection:
+        lock(connection, "as_of", as_of.isoformat())
+        drop = execute(connection, "loading/current_revision", {"as_of": as_of}).fetchone()
+        if drop is None:
+            raise NotLoaded(f"no drop of {as_of} is loaded: run the task load first")
+        digest = drop[1]
+        built = execute(connection, "snapshots/current_build", {"as_of": as_of}).fetchone()
+        if built and built[:2] == (digest, code_digest()):
+            return Outcome(UNCHANGED, f"the snapshots of {as_of} were built from this drop by this code", built[2])
+        if drop[2] is None:
+            raise NotLoaded(f"retention removed the drop of {as_of} from raw.*: run the tasks validate and load first")
+        rows = {table: _replace(connection, table, as_of) for table in FEATURE_TABLES}
+        rows[LABELS_TABLE] = _replace_labels(connection, as_of)
+        execute(connection, "snapshots/record_build", {
+            "as_of": as_of, "drop_digest": digest, "code_digest": code_digest(), "rows": json.dumps(rows),
+        })  # fmt: skip
+    return Outcome(DONE, f"{rows[FEATURE_TABLES[0]]} customers at {as_of}", rows)
+
+
+def _replace(connection: Connection, table: str, as_of: date) -> int:
+    known_from = event_timestamp(as_of)
+    with month(connection, f"snapshots.{table}", known_from.date()) as partition:
+        when = {"as_of": as_of, "event_timestamp": known_from}
+        execute(connection, "snapshots/delete", when, table=partition)
+        return execute(connection, f"snapshots/{table}", when, table=partition).rowcount
+
+
+def _replace_labels(connection: Connection, drop_as_of: date) -> int:
+    with month(connection, f"snapshots.{LABELS_TABLE}", drop_as_of) as partition:
+        execute(connection, "snapshots/delete_labels", {"drop_as_of": drop_as_of}, table=partition)
+        return execute(connection, f"snapshots/{LABELS_TABLE}", {"drop_as_of": drop_as_of}, table=partition).rowcount

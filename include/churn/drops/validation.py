@@ -1,0 +1,235 @@
+"""validate: a landing drop against its contract, and beside the drop before. An accepted drop is in the archive; of one
+that is rejected or held nothing is."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from churn.as_of import today, why_future
+from churn.drops.archive import HashedReader, Incoming
+from churn.drops.contract import FILES, LABELS, REQUIRED_FILES, RULES, USERS, File
+from churn.drops.customers import Agreement, find_disagreements
+from churn.drops.holds.acceptance import Accept, accepted_before
+from churn.drops.holds.profile import MOST_KINDS, Profile, Profiler
+from churn.drops.holds.record import DropHeld
+from churn.drops.holds.rules import Look
+from churn.drops.holds.verdict import Lawful, hold_unless_accepted, read_known
+from churn.drops.landing import (
+    ACCEPT,
+    MANIFEST,
+    MANIFEST_RULE,
+    REASON_LENGTH,
+    Drop,
+    Manifest,
+    ManifestError,
+    digest_of,
+    read_manifest,
+    sha256_of,
+)
+from churn.drops.storage import Location
+from churn.drops.tables import Rows, read_rows
+from churn.drops.violations import SHOWN, DropRejected, Violations
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AcceptedFile:
+    """A file of an accepted drop; `modified_ns` and `bytes` tell a changed file without reading it."""
+
+    sha256: str
+    rows: int
+    bytes: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
+class AcceptedDrop:
+    """A drop that obeys the contract and lies in the archive; its files were read from `validated_at` on.
+
+    `rules` are those that it was accepted by: it is read by them for ever. `profile` is what the next drop is compared
+    with, and `accept` the _ACCEPT that lay beside it; None where that is not known.
+    """
+
+    as_of: date
+    validated_at: datetime
+    digest: str
+    files: Mapping[str, AcceptedFile]
+    rules: int
+    profile: Profile | None = None
+    accept: Accept | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "as_of": self.as_of.isoformat(),
+            "validated_at": self.validated_at.isoformat(),
+            "digest": self.digest,
+            "files": {name: asdict(file) for name, file in self.files.items()},
+            "rules": self.rules,
+            "profile": self.profile,
+            "accept": self.accept and asdict(self.accept),
+        }
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "AcceptedDrop":
+        files = {name: AcceptedFile(**file) for name, file in value["files"].items()}
+        validated_at = datetime.fromisoformat(value["validated_at"])
+        as_of = date.fromisoformat(value["as_of"])
+        accept = value.get("accept")
+        return AcceptedDrop(
+            as_of,
+            validated_at,
+            value["digest"],
+            files,
+            # What was written before there were rules to choose from was accepted by the first.
+            value.get("rules", 1),
+            value.get("profile"),
+            Accept(**accept) if accept else None,
+        )
+
+
+@dataclass(frozen=True)
+class _Check:
+    """A drop that is being checked by some rules, and what was found so far."""
+
+    drop: Drop
+    rules: int
+    agreement: Agreement
+    profiler: Profiler
+    violations: Violations
+
+
+def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
+    """Check the whole drop, compare it with the nearest earlier one that is loaded, and archive it.
+
+    Files stream through in blocks; of each customer sixteen bytes are kept. A content that was accepted
+    before is checked by the rules of then, and not compared again.
+
+    Raises:
+        DropRejected: naming file, line, column, value and rule of what is wrong, the first 20 of each; or its AS_OF
+            is after today.
+        DropHeld: a person must accept it; that is on record.
+    """
+    if reason := why_future(drop.as_of, today()):
+        raise DropRejected(f"drop {drop.as_of} rejected, nothing of it is loaded: {reason}")
+    validated_at = datetime.now(UTC)
+    violations = Violations()
+    manifest = _read_manifest(drop, violations)
+    present, linked = {path.name for path in drop.files()}, {path.name for path in drop.links()}
+    for name in sorted(linked):
+        violations.add(name, "a file of the drop's own, not a symbolic link")
+    for file in REQUIRED_FILES:
+        if file.name not in present | linked:
+            violations.add(file.name, "the file in the drop")
+    with Incoming(archive) as incoming:
+        taken = {path.name: _take(path, incoming) for path in drop.files()}
+        digest = digest_of({name: reader.sha256 for name, (reader, _) in taken.items()})
+        known = read_known(database_url, drop.as_of)
+        before = accepted_before(known.history, digest)
+        rules = before.rules if before else RULES
+        check = _Check(drop, rules, Agreement(drop.as_of, rules), Profiler(), violations)
+        accepted: dict[str, AcceptedFile] = {}
+        for file in FILES:
+            if file.name in taken:
+                reader, modified_ns = taken[file.name]
+                with incoming.streams()[file.name]() as stream:
+                    rows = _check_file(check, file, stream)
+                accepted[file.name] = AcceptedFile(reader.sha256, rows, reader.bytes, modified_ns)
+        if manifest:
+            _check_manifest(drop, manifest, accepted, violations)
+        if USERS.name in accepted and not check.agreement.holds:
+            readable = [name for name, file in accepted.items() if file.rows]
+            find_disagreements(drop.as_of, incoming.streams(), readable, database_url, violations, rules=check.rules)
+        violations.raise_if_any(drop.as_of.isoformat())
+        accept, profile = _take_accept(drop, incoming), check.profiler.profile()
+        look = Look({name: file.sha256 for name, file in accepted.items()}, profile)
+        says_of_itself = {path.name: sha256_of(path) for path in drop.says_of_itself() if path.name != ACCEPT}
+        lawful = Lawful(drop.as_of, drop.path, digest, look, check.agreement.users, says_of_itself, accept)
+        hold_unless_accepted(lawful, known, database_url, archive)
+        incoming.accept()
+    return AcceptedDrop(drop.as_of, validated_at, digest, accepted, check.rules, profile, accept)
+
+
+def _take(path: Path, incoming: Incoming) -> tuple[HashedReader, int]:
+    """Read the file into the archive's incoming files; return what was read, and when the file was changed last."""
+    modified_ns = path.stat().st_mtime_ns
+    with incoming.reading(path) as reader:
+        while reader.read(2**20):
+            pass
+    log.info("%s: %d bytes, sha256 %s", path, reader.bytes, reader.sha256)
+    return reader, modified_ns
+
+
+def _take_accept(drop: Drop, incoming: Incoming) -> Accept | None:
+    """Read _ACCEPT into the archive's incoming files, None where the drop has none."""
+    if drop.accepted_because is None:
+        return None
+    reader, modified_ns = _take(drop.path / ACCEPT, incoming)
+    with incoming.streams()[ACCEPT]() as stream:
+        because = stream.read(REASON_LENGTH).decode("utf-8", "replace").strip()
+    return Accept(because, reader.sha256, modified_ns)
+
+
+def _read_manifest(drop: Drop, violations: Violations) -> Manifest | None:
+    try:
+        return read_manifest(drop)
+    except ManifestError as error:
+        violations.add(MANIFEST, MANIFEST_RULE, value=str(error))
+        return None
+
+
+def _check_file(check: _Check, file: File, stream: BinaryIO) -> int:
+    """Check the values and the customers of a file, and return how many rows it has."""
+    rows = check.agreement.read(file, check.profiler.read(file, _read(check, file, stream)))
+    for name in check.profiler.too_many_kinds(file):
+        check.violations.add(file.name, f"at most {MOST_KINDS} different texts", column=name)
+    if not rows and file is not LABELS and not check.violations.lose_rows(file.name):
+        check.violations.add(file.name, "one row for each customer", value="no rows")
+    log.info("%s: %d rows", file.name, rows)
+    return rows
+
+
+def _read(check: _Check, file: File, stream: BinaryIO) -> Iterator[Rows]:
+    for rows in read_rows(file, stream, check.violations, check.rules):
+        if "as_of" in rows.table.column_names:
+            _check_dates(check.drop, file, rows, check.violations)
+        yield rows
+
+
+def _check_dates(drop: Drop, file: File, rows: Rows, violations: Violations) -> None:
+    dates = rows.table["as_of"]
+    late = pc.fill_null(pc.greater(dates, pa.scalar(drop.as_of, pa.date32())), False)
+    found = np.flatnonzero(late.to_numpy())
+    rule = f"a date up to the drop's own, {drop.as_of}"
+    for index in found[:SHOWN].tolist():
+        violations.add(file.name, rule, line=int(rows.lines[index]), column="as_of", value=str(dates[index].as_py()))
+    violations.count(file.name, rule, column="as_of", more=len(found[SHOWN:]))
+
+
+def _check_manifest(
+    drop: Drop, manifest: Manifest, accepted: Mapping[str, AcceptedFile], violations: Violations
+) -> None:
+    """What the manifest says of the contract's files is true; a file that the contract does not know need only be
+    there."""
+    for name, promised in manifest.files.items():
+        if not (drop.path / name).is_file():
+            violations.add(name, "the file in the drop, as manifest.json promises")
+        elif name not in accepted:
+            continue
+        elif accepted[name].sha256 != promised["sha256"].lower():
+            rule = f"the sha256 of manifest.json, {promised['sha256']}"
+            violations.add(name, rule, value=accepted[name].sha256)
+        elif accepted[name].rows != promised.get("rows", accepted[name].rows):
+            violations.add(name, f"{promised['rows']} rows as in manifest.json", value=str(accepted[name].rows))
+    for name in sorted(accepted.keys() - manifest.files.keys()):
+        violations.add(name, "an entry in manifest.json")
+
+
+__all__ = ["AcceptedDrop", "AcceptedFile", "DropHeld", "DropRejected", "validate"]

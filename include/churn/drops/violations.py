@@ -1,0 +1,79 @@
+"""What is wrong with a drop: collected by rule, the first of each kept in full, all of them counted."""
+
+import re
+from dataclasses import dataclass, field
+
+from churn.drops.contract import UNSEEN
+
+SHOWN = 20
+"""How many violations of one rule in one column are named; the rest are counted."""
+VALUE_LENGTH = 80
+"""How much of a value an error message quotes."""
+
+
+class DropRejected(ValueError):
+    """A drop that breaks its contract; nothing of it is loaded. The message names each violation."""
+
+
+@dataclass
+class Violations:
+    """The violations of one drop, in the order in which they were found."""
+
+    _groups: dict[tuple[str, str | None, str], list[tuple[int | None, str | None]]] = field(default_factory=dict)
+    _counts: dict[tuple[str, str | None, str], int] = field(default_factory=dict)
+
+    def add(
+        self,
+        file: str,
+        rule: str,
+        *,
+        line: int | None = None,
+        column: str | None = None,
+        value: str | bytes | None = None,
+        note: str = "",
+    ) -> None:
+        """Note that `file` breaks `rule`, and with a `note` why; the first of a rule in a column are named."""
+        self.count(file, rule, column=column, more=1)
+        shown = self._groups[file, column, rule]
+        if len(shown) < SHOWN:
+            quoted = quote(value)
+            shown.append((line, f"{quoted} ({note})" if note else quoted))
+
+    def count(self, file: str, rule: str, *, column: str | None = None, more: int) -> None:
+        """Count `more` violations without naming them."""
+        if more:
+            group = (file, column, rule)
+            self._groups.setdefault(group, [])
+            self._counts[group] = self._counts.get(group, 0) + more
+
+    def lose_rows(self, file: str) -> bool:
+        """Tell whether `file` has rows whose customer could not be read."""
+        return any(name == file and column in (None, "user_id") for name, column, _ in self._counts)
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def __str__(self) -> str:
+        lines = []
+        for (file, column, rule), shown in self._groups.items():
+            for line, value in shown:
+                where = file + (f", line {line}" if line else "") + (f", column {column}" if column else "")
+                lines.append(where + (f": {value}" if value is not None else "") + f": expected {rule}")
+            if more := self._counts[file, column, rule] - len(shown):
+                of = f"{file}, column {column}" if column else file
+                lines.append(f"{of}: … and {more} more, expected {rule}")
+        return "\n".join(lines)
+
+    def raise_if_any(self, drop: str) -> None:
+        """Raise DropRejected with everything found where anything was found."""
+        if self:
+            raise DropRejected(f"drop {drop} rejected, nothing of it is loaded:\n{self}")
+
+
+def quote(value: str | bytes | None) -> str | None:
+    """Return a value in quotes, cut to VALUE_LENGTH, with what cannot be seen in it as an escape."""
+    if value is None:
+        return None
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    quoted = repr(text if len(text) <= VALUE_LENGTH else text[:VALUE_LENGTH] + "…")
+    return re.sub(f"[{UNSEEN}]", lambda found: ascii(found[0])[1:-1], quoted)

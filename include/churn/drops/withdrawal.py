@@ -1,0 +1,92 @@
+"""withdraw: take a drop back, so that the system holds what it would hold had the drop never come.
+
+This module removes the data, in one transaction. churn.features.materialization serves what is left, and
+churn.training.superseded tags the model versions. Each of the three may run again: the next run finishes a withdrawal that was killed.
+"""
+
+from datetime import date
+
+from psycopg import sql
+
+from churn.drops.contract import FILES
+from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.postgres.database import Connection, connect, execute, lock
+
+MAX_WHY = 1000
+"""Characters of a reason, as for a rollback."""
+
+
+class WithdrawalRefused(ValueError):
+    """The withdrawal does not say who asks for it, or why; nothing was removed."""
+
+
+def withdraw(as_of: date, who: str, why: str, database_url: str) -> Outcome:
+    """Remove all revisions of the drop of `as_of` from raw.* and snapshots.*, and record by whom and why.
+
+    A reader sees all of it or nothing. The archive keeps the files, and raw.revisions keeps the revisions, marked. Any
+    date can be withdrawn, one after today too. Nothing is loaded of it: UNCHANGED.
+
+    Raises:
+        WithdrawalRefused: `who` or `why` is empty, or `why` is longer than MAX_WHY.
+    """
+    who, why = who.strip(), why.strip()
+    if not who or not why or len(why) > MAX_WHY:
+        raise WithdrawalRefused(
+            f"say who and why, the reason in at most {MAX_WHY} characters; got {who!r} and {len(why)} characters"
+        )
+    with connect(database_url) as connection:
+        lock(connection, "as_of", as_of.isoformat())
+        if execute(connection, "loading/current_revision", {"as_of": as_of}).fetchone() is None:
+            return Outcome(UNCHANGED, _why_nothing(connection, as_of))
+        revisions = _record(connection, as_of, who, why)
+        rows = _delete(connection, as_of)
+    return Outcome(
+        DONE,
+        f"the drop of {as_of} was withdrawn; it is not loaded again until its content changes or a newer _ACCEPT says "
+        "why: remove its directory from the landing directory",
+        {"revisions": revisions, "rows": rows},
+    )
+
+
+def is_withdrawn(connection: Connection, as_of: date) -> bool:
+    """Tell whether the drop of `as_of` was withdrawn, and none has been loaded since."""
+    found = execute(connection, "withdrawal/is_withdrawn", {"as_of": as_of}).fetchone()
+    return bool(found and found[0])
+
+
+def _why_nothing(connection: Connection, as_of: date) -> str:
+    last = execute(connection, "withdrawal/last", {"as_of": as_of}).fetchone()
+    if last is None:
+        return f"no drop of {as_of} is loaded; if one lies in the landing directory, remove it there"
+    return f"the drop of {as_of} was withdrawn on {last[0]:%Y-%m-%d %H:%M} UTC by {last[1]}: {last[2]}"
+
+
+def _record(connection: Connection, as_of: date, who: str, why: str) -> int:
+    """Return how many revisions were withdrawn."""
+    instant = execute(connection, "withdrawal/instant").fetchone()
+    assert instant is not None
+    when = {"as_of": as_of, "withdrawn_at": instant[0]}
+    execute(connection, "withdrawal/record", {**when, "who": who, "why": why})
+    return execute(connection, "withdrawal/mark_revisions", when).rowcount
+
+
+def _delete(connection: Connection, as_of: date) -> dict[str, int]:
+    """Return how many rows each table had."""
+    this = {"as_of": as_of}
+    rows = {
+        f"raw.{file.table}": execute(
+            connection, "loading/delete", this, table=sql.Identifier("raw", file.table)
+        ).rowcount
+        for file in FILES
+    }
+    for table in FEATURE_TABLES:
+        name = sql.Identifier("snapshots", table)
+        rows[f"snapshots.{table}"] = execute(connection, "withdrawal/delete_features", this, table=name).rowcount
+    name = sql.Identifier("snapshots", LABELS_TABLE)
+    rows[f"snapshots.{LABELS_TABLE}"] = execute(
+        connection, "snapshots/delete_labels", {"drop_as_of": as_of}, table=name
+    ).rowcount
+    for statement in ("delete_build", "delete_hold", "mark_online_builds"):
+        execute(connection, f"withdrawal/{statement}", this)
+    return {table: count for table, count in rows.items() if count}

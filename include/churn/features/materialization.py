@@ -1,0 +1,178 @@
+"""materialize: the snapshots of an AS_OF into the online store, served from then on for all feature views at once.
+
+One AS_OF is served, the newest materialized. Materializing an older one is a recorded no-op; a corrected drop of the
+served AS_OF replaces it. Where the served AS_OF was withdrawn, the newest that is left takes its place.
+"""
+
+import json
+import logging
+from datetime import date, datetime
+
+from feast import FeatureStore, FeatureView
+from psycopg.rows import TupleRow
+
+from churn.as_of import event_timestamp
+from churn.code import code_digest
+from churn.features.builds import Build, Builds, IncompleteBuild, Served, builds_of
+from churn.features.column_types import columns_of
+from churn.features.store import STORE_LOCK, open_store, views_of
+from churn.outcome import DONE, OLDER, UNCHANGED, Outcome
+from churn.postgres.database import Connection, connect, execute, lock_session
+
+log = logging.getLogger(__name__)
+
+
+class NoSnapshot(RuntimeError):
+    """There is no snapshot of the AS_OF."""
+
+
+def materialize(as_of: date, database_url: str) -> Outcome:
+    """Write a build of `as_of` through Feast and publish it.
+
+    Materializations wait for each other: the lock is held by a connection of its own, and is free again when the
+    process dies. What a dead one left behind was never served and is cleared away by the next. A store that has lost
+    what it served, as a Redis that was restarted may have, is given it back first.
+
+    Raises:
+        NoSnapshot: `as_of` has no snapshot.
+        IncompleteBuild: Feast wrote fewer rows than the snapshot has, or the snapshot changed meanwhile.
+    """
+    store = open_store(database_url)
+    with connect(database_url, autocommit=True) as connection:
+        lock_session(connection, STORE_LOCK)
+        digest = _snapshot_of(connection, as_of)[0]
+        builds, views = builds_of(connection), views_of(store)
+        # Also where nothing is to be written: who published before may have died before it cleared away.
+        _clear(connection, builds, views)
+        served = builds.served()
+        counts = served is not None and not _was_withdrawn(connection, served)
+        if not counts and (newest := _newest_left(connection)[0]) and newest > as_of:
+            # A backfill must not take the place of what was served, nor of what would be without the withdrawn drop.
+            log.warning("what the online store served is lost or was withdrawn: AS_OF %s is written again", newest)
+            _write_and_publish(connection, store, builds, newest, served)
+            served, counts = builds.served(), True
+        if served and counts and served.as_of > as_of:
+            _begin_build(connection, as_of, digest, "older")
+            return Outcome(
+                OLDER, f"{served.as_of} is served and is newer than {as_of}", {"served_as_of": str(served.as_of)}
+            )
+        if served and (served.as_of, served.drop_digest, served.code_digest) == (as_of, digest, code_digest()):
+            return Outcome(UNCHANGED, f"{as_of} is served, from this drop and by this code", served.rows)
+        rows = _write_and_publish(connection, store, builds, as_of, served)
+        _clear(connection, builds, views)
+    return Outcome(DONE, f"{as_of} is served", rows)
+
+
+def _snapshot_of(connection: Connection, as_of: date) -> TupleRow:
+    snapshot = execute(connection, "snapshots/current_build", {"as_of": as_of}).fetchone()
+    if snapshot is None:
+        raise NoSnapshot(f"there is no snapshot of {as_of}: run churn_snapshot for it first")
+    return snapshot
+
+
+def serve_what_is_left(database_url: str) -> Outcome:
+    """Where the AS_OF that is served was withdrawn, serve the newest materialized one that is left, or nothing.
+
+    What retention removed the snapshots of cannot be served; it is passed over, and the outcome says so.
+
+    Raises:
+        IncompleteBuild: as materialize() does; the withdrawn AS_OF is served until this is run again.
+    """
+    store = open_store(database_url)
+    with connect(database_url, autocommit=True) as connection:
+        lock_session(connection, STORE_LOCK)
+        builds, views = builds_of(connection), views_of(store)
+        _clear(connection, builds, views)
+        served = builds.served()
+        if served is None or not _was_withdrawn(connection, served):
+            return Outcome(UNCHANGED, f"{served.as_of if served else 'nothing'} is served, which was not withdrawn")
+        newest, expired = _newest_left(connection)
+        if newest is None:
+            builds.serve_nothing(served)
+        else:
+            _write_and_publish(connection, store, builds, newest, served)
+        # Who died between publishing it and recording that left the record to _clear().
+        execute(connection, "withdrawal/mark_online_builds", {"as_of": served.as_of})
+        _clear(connection, builds, views)
+    reason = f"{newest or 'nothing'} is served in place of {served.as_of}, which was withdrawn"
+    if expired:
+        dates = ", ".join(map(str, expired))
+        reason += f"; passed over, because retention removed their snapshots: {dates}; to serve one, run it again"
+    return Outcome(DONE, reason, {"served_as_of": str(newest) if newest else None})
+
+
+def _was_withdrawn(connection: Connection, served: Served) -> bool:
+    # Of what was materialized only a withdrawal removes this record: retention keeps it.
+    return execute(connection, "snapshots/any_build", {"as_of": served.as_of}).fetchone() is None
+
+
+def _newest_left(connection: Connection) -> tuple[date | None, list[date]]:
+    """Return the newest AS_OF that was materialized and has its snapshot still, and the newer ones that have it no
+    more. One that was older than what was served counts: that may be lost, or withdrawn."""
+    expired: list[date] = []
+    for as_of, is_expired in execute(connection, "online/materialized"):
+        if not is_expired:
+            return as_of, expired
+        expired.append(as_of)
+    return None, expired
+
+
+def _write_and_publish(
+    connection: Connection, store: FeatureStore, builds: Builds, as_of: date, served: Served | None
+) -> dict[str, int]:
+    """Return the rows of each view."""
+    snapshot, views = _snapshot_of(connection, as_of), views_of(store)
+    build = Build(
+        *_begin_build(connection, as_of, snapshot[0], "writing"),
+        as_of=as_of,
+        drop_digest=snapshot[0],
+        code_digest=code_digest(),
+        views={view.name: columns_of(view) for view in views},
+        replaces=served,
+    )
+    builds.begin(build)
+    instant = event_timestamp(as_of)
+    store.materialize(instant, instant, feature_views=[*build.views])
+    return _publish(connection, builds, build, views, snapshot)
+
+
+def _begin_build(connection: Connection, as_of: date, digest: str, state: str) -> tuple[int, datetime]:
+    values = {"as_of": as_of, "drop_digest": digest, "code_digest": code_digest(), "state": state}
+    found = execute(connection, "online/begin_build", values).fetchone()
+    assert found is not None
+    return found[0], found[1]
+
+
+def _publish(
+    connection: Connection, builds: Builds, build: Build, views: list[FeatureView], snapshot: TupleRow
+) -> dict[str, int]:
+    """Serve the build when every view holds what its source holds, and return the rows of each view."""
+    rows = builds.complete(build)
+    as_of = build.as_of
+    with connection.transaction():
+        now = execute(connection, "snapshots/current_build", {"as_of": as_of}).fetchone()
+        if now is None or now[:2] != snapshot[:2]:
+            raise IncompleteBuild(
+                f"the snapshots of {as_of} were rebuilt while they were written online, which may mix both: what "
+                "was served before is still served; run the task again"
+            )
+        for view in views:
+            assert view.batch_source is not None
+            expected = snapshot[2][view.batch_source.name]
+            if rows[view.name] != expected:
+                raise IncompleteBuild(
+                    f"{view.name} has {rows[view.name]} rows of {as_of} and its snapshot {expected}: what was served "
+                    "before is still served; run the task again"
+                )
+        builds.serve(build, rows)
+        execute(
+            connection,
+            "online/mark_published",
+            {"build": build.number, "begun_at": build.begun_at, "rows": json.dumps(rows)},
+        )
+    return rows
+
+
+def _clear(connection: Connection, builds: Builds, views: list[FeatureView]) -> None:
+    builds.clear([view.name for view in views])
+    execute(connection, "online/discard_unpublished")

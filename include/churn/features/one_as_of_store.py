@@ -1,0 +1,139 @@
+"""What our online stores for Feast share, wherever the features lie: a materialization writes a *build* (an AS_OF,
+whole) beside the served one, and a read of several feature views is one question to the server, hence of one build."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from datetime import datetime
+from threading import Lock
+from typing import Any
+
+from feast import FeatureView, utils
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from psycopg import sql
+
+from churn.features.column_types import join_key_of, key_value
+from churn.features.reader import Reader, ReadRow
+
+WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+
+
+class OneAsOfStoreConfig(FeastConfigBaseModel):
+    """The database (a libpq URI) in which builds are recorded; how many connections a process may hold for reading; how
+    long a read takes at most: in Redis, each of its steps."""
+
+    database_url: str
+    max_connections: int = 8
+    connection_timeout_seconds: float = 0.7
+
+
+class OneAsOfStore(OnlineStore):
+    """See the module. A store says how it is opened, and how rows are written."""
+
+    def __init__(self) -> None:
+        self._open: Reader | None = None
+        self._opening = Lock()
+
+    @abstractmethod
+    def open_reader(self, config: RepoConfig) -> Reader:
+        """Open what reads this store."""
+
+    @abstractmethod
+    def copy_snapshot(self, config: RepoConfig, view: FeatureView, event_timestamp: datetime) -> None:
+        """Write the rows of the view's source at that instant, a table of the database in which builds are recorded, to
+        the build that is being written."""
+
+    @abstractmethod
+    def write(self, config: RepoConfig, view: FeatureView, rows: list[WriteRow], event_timestamp: datetime) -> None:
+        """Write rows of that instant to the build that is being written."""
+
+    def online_write_batch(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: list[WriteRow],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Append one AS_OF's rows of a view to the build that is being written for that AS_OF.
+
+        Raises:
+            ValueError: the rows are of several AS_OFs.
+        """
+        if not data:
+            return
+        timestamps = {utils.make_tzaware(row[2]) for row in data}
+        if len(timestamps) > 1:
+            raise ValueError(
+                f"{table.name}: rows of {len(timestamps)} event timestamps, {min(timestamps)} to {max(timestamps)}: "
+                "materialize one AS_OF at a time, from its event_timestamp to the same"
+            )
+        self.write(config, table, data, timestamps.pop())
+        if progress:
+            progress(len(data))
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[ReadRow]:
+        features = tuple(requested_features or [field.name for field in table.features])
+        return self.reader(config).read(((table, features),), [key_value(key) for key in entity_keys])[0]
+
+    def _read_features_per_fv(
+        self,
+        config: RepoConfig,
+        grouped_refs: list,
+        join_key_values: dict,
+        entity_name_to_join_key_map: dict,
+        online_features_response: Any,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool,
+    ) -> None:
+        """Read all views of a request together. Feast's own way is a question for each view."""
+        first = grouped_refs[0][0]
+        entities, indexes, output_length = utils._get_unique_entities(
+            first, join_key_values, entity_name_to_join_key_map
+        )
+        keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]
+        request = tuple((view, tuple(features)) for view, features in grouped_refs)
+        for (view, features), rows in zip(request, self.reader(config).read(request, keys), strict=True):
+            utils._populate_response_from_feature_data(
+                list(features),
+                rows,
+                indexes,
+                online_features_response,
+                full_feature_names,
+                view,
+                output_length,
+                include_feature_view_version_metadata,
+            )
+
+    async def close(self) -> None:
+        """Close the connections; the next read opens new ones."""
+        with self._opening:
+            if self._open is not None:
+                self._open.close()
+                self._open = None
+
+    def reader(self, config: RepoConfig) -> Reader:
+        """Return what reads this store; it is opened once, and not before it is asked for."""
+        # Opened at the first read: a pool may have threads, which a fork would not take along.
+        with self._opening:
+            if self._open is None:
+                self._open = self.open_reader(config)
+            return self._open
+
+
+def source_of(view: FeatureView) -> dict[str, sql.Composable]:
+    """Return what the statements that read a view's source call `source`, `join_key` and `timestamp`."""
+    source = view.batch_source
+    assert source is not None
+    return {
+        "source": sql.Identifier(*source.get_table_query_string().split(".")),
+        "join_key": sql.Identifier(join_key_of(view)),
+        "timestamp": sql.Identifier(source.timestamp_field),
+    }

@@ -1,0 +1,211 @@
+"""Reading the online store in Postgres: all views of a request in one statement, over connections that may die or fall
+silent."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from itertools import accumulate
+from math import inf
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from feast import FeatureView
+from feast.protos.feast.types.Value_pb2 import Value
+from psycopg import Connection, OperationalError, sql
+from psycopg.errors import _WaitTimeout as WaitTimeout
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+
+from churn.features.builds import table_of
+from churn.features.column_types import join_key_of, type_of
+from churn.postgres.database import statement
+
+ReadRow = tuple[datetime | None, dict[str, Value] | None]
+Request = Sequence[tuple[FeatureView, tuple[str, ...]]]
+
+
+class Reader(Protocol):
+    """What reads an online store."""
+
+    def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
+        """Return for each view its features in the served build, a row per key, in the order of the keys."""
+
+    def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
+        """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
+        it lacks the key, and then its features. None where nothing is served."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+class OnlineReader:
+    """A pool of connections to the database at `database_url` (a libpq URI), and what is read over it.
+
+    Args:
+        max_connections: how many connections it may hold.
+        timeout_seconds: how long a read takes at most, with all that it waits for; a third of that for some time
+            after one that failed: its asker may have waited for that one too, and others wait for this one.
+    """
+
+    def __init__(self, database_url: str, max_connections: int, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._pool = ConnectionPool[_Impatient](
+            database_url,
+            min_size=1,
+            max_size=max_connections,
+            connection_class=_Impatient,
+            kwargs={
+                "autocommit": True,
+                # Any key's plan is every key's plan: it is made once for each connection.
+                "options": "-c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off",
+                "prepare_threshold": 0,
+                "application_name": "churn online store",
+                # libpq takes whole seconds, and two at least.
+                "connect_timeout": 2,
+            },
+            # By default a failed attempt to connect is repeated after longer and longer pauses, for minutes. Given up
+            # before a read is, the next read makes the next attempt.
+            reconnect_timeout=timeout_seconds / 2,
+            open=True,
+        )
+        self._planned: tuple[Request, _Plan] | None = None
+        self._known_build: int | None = None
+        self._failed_at = -inf
+
+    def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
+        """Return for each view its features in the served build, a row per key, in the order of the keys.
+
+        Raises:
+            psycopg.OperationalError: the server cannot be reached, or not in time.
+        """
+        return split(request, keys, self.fetch(request, keys))
+
+    def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
+        """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
+        it lacks the key, and then its features; in the end the build. None where nothing is served.
+
+        What was planned just before a build was published may not look into that build's tables, and find nobody. So a
+        read that misses somebody is made again, unless a read that had ended when it began saw the same build: its
+        tables are attached before it is published, so that what is planned after that looks into them.
+
+        Raises:
+            psycopg.OperationalError: the server cannot be reached, or not in time.
+        """
+        plan, begun = self._plan(request), monotonic()
+        just_failed = begun - self._failed_at < 3 * self._timeout_seconds
+        deadline = begun + (self._timeout_seconds / 3 if just_failed else self._timeout_seconds)
+        try:
+            return self._fetch(plan, keys, deadline)
+        except OperationalError:
+            # Not again for one that had a third: a server that has become slow would not be found again.
+            if not just_failed:
+                self._failed_at = monotonic()
+            raise
+
+    def _fetch(self, plan: "_Plan", keys: list[str], deadline: float) -> list[TupleRow] | None:
+        query, parameters = (plan.of_one, {"key": keys[0]}) if len(keys) == 1 else (plan.of_many, {"keys": keys})
+        known = self._known_build
+        while rows := self._execute(deadline, query, parameters):
+            build = self._known_build = rows[0][-1]
+            if build == known or all(row[column] is not None for row in rows for column in plan.timestamps):
+                return rows if build is not None else None
+            known = build
+        return rows
+
+    def _plan(self, request: Request) -> "_Plan":
+        # Kept for the next time: serving makes the same request over and over, and Feast's views answer slowly.
+        planned = self._planned
+        if planned is None or planned[0] is not request:
+            planned = self._planned = (request, _plan(request))
+        return planned[1]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def _execute(self, deadline: float, query: bytes, parameters: Mapping[str, Any]) -> list[TupleRow]:
+        """Run a statement of a read that ends by `deadline` (monotonic seconds); where the server had dropped the
+        connection, on the next one, until every old one was tried."""
+        for left in range(self._pool.max_size, -1, -1):
+            with self._pool.connection(deadline - monotonic()) as connection:
+                connection.deadline = deadline
+                try:
+                    return connection.execute(query, parameters).fetchall()
+                except OperationalError:
+                    if not connection.broken or not left:
+                        raise
+        raise AssertionError("the last attempt returns or raises")
+
+
+def timestamp_columns(request: Request) -> list[int]:
+    """Return where in a fetched row each view's event_timestamp is; the view's features follow it."""
+    return list(accumulate((1 + len(features) for _, features in request[:-1]), initial=0))
+
+
+class _Impatient(Connection[TupleRow]):
+    """A connection that gives up on a server that has not answered by the deadline of the read: one that is stopped or
+    cut off would be waited for until the network says so, which takes minutes."""
+
+    deadline = inf
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, timeout or max(0.0, self.deadline - monotonic()))
+        except WaitTimeout as error:
+            self.close()
+            raise OperationalError("no answer within the time of a read") from error
+
+
+class _Plan(NamedTuple):
+    """How a request is read: the statements, as bytes (putting one together takes as long as running it), and where in
+    a row of theirs the event_timestamps are. Of one key, which is what serving asks for, Postgres needs a third less
+    time when it is not in an array."""
+
+    of_one: bytes
+    of_many: bytes
+    timestamps: list[int]
+
+
+def _plan(request: Request) -> _Plan:
+    views = tuple((view.name, join_key_of(view), features) for view, features in request)
+    return _Plan(_query("online/read_one", views), _query("online/read", views), timestamp_columns(request))
+
+
+@lru_cache(maxsize=64)
+def _query(name: str, views: tuple[tuple[str, str, tuple[str, ...]], ...]) -> bytes:
+    columns, joins = [], []
+    for view_name, join_key, features in views:
+        view = sql.Identifier(view_name)
+        columns += [sql.SQL("{}.{}").format(view, sql.Identifier(each)) for each in ("event_timestamp", *features)]
+        joins.append(
+            sql.SQL(statement("online/read_view")).format(
+                table=table_of(view_name), view=view, join_key=sql.Identifier(join_key)
+            )
+        )
+    query = sql.SQL(statement(name)).format(columns=sql.SQL(", ").join(columns), views=sql.SQL("\n").join(joins))
+    return query.as_bytes(None)
+
+
+def split(request: Request, keys: list[str], fetched: Sequence[TupleRow] | None) -> list[list[ReadRow]]:
+    """Return what was fetched for `keys` view by view, its values as Feast's; where nothing is served, each view lacks
+    each of them."""
+    if fetched is None:
+        return [[(None, None)] * len(keys) for _ in request]
+    result: list[list[ReadRow]] = []
+    start = 0
+    for view, features in request:
+        fields = {field.name: type_of(view, field)[2] for field in view.features}
+        end = start + 1 + len(features)
+        result.append([_to_read_row(row[start:end], features, fields) for row in fetched])
+        start = end
+    return result
+
+
+def _to_read_row(values: Sequence[Any], features: tuple[str, ...], fields: dict[str, str]) -> ReadRow:
+    event_timestamp, *found = values
+    if event_timestamp is None:
+        return None, None
+    return event_timestamp, {
+        name: Value() if value is None else Value(**{fields[name]: value})
+        for name, value in zip(features, found, strict=True)
+    }

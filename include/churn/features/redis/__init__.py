@@ -1,0 +1,1 @@
+"""The online store in Redis, behind the interface of the one in Postgres."""

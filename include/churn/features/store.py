@@ -1,0 +1,148 @@
+"""The feature store: opening it, keeping its definitions applied, and reading a customer's features online."""
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+from feast import FeatureService, FeatureStore, FeatureView
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
+from feast.repo_config import RepoConfig
+
+from churn.as_of import as_of_of
+from churn.code import code_digest
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.postgres.database import connect, lock, lock_session
+from churn.postgres.database_url import feast_environment
+from churn.settings import redis_url
+
+FEATURE_REPO = Path(__file__).parents[2] / "feature_repo"
+FEATURE_SERVICE = "churn_v1"
+"""The feature service that new models are trained on; a model version names its own in a tag."""
+
+UNCHANGED_BY_THIS_CODE = Outcome(UNCHANGED, "the definitions were applied by this code")
+
+STORE_LOCK = "feature store"
+"""The lock of whoever writes Feast's registry or the online store."""
+
+
+def open_store(database_url: str) -> FeatureStore:
+    """Open the feature store whose registry and offline store are the database at `database_url`, and its online store
+    too, unless CHURN_REDIS_URL names a Redis for that.
+
+    Raises:
+        psycopg.OperationalError: the database cannot be reached.
+    """
+    redis, variables = redis_url(), feast_environment(database_url)
+    if redis:
+        variables["CHURN_REDIS_URL"] = redis
+    name = "feature_store.redis.yaml" if redis else "feature_store.yaml"
+    config = _fill_in(yaml.safe_load((FEATURE_REPO / name).read_text(encoding="utf-8")), variables)
+    store = FeatureStore(config=RepoConfig(**config, repo_path=FEATURE_REPO))
+    with connect(database_url) as connection:
+        # Feast makes the tables of its registry when it is first asked for; of two that make them at once, one fails.
+        lock(connection, "feature registry")
+        _ = store.registry
+    return store
+
+
+def _fill_in(value: Any, variables: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _fill_in(each, variables) for key, each in value.items()}
+    return Template(value).substitute(variables) if isinstance(value, str) else value
+
+
+def apply_definitions(database_url: str) -> Outcome:
+    """Register the definitions of feature_repo/ and make the online tables, where the code or the online store changed
+    since.
+
+    Objects that are no longer defined stay: a version in Production may still name their feature service.
+    """
+    definitions = load_definitions()
+    services = [each for each in definitions if isinstance(each, FeatureService)]
+    # Before the lock: whoever finds nothing to do need not wait for the materialization that holds it.
+    store = open_store(database_url)
+    if _applied(store, services):
+        return UNCHANGED_BY_THIS_CODE
+    with connect(database_url, autocommit=True) as connection:
+        lock_session(connection, STORE_LOCK)
+        if _applied(store, services):
+            return UNCHANGED_BY_THIS_CODE
+        store.apply(definitions)
+        # Last, when the online tables are made too: Feast registers the objects before it makes them.
+        for service in services:
+            service.tags.update(_applied_by(store))
+        store.apply([*services])
+    return Outcome(DONE, f"applied {len(definitions)} definitions", {"names": [each.name for each in definitions]})
+
+
+def _applied(store: FeatureStore, services: Iterable[FeatureService]) -> bool:
+    by, registered = _applied_by(store), {service.name: service.tags for service in store.list_feature_services()}
+    return all(by.items() <= registered.get(service.name, {}).items() for service in services)
+
+
+def _applied_by(store: FeatureStore) -> dict[str, str]:
+    """Return the tags of what was applied by this code to this store: the tables of one store do not make those of
+    another."""
+    return {"code_digest": code_digest(), "online_store": store.config.online_store.type}
+
+
+def load_definitions() -> list[Any]:
+    """Return what include/feature_repo/definitions.py defines."""
+    spec = importlib.util.spec_from_file_location("feature_repo_definitions", FEATURE_REPO / "definitions.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.OBJECTS
+
+
+def feature_types(service: FeatureService) -> dict[str, Any]:
+    """Return {feature: Feast type} of a feature service, in its order."""
+    return {field.name: field.dtype for view in service.feature_view_projections for field in view.features}
+
+
+def views_of(store: FeatureStore) -> list[FeatureView]:
+    """Return every feature view that is served online."""
+    return [view for view in store.list_feature_views() if view.online]
+
+
+@dataclass(frozen=True)
+class OnlineFeatures:
+    """A customer's features as served now.
+
+    `values` are the present ones in the service's order, None for a NULL that the source holds; `missing` are those
+    whose feature view does not have the customer; `as_of` is the served AS_OF, None where nothing was found.
+    """
+
+    values: Mapping[str, Any]
+    missing: tuple[str, ...]
+    as_of: date | None
+
+
+def read_online(store: FeatureStore, service: FeatureService, user_ids: list[str]) -> list[OnlineFeatures]:
+    """Return the online features of each user, in the order of `user_ids`."""
+    response = store.get_online_features(features=service, entity_rows=[{"user_id": user} for user in user_ids]).proto
+    names = list(response.metadata.feature_names.val)
+    vectors = {name: vector for name, vector in zip(names, response.results, strict=True) if name != "user_id"}
+    return [
+        _one_customer([(name, vectors[name]) for name in feature_types(service)], index)
+        for index in range(len(user_ids))
+    ]
+
+
+def _one_customer(vectors: Iterable[tuple[str, Any]], index: int) -> OnlineFeatures:
+    values, missing, as_of = {}, [], None
+    for name, vector in vectors:
+        if vector.statuses[index] != FieldStatus.PRESENT:
+            missing.append(name)
+            continue
+        value = vector.values[index]
+        field = value.WhichOneof("val")
+        values[name] = getattr(value, field) if field else None
+        as_of = as_of_of(datetime.fromtimestamp(vector.event_timestamps[index].seconds, UTC))
+    return OnlineFeatures(values, tuple(missing), as_of)

@@ -1,0 +1,1 @@
+"""The database `churn`: connections, statements, migrations, roles, partitions."""

@@ -1,0 +1,109 @@
+"""Migrations of the database `churn`: include/sql/migrations/*.sql, each applied once, in the order of their names.
+
+Run it as `python -m churn.postgres.migrate`, with CHURN_DATABASE_URL in the environment. It is safe to run at any time,
+also twice at once: the runs wait for each other, and what is applied is left alone.
+"""
+
+import argparse
+import hashlib
+import logging
+import os
+import sys
+
+from psycopg.errors import UndefinedTable
+
+from churn.postgres.database import SQL_DIRECTORY, Connection, connect, execute, lock, statement
+
+log = logging.getLogger(__name__)
+
+
+class MigrationError(RuntimeError):
+    """The database and the migration files do not tell the same history."""
+
+
+def migrate(database_url: str) -> list[str]:
+    """Bring the database up to date and return the names of the migrations applied now, all in one transaction.
+
+    Raises:
+        MigrationError: a migration that was applied has been changed or is gone from include/sql/migrations/.
+    """
+    with connect(database_url) as connection:
+        lock(connection, "migrate")
+        execute(connection, "migrate/create_table")
+        if new := _apply_missing(connection):
+            _grant(connection)
+        return new
+
+
+def find_missing(database_url: str) -> list[str]:
+    """Return the names of the migrations that migrate() would apply, and change nothing.
+
+    Raises:
+        MigrationError: as migrate().
+    """
+    try:
+        with connect(database_url) as connection:
+            return _missing(connection)
+    except UndefinedTable:
+        return list(known_migrations())
+
+
+def known_migrations() -> dict[str, str]:
+    """Return the migrations of this checkout, in their order: {name: sha256}."""
+    files = sorted((SQL_DIRECTORY / "migrations").glob("*.sql"))
+    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def applied_migrations(connection: Connection) -> dict[str, str]:
+    """Return the migrations that were applied to the database: {name: sha256}."""
+    return dict(execute(connection, "migrate/applied").fetchall())
+
+
+def grant(database_url: str) -> None:
+    """Make the roles that are not the database's owner, and give them their rights: for a database that was restored,
+    as roles are the server's."""
+    with connect(database_url) as connection:
+        _grant(connection)
+
+
+def _missing(connection: Connection) -> list[str]:
+    known, applied = known_migrations(), applied_migrations(connection)
+    for name, sha256 in applied.items():
+        if known.get(name) != sha256:
+            raise MigrationError(
+                f"migration {name} was applied to this database with another content (sha256 {sha256[:12]}…): "
+                "check out the version that wrote it, or put the change into a new migration"
+            )
+    return [name for name in known if name not in applied]
+
+
+def _apply_missing(connection: Connection) -> list[str]:
+    known, new = known_migrations(), _missing(connection)
+    for name in new:
+        connection.execute(statement(f"migrations/{name}"))
+        execute(connection, "migrate/record", {"name": name, "sha256": known[name]})
+        log.info("applied migration %s", name)
+    return new
+
+
+def _grant(connection: Connection) -> None:
+    """Make the role of the serving API and give it its rights: with every change, as what was added may be its to read.
+
+    Where this user may not create roles, a warning says so, and what an administrator does.
+    """
+    connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
+    connection.execute(statement("roles/serving"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m churn.postgres.migrate", description=__doc__)
+    parser.add_argument("--database-url", default=os.environ.get("CHURN_DATABASE_URL"), help="a libpq URI")
+    arguments = parser.parse_args()
+    if not arguments.database_url:
+        parser.error("set CHURN_DATABASE_URL or give --database-url")
+    applied = migrate(arguments.database_url)
+    sys.stdout.write("".join(f"applied {name}\n" for name in applied) or "up to date\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""From online features to the columns that a classifier is given, as the pipeline's first steps make them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from feast.types import Bool, Float64, Int64, String
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from churn.scoring.known import require, require_settings, require_type
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A feature that is not a number: the columns of each value that is known, and of any other."""
+
+    name: str
+    columns: Mapping[Any, tuple[float, ...]]
+    unknown: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The preprocessing of a fitted pipeline.
+
+    Attributes:
+        numbers: the features that are numbers, in the order of their columns, which come first.
+        medians: what stands for a number that is NULL, one for each of `numbers`.
+        flagged: which of `numbers` have a column that says whether they were NULL; those columns come next.
+        codes: the other features, in the order of their columns.
+        scale: mean and standard deviation of each column, None where columns are not scaled.
+        width: how many columns there are.
+    """
+
+    numbers: tuple[str, ...]
+    medians: np.ndarray
+    flagged: np.ndarray
+    codes: tuple[Codes, ...]
+    scale: tuple[np.ndarray, np.ndarray] | None
+    width: int
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Return the columns (rows, width), float64, of rows with every feature of the pipeline.
+
+        Raises:
+            KeyError: a row lacks a feature.
+            ValueError: a number is infinite.
+        """
+        count, flags = len(self.numbers), len(self.flagged)
+        encoded = np.empty((len(rows), self.width))
+        # To numpy, None in a list of numbers is NaN.
+        cells = np.array([self._cells(row) for row in rows], dtype=np.float64).reshape(len(rows), self.width - flags)
+        numbers = cells[:, :count]
+        missing = np.isnan(numbers)
+        np.copyto(numbers, self.medians, where=missing)
+        if not np.isfinite(numbers).all():
+            raise ValueError("a number among the features is infinite")
+        encoded[:, :count] = numbers
+        encoded[:, count : count + flags] = missing[:, self.flagged]
+        encoded[:, count + flags :] = cells[:, count:]
+        if self.scale:
+            mean, deviation = self.scale
+            encoded -= mean
+            encoded /= deviation
+        return encoded
+
+    def _cells(self, row: Mapping[str, Any]) -> list[Any]:
+        cells = [row[name] for name in self.numbers]
+        for code in self.codes:
+            cells += code.columns.get(row[code.name], code.unknown)
+        return cells
+
+
+def compile_encoder(preprocess: Any, scale: Any, types: Mapping[str, Any]) -> Encoder:
+    """Return the two steps of a fitted pipeline, over features of these Feast types, as an Encoder.
+
+    Raises:
+        NotCompilable: they are not what churn.training.recipe.make_pipeline makes, or were not fitted on such features.
+    """
+    require_type(preprocess, ColumnTransformer)
+    require_settings(preprocess, {"remainder": "drop", "transformer_weights": None})
+    parts = {name: (fitted, of) for name, fitted, of in preprocess.transformers_ if name != "remainder"}
+    require(list(parts) == ["numbers", "booleans", "texts"], f"transformers {', '.join(parts)}")
+    for part, allowed in (("numbers", {Int64, Float64}), ("booleans", {Bool}), ("texts", {String})):
+        require_type(parts[part][1], list)
+        for name in parts[part][1]:
+            require(types.get(name) in allowed, f"the feature {name!r}, {types.get(name)}, among the {part}")
+    (imputer, numbers), (booleans, flags), (texts, names) = parts.values()
+    medians, flagged = _imputer(imputer, numbers)
+    codes = (*_booleans(booleans, flags), *_texts(texts, names))
+    width = len(numbers) + len(flagged) + sum(len(code.unknown) for code in codes)
+    return Encoder(tuple(numbers), medians, flagged, codes, _scale(scale, width), width)
+
+
+def _imputer(imputer: Any, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    require(bool(names), "no number among the features")
+    require_type(imputer, SimpleImputer)
+    require_settings(imputer, {"strategy": "median", "add_indicator": True})
+    require(bool(np.isnan(imputer.missing_values)), f"SimpleImputer with missing_values={imputer.missing_values!r}")
+    medians = np.array(imputer.statistics_, dtype=np.float64)
+    require(len(medians) == len(names), "medians of other features")
+    # scikit-learn drops a column that had no value at all.
+    require(bool(np.isfinite(medians).all()), "a feature without a value in training")
+    require_type(imputer.indicator_, MissingIndicator)
+    require_settings(imputer.indicator_, {"features": "missing-only", "error_on_new": False})
+    return medians, np.array(imputer.indicator_.features_, dtype=np.intp)
+
+
+def _booleans(encoder: Any, names: Sequence[str]) -> list[Codes]:
+    if not names:
+        return []
+    require_type(encoder, OrdinalEncoder)
+    require_settings(encoder, {
+        "handle_unknown": "use_encoded_value", "unknown_value": -1, "encoded_missing_value": -1,
+        "min_frequency": None, "max_categories": None,
+    })  # fmt: skip
+    for categories in encoder.categories_:
+        require(categories.tolist() == [False, True], f"booleans among {categories.tolist()}")
+    return [Codes(name, {False: (0.0,), True: (1.0,)}, (-1.0,)) for name in names]
+
+
+def _texts(encoder: Any, names: Sequence[str]) -> list[Codes]:
+    if not names:
+        return []
+    require_type(encoder, OneHotEncoder)
+    require_settings(encoder, {
+        "handle_unknown": "ignore", "drop": None, "min_frequency": None, "max_categories": None,
+    })  # fmt: skip
+    return [_one_hot(name, found.tolist()) for name, found in zip(names, encoder.categories_, strict=True)]
+
+
+def _one_hot(name: str, categories: list[Any]) -> Codes:
+    for category in categories:
+        require(category is None or type(category) is str, f"the category {category!r} of {name}")
+    one_hot = np.eye(len(categories)).tolist()
+    columns = {category: tuple(row) for category, row in zip(categories, one_hot, strict=True)}
+    return Codes(name, columns, (0.0,) * len(categories))
+
+
+def _scale(scaler: Any, width: int) -> tuple[np.ndarray, np.ndarray] | None:
+    if scaler == "passthrough":
+        return None
+    require_type(scaler, StandardScaler)
+    require_settings(scaler, {"with_mean": True, "with_std": True})
+    require(scaler.n_features_in_ == width, "a scale of other columns")
+    return np.array(scaler.mean_, dtype=np.float64), np.array(scaler.scale_, dtype=np.float64)

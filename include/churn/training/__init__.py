@@ -1,0 +1,1 @@
+"""From snapshots and labels to a registered candidate."""

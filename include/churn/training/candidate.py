@@ -1,0 +1,156 @@
+"""A candidate: the recipe that did best, fitted, with everything that the gate will want to know of it.
+
+No version ever trains on a customer of the gate cohort or of the audit cohort. What ships is the recipe fitted on all
+labelled dates; where there are two or more, the recipe is graded out of time, by a twin that was fitted without the
+newest.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.pipeline import Pipeline
+
+from churn import statistics
+from churn.features.store import feature_types
+from churn.scoring.scorer import score_rows
+from churn.training import recipe
+from churn.training.recipe import Rows
+from churn.training.selection import Selection, run_at_once, select
+from churn.training.training_set import LABEL, TrainingSet
+
+log = logging.getLogger(__name__)
+
+GOLDEN_ROWS = 50
+"""Rows that the model must score, wherever it is loaded, as it did here."""
+
+
+class NotEnoughToLearn(RuntimeError):
+    """A training set that no model can be fitted on or chosen a threshold with."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fitted recipe with what it was graded on.
+
+    Attributes:
+        grades: how the recipe scored the gate cohort on `graded_on`: user_id, churn_label, score.
+        audit: the same of the audit cohort.
+        trained_on: every customer that the pipeline or its twin was given, each once.
+        golden: rows of features as a model takes them, NULLs among them, with the pipeline's `score`.
+    """
+
+    pipeline: Pipeline
+    selection: Selection
+    graded_on: date
+    out_of_time: bool
+    grades: pa.Table
+    audit: pa.Table
+    trained_on: pa.Table
+    golden: pd.DataFrame
+    metrics: Mapping[str, float]
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which on it says churn."""
+        return self.selection.threshold
+
+    def __str__(self) -> str:
+        auc = "undefined"
+        if "cohort_auc" in self.metrics:
+            auc = "{cohort_auc:.3f} ({cohort_auc_low:.3f} to {cohort_auc_high:.3f})".format(**self.metrics)
+        return f"{self.selection.recipe}, AUC {auc} on the gate cohort on {self.graded_on}"
+
+
+def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> Candidate:
+    """Choose the recipe, fit it on every row outside of the cohorts, and grade it on the newest date.
+
+    Raises:
+        NotEnoughToLearn: the training rows are all of one class, or of too few customers to fold.
+    """
+    types = feature_types(training_set.service)
+    newest = training_set.on(training_set.dates[-1])
+    learn = ~training_set.cohort & ~training_set.audit
+    users = training_set.users(learn).to_numpy()
+    rows = Rows(training_set.features(learn), training_set.labels(learn), users, newest[learn])
+    _require_enough(rows.labels, rows.users, parameters)
+    _warn_of_constants(rows.features)
+    started = time.monotonic()
+    forward = rows.forward_in_time(parameters)
+    selection = select(rows, types, parameters, forward=forward)
+    learned = [rows, rows.take(~rows.newest)] if forward else [rows]
+    fits = [partial(recipe.fit, selection.recipe, of, types, parameters) for of in learned]
+    pipeline, *twin = run_at_once(fits, rows.bytes)
+    seconds = time.monotonic() - started
+    graded = twin[0] if twin else pipeline
+    grades = _grade(graded, training_set, training_set.cohort & newest)
+    golden = _golden_rows(training_set.features(np.ones(len(newest), dtype=bool)))
+    metrics = {
+        **_metrics("cohort", grades[LABEL].to_numpy(), grades["score"].to_numpy(), selection.threshold),
+        "train_seconds": seconds,
+        "train_rows": float(len(rows)),
+        "train_churned": float(rows.labels.sum()),
+        "cohort_rows": float(len(grades)),
+    }
+    if selection.auc:
+        metrics |= {"out_of_fold_auc": selection.auc.value, "out_of_fold_auc_error": selection.auc.error}
+    return Candidate(
+        pipeline=pipeline,
+        selection=selection,
+        graded_on=training_set.dates[-1],
+        out_of_time=bool(twin),
+        grades=grades,
+        audit=_grade(graded, training_set, training_set.audit & newest),
+        trained_on=pa.table({"user_id": np.unique(rows.users)}),
+        golden=golden.assign(score=recipe.score(pipeline, golden)),
+        metrics=metrics,
+    )
+
+
+def _require_enough(labels: np.ndarray, users: np.ndarray, parameters: recipe.Parameters) -> None:
+    for churned in (True, False):
+        customers = len(set(users[labels == churned]))
+        if customers < parameters.folds:
+            raise NotEnoughToLearn(
+                f"{customers} customers outside of the cohorts have the label {churned}, {parameters.folds} folds "
+                "need one each: load drops with more labels"
+            )
+
+
+def _warn_of_constants(features: pd.DataFrame) -> None:
+    for name in features.columns[features.nunique(dropna=False) <= 1]:
+        log.warning("the feature %s has one value in the whole training set: it carries no information", name)
+
+
+def _grade(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) -> pa.Table:
+    scores = score_rows(pipeline, training_set, rows)
+    return pa.table({"user_id": training_set.users(rows), LABEL: training_set.labels(rows), "score": scores})
+
+
+def _golden_rows(features: pd.DataFrame) -> pd.DataFrame:
+    """Return rows from all over the set, and for each feature that may be NULL some in which it is."""
+    spread = np.linspace(0, len(features) - 1, GOLDEN_ROWS).astype(int)
+    null = [np.flatnonzero(features[name].isna())[:2] for name in features]
+    return features.iloc[np.unique(np.concatenate([spread, *null]))].reset_index(drop=True)
+
+
+def _metrics(name: str, labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
+    """Return F1, accuracy, and AUC with its 95 % interval; with one class an AUC is not defined and is left out."""
+    if len(labels) == 0:
+        return {}
+    said = scores >= threshold
+    metrics = {
+        f"{name}_f1": f1_score(labels, said, zero_division=0.0),
+        f"{name}_accuracy": accuracy_score(labels, said),
+    }
+    if auc := statistics.auc(labels, scores):
+        low, high = auc.interval()
+        metrics |= {f"{name}_auc": auc.value, f"{name}_auc_low": low, f"{name}_auc_high": high}
+    return {key: float(value) for key, value in metrics.items()}

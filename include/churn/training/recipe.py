@@ -1,0 +1,151 @@
+"""The recipe: which pipeline is fitted, how, and at which probability it says churn."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from feast.types import Bool, Float64, Int64, String
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.metrics import precision_recall_curve
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from churn.training.families import FAMILIES
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a candidate depends on besides the data and the code."""
+
+    families: tuple[str, ...] = tuple(FAMILIES)
+    folds: int = 3
+    # Customers of each class that a date needs to be learned from, or graded on: ten in each fold.
+    least_customers: int = 30
+    # Rows that the families are compared on at most, of customers drawn at random: at 100,000 the standard error of an
+    # AUC of 0.8 is 0.002, and paired differences are far finer than that.
+    selection_rows: int = 100_000
+    random_state: int = 20240131
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A family with its settings, and whether its probabilities are calibrated."""
+
+    family: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    calibrated: bool = False
+
+    def __str__(self) -> str:
+        settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        return f"{self.family} ({settings})" + (", calibrated" if self.calibrated else "")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to learn from: their features, labels, customers, and which are of the newest labelled date."""
+
+    features: pd.DataFrame
+    labels: np.ndarray
+    users: np.ndarray
+    newest: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        """Return those rows."""
+        return Rows(self.features[rows], self.labels[rows], self.users[rows], self.newest[rows])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def bytes(self) -> int:
+        """What a copy takes; texts are shared."""
+        features = int(self.features.memory_usage(index=False).sum())
+        return features + self.labels.nbytes + self.users.nbytes + self.newest.nbytes
+
+    def forward_in_time(self, parameters: Parameters) -> bool:
+        """Tell whether the newest date can be graded by models of the earlier ones, which may hold no more than a few
+        leavers who were reported late: without customers enough of both classes, nothing can be learned from them."""
+        return all(
+            len(set(self.users[part & (self.labels == left)])) >= parameters.least_customers
+            for part in (self.newest, ~self.newest)
+            for left in (True, False)
+        )
+
+
+def make_pipeline(recipe: Recipe, types: Mapping[str, Any], parameters: Parameters, rows: int) -> Pipeline:
+    """Return an unfitted pipeline over features of these Feast types, for a training set of that many rows.
+
+    A legitimate NULL keeps its meaning: in a number, the median and a flag that it was missing; in a boolean, a third
+    value beside False and True.
+    """
+    names = {dtype: [name for name, of in types.items() if of == dtype] for dtype in (Int64, Float64, Bool, String)}
+    preprocess = ColumnTransformer([
+        ("numbers", SimpleImputer(strategy="median", add_indicator=True), names[Int64] + names[Float64]),
+        ("booleans", OrdinalEncoder(
+            categories=[[False, True]] * len(names[Bool]), handle_unknown="use_encoded_value", unknown_value=-1,
+            encoded_missing_value=-1,
+        ), names[Bool]),
+        ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False), names[String]),
+    ])  # fmt: skip
+    family = FAMILIES[recipe.family]
+    return Pipeline([
+        ("preprocess", preprocess),
+        ("scale", StandardScaler() if family.scaled else "passthrough"),
+        ("classifier", family.make(rows, parameters.random_state, **recipe.settings)),
+    ])  # fmt: skip
+
+
+def fit(recipe: Recipe, rows: Rows, types: Mapping[str, Any], parameters: Parameters) -> Pipeline:
+    """Return the recipe's pipeline, fitted in one thread: threads that add up what each has would change the last bit
+    of a score from run to run.
+
+    Calibration is Platt's (Advances in Large Margin Classifiers, 1999): a sigmoid over scores of customers that a
+    pipeline did not see.
+    """
+    pipeline = make_pipeline(recipe, types, parameters, len(rows))
+    if not recipe.calibrated:
+        return pipeline.fit(rows.features, rows.labels)
+    fold = assign_folds(rows.labels, rows.users, parameters)
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(parameters.folds)]
+    smallest = min(len(learn) for learn, _ in splits)
+    base = make_pipeline(recipe, types, parameters, smallest)[-1]
+    pipeline.set_params(classifier=CalibratedClassifierCV(base, method="sigmoid", cv=splits, ensemble=False))
+    pipeline.fit(rows.features, rows.labels)
+    # Which rows were in which fold is no part of the model.
+    return pipeline.set_params(classifier__cv=None)
+
+
+def score(pipeline: Pipeline, features: pd.DataFrame) -> np.ndarray:
+    """Return the probability of churn of each row."""
+    return pipeline.predict_proba(features)[:, 1]
+
+
+def assign_folds(labels: np.ndarray, users: np.ndarray, parameters: Parameters) -> np.ndarray:
+    """Return each row's fold: all rows of a customer in one; customers who ever left, and the others, shared evenly.
+
+    scikit-learn's StratifiedGroupKFold weighs one customer after the other, which takes a minute for a million.
+    """
+    names, customer = np.unique(users, return_inverse=True)
+    left = np.zeros(len(names), dtype=bool)
+    left[customer[labels]] = True
+    shuffled = np.random.default_rng(parameters.random_state).random(len(names))
+    fold = np.empty(len(names), dtype=np.int64)
+    fold[np.lexsort((shuffled, left))] = np.arange(len(names)) % parameters.folds
+    return fold[customer]
+
+
+def choose_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Return the probability from which on to say churn: the one of the greatest F1.
+
+    F1 takes a missed leaver and a customer who was bothered in vain as equally costly.
+    """
+    precision, recall, thresholds = precision_recall_curve(labels, scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return float(thresholds[np.argmax(f1[:-1])])

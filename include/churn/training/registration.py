@@ -1,0 +1,138 @@
+"""Putting a candidate on record: one run in MLflow, with a nested one for each contender, and a registered version."""
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from importlib.metadata import version
+from io import StringIO
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from churn.code import git_commit
+from churn.features.store import feature_types
+from churn.registry.evidence import RunEvidence
+from churn.registry.model_file import TRUSTED_TYPES
+from churn.registry.signature import signature_of
+from churn.registry.versions import EXPERIMENT, MODEL_NAME
+from churn.training.candidate import Candidate
+from churn.training.cohort import SALT
+from churn.training.learned_from import LEARNED_FROM, to_tag
+from churn.training.lineage import lineage_of, log_lineage
+from churn.training.recipe import Parameters
+from churn.training.selection import Contender
+from churn.training.training_set import TrainingSet
+
+log = logging.getLogger(__name__)
+
+PIP_REQUIREMENTS = [f"{name}=={version(name)}" for name in ("scikit-learn", "skops", "numpy", "pandas")]
+
+
+def register(
+    candidate: Candidate,
+    training_set: TrainingSet,
+    parameters: Parameters,
+    identity: Mapping[str, str],
+    revisions: Mapping[str, Any],
+) -> tuple[int, str]:
+    """Log the candidate to MLflow and register its model with its tags; return version and run.
+
+    Args:
+        revisions: the drops that the training set is made of, see read_revisions().
+    """
+    types = feature_types(training_set.service)
+    chosen = candidate.selection.recipe
+    mlflow.set_experiment(EXPERIMENT)
+    with mlflow.start_run(run_name=f"{training_set.as_of}") as run:
+        mlflow.log_params({
+            "as_of": identity["as_of"],
+            "labelled_dates": len(training_set.dates),
+            "random_state": parameters.random_state,
+            "folds": parameters.folds,
+            "recipe": str(chosen),
+            "model_type": chosen.family,
+            "calibrated": chosen.calibrated,
+            **chosen.settings,
+        })  # fmt: skip
+        mlflow.log_metrics(dict(candidate.metrics))
+        mlflow.log_dict({name: str(dtype) for name, dtype in types.items()}, "feature_schema.json")
+        MlflowClient().log_inputs(run.info.run_id, [_dataset(training_set, candidate, identity["data_digest"])])
+        _log_contenders(run.info.experiment_id, run.info.run_id, candidate.selection.contenders, chosen)
+        RunEvidence.of(candidate).log(run.info.run_id)
+        lineage = lineage_of(candidate, training_set, parameters, identity, revisions)
+        log_lineage(run.info.run_id, lineage, training_set)
+        logged = mlflow.sklearn.log_model(
+            candidate.pipeline,
+            name="model",
+            signature=signature_of(types),
+            input_example=candidate.golden.head(3).drop(columns="score"),
+            serialization_format="skops",
+            skops_trusted_types=list(TRUSTED_TYPES),
+            pip_requirements=PIP_REQUIREMENTS,
+        )
+    registered = _register_model(
+        logged.model_uri,
+        MODEL_NAME,
+        tags={
+            **identity,
+            "feature_service": training_set.service.name,
+            "cohort_salt": SALT,
+            "threshold": repr(candidate.threshold),
+            "git_commit": git_commit(),
+            LEARNED_FROM: to_tag(training_set.dates),
+            "graded_on": candidate.graded_on.isoformat(),
+            "graded_digest": training_set.cohort_digest(candidate.graded_on),
+            "graded_out_of_time": str(candidate.out_of_time),
+        },
+    )
+    return int(registered.version), run.info.run_id
+
+
+def _register_model(uri: str, name: str, tags: Mapping[str, str]) -> ModelVersion:
+    # MLflow prints on stderr what it made, and Airflow logs that as errors.
+    with redirect_stderr(StringIO()) as said:
+        registered = mlflow.register_model(uri, name, tags=dict(tags))
+    log.info(" ".join(said.getvalue().split()))
+    return registered
+
+
+def _log_contenders(experiment: str, parent: str, contenders: Sequence[Contender], chosen: Any) -> None:
+    """Log each contender as a nested run, so that the choice can be seen."""
+    client, now = MlflowClient(), int(time.time() * 1000)
+    for each in contenders:
+        run = client.create_run(experiment, tags={MLFLOW_PARENT_RUN_ID: parent}, run_name=str(each.recipe))
+        figures = {"out_of_fold_brier": each.brier}
+        if each.auc:
+            figures |= {"out_of_fold_auc": each.auc.value, "out_of_fold_auc_error": each.auc.error}
+        said = {
+            "model_type": each.recipe.family,
+            "calibrated": each.recipe.calibrated,
+            "chosen": each.recipe == chosen,
+            **each.recipe.settings,
+        }
+        client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in figures.items()],
+            params=[Param(name, str(value)) for name, value in said.items()],
+        )
+        client.set_terminated(run.info.run_id)
+
+
+def _dataset(training_set: TrainingSet, candidate: Candidate, digest: str) -> DatasetInput:
+    """Describe the rows that were learned from. The schema is known: MLflow would infer it from every value."""
+    schema = signature_of(feature_types(training_set.service)).inputs
+    dataset = Dataset(
+        name=f"churn training set of {training_set.as_of}",
+        digest=digest[:32],
+        source_type="code",
+        source=json.dumps({"tags": {"feature_service": training_set.service.name, "git_commit": git_commit()}}),
+        schema=json.dumps({"mlflow_colspec": schema.to_dict()}),
+        profile=json.dumps({"num_rows": int(candidate.metrics["train_rows"])}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training"), InputTag("data_digest", digest)])

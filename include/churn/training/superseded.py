@@ -1,0 +1,178 @@
+"""supersede: say of each model version whether it was trained on what the system holds now.
+
+Tag `drops` of a version holds the content of each drop that its training set is made of. Where a training at its AS_OF
+would be made of other drops by now, because one was corrected, came late, brought labels late, or was withdrawn, the
+version gets the tag `superseded`: what changed, and what to do. It goes when the drops are the same again. Nothing else
+is touched: decisions and the stage Production are history.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from mlflow import MlflowClient
+
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.postgres.database import Connection, connect, execute, lock
+from churn.registry.model_version import ModelNotLoadable
+from churn.registry.versions import MODEL_NAME, ModelVersion, find_versions
+from churn.registry.versions import production as find_production
+from churn.training.training_set import drops_of
+
+log = logging.getLogger(__name__)
+
+DROPS = "drops"
+SUPERSEDED = "superseded"
+
+Drops = Mapping[date, str]
+"""What a training set is made of: the AS_OF of each drop, and the sha256 of its content."""
+
+
+def mark_superseded(database_url: str) -> Outcome:
+    """Give every model version the tag `superseded`, or take it away, by the drops whose snapshots are built now.
+
+    A version without the tag `drops`, which the pipeline gives to each that it trains, is left alone.
+    """
+    with connect(database_url) as connection:
+        _lock(connection)
+        client = MlflowClient()
+        tagged, untagged = _mark(connection, client, find_versions(client, {}))
+    figures = {"tagged": tagged, "untagged": untagged}
+    if not tagged and not untagged:
+        return Outcome(UNCHANGED, "every version says rightly whether it is superseded", figures)
+    return Outcome(DONE, f"superseded: {_list(tagged)}; no longer: {_list(untagged)}", figures)
+
+
+def supersede_withdrawn(as_of: date, database_url: str) -> Outcome:
+    """Do what mark_superseded() does after the drop of `as_of` was withdrawn. The outcome asks for a person where the
+    version in Production was trained with it."""
+    outcome = mark_superseded(database_url)
+    production = find_production(MlflowClient())
+    with connect(database_url) as connection:
+        left = _Left.read(connection)
+    if production is None or as_of not in left.withdrawn or not _learned_from(production, as_of):
+        return outcome
+    question = (
+        f"version {production.version} in Production was trained with the drop of {as_of}, which was withdrawn: "
+        f"go back with make rollback, or {left.advice}, and let the gate decide"
+    )
+    return Outcome(outcome.outcome, f"{outcome.reason}; {question}", {**outcome.figures, "ask": question})
+
+
+def renew(as_of: date, data_digest: str, drops: Drops, database_url: str) -> None:
+    """Say of the versions of `as_of` with these data that they are made of `drops`, then mark all of `as_of`.
+
+    A drop may change where no training looks: the data of a version are the same, and it is not superseded.
+    """
+    client = MlflowClient()
+    trained_then, these_data = {"as_of": as_of.isoformat()}, {"data_digest": data_digest}
+    with connect(database_url) as connection:
+        _lock(connection)
+        for version in find_versions(client, trained_then | these_data):
+            if version.tags.get(DROPS) != to_tag(drops):
+                client.set_model_version_tag(MODEL_NAME, str(version.version), DROPS, to_tag(drops))
+        _mark(connection, client, find_versions(client, trained_then))
+
+
+def to_tag(drops: Drops) -> str:
+    """Return the value of the tag `drops`."""
+    return json.dumps({as_of.isoformat(): digest for as_of, digest in sorted(drops.items())})
+
+
+def _from_tag(text: str) -> Drops:
+    return {date.fromisoformat(as_of): digest for as_of, digest in json.loads(text).items()}
+
+
+def _drops_of(version: ModelVersion) -> Drops | None:
+    """Return what a version is made of; None where it does not say, or somebody wrote into its tags what cannot be
+    read: one version must not hold up the others."""
+    if DROPS not in version.tags:
+        return None
+    try:
+        version.as_of  # noqa: B018 — what it is compared at
+        return _from_tag(version.tags[DROPS])
+    except (ModelNotLoadable, ValueError, AttributeError) as error:
+        log.warning("whether version %d is superseded is not known: %s", version.version, error)
+        return None
+
+
+def _list(versions: list[int]) -> str:
+    return ", ".join(f"version {version}" for version in sorted(versions)) or "none"
+
+
+def _lock(connection: Connection) -> None:
+    """One at a time: what was read first must not be written last."""
+    lock(connection, "superseded")
+
+
+@dataclass(frozen=True)
+class _Left:
+    """The AS_OFs that were withdrawn, and the newest that has a drop."""
+
+    withdrawn: frozenset[date]
+    newest: date | None
+
+    @staticmethod
+    def read(connection: Connection) -> "_Left":
+        withdrawn = frozenset(as_of for (as_of,) in execute(connection, "withdrawal/withdrawn"))
+        found = execute(connection, "gate/newest_drop").fetchone()
+        return _Left(withdrawn, found[0] if found else None)
+
+    @property
+    def advice(self) -> str:
+        return f"run {self.newest}, the newest AS_OF that is left" if self.newest else "load another drop: none is left"
+
+
+def _learned_from(version: ModelVersion, as_of: date) -> bool:
+    return version.tags.get("as_of") == as_of.isoformat() or as_of in _from_tag(version.tags.get(DROPS, "{}"))
+
+
+def _mark(
+    connection: Connection, client: MlflowClient, versions: Iterable[ModelVersion]
+) -> tuple[list[int], list[int]]:
+    """Set the tag right on each of the versions; return those that got it or another text, and those that lost it."""
+    made_of = [(version, drops) for version in versions if (drops := _drops_of(version)) is not None]
+    now = drops_of(connection, {version.as_of for version, _ in made_of})
+    current = {version.as_of: version for version, drops in made_of if drops == now[version.as_of]}
+    left = _Left.read(connection)
+    tagged, untagged = [], []
+    for version, drops in made_of:
+        why = _why(version.as_of, drops, now[version.as_of], current.get(version.as_of), left)
+        if why == version.tags.get(SUPERSEDED):
+            continue
+        if why is None:
+            client.delete_model_version_tag(MODEL_NAME, str(version.version), SUPERSEDED)
+            untagged.append(version.version)
+        else:
+            client.set_model_version_tag(MODEL_NAME, str(version.version), SUPERSEDED, why)
+            tagged.append(version.version)
+    return tagged, untagged
+
+
+def _why(as_of: date, then: Drops, now: Drops, successor: ModelVersion | None, left: _Left) -> str | None:
+    """Return why a version of `as_of` is superseded and what to do, None where it is not."""
+    changes = _changes(then, now, left.withdrawn)
+    if as_of in left.withdrawn:
+        # Running it again would say that there is no drop.
+        return "; ".join(filter(None, (changes, f"its AS_OF {as_of} was withdrawn: {left.advice}")))
+    return f"{changes}; {_advice(as_of, successor)}" if changes else None
+
+
+def _changes(then: Drops, now: Drops, withdrawn: frozenset[date]) -> str | None:
+    missing = [as_of for as_of in then if as_of not in now]
+    changes = {
+        "corrected": [as_of for as_of in then if as_of in now and now[as_of] != then[as_of]],
+        "new": [as_of for as_of in now if as_of not in then],
+        "withdrawn": [as_of for as_of in missing if as_of in withdrawn],
+        "no longer used": [as_of for as_of in missing if as_of not in withdrawn],
+    }
+    said = [f"{', '.join(map(str, sorted(as_ofs)))} {change}" for change, as_ofs in changes.items() if as_ofs]
+    return f"the drops that it was trained on changed: {'; '.join(said)}" if said else None
+
+
+def _advice(as_of: date, successor: ModelVersion | None) -> str:
+    if successor:
+        return f"version {successor.version} was trained on those of now"
+    return f"run {as_of} again to train on those of now"

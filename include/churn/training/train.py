@@ -1,0 +1,108 @@
+"""train: a candidate from the training set of an AS_OF, logged to MLflow and registered."""
+
+import json
+from datetime import UTC, date, datetime
+
+from mlflow import MlflowClient
+
+from churn.code import code_digest
+from churn.features.store import FEATURE_SERVICE, open_store
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.postgres.database import connect, lock_session
+from churn.registry.versions import MODEL_NAME, ExperimentDeleted, find_versions, require_experiment
+from churn.training import recipe
+from churn.training.candidate import NotEnoughToLearn, fit_candidate
+from churn.training.lineage import read_revisions
+from churn.training.registration import register
+from churn.training.superseded import DROPS, renew, to_tag
+from churn.training.training_set import Expired, TrainingSet, build_training_set, drops_of, labelled_dates
+
+__all__ = ["DropsChanged", "ExperimentDeleted", "Expired", "NotEnoughToLearn", "train"]
+
+
+USED_AT = "used_at"
+"""The tag of a version that says when a training last returned it as UNCHANGED: the gate of that run comes later, and
+retention of versions leaves it the time."""
+
+
+class DropsChanged(RuntimeError):
+    """Drops that changed while a training set of them was read, so that it may mix two states; a retry reads one."""
+
+
+def lock_of(as_of: str) -> tuple[str, str]:
+    """Return the name of the lock that a training of `as_of` holds from before it looks for a version to its end."""
+    return "train", as_of
+
+
+def used_at(instant: datetime) -> str:
+    """Return an instant in UTC as the value of the tag USED_AT. Such texts sort as the instants do."""
+    return instant.isoformat(timespec="seconds")
+
+
+def train(as_of: date, database_url: str) -> Outcome:
+    """Fit, log and register the candidate of `as_of`, and return its version and figures.
+
+    A version of the same AS_OF with the same data digest, code and parameters exists: UNCHANGED, and it is the
+    candidate.
+
+    Raises:
+        NothingToLearn: no date up to `as_of` has both labels and a snapshot.
+        NotEnoughToLearn: the training rows are all of one class, or of too few customers to fold.
+        Expired: retention removed dates that the training set is made of.
+        DropsChanged: the drops that the training set is made of changed while it was read.
+        ExperimentDeleted: the MLflow experiment was deleted, and a person must restore it.
+    """
+    # Before the lock and the fit: nothing that was fitted could be logged.
+    require_experiment(MlflowClient())
+    with connect(database_url, autocommit=True) as connection:
+        # Of two that train the same AS_OF at once, the second finds the version that the first registered. The lock is
+        # the session's: a server may end a transaction that idles through a fit, and the lock with it.
+        lock_session(connection, *lock_of(as_of.isoformat()))
+        return _train(as_of, database_url)
+
+
+def _train(as_of: date, database_url: str) -> Outcome:
+    training_set, drops = _read_training_set(as_of, database_url)
+    parameters = recipe.Parameters()
+    identity = {
+        "as_of": as_of.isoformat(),
+        "data_digest": training_set.digest,
+        "code_digest": code_digest(),
+        "parameters": json.dumps(parameters.to_json(), sort_keys=True),
+    }
+    same = [
+        each
+        for each in find_versions(MlflowClient(), {"as_of": identity["as_of"]})
+        if identity.items() <= each.tags.items()
+    ]
+    if same:
+        found = same[0]
+        MlflowClient().set_model_version_tag(MODEL_NAME, str(found.version), USED_AT, used_at(datetime.now(UTC)))
+        renew(as_of, training_set.digest, drops, database_url)
+        return Outcome(
+            UNCHANGED,
+            f"version {found.version} was trained on this data by this code",
+            {"version": found.version, "run_id": found.run_id},
+        )
+    candidate = fit_candidate(training_set, parameters)
+    revisions = read_revisions(drops, database_url)
+    version, run_id = register(candidate, training_set, parameters, {**identity, DROPS: to_tag(drops)}, revisions)
+    renew(as_of, training_set.digest, drops, database_url)
+    return Outcome(DONE, f"version {version}: {candidate}", {"version": version, "run_id": run_id, **candidate.metrics})
+
+
+def _read_training_set(as_of: date, database_url: str) -> tuple[TrainingSet, dict[date, str]]:
+    """Return the training set and the drops that it is made of. Feast reads each date by a connection of its own, so
+    that they are compared before and after."""
+    drops = _drops_now(as_of, database_url)
+    training_set = build_training_set(open_store(database_url), FEATURE_SERVICE, as_of, database_url)
+    if _drops_now(as_of, database_url) != drops:
+        raise DropsChanged(f"drops up to {as_of} changed while its training set was read: run the task again")
+    return training_set, drops
+
+
+def _drops_now(as_of: date, database_url: str) -> dict[date, str]:
+    with connect(database_url) as connection:
+        # That none of them is gone.
+        labelled_dates(connection, as_of)
+        return drops_of(connection, [as_of])[as_of]

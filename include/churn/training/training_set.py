@@ -1,0 +1,237 @@
+"""Training sets: the labels of a date as a given AS_OF knows them, with the features of that date, joined by Feast."""
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from feast import FeatureService, FeatureStore
+from feast.types import Bool, Float64, Int64, String
+from psycopg import sql
+
+from churn.as_of import event_timestamp
+from churn.features.store import feature_types
+from churn.postgres.database import Connection, connect, execute, statement
+from churn.training.cohort import SALT, both_cohorts_below, cohorts
+
+LABELLED_DATES = 6
+"""How many labelled dates a model learns from: half a year of monthly drops, so that old behaviour fades out."""
+
+BLOCK = 40_000
+"""Rows that become Python objects at once: a few megabytes."""
+
+LABEL = "churn_label"
+PANDAS_TYPES = {Int64: "int64", Float64: "float64", Bool: "object", String: "object"}
+
+
+class NothingToLearn(RuntimeError):
+    """No date up to the AS_OF has both labels and a snapshot."""
+
+
+class Expired(RuntimeError):
+    """Retention removed dates that the training set is made of."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """One row per customer and labelled date, ordered by both.
+
+    Columns: user_id, as_of (the labelled date), churn_label, then the features of `service` in its order.
+    """
+
+    as_of: date
+    service: FeatureService
+    table: pa.Table
+
+    @property
+    def dates(self) -> list[date]:
+        """The labelled dates, oldest first."""
+        return sorted(pc.unique(self.table["as_of"]).to_pylist())
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the rows: equal rows have equal digests."""
+        return digest_of(self.table)
+
+    @property
+    def cohort(self) -> np.ndarray:
+        """For each row, whether its customer is in the gate cohort."""
+        return self._cohorts[0]
+
+    @property
+    def audit(self) -> np.ndarray:
+        """For each row, whether its customer is in the audit cohort."""
+        return self._cohorts[1]
+
+    @cached_property
+    def _cohorts(self) -> tuple[np.ndarray, np.ndarray]:
+        return cohorts(user for block in self.table.to_batches(BLOCK) for user in block["user_id"].to_pylist())
+
+    def cohort_digest(self, day: date) -> str:
+        """The sha256 of the gate cohort's rows of that labelled date."""
+        return _digest_of(self.table.schema, self._blocks(self.cohort & self.on(day)))
+
+    def on(self, day: date) -> np.ndarray:
+        """Return for each row whether it is of that labelled date."""
+        return pc.equal(self.table["as_of"], pa.scalar(day, pa.date32())).to_numpy()
+
+    def users(self, rows: np.ndarray) -> pa.ChunkedArray:
+        return self.table["user_id"].filter(pa.array(rows))
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        return self.table[LABEL].to_numpy()[rows]
+
+    def features(self, rows: np.ndarray) -> pd.DataFrame:
+        """Return the features of the rows as a model takes them."""
+        return self._features(self.table.filter(pa.array(rows)))
+
+    def features_in_blocks(self, rows: np.ndarray) -> Iterator[pd.DataFrame]:
+        """Return the same in parts of at most BLOCK rows: what a model makes of them is several times as large."""
+        return map(self._features, self._blocks(rows))
+
+    def _blocks(self, rows: np.ndarray) -> Iterator[pa.Table]:
+        """Yield those rows without a copy of all of them. Equal rows come in equal blocks, whatever lies between them
+        in the table: how many are multiplied at once decides the last bit of a score."""
+        places = np.flatnonzero(rows)
+        for begin in range(0, len(places), BLOCK):
+            yield self.table.take(places[begin : begin + BLOCK])
+
+    def _features(self, table: pa.Table) -> pd.DataFrame:
+        types = feature_types(self.service)
+        return to_model_types(table.select(list(types)).to_pandas(), types)
+
+
+def build_training_set(store: FeatureStore, service_name: str, as_of: date, database_url: str) -> TrainingSet:
+    """Join the last six labelled dates up to `as_of`, their labels as delivered by drops up to `as_of`.
+
+    Raises:
+        NothingToLearn: there is no such date.
+        Expired: retention removed one of them; without it the set would be another one.
+    """
+    service = store.get_feature_service(service_name)
+    # Feast joins on connections of its own, for minutes at scale: no transaction idles meanwhile.
+    with connect(database_url, autocommit=True) as connection:
+        dates = labelled_dates(connection, as_of)
+        if not dates:
+            raise NothingToLearn(
+                f"no date up to {as_of} has both labels and a snapshot: load a drop with labels.csv, "
+                f"then run {as_of} again"
+            )
+        parts = [join_features(connection, store, service, labelled, as_of) for labelled in dates]
+    return TrainingSet(as_of, service, pa.concat_tables(parts))
+
+
+def labelled_dates(connection: Connection, as_of: date, limit: int = LABELLED_DATES) -> list[date]:
+    """Return the newest dates that have a snapshot and labels delivered by drops up to `as_of`, oldest first.
+
+    Raises:
+        Expired: retention removed one of them, or of the drops that labelled them.
+    """
+    found = execute(connection, "training/drops", {"as_ofs": [as_of], "limit": limit}).fetchall()
+    if expired := [str(drop) for _, drop, _, _, is_expired in found if is_expired]:
+        raise Expired(
+            f"a training set of {as_of} is made of {', '.join(expired)} too, which retention removed: run these dates "
+            f"again (make backfill FROM={expired[0]} TO={expired[-1]}; their drops must be in the landing directory), "
+            f"then {as_of}; and let CHURN_SNAPSHOTS_DAYS be longer"
+        )
+    return [drop for _, drop, _, is_labelled, _ in found if is_labelled]
+
+
+def drops_of(connection: Connection, as_ofs: Iterable[date]) -> dict[date, dict[date, str]]:
+    """Return for each AS_OF what its training set is made of, without joining it: {drop: sha256 of its content}.
+
+    Equal drops make equal training sets: they say which dates are labelled, their features and their labels. What
+    retention removed is among them.
+    """
+    drops: dict[date, dict[date, str]] = {as_of: {} for as_of in as_ofs}
+    for as_of, drop, digest, *_ in execute(
+        connection, "training/drops", {"as_ofs": list(drops), "limit": LABELLED_DATES}
+    ):
+        drops[as_of][drop] = digest
+    return drops
+
+
+def join_features(
+    connection: Connection,
+    store: FeatureStore,
+    service: FeatureService,
+    labelled: date,
+    as_of: date,
+    *,
+    cohorts_only: bool = False,
+) -> pa.Table:
+    """Return one labelled date's rows, ordered by user_id; a customer without a snapshot of that date has no row.
+
+    Args:
+        cohorts_only: leave out everybody who is neither in the gate cohort nor in the audit cohort.
+    """
+    query = sql.SQL(statement("training/entities")).format(
+        labelled=sql.Literal(labelled),
+        as_of=sql.Literal(as_of),
+        event_timestamp=sql.Literal(event_timestamp(labelled)),
+        everybody=sql.Literal(not cohorts_only),
+        salt=sql.Literal(SALT),
+        below=sql.Literal(both_cohorts_below()),
+    )
+    # A query instead of a data frame of entities: the database joins, nothing is uploaded.
+    job = store.get_historical_features(entity_df=query.as_string(connection), features=service)
+    joined = job.to_arrow().sort_by("user_id")
+    columns = {
+        "user_id": joined["user_id"],
+        "as_of": pa.repeat(pa.scalar(labelled, pa.date32()), len(joined)),
+        LABEL: joined[LABEL],
+    }
+    return pa.table({**columns, **{name: joined[name] for name in feature_types(service)}})
+
+
+def to_frame(rows: Sequence[Mapping[str, Any]], service: FeatureService) -> pd.DataFrame:
+    """Return online features, a mapping for each customer with every feature of the service, as a model takes them."""
+    types = feature_types(service)
+    return to_model_types(pd.DataFrame({name: [row[name] for row in rows] for name in types}, dtype=object), types)
+
+
+def to_model_types(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
+    """Give every column the type that it has for a model; a NULL is None in a boolean or a text, NaN in a number."""
+    for name, dtype in types.items():
+        column = frame[name]
+        to = PANDAS_TYPES[dtype]
+        if to == "object":
+            frame[name] = column.astype(object).where(column.notna(), None)
+        else:
+            frame[name] = column.astype("float64" if column.isna().any() else to)
+    return frame
+
+
+def digest_of(table: pa.Table) -> str:
+    """Return the sha256 of the table's content as CSV with a header, in the order of its rows and columns."""
+    return _digest_of(table.schema, [table])
+
+
+def _digest_of(schema: pa.Schema, parts: Iterable[pa.Table]) -> str:
+    digest = _Digest()
+    with pyarrow.csv.CSVWriter(digest, schema) as writer:
+        for part in parts:
+            writer.write_table(part)
+    return digest.sha256.hexdigest()
+
+
+class _Digest(io.RawIOBase):
+    """A file that keeps only the sha256 of what is written to it."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return len(data)
