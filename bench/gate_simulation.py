@@ -48,7 +48,7 @@ STEPS = {SLOPE: (-MARGIN / 2,), SAWTOOTH: (-MARGIN / 2,) * 4 + (1.5 * MARGIN,)}
 SIGNATURE = (("months_active", "long"),)
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 
-# Each kind's share of customers, and how far the kind goes with the risk: the slices of include/sql/gate/slices.sql.
+# Each kind's share of customers, and how far the kind goes with the risk: the slices of include/sql/gate.sql.
 SLICES = {
     "tenure": ((0.31, 0.24, 0.45), -0.4),
     "net service": ((0.22, 0.34, 0.44), 0.35),

@@ -17,10 +17,8 @@ from churn.registry.state import Oddity, in_production, oddities
 from embedded.environment import environment
 from embedded.process_manager import Process, ProcessManager
 from embedded.services import POSTGRES, addresses, not_ready, session
-from embedded.settings import REPOSITORY, Settings
+from embedded.settings import Settings
 from embedded.table import table
-
-QUERY = REPOSITORY / "include" / "sql" / "status" / "as_of.sql"
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def as_of_states(settings: Settings) -> list[AsOfState]:
     """
     url = environment(settings)["CHURN_DATABASE_URL"]
     with psycopg.connect(url, connect_timeout=5, row_factory=class_row(AsOfState)) as connection:
-        return connection.execute(QUERY.read_bytes()).fetchall()
+        return connection.execute(statement("status/as_of")).fetchall()
 
 
 def withdrawals(settings: Settings) -> list[str]:

@@ -142,8 +142,8 @@ def test_a_version_keeps_everything_that_it_takes_to_make_it_again(world):
             with open_archived(world.pipeline.archive, file["sha256"]) as stream:
                 assert b"user_id" in stream.read(100)
     assert ["labels.csv" in drop["files"] for drop in kept["drops"].values()] == [False, True, True]
-    assert "FROM snapshots.labels_snapshots" in kept["queries"]["training/entities.sql"]
-    assert {"training/drops.sql", "offline/join.sql"} <= kept["queries"].keys()
+    assert "FROM snapshots.labels_snapshots" in kept["queries"]["training/entities"]
+    assert {"training/drops", "offline/join"} <= kept["queries"].keys()
     assert kept["training_set"]["digest"] == tags["data_digest"] == digest_of(read_kept_set(world.run_id))
     assert kept["code"]["digest"] == tags["code_digest"]
     assert kept["code"]["commit"]
@@ -215,12 +215,12 @@ def test_another_file_in_the_drop_than_was_trained_on_is_named_as_data_with_the_
 def test_other_code_with_other_results_is_named_as_code(world, recorded, other_models):
     def by_other_code(said):
         said["code"]["digest"] = "0" * 64
-        said["queries"]["training/drops.sql"] = "SELECT"
+        said["queries"]["training/drops"] = "SELECT"
 
     recorded(by_other_code)
     made = world.reproduce()
     assert made.difference.startswith("code: include/ and the lock had the sha256 000000000000…")
-    assert "include/sql/training/drops.sql" in made.difference
+    assert "training/drops" in made.difference
     assert "training set" in made.compared
     assert not world.scratch_databases()
 

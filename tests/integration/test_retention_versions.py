@@ -270,7 +270,7 @@ def test_it_waits_while_a_backup_is_taken(url):
     """A backup holds this lock from its first database to its last file."""
     register(url)
     with connect(url, autocommit=True) as backup, connect(url, autocommit=True) as watcher:
-        execute(backup, "lock_session", {"name": f"churn/{RETENTION_LOCK}"})
+        execute(backup, "lock/wait_for_session", {"name": f"churn/{RETENTION_LOCK}"})
         waiting = _in_background(lambda: expire_versions(DAYS, url))
         blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
         while not watcher.execute(blocked).fetchone()[0]:

@@ -22,7 +22,7 @@ from psycopg.errors import InsufficientPrivilege
 from churn.features.lookup import OnlineLookup
 from churn.features.materialization import materialize
 from churn.features.store import FEATURE_SERVICE, apply_definitions, open_store, read_online
-from churn.postgres.database import SQL_DIRECTORY, connect, statement
+from churn.postgres.database import SQL_DIRECTORY, connect, script
 from churn.postgres.database_url import make_url
 from churn.postgres.migrate import migrate
 from serving.prediction_log import Answered, PredictionLog
@@ -280,7 +280,7 @@ def test_a_user_who_may_not_create_roles_makes_none_and_is_told_what_to_do(new_d
     caplog.set_level(logging.WARNING, "churn.postgres.migrate")
     assert "0007_predictions" in migrate(url)
     assert not exists(url)
-    assert "no role churn_serving: this user may not create roles; see include/sql/roles/serving.sql" in caplog.text
+    assert "no role churn_serving: this user may not create roles; see include/sql/serving_role.sql" in caplog.text
 
 
 def test_what_an_operator_runs_gives_it_its_rights_and_does_no_harm_again(server, new_database):
@@ -290,7 +290,7 @@ def test_what_an_operator_runs_gives_it_its_rights_and_does_no_harm_again(server
         administrator.execute("CREATE ROLE churn_serving LOGIN")
     for runner in (url, server.get_uri(database=conninfo_to_dict(url)["dbname"])):
         with connect(runner) as connection:
-            connection.execute((SQL_DIRECTORY / "roles" / "serving.sql").read_text(encoding="utf-8"))
+            connection.execute((SQL_DIRECTORY / "serving_role.sql").read_text(encoding="utf-8"))
         before = held(url)
         assert ("predictions", "answered", "INSERT") in before
     # Whoever ran it: what the pipeline's user makes is the role's to read.
@@ -303,7 +303,7 @@ def test_an_administrator_may_run_it_alone(server, new_database):
     url = new_database("NOCREATEROLE")
     migrate(url)
     with connect(server.get_uri(database=conninfo_to_dict(url)["dbname"])) as administrator:
-        administrator.execute(statement("roles/serving"))
+        administrator.execute(script("serving_role"))
     apply_definitions(url)
     with opened_store(as_role(url)) as store:
         assert store.get_feature_service(FEATURE_SERVICE).name == FEATURE_SERVICE

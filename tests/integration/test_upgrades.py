@@ -18,7 +18,7 @@ from churn.drops.snapshots import build_snapshots
 from churn.features.materialization import materialize
 from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
 from churn.outcome import DONE, UNCHANGED
-from churn.postgres.database import connect, execute, statement
+from churn.postgres.database import connect, execute, script
 from churn.postgres.migrate import known_migrations, migrate
 from embedded import stack
 from embedded.postgres_url import with_driver
@@ -79,7 +79,7 @@ def older(request, empty, full):
     with connect(empty) as connection:
         execute(connection, "migrate/create_table")
         for name in MIGRATIONS[: request.param]:
-            connection.execute(statement(f"migrations/{name}"))
+            connection.execute(script(f"migrations/{name}"))
             execute(connection, "migrate/record", {"name": name, "sha256": known_migrations()[name]})
     with connect(empty) as to, connect(full[0]) as of:
         for schema, table, columns in to.execute(COLUMNS).fetchall():

@@ -40,7 +40,7 @@ def test_a_url_says_the_same_to_sqlalchemy(host, port):
     }
 
 
-def test_a_statement_is_the_text_of_its_file():
+def test_a_statement_is_the_text_below_its_name():
     assert statement("loading/delete") == "DELETE FROM {table} WHERE as_of = %(as_of)s"
 
 

@@ -52,7 +52,7 @@ def test_other_code_is_named_with_the_queries_that_changed(lineage):
     lineage["queries"]["training/gone.sql"] = "SELECT"
     [difference] = code_differences(lineage)
     assert "111111111111…" in difference
-    assert "include/sql/training/entities.sql and include/sql/training/gone.sql" in difference
+    assert "training/entities and training/gone" in difference
 
 
 def test_a_tree_that_was_not_clean_and_another_commit_are_said(lineage):

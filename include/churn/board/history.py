@@ -196,7 +196,7 @@ def _mark(connection: Connection, served: Served | None) -> str:
 
 def _value(connection: Connection, name: str) -> Any:
     row = connection.execute(statement(f"board/{name}")).fetchone()
-    assert row is not None, f"board/{name}.sql gives one row"
+    assert row is not None, f"board/{name} gives one row"
     return row[0]
 
 

@@ -1,7 +1,8 @@
 """withdraw: take a drop back, so that the system holds what it would hold had the drop never come.
 
 This module removes the data, in one transaction. churn.features.materialization serves what is left, and
-churn.training.superseded tags the model versions. Each of the three may run again: the next run finishes a withdrawal that was killed.
+churn.training.superseded tags the model versions. Each of the three may run again: the next run finishes a withdrawal
+that was killed.
 """
 
 from datetime import date

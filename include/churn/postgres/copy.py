@@ -26,7 +26,7 @@ def copy_rows(connection: Connection, table: sql.Identifier, rows: Iterable[pa.T
             return 0
         columns = sql.SQL(", ").join(map(sql.Identifier, first[0]))
         cursor = connection.cursor()
-        with cursor.copy(sql.SQL(statement("copy")).format(table=table, columns=columns)) as copy:
+        with cursor.copy(sql.SQL(statement("partitions/copy")).format(table=table, columns=columns)) as copy:
             for _, data in chain([first], parts):
                 copy.write(data)
         return cursor.rowcount

@@ -1,11 +1,12 @@
 """The database `churn`: connections, and the statements in include/sql/.
 
-Every statement lies in a file of its own and is named by its path without the ending: `snapshots/labels` is
-include/sql/snapshots/labels.sql. Values are bound as `%(name)s`; where a name of a table or a column varies, the file
-has a `{placeholder}` and the caller gives a psycopg.sql object, which quotes it.
+include/sql/ has one file for each subject. In it each statement stands below a line `-- name: …`: `snapshots/delete` is
+the statement `delete` of include/sql/snapshots.sql. Values are bound as `%(name)s`. Where the name of a table or a
+column varies, the statement has a `{placeholder}` and the caller gives a psycopg.sql object, which quotes it.
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -51,14 +52,33 @@ def connect(database_url: str, *, autocommit: bool = False) -> Connection:
     )
 
 
-@cache
-def statement(name: str) -> LiteralString:
-    """Return the text of include/sql/`name`.sql."""
+def script(name: str) -> LiteralString:
+    """Return the text of include/sql/`name`.sql, a file that is run whole: a migration, or the rights of a role."""
     return (SQL_DIRECTORY / f"{name}.sql").read_text(encoding="utf-8").strip()
 
 
+@cache
+def statements(subject: str) -> dict[str, LiteralString]:
+    """Return the statements of include/sql/`subject`.sql by their names.
+
+    Raises:
+        ValueError: two have one name.
+    """
+    _, *parts = re.split(r"^-- name: (\w+)\n", script(subject), flags=re.MULTILINE)
+    names, texts = parts[::2], parts[1::2]
+    if len(set(names)) < len(names):
+        raise ValueError(f"include/sql/{subject}.sql gives one name to two statements")
+    return {name: text.strip() for name, text in zip(names, texts, strict=True)}
+
+
+def statement(name: str) -> LiteralString:
+    """Return the text of the statement `name`, `subject/name`."""
+    subject, _, its_name = name.partition("/")
+    return statements(subject)[its_name]
+
+
 def compose(name: str, **identifiers: sql.Composable) -> sql.SQL | sql.Composed:
-    """Return the statement `name` with what stands for each `{placeholder}` of the file."""
+    """Return the statement `name` with what stands for each `{placeholder}` in it."""
     return sql.SQL(statement(name)).format(**identifiers) if identifiers else sql.SQL(statement(name))
 
 
@@ -72,12 +92,12 @@ def execute(
 
     Args:
         parameters: values for `%(name)s`, bound by the server.
-        identifiers: what stands for each `{placeholder}` of the file.
+        identifiers: what stands for each `{placeholder}` of the statement.
     """
     query = compose(name, **identifiers)
     cursor = connection.execute(query, parameters)
     log.info(
-        "%s.sql: %s, %d rows\n%s\n%s",
+        "%s: %s, %d rows\n%s\n%s",
         name,
         cursor.statusmessage,
         cursor.rowcount,
@@ -94,22 +114,22 @@ def _short(value: Any) -> Any:
 
 def lock(connection: Connection, *names: str) -> None:
     """Wait for the exclusive advisory lock called `names`, held until the transaction ends."""
-    connection.execute(statement("lock"), {"name": "/".join(("churn", *names))})
+    connection.execute(statement("lock/wait"), {"name": "/".join(("churn", *names))})
 
 
 def try_lock(connection: Connection, *names: str) -> bool:
     """Take the exclusive advisory lock called `names` until the transaction ends, if nobody else holds it; tell
     whether it was taken."""
-    found = connection.execute(statement("try_lock"), {"name": "/".join(("churn", *names))}).fetchone()
+    found = connection.execute(statement("lock/try"), {"name": "/".join(("churn", *names))}).fetchone()
     return bool(found and found[0])
 
 
 def lock_session(connection: Connection, *names: str) -> None:
     """Wait for the exclusive advisory lock called `names`, held until the connection closes or its process dies."""
-    connection.execute(statement("lock_session"), {"name": "/".join(("churn", *names))})
+    connection.execute(statement("lock/wait_for_session"), {"name": "/".join(("churn", *names))})
 
 
 def try_lock_session(connection: Connection, *names: str) -> bool:
     """Take that lock if nobody else holds it; tell whether it was taken."""
-    found = connection.execute(statement("try_lock_session"), {"name": "/".join(("churn", *names))}).fetchone()
+    found = connection.execute(statement("lock/try_for_session"), {"name": "/".join(("churn", *names))}).fetchone()
     return bool(found and found[0])

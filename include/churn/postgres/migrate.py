@@ -12,7 +12,7 @@ import sys
 
 from psycopg.errors import UndefinedTable
 
-from churn.postgres.database import SQL_DIRECTORY, Connection, connect, execute, lock, statement
+from churn.postgres.database import SQL_DIRECTORY, Connection, connect, execute, lock, script
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def _missing(connection: Connection) -> list[str]:
 def _apply_missing(connection: Connection) -> list[str]:
     known, new = known_migrations(), _missing(connection)
     for name in new:
-        connection.execute(statement(f"migrations/{name}"))
+        connection.execute(script(f"migrations/{name}"))
         execute(connection, "migrate/record", {"name": name, "sha256": known[name]})
         log.info("applied migration %s", name)
     return new
@@ -92,7 +92,7 @@ def _grant(connection: Connection) -> None:
     Where this user may not create roles, a warning says so, and what an administrator does.
     """
     connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
-    connection.execute(statement("roles/serving"))
+    connection.execute(script("serving_role"))
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ than its part does.
 | role | may |
 | --- | --- |
 | churn_pipeline | owns `churn`: migrations, and what tasks read and write. It makes no roles and no databases |
-| churn_serving | connects to `churn`; its rights there are those of include/sql/roles/serving.sql |
+| churn_serving | connects to `churn`; its rights there are those of include/sql/serving_role.sql |
 | mlflow, airflow | owns the database of its name |
 
 Nobody else, administrators aside, may connect to any of the three, and none of the four to the administrator's

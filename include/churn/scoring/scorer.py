@@ -23,7 +23,7 @@ def score_online(pipeline: Pipeline, rows: Sequence[Mapping[str, Any]], service:
 
 
 class Scorer(Protocol):
-    """What turns online features into probabilities: a compiled pipeline (churn.scoring.compiled), or the pipeline itself."""
+    """Turns features into probabilities: a compiled pipeline (churn.scoring.compiled), or the pipeline itself."""
 
     def probabilities(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Return the probability of churn of each row, a mapping with every feature of the service."""

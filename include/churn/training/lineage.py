@@ -19,7 +19,7 @@ import pyarrow.parquet
 from mlflow import MlflowClient
 
 from churn.code import code_digest, git_commit
-from churn.postgres.database import SQL_DIRECTORY, connect, execute
+from churn.postgres.database import connect, execute, statements
 from churn.registry import artifacts
 from churn.training.candidate import Candidate
 from churn.training.cohort import SALT
@@ -42,7 +42,7 @@ ROWS_AT_ONCE = 100_000
 """Rows written before the size is looked at: one that is too large costs no more than what would have been kept."""
 
 QUERIES = ("training", "offline", "snapshots")
-"""The folders of include/sql/ whose statements make a training set out of the loaded drops."""
+"""The files of include/sql/ whose statements make a training set out of the loaded drops."""
 
 
 def read_revisions(drops: Mapping[date, str], database_url: str) -> dict[str, Any]:
@@ -98,9 +98,8 @@ def lineage_of(
 
 @cache
 def queries() -> dict[str, str]:
-    """Return the text of each statement that a training set is made by, by its path below include/sql/."""
-    files = sorted(path for folder in QUERIES for path in (SQL_DIRECTORY / folder).glob("*.sql"))
-    return {path.relative_to(SQL_DIRECTORY).as_posix(): path.read_text(encoding="utf-8") for path in files}
+    """Return the text of each statement that a training set is made by, by its name."""
+    return {f"{subject}/{name}": text for subject in QUERIES for name, text in statements(subject).items()}
 
 
 def code() -> dict[str, Any]:
@@ -156,11 +155,13 @@ def code_differences(lineage: Mapping[str, Any]) -> Iterator[str]:
     """Yield in words how what runs differs from what ran: nothing, where the code's digest is the same."""
     if lineage["code"]["digest"] == code_digest():
         return
-    then, now = lineage["queries"], queries()
+    # Versions from before 0.2.0 recorded the statements by their files.
+    then = {name.removesuffix(".sql"): text.strip() for name, text in lineage["queries"].items()}
+    now = queries()
     changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     yield (
         f"include/ and the lock had the sha256 {lineage['code']['digest'][:12]}…, have {code_digest()[:12]}…"
-        + (f", include/sql/{' and include/sql/'.join(changed)} among it" if changed else "")
+        + (f", the SQL of {' and '.join(changed)} among it" if changed else "")
     )
 
 

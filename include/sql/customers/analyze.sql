@@ -1,1 +1,0 @@
-ANALYZE drop_customers

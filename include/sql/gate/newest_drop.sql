@@ -1,1 +1,0 @@
-SELECT max(as_of) FROM raw.drops

@@ -1,1 +1,0 @@
-SELECT verdict FROM raw.holds WHERE as_of = %(as_of)s

@@ -1,1 +1,0 @@
-DELETE FROM {table} WHERE as_of = %(as_of)s

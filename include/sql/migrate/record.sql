@@ -1,1 +1,0 @@
-INSERT INTO public.churn_migrations (name, sha256) VALUES (%(name)s, %(sha256)s)

@@ -1,1 +1,0 @@
-CREATE TEMPORARY TABLE entities ON COMMIT DROP AS {entity_query}

@@ -1,3 +1,0 @@
-SELECT entities.*, {features}
-FROM entities
-{views}

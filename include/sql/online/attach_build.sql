@@ -1,1 +1,0 @@
-ALTER TABLE {table} ATTACH PARTITION {build_table} FOR VALUES IN ({build})

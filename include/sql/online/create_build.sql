@@ -1,1 +1,0 @@
-CREATE TABLE {build_table} (LIKE {table})

@@ -1,1 +1,0 @@
-DELETE FROM online.builds WHERE state = 'writing'

@@ -1,3 +1,0 @@
-SELECT {columns}, (SELECT build FROM online.served)
-FROM (SELECT %(key)s::text AS key) AS keys
-{views}

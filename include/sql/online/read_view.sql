@@ -1,1 +1,0 @@
-LEFT JOIN {table} AS {view} ON {view}.build = (SELECT build FROM online.served) AND {view}.{join_key} = keys.key

@@ -1,1 +1,0 @@
-DELETE FROM online.served WHERE build = %(build)s

@@ -1,1 +1,0 @@
-SELECT churn_attach_month(%(table)s, %(day)s)

@@ -1,0 +1,62 @@
+-- name: count_other_answers
+SELECT count(*) FROM predictions.answered_any_month WHERE answered_at < %(limit)s
+
+-- name: delete
+DELETE FROM {table} WHERE {column} = %(value)s
+
+-- name: delete_other_answers
+DELETE FROM predictions.answered_any_month WHERE answered_at < %(limit)s
+
+-- name: drop_month
+DROP TABLE IF EXISTS {month}
+
+-- name: expired_drops
+-- Not what a chain has just validated, or validated again: it may be about to build snapshots of it.
+SELECT as_of FROM raw.drops
+WHERE expired_at IS NULL AND as_of < %(before)s AND validated_at < now() - interval '2 days'
+ORDER BY as_of
+
+-- name: expired_months
+SELECT relname, pg_total_relation_size(c.oid)
+FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+WHERE inhparent = 'predictions.answered'::regclass
+  AND to_timestamp(substring(relname FROM '_([0-9]+_[0-9]+)$'), 'YYYY_MM') + interval '1 month' <= %(limit)s
+ORDER BY relname
+
+-- name: expired_snapshots
+-- Not what a chain has just built, or found unchanged after it validated its drop again: it may be about to materialize it
+-- or to train on it.
+SELECT as_of
+FROM snapshots.builds b
+JOIN raw.drops d USING (as_of)
+WHERE b.expired_at IS NULL AND as_of < %(before)s AND greatest(b.built_at, d.validated_at) < now() - interval '2 days'
+ORDER BY as_of
+
+-- name: limit
+SELECT now() - make_interval(days => %(days)s)
+
+-- name: make_months
+-- This month and the next two. One whose answers lie in answered_any_month already, as nobody had made it, stays there.
+SELECT churn_attach_month('predictions.answered', day::date)
+FROM generate_series(date_trunc('month', now()), now() + interval '2 months', interval '1 month') AS day
+WHERE to_regclass('predictions.answered' || to_char(day, '_YYYY_MM')) IS NULL
+  AND NOT EXISTS (
+      SELECT FROM predictions.answered_any_month WHERE answered_at >= day AND answered_at < day + interval '1 month'
+  )
+
+-- name: mark_drop
+UPDATE raw.revisions SET expired_at = now()
+WHERE as_of = %(as_of)s AND revision = (SELECT revision FROM raw.drops WHERE as_of = %(as_of)s)
+
+-- name: mark_snapshot
+UPDATE snapshots.builds SET expired_at = now() WHERE as_of = %(as_of)s
+
+-- name: measure
+SELECT count(*), coalesce(sum(pg_column_size(t.*)), 0)::bigint FROM {table} t WHERE {column} = %(value)s
+
+-- name: newest
+-- The newest dates that are worked on: of a drop, and of a snapshot.
+SELECT (SELECT max(as_of) FROM raw.drops), (SELECT max(as_of) FROM snapshots.builds)
+
+-- name: today
+SELECT (now() AT TIME ZONE 'UTC')::date

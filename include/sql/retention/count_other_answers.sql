@@ -1,1 +1,0 @@
-SELECT count(*) FROM predictions.answered_any_month WHERE answered_at < %(limit)s

@@ -1,1 +1,0 @@
-DELETE FROM {table} WHERE {column} = %(value)s

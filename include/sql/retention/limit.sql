@@ -1,1 +1,0 @@
-SELECT now() - make_interval(days => %(days)s)

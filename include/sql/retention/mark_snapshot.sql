@@ -1,1 +1,0 @@
-UPDATE snapshots.builds SET expired_at = now() WHERE as_of = %(as_of)s

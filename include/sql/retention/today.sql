@@ -1,1 +1,0 @@
-SELECT (now() AT TIME ZONE 'UTC')::date

@@ -1,0 +1,9 @@
+-- name: create_database
+CREATE DATABASE {database}
+
+-- name: databases
+SELECT datname FROM pg_database WHERE starts_with(datname, %(prefix)s)
+
+-- name: drop_database
+-- FORCE: the feature store may still hold a connection.
+DROP DATABASE IF EXISTS {database} WITH (FORCE)

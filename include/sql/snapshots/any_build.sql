@@ -1,1 +1,0 @@
-SELECT FROM snapshots.builds WHERE as_of = %(as_of)s

@@ -1,1 +1,0 @@
-DELETE FROM {table} WHERE event_timestamp = %(event_timestamp)s

@@ -1,0 +1,35 @@
+-- name: as_of
+-- What the system holds for each AS_OF, and the last decision about the model trained at it.
+SELECT
+    as_of,
+    drops.revision,
+    drops.received_at,
+    (drops.files -> 'users.csv' ->> 'rows')::bigint AS rows,
+    builds.as_of IS NOT NULL AND builds.expired_at IS NULL AS has_snapshot,
+    decisions.id AS decision,
+    decisions.outcome,
+    decisions.reason,
+    decisions.candidate_version,
+    decisions.run_id,
+    decisions.candidate_auc,
+    decisions.production_auc
+FROM raw.drops
+FULL JOIN snapshots.builds USING (as_of)
+FULL JOIN (
+    SELECT DISTINCT ON (as_of)
+        as_of, id, outcome, reason, candidate_version, run_id, candidate_auc, production_auc
+    FROM gate.decisions
+    ORDER BY as_of, id DESC
+) AS decisions USING (as_of)
+ORDER BY as_of
+
+-- name: feature_services
+-- The feature services that serving can look up: Feast's own table of its SQL registry.
+SELECT feature_service_name FROM feast.feature_services WHERE project_id = 'streamflow' ORDER BY feature_service_name
+
+-- name: withdrawn
+-- The AS_OFs that were withdrawn and of which no drop was loaded since: when last, by whom and why.
+SELECT DISTINCT ON (as_of) as_of, withdrawn_at, who, why
+FROM raw.withdrawals
+WHERE NOT EXISTS (SELECT FROM raw.drops WHERE drops.as_of = withdrawals.as_of)
+ORDER BY as_of, withdrawn_at DESC

@@ -1,0 +1,45 @@
+-- name: delete_build
+DELETE FROM snapshots.builds WHERE as_of = %(as_of)s
+
+-- name: delete_features
+-- The instant is computed here: that of 9999-12-31 is no date in Python.
+DELETE FROM {table} WHERE event_timestamp = (%(as_of)s::date + 1)::timestamp AT TIME ZONE 'UTC'
+
+-- name: delete_hold
+DELETE FROM raw.holds WHERE as_of = %(as_of)s
+
+-- name: instant
+-- Read when the lock is held: a run that validated while we waited for it was before us.
+SELECT clock_timestamp()
+
+-- name: is_withdrawn
+SELECT EXISTS (SELECT FROM raw.withdrawals WHERE as_of = %(as_of)s)
+   AND NOT EXISTS (SELECT FROM raw.drops WHERE as_of = %(as_of)s)
+
+-- name: last
+SELECT withdrawn_at, who, why FROM raw.withdrawals WHERE as_of = %(as_of)s ORDER BY withdrawn_at DESC LIMIT 1
+
+-- name: mark_online_builds
+-- What is being written is left to the materialization, which sees that its snapshot is gone.
+UPDATE online.builds SET state = 'withdrawn' WHERE as_of = %(as_of)s AND state <> 'writing'
+
+-- name: mark_revisions
+-- All of them: an _ACCEPT that was written before now was written for what is taken back.
+UPDATE raw.revisions SET withdrawn_at = %(withdrawn_at)s WHERE as_of = %(as_of)s
+
+-- name: newest_revision
+SELECT revision, withdrawn_at
+FROM raw.revisions
+WHERE as_of = %(as_of)s AND withdrawn_at IS NOT NULL
+ORDER BY revision DESC
+LIMIT 1
+
+-- name: record
+INSERT INTO raw.withdrawals (as_of, withdrawn_at, who, why)
+VALUES (%(as_of)s, %(withdrawn_at)s, %(who)s, %(why)s)
+
+-- name: withdrawn
+-- The AS_OFs that were withdrawn and of which no drop was loaded since.
+SELECT as_of FROM raw.withdrawals
+EXCEPT
+SELECT as_of FROM raw.drops

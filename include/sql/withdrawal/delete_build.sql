@@ -1,1 +1,0 @@
-DELETE FROM snapshots.builds WHERE as_of = %(as_of)s

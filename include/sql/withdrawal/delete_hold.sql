@@ -1,1 +1,0 @@
-DELETE FROM raw.holds WHERE as_of = %(as_of)s

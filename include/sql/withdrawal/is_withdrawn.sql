@@ -1,2 +1,0 @@
-SELECT EXISTS (SELECT FROM raw.withdrawals WHERE as_of = %(as_of)s)
-   AND NOT EXISTS (SELECT FROM raw.drops WHERE as_of = %(as_of)s)
