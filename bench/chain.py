@@ -17,12 +17,12 @@ from typing import Any
 from bench.context import Bench
 from bench.figures import Row, goal, goal_rows, number
 from churn.synthetic.generate import write_drops
-from embedded import stack
-from embedded.airflow_api import Airflow, Ref, Task
-from embedded.chain import HEAD, Link, follow, wait_for_dag
-from embedded.drops import find_drops, land
+from embedded.commands.airflow_api import Airflow, Ref, Task
+from embedded.commands.chain import HEAD, Link, follow, wait_for_dag
+from embedded.commands.drops import find_drops, land
+from embedded.operator.status import as_of_states
 from embedded.settings import Settings
-from embedded.status import as_of_states
+from embedded.stack import lifecycle as stack
 from embedded.table import table
 
 WINDOW = 6

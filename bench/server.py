@@ -17,10 +17,10 @@ import psycopg
 from psycopg import sql
 
 from bench.interrupts import interrupted_later
-from embedded.postgres import PostgresError, create_databases, prepare_cluster
 from embedded.postgres_url import database_url
-from embedded.process_manager import CONFIGURATION, end_of
 from embedded.settings import Settings
+from embedded.stack.postgres import PostgresError, create_databases, prepare_cluster
+from embedded.stack.process_manager import CONFIGURATION, end_of
 
 SECONDS_TO_STOP = 30
 

@@ -16,7 +16,7 @@ import psutil
 
 from bench.context import BenchError
 from bench.interrupts import interrupted_later
-from embedded.process_manager import end_of
+from embedded.stack.process_manager import end_of
 
 SECONDS_TO_START = 120
 SECONDS_TO_STOP = 20

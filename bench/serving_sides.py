@@ -15,8 +15,8 @@ from bench.service import Service, running
 from bench.serving_world import World
 from churn.registry.versions import MODEL_NAME, PRODUCTION
 from embedded.environment import environment
-from embedded.process_manager import CONFIGURATION
 from embedded.settings import REPOSITORY
+from embedded.stack.process_manager import CONFIGURATION
 
 OURS, NAIVE, MLFLOW, CONSTANT, SELECT = "ours", "naive", "mlflow models serve", "constant", "constant + SELECT"
 SIDES = (NAIVE, OURS, SELECT, CONSTANT, MLFLOW)

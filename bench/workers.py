@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bench.celery_workers import celery_workers, redis_server
 from bench.chain import ChainFailed, free_ports
 from bench.context import Bench
 from bench.figures import Row, goal, goal_rows, number, ratio, significant
 from churn.synthetic.generate import write_drops
-from embedded import stack
-from embedded.airflow_api import Airflow, Run, Task
-from embedded.celery_workers import celery_workers, redis_server
-from embedded.chain import HEAD, wait_for_dag
-from embedded.drops import find_drops, land
+from embedded.commands.airflow_api import Airflow, Run, Task
+from embedded.commands.chain import HEAD, wait_for_dag
+from embedded.commands.drops import find_drops, land
 from embedded.environment import environment
 from embedded.settings import Settings
+from embedded.stack import lifecycle as stack
 from embedded.table import table
 
 AS_OFS = 10

@@ -12,11 +12,11 @@ import requests
 from churn.board.production import MODEL_NAME
 from containers import load
 from containers.engine import COMPOSE_FILE, ComposeError, Project
-from embedded.airflow_api import Airflow, Ref, Task
-from embedded.chain import HEAD, follow, wait_for_dag, why_failed
-from embedded.drops import find_drops, land
-from embedded.services import session
-from embedded.stack import Progress
+from embedded.commands.airflow_api import Airflow, Ref, Task
+from embedded.commands.chain import HEAD, follow, wait_for_dag, why_failed
+from embedded.commands.drops import find_drops, land
+from embedded.stack.lifecycle import Progress
+from embedded.stack.services import session
 from embedded.table import table
 
 BACKUP = COMPOSE_FILE.parent / "docs" / "backup.md"

@@ -31,8 +31,8 @@ from churn.synthetic.generate import write_drops
 from containers.engine import COMPOSE_FILE, ComposeError, Project, find_engine, images_of_environment
 from containers.env_file import write
 from containers.proof import Proof
-from embedded.airflow_api import AirflowError
-from embedded.chain import ChainError
+from embedded.commands.airflow_api import AirflowError
+from embedded.commands.chain import ChainError
 
 NAME = "churn-prove"
 CUSTOMERS, DROPS, SEED = 2500, 3, 7

@@ -9,21 +9,23 @@ from pathlib import Path
 import psycopg
 
 from churn.as_of import AsOfError, parse_as_of, today, why_future
-from embedded import commands, stack, status
-from embedded.airflow_api import AirflowError
-from embedded.backup import BackupError, backup
-from embedded.chain import ChainError
-from embedded.doctor import diagnosis
-from embedded.drops import DropsError
+from embedded.commands import pipeline as commands
+from embedded.commands.airflow_api import AirflowError
+from embedded.commands.chain import ChainError
+from embedded.commands.drops import DropsError
+from embedded.commands.prediction import PredictionError, predict
+from embedded.commands.production import NotMoved, release, rollback
+from embedded.commands.reproduction import ReproductionError, reproduce
+from embedded.commands.withdrawal import NotWithdrawn, withdraw
 from embedded.environment import environment
-from embedded.postgres import PostgresError
-from embedded.prediction import PredictionError, predict
-from embedded.process_manager import StackError
-from embedded.production import NotMoved, release, rollback
-from embedded.reproduction import ReproductionError, reproduce
-from embedded.restore import restore
+from embedded.operator import status
+from embedded.operator.backup import BackupError, backup
+from embedded.operator.doctor import diagnosis
+from embedded.operator.restore import restore
 from embedded.settings import Settings, SettingsError, load_settings
-from embedded.withdrawal import NotWithdrawn, withdraw
+from embedded.stack import lifecycle as stack
+from embedded.stack.postgres import PostgresError
+from embedded.stack.process_manager import StackError
 
 # What says itself what is wrong and what to do; anything else is a bug and keeps its traceback.
 EXPECTED = (

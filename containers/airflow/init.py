@@ -11,9 +11,9 @@ from pathlib import Path
 from airflow.cli.cli_parser import get_parser
 
 from churn.postgres.migrate import migrate
-from embedded import airflow_metadata
+from embedded.stack import airflow_metadata
 
-POOLS = Path(__file__).parents[2] / "embedded" / "pools.json"
+POOLS = Path(__file__).parents[2] / "embedded" / "stack" / "pools.json"
 ADMIN = {
     "username": "admin",
     "firstname": "First",

@@ -14,9 +14,9 @@ import pytest
 from fsspec.core import url_to_fs
 from mlflow import MlflowClient
 
+from bench.celery_workers import Worker, celery_workers, redis_server
 from churn.features.store import FEATURE_SERVICE, read_online
 from churn.synthetic.generate import write_drops
-from embedded.celery_workers import Worker, celery_workers, redis_server
 from tests.conftest import database_copy, tracking
 from tests.database_dump import dump_of_drops
 from tests.e2e.stack import JANUARY, Stack, free_ports, wait_for

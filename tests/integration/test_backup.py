@@ -21,12 +21,12 @@ from churn.outcome import DONE
 from churn.postgres.database import connect, lock_session
 from churn.postgres.migrate import migrate
 from churn.retention import RETENTION_LOCK
-from embedded.backup import ORDER, BackupError, backup
 from embedded.environment import environment
-from embedded.postgres import DATABASES, PostgresError, create_databases
+from embedded.operator.backup import ORDER, BackupError, backup
+from embedded.operator.restore import restore
 from embedded.postgres_url import database_url
-from embedded.restore import restore
 from embedded.settings import Settings, load_settings
+from embedded.stack.postgres import DATABASES, PostgresError, create_databases
 from tests.database_dump import dump
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
@@ -180,7 +180,7 @@ def test_a_backup_that_fails_leaves_nothing(settings, tmp_path):
 
 def test_what_begins_while_a_backup_is_taken_is_in_it_whole_or_not_at_all(settings, restore_it, monkeypatch):
     """A drop that is loaded after Airflow was dumped: the backup has its rows and its files, or has it waiting."""
-    from embedded import postgres_tools
+    from embedded.stack import postgres_tools
 
     dumped = postgres_tools.dump
 

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
+from bench.celery_workers import redis_server as redis_on_a_port
 from churn.features.redis.server import POINTER, open_redis, run
-from embedded.celery_workers import redis_server as redis_on_a_port
-from embedded.doctor import diagnosis
-from embedded.doctor.finding import BAD, OK, WARN
-from embedded.doctor.online_store import check_online_store
-from embedded.doctor.workers import check_workers
+from embedded.operator.doctor import diagnosis
+from embedded.operator.doctor.finding import BAD, OK, WARN
+from embedded.operator.doctor.online_store import check_online_store
+from embedded.operator.doctor.workers import check_workers
 from embedded.settings import load_settings
 from tests.e2e.stack import wait_for
 from tests.real_redis import require_redis_server

@@ -17,12 +17,12 @@ from churn.postgres.database import connect
 from churn.postgres.database_url import make_url
 from churn.postgres.migrate import migrate
 from churn.postgres.roles import OWNERS, PASSWORDS, PIPELINE, SERVING, set_up
-from embedded import postgres_tools
-from embedded.backup import backup
 from embedded.environment import environment
+from embedded.operator.backup import backup
+from embedded.operator.restore import restore
 from embedded.postgres_url import database_url
-from embedded.restore import restore
 from embedded.settings import Settings, load_settings
+from embedded.stack import postgres_tools
 from tests.database_dump import dump
 
 BACKUP = Path(__file__).parents[2] / "docs" / "backup.md"

@@ -20,9 +20,9 @@ from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect, execute, script
 from churn.postgres.migrate import known_migrations, migrate
-from embedded import stack
 from embedded.postgres_url import with_driver
 from embedded.settings import REPOSITORY
+from embedded.stack import lifecycle as stack
 from tests.database_dump import dump
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
@@ -210,7 +210,7 @@ def test_mlflow_is_upgraded_with_its_versions_and_starts(empty):
             "INSERT INTO model_versions (name, version, creation_time, current_stage, source, status)"
             " VALUES ('streamflow_churn', 1, 1, 'Production', 'models:/m-1', 'READY')"
         )
-    in_a_process("from embedded.mlflow_metadata import main; main()", MLFLOW_BACKEND_STORE_URI=uri)
+    in_a_process("from embedded.stack.mlflow_metadata import main; main()", MLFLOW_BACKEND_STORE_URI=uri)
     utils._verify_schema(engine)
     engine.dispose()
     found = MlflowClient(uri, uri).get_latest_versions("streamflow_churn", stages=["Production"])
@@ -220,7 +220,7 @@ def test_mlflow_is_upgraded_with_its_versions_and_starts(empty):
 AIRFLOW = """
 import sys
 from airflow.cli.cli_parser import get_parser
-from embedded import airflow_metadata
+from embedded.stack import airflow_metadata
 
 def run(*command):
     arguments = get_parser().parse_args(command)

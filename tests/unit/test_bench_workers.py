@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from bench.workers import stage_of
-from embedded.airflow_api import Ref, Task
+from embedded.commands.airflow_api import Ref, Task
 
 MIDNIGHT = datetime(2024, 1, 31, tzinfo=UTC)
 

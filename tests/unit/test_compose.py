@@ -346,7 +346,7 @@ def test_every_part_of_airflow_is_told_the_same() -> None:
 
 def test_the_database_of_mlflow_is_brought_up_to_date_before_its_server_starts() -> None:
     upgrade, serve = SERVICES["mlflow"]["command"][-1].split(" && ")
-    assert upgrade == "python -m embedded.mlflow_metadata"
+    assert upgrade == "python -m embedded.stack.mlflow_metadata"
     assert serve.startswith("exec mlflow server ")
 
 
@@ -431,7 +431,7 @@ def test_what_a_service_runs_of_our_own_is_in_the_image_with_all_that_it_imports
             (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
             copy(REPOSITORY / source, tmp_path / source)
     modules = {name for service in OURS for name in re.findall(r"python -m (\S+)", str(SERVICES[service]["command"]))}
-    assert modules == {"churn.postgres.roles", "containers.airflow.init", "embedded.mlflow_metadata"}
+    assert modules == {"churn.postgres.roles", "containers.airflow.init", "embedded.stack.mlflow_metadata"}
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "include"), "AIRFLOW_HOME": str(tmp_path / "airflow")}
     command = [sys.executable, "-c", f"import {', '.join(sorted(modules))}"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)

@@ -22,7 +22,7 @@ from containers.engine import COMPOSE_FILE, ComposeError, Project, mebibytes
 from containers.load import OUTSIDE, PUBLISHED, rows, trouble
 from containers.proof import recipes
 from containers.prove import clean_up, fresh_settings
-from embedded.backup import ORDER
+from embedded.operator.backup import ORDER
 
 SERVICES = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"]
 AIRFLOW = Path(__file__).parents[2] / "containers" / "airflow"

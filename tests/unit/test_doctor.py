@@ -12,12 +12,12 @@ import requests
 from churn.drops.holds.record import Hold
 from churn.operations.deadline import GRACE, Late
 from churn.registry.state import Oddity
-from embedded.doctor import diagnosis, online_store, workers
-from embedded.doctor.airflow import judge_alerts, judge_connection, judge_dags, judge_pools
-from embedded.doctor.databases import judge_databases, judge_migrations, judge_revision, judge_server
-from embedded.doctor.diagnosis import asking, judge_stack
-from embedded.doctor.finding import BAD, OK, WARN, Finding, ok
-from embedded.doctor.machine import (
+from embedded.operator.doctor import diagnosis, online_store, workers
+from embedded.operator.doctor.airflow import judge_alerts, judge_connection, judge_dags, judge_pools
+from embedded.operator.doctor.databases import judge_databases, judge_migrations, judge_revision, judge_server
+from embedded.operator.doctor.diagnosis import asking, judge_stack
+from embedded.operator.doctor.finding import BAD, OK, WARN, Finding, ok
+from embedded.operator.doctor.machine import (
     FULL,
     LOCK,
     NEARLY_FULL,
@@ -27,7 +27,7 @@ from embedded.doctor.machine import (
     judge_ports,
     judge_python,
 )
-from embedded.doctor.pipeline import (
+from embedded.operator.doctor.pipeline import (
     Version,
     judge_freshness,
     judge_held,
@@ -35,9 +35,9 @@ from embedded.doctor.pipeline import (
     judge_registry,
     judge_serving,
 )
-from embedded.process_manager import Process
+from embedded.operator.status import AsOfState, Superseded
 from embedded.settings import load_settings
-from embedded.status import AsOfState, Superseded
+from embedded.stack.process_manager import Process
 
 NOW = datetime(2024, 4, 1, 12, tzinfo=UTC)
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded.drops import DropsError, find_drops, land
-from embedded.prediction import any_customer
+from embedded.commands.drops import DropsError, find_drops, land
+from embedded.commands.prediction import any_customer
 
 
 def write_drop(directory: Path, as_of: str, users: str = "user_id\n1-A\n") -> Path:

@@ -9,8 +9,8 @@ import pytest
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
-from embedded import prediction
-from embedded.prediction import predict_by
+from embedded.commands import prediction
+from embedded.commands.prediction import predict_by
 from embedded.settings import Settings, load_settings
 
 

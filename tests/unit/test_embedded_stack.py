@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from embedded import services, stack
-from embedded.commands import summary
-from embedded.process_manager import CONFIGURATION, Process, ProcessManager, StackError, end_of, is_alive
+from embedded.commands.pipeline import summary
+from embedded.operator.status import AsOfState, Superseded, as_of_table, last_decision
 from embedded.settings import Settings, load_settings
-from embedded.status import AsOfState, Superseded, as_of_table, last_decision
+from embedded.stack import lifecycle as stack
+from embedded.stack import services
+from embedded.stack.process_manager import CONFIGURATION, Process, ProcessManager, StackError, end_of, is_alive
 from embedded.table import table
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from churn.postgres.migrate import known_migrations
-from embedded import postgres_tools
-from embedded.backup import FORMAT, PACKAGES, BackupError, backup
-from embedded.postgres import PostgresError
-from embedded.restore import restore
+from embedded.operator.backup import FORMAT, PACKAGES, BackupError, backup
+from embedded.operator.restore import restore
 from embedded.settings import Settings, load_settings
+from embedded.stack import postgres_tools
+from embedded.stack.postgres import PostgresError
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from embedded.prediction import predict as ask_by_command
+from embedded.commands.prediction import predict as ask_by_command
 from embedded.settings import load_settings
 from tests.integration.serving.asking import answers, eventually, free_port, gunicorn, registry_at
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from churn.registry.versions import MODEL_NAME
-from embedded import status
+from embedded.operator import status
 from embedded.settings import load_settings
 from serving import state
 from tests.integration.serving.asking import served_version

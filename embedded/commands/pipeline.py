@@ -7,15 +7,15 @@ from pathlib import Path
 import requests
 
 from churn.drops.holds.record import find_holds, what_to_do
-from embedded.airflow_api import Airflow, Ref
-from embedded.chain import HEAD, Link, Say, follow, wait_for_dag, why_failed
-from embedded.drops import find_drops, generated_drops, land
+from embedded.commands.airflow_api import Airflow, Ref
+from embedded.commands.chain import HEAD, Link, Say, follow, wait_for_dag, why_failed
+from embedded.commands.drops import find_drops, generated_drops, land
+from embedded.commands.prediction import any_customer, predict_by
 from embedded.environment import environment
-from embedded.prediction import any_customer, predict_by
-from embedded.services import addresses
+from embedded.operator.status import AsOfState, as_of_states, production_version
 from embedded.settings import Settings
-from embedded.stack import check_alive, up
-from embedded.status import AsOfState, as_of_states, production_version
+from embedded.stack.lifecycle import check_alive, up
+from embedded.stack.services import addresses
 from embedded.table import table
 
 SERVING_FOLLOWS = 30.0

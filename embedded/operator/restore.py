@@ -11,12 +11,13 @@ from packaging.version import Version
 
 from churn.postgres.migrate import grant, known_migrations
 from churn.settings import redis_url
-from embedded import postgres, postgres_tools, stack
-from embedded.backup import ORDER, SECRETS, BackupError, Manifest, files_of, read_manifest, sha256_of
-from embedded.chain import Say
+from embedded.commands.chain import Say
 from embedded.environment import environment
-from embedded.services import POSTGRES
+from embedded.operator.backup import ORDER, SECRETS, BackupError, Manifest, files_of, read_manifest, sha256_of
 from embedded.settings import Settings
+from embedded.stack import lifecycle as stack
+from embedded.stack import postgres, postgres_tools
+from embedded.stack.services import POSTGRES
 
 
 def restore(settings: Settings, source: Path, say: Say) -> None:

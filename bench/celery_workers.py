@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from embedded.process_manager import StackError, end_of
+from embedded.stack.process_manager import StackError, end_of
 
 QUEUES = ("default", "training")
 PATIENCE = 120.0

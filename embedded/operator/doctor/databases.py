@@ -7,10 +7,10 @@ from pathlib import Path
 import psycopg
 
 from churn.postgres.migrate import MigrationError, find_missing
-from embedded import postgres
-from embedded.doctor.finding import Finding, bad, ok, some
+from embedded.operator.doctor.finding import Finding, bad, ok, some
 from embedded.postgres_url import database_url
 from embedded.settings import Settings
+from embedded.stack import postgres
 
 HEADS = {"airflow": "migrations", "mlflow": "store/db_migrations"}
 """Where a package keeps the migrations of the database of its name, which Alembic applies."""

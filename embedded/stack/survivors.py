@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from embedded.process_manager import is_alive
+from embedded.stack.process_manager import is_alive
 
 # Workers of Airflow ignore being asked; nothing of theirs is lost, every step is one transaction.
 PATIENCE = 3.0

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from embedded.postgres import PostgresError
 from embedded.postgres_url import database_url
+from embedded.stack.postgres import PostgresError
 
 
 def server_version(server: str) -> int:

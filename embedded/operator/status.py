@@ -15,9 +15,9 @@ from churn.postgres.database import connect, execute, statement
 from churn.registry.model_version import MODEL_NAME, ModelVersion
 from churn.registry.state import Oddity, in_production, oddities
 from embedded.environment import environment
-from embedded.process_manager import Process, ProcessManager
-from embedded.services import POSTGRES, addresses, not_ready, session
 from embedded.settings import Settings
+from embedded.stack.process_manager import Process, ProcessManager
+from embedded.stack.services import POSTGRES, addresses, not_ready, session
 from embedded.table import table
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import requests
 
-from embedded.services import session
 from embedded.settings import Settings
+from embedded.stack.services import session
 
 
 class PredictionError(RuntimeError):

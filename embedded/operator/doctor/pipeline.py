@@ -13,13 +13,10 @@ from churn.features.redis.server import OnlineStoreAway
 from churn.operations.deadline import GRACE, Late, find_late, find_missing, in_words
 from churn.registry.model_version import ModelVersion
 from churn.registry.state import Oddity, in_production
-from embedded.doctor.airflow import given
-from embedded.doctor.finding import Finding, bad, ok, warn
 from embedded.environment import environment
-from embedded.process_manager import Process
-from embedded.services import session
-from embedded.settings import Settings
-from embedded.status import (
+from embedded.operator.doctor.airflow import given
+from embedded.operator.doctor.finding import Finding, bad, ok, warn
+from embedded.operator.status import (
     AsOfState,
     Superseded,
     as_of_states,
@@ -28,6 +25,9 @@ from embedded.status import (
     served_as_of,
     superseded_versions,
 )
+from embedded.settings import Settings
+from embedded.stack.process_manager import Process
+from embedded.stack.services import session
 
 
 @dataclass(frozen=True)

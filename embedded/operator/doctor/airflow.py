@@ -6,12 +6,12 @@ from pathlib import Path
 
 import psutil
 
-from embedded.airflow_api import Airflow
-from embedded.doctor.finding import Finding, bad, ok, some, warn
+from embedded.commands.airflow_api import Airflow
 from embedded.environment import environment
-from embedded.process_manager import Process
+from embedded.operator.doctor.finding import Finding, bad, ok, some, warn
 from embedded.settings import REPOSITORY, Settings
-from embedded.stack import POOLS
+from embedded.stack.lifecycle import POOLS
+from embedded.stack.process_manager import Process
 
 DATABASE, ALERTS = "churn_postgres", "churn_alerts"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from embedded.doctor.finding import Finding, bad, ok, some, warn
-from embedded.process_manager import Process
-from embedded.services import taken_ports
+from embedded.operator.doctor.finding import Finding, bad, ok, some, warn
 from embedded.settings import REPOSITORY, Settings
+from embedded.stack.process_manager import Process
+from embedded.stack.services import taken_ports
 
 LOCK = REPOSITORY / "requirements.txt"
 OLDEST_PYTHON, FIRST_UNTRIED_PYTHON = (3, 11), (3, 14)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from redis import Redis
 from redis.exceptions import RedisError
 
-from embedded.celery_workers import QUEUES
-from embedded.doctor.finding import Finding, bad, ok, some
+from bench.celery_workers import QUEUES
+from embedded.operator.doctor.finding import Finding, bad, ok, some
 
 CHECK = "Celery"
 PATIENCE_SECONDS = 3.0

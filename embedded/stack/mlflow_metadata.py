@@ -1,5 +1,5 @@
-"""`python -m embedded.mlflow_metadata`: make MLflow's tables in the database at MLFLOW_BACKEND_STORE_URI, or bring
-those of an older version up to date, which the server itself refuses to do.
+"""`python -m embedded.stack.mlflow_metadata`: make MLflow's tables in the database at MLFLOW_BACKEND_STORE_URI, or
+bring those of an older version up to date, which the server itself refuses to do.
 
 As `mlflow db upgrade` does, on whose command line everybody could read the password.
 """

@@ -25,10 +25,10 @@ from churn.drops.watch import find_loaded, find_not_among
 from churn.postgres.database import Connection, connect, lock_session, try_lock_session
 from churn.postgres.migrate import applied_migrations
 from churn.retention import RETENTION_LOCK
-from embedded import postgres, postgres_tools
-from embedded.chain import Say
+from embedded.commands.chain import Say
 from embedded.environment import environment
 from embedded.settings import Settings
+from embedded.stack import postgres, postgres_tools
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -9,19 +9,19 @@ from tempfile import TemporaryDirectory
 import psutil
 import psycopg
 
-from embedded.airflow_api import AirflowError
-from embedded.backup import SECRETS
-from embedded.doctor.airflow import check_airflow
-from embedded.doctor.databases import check_databases
-from embedded.doctor.finding import BAD, OK, WARN, Finding, bad, ok, some, warn
-from embedded.doctor.machine import check_machine
-from embedded.doctor.online_store import check_online_store
-from embedded.doctor.pipeline import check_pipeline
-from embedded.doctor.workers import check_workers
+from embedded.commands.airflow_api import AirflowError
 from embedded.environment import environment
-from embedded.process_manager import Process, ProcessManager
-from embedded.services import AIRFLOW, POSTGRES, not_ready
+from embedded.operator.backup import SECRETS
+from embedded.operator.doctor.airflow import check_airflow
+from embedded.operator.doctor.databases import check_databases
+from embedded.operator.doctor.finding import BAD, OK, WARN, Finding, bad, ok, some, warn
+from embedded.operator.doctor.machine import check_machine
+from embedded.operator.doctor.online_store import check_online_store
+from embedded.operator.doctor.pipeline import check_pipeline
+from embedded.operator.doctor.workers import check_workers
 from embedded.settings import Settings
+from embedded.stack.process_manager import Process, ProcessManager
+from embedded.stack.services import AIRFLOW, POSTGRES, not_ready
 from embedded.table import table
 
 

@@ -7,9 +7,9 @@ from contextlib import redirect_stdout
 from datetime import date
 
 from embedded.environment import environment
-from embedded.process_manager import ProcessManager, StackError
 from embedded.settings import Settings
-from embedded.stack import Progress
+from embedded.stack.lifecycle import Progress
+from embedded.stack.process_manager import ProcessManager, StackError
 
 
 class NotWithdrawn(RuntimeError):

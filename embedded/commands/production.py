@@ -4,8 +4,8 @@ import getpass
 import os
 
 from embedded.environment import environment
-from embedded.process_manager import ProcessManager, StackError
 from embedded.settings import Settings
+from embedded.stack.process_manager import ProcessManager, StackError
 
 WHY = "asked for on the command line"
 """The reason that is recorded where none was given."""

@@ -2,10 +2,10 @@
 
 import os
 
-from embedded.chain import Say
+from embedded.commands.chain import Say
 from embedded.environment import environment
-from embedded.process_manager import ProcessManager, StackError
 from embedded.settings import Settings
+from embedded.stack.process_manager import ProcessManager, StackError
 
 
 class ReproductionError(RuntimeError):

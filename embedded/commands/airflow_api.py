@@ -11,7 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from embedded.services import session
+from embedded.stack.services import session
 
 PAGE = 100
 

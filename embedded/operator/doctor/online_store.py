@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from churn.features.redis.builds import PATIENCE_SECONDS, read_served
 from churn.features.redis.server import OnlineStoreAway, failing_as_the_store, open_redis
-from embedded.doctor.finding import Finding, bad, ok, warn
+from embedded.operator.doctor.finding import Finding, bad, ok, warn
 
 CHECK = "online store"
 OLDEST = 7

@@ -1,4 +1,4 @@
-"""`python -m embedded.airflow_metadata POOLS`: migrate Airflow's database and create the pools of a JSON
+"""`python -m embedded.stack.airflow_metadata POOLS`: migrate Airflow's database and create the pools of a JSON
 file.
 
 Airflow's own commands, one after the other in one process: each of them alone would spend seconds on

@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from embedded import postgres, services
 from embedded.environment import environment
-from embedded.process_manager import ProcessManager, StackError, end_of
 from embedded.settings import Settings
-from embedded.survivors import end_survivors
+from embedded.stack import postgres, services
+from embedded.stack.process_manager import ProcessManager, StackError, end_of
+from embedded.stack.survivors import end_survivors
 
 # The slowest start measured on two busy cores was under two minutes.
 PATIENCE = 240.0

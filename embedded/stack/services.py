@@ -9,9 +9,9 @@ from typing import Any
 import psutil
 import requests
 
-from embedded import postgres
-from embedded.process_manager import Process, StackError
 from embedded.settings import Settings
+from embedded.stack import postgres
+from embedded.stack.process_manager import Process, StackError
 
 POSTGRES = "postgres"
 AIRFLOW = ("airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from embedded.airflow_api import Airflow, AirflowError, Ref, Run, Task
+from embedded.commands.airflow_api import Airflow, AirflowError, Ref, Run, Task
 
 HEAD = "churn_snapshot"
 # Listing the runs costs the api-server 7 ms of a core that the tasks need.

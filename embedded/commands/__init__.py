@@ -1,0 +1,1 @@
+"""The commands that work through the running stack: run the chain, ask, roll back, withdraw, reproduce."""

@@ -1,0 +1,1 @@
+"""The processes on this machine and the Postgres server: start, stop, watch."""
