@@ -144,17 +144,6 @@ class Project:
         self.call("kill", container)
         self.call("rm", "-f", container)
 
-    def stop_all_but(self, services: Sequence[str]) -> None:
-        """Stop every other service; up() starts them again."""
-        for service in self.services:
-            if service not in (*services, *COMPLETED):
-                self.call("stop", str(self.container(service)))
-
-    def address(self, service: str) -> str:
-        """Return the service's own address, which this machine reaches where the engine runs on it, as root."""
-        shown = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
-        return self.call("inspect", "-f", shown, str(self.container(service))).split()[0]
-
     def memory(self) -> dict[str, float]:
         """Return what each running service takes now, in MiB."""
         used = {}

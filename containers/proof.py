@@ -10,7 +10,6 @@ from pathlib import Path
 import requests
 
 from churn.board.production import MODEL_NAME
-from containers import load
 from containers.engine import COMPOSE_FILE, ComposeError, Project
 from embedded.commands.airflow_api import Airflow, Ref, Task
 from embedded.commands.chain import HEAD, follow, wait_for_dag, why_failed
@@ -42,7 +41,7 @@ class Proof:
         self.airflow = Airflow(ports["AIRFLOW"], ("admin", settings["AIRFLOW_ADMIN_PASSWORD"]))
         self.say, self.took = Progress(), dict[str, float]()
 
-    def run(self, with_load: bool) -> None:
+    def run(self) -> None:
         """Take every step; raises where one is not as it should be."""
         first, second, third = list(self.drops)
         self.timed("build", lambda: self.project.compose("build", "databases", "serving"))
@@ -59,8 +58,6 @@ class Proof:
         answer, memory = self.served(self.production()), self.project.memory()
         self.scraped()
         sizes = self.project.image_sizes()
-        if with_load:
-            self.timed("load on serving", self.load_serving)
         self.timed("down, and up in another order", self.again)
         check(self.served(self.production()) == answer, "after a restart the same question has another answer")
         self.timed("backup, and restore on new volumes", self.restore)
@@ -174,21 +171,6 @@ class Proof:
             query = ("promtool", "query", "instant", "http://127.0.0.1:9090", 'up{job="serving"}')
             found = self.project.call("exec", str(self.project.container("prometheus")), *query)
             check("=> 1 " in found, f"Prometheus does not read the metrics of serving: {found or 'no answer'}")
-
-    def load_serving(self) -> None:
-        """Load the serving API while every service runs, then while those do that it needs; see each time that every
-        request is answered and that the container costs little."""
-        header = ("the serving API", "connections", "requests/s", "p50 ms", "rate beside it outside", "errors")
-        drop = self.drops[max(self.drops)]
-        for what, prepare in (
-            ("every service runs", lambda: self.project.wait(UP)),
-            ("it runs alone", lambda: self.project.stop_all_but(load.NEEDED)),
-        ):
-            prepare()
-            loads = load.measure(self.project, self.settings, drop, self.landing.parent)
-            print(f"\n{what}\n{table(header, list(load.rows(loads)))}", flush=True)  # noqa: T201
-            wrong = load.trouble(loads)
-            check(wrong is None, f"{what}: {wrong}")
 
     def report(self, memory: dict[str, float], sizes: dict[str, float]) -> None:
         total = sum(memory.values())

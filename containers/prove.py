@@ -25,7 +25,6 @@ from pathlib import Path
 import requests
 import yaml
 
-from bench.context import BenchError
 from churn.code import git_commit
 from churn.synthetic.generate import write_drops
 from containers.engine import COMPOSE_FILE, ComposeError, Project, find_engine, images_of_environment
@@ -36,7 +35,7 @@ from embedded.commands.chain import ChainError
 
 NAME = "churn-prove"
 CUSTOMERS, DROPS, SEED = 2500, 3, 7
-EXPECTED = (AirflowError, BenchError, ChainError, ComposeError, requests.RequestException)
+EXPECTED = (AirflowError, ChainError, ComposeError, requests.RequestException)
 
 
 def fresh_settings(directory: Path) -> dict[str, str]:
@@ -64,7 +63,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make prove", description=__doc__)
     parser.add_argument("--engine", choices=("docker", "podman"), help="default: the one that answers")
     parser.add_argument("--without", nargs="*", default=[], metavar="SERVICE", help="services to leave out")
-    parser.add_argument("--load", action="store_true", help="also load the serving API, in its container and outside")
     parser.add_argument("--keep", action="store_true", help="where it fails, leave everything as it is")
     arguments = parser.parse_args()
     known = list(yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"])
@@ -75,7 +73,7 @@ def main() -> int:
         settings = fresh_settings(directory)
         write_drops(directory / "drops", customers=CUSTOMERS, months=DROPS, seed=SEED)
         project = Project(arguments.engine or find_engine(), NAME, directory / ".env", services)
-        Proof(project, settings, directory / "drops").run(arguments.load)
+        Proof(project, settings, directory / "drops").run()
         proved = True
     except EXPECTED as error:
         print(f"\nFAILED: {error}", file=sys.stderr)  # noqa: T201

@@ -15,11 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.load import Load
 from churn.postgres.roles import OWNERS
 from containers.airflow.start import why_not_ready
 from containers.engine import COMPOSE_FILE, ComposeError, Project, mebibytes
-from containers.load import OUTSIDE, PUBLISHED, rows, trouble
 from containers.proof import recipes
 from containers.prove import clean_up, fresh_settings
 from embedded.operator.backup import ORDER
@@ -207,30 +205,3 @@ def checked(component: str, port: int) -> int:
 )
 def test_what_docker_and_podman_show_of_memory_is_read(shown: str, expected: float) -> None:
     assert mebibytes(shown) == pytest.approx(expected, rel=1e-4)
-
-
-def test_a_load_on_the_container_is_held_round_by_round_against_that_outside_of_it() -> None:
-    # The second round found the machine busy, for both.
-    loads = {
-        (PUBLISHED, 8): [Load(4.0, 9.0, 1900.0, 0), Load(8.0, 9.0, 950.0, 1)],
-        (OUTSIDE, 8): [Load(4.0, 9.0, 2000.0, 0), Load(8.0, 9.0, 1000.0, 0)],
-    }
-    assert list(rows(loads)) == [
-        (PUBLISHED, "8", "1,425", "6.00", "0.95", "1"),
-        (OUTSIDE, "8", "1,500", "6.00", "1.00", "0"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("inside", "expected"),
-    [
-        (Load(4.0, 9.0, 950.0, 0), None),
-        (Load(4.0, 9.0, 850.0, 0), "in its container it answers less: {8: 0.85} of the rate outside"),
-        (Load(4.0, 9.0, 950.0, 1), "requests failed: "),
-    ],
-)
-def test_a_load_is_well_where_every_request_is_answered_and_the_container_costs_little(
-    inside: Load, expected: str | None
-) -> None:
-    found = trouble({(PUBLISHED, 8): [inside], (OUTSIDE, 8): [Load(4.0, 9.0, 1000.0, 0)]})
-    assert found == expected or (expected and str(found).startswith(expected))
