@@ -18,7 +18,7 @@ from bench.measure import Watch, measure
 from bench.mlflow_server import mlflow_server
 from bench.online import fill_ours
 from bench.ours import read_training_set
-from churn.code import code_digest
+from churn.code import step_digest
 from churn.drops.contract import USERS
 from churn.features.store import FEATURE_SERVICE, open_store, read_online
 from churn.postgres.database import connect
@@ -94,7 +94,7 @@ def train_versions(_: Watch, url: str, tracking: str, as_of: date) -> dict[str, 
         identity = {
             "as_of": as_of.isoformat(),
             "data_digest": training_set.digest,
-            "code_digest": code_digest(),
+            "code_digest": step_digest("churn.training"),
             "parameters": json.dumps(parameters.to_json(), sort_keys=True),
         }
         candidate = fit_candidate(training_set, parameters)

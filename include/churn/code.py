@@ -1,9 +1,13 @@
-"""What identifies the code that a run executes: work is repeated when it changes."""
+"""The code that a step runs: its work is repeated when that changes, and only then."""
 
 import hashlib
 import os
+import re
 import subprocess
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
+from importlib.metadata import packages_distributions
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 INCLUDE = Path(__file__).parents[1]
@@ -11,14 +15,57 @@ LOCK = INCLUDE.parent / "requirements.txt"
 
 
 @cache
-def code_digest() -> str:
-    """Return the sha256 over the pipeline's Python, SQL, Lua and YAML files and the lock of its libraries."""
-    files = sorted(p for ending in ("py", "sql", "lua", "yaml") for p in INCLUDE.rglob(f"*.{ending}"))
+def step_digest(package: str) -> str:
+    """Return the sha256 over the code of a step and the locked versions of its libraries.
+
+    The code of a step is its package (`churn.training`), the packages and modules of churn that it imports, directly or
+    not, and what these name of include/sql/ and include/feature_repo/. Its libraries are those that all of it imports.
+    """
+    finder = _imports_of(package)
+    names = (INCLUDE.joinpath(*name.split(".")) for name in finder.modules)
+    modules = {file for path in names for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()}
     digest = hashlib.sha256()
-    for path in [*files, LOCK]:
-        digest.update(path.relative_to(INCLUDE.parent).as_posix().encode() + b"\0")
+    for path in sorted(modules | {path for module in modules for path in _read_by(module)}):
+        digest.update(path.relative_to(INCLUDE).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for library in _libraries({name.partition(".")[0] for name in finder.badmodules}):
+        digest.update(library.encode() + b"\0")
     return digest.hexdigest()
+
+
+def _imports_of(package: str) -> ModuleFinder:
+    """Find every module of the package and of the packages that it imports. Libraries are not on the path: the finder
+    lists their names as `badmodules`."""
+    finder, done, packages = ModuleFinder(path=[str(INCLUDE)]), set[str](), {package}
+    while packages:
+        for path in (path for each in packages for path in INCLUDE.joinpath(*each.split(".")).rglob("*.py")):
+            finder.import_hook(".".join(path.relative_to(INCLUDE).with_suffix("").parts).removesuffix(".__init__"))
+        done |= packages
+        packages = {".".join(name.split(".")[:2]) for name in finder.modules if name.startswith("churn.")} - done
+    return finder
+
+
+def _read_by(module: Path) -> Iterator[Path]:
+    """Yield the files that a module reads: those in a folder beside it, and the statements and the feature repository
+    that it names."""
+    yield from (path for path in module.parent.glob("*/*") if path.suffix in {".lua", ".html"})
+    text = module.read_text(encoding="utf-8")
+    yield from (path for path in INCLUDE.glob("sql/*.sql") if f'"{path.stem}/' in text or f'"{path.stem}"' in text)
+    repository = [path for path in INCLUDE.glob("*_repo/*") if path.suffix in {".py", ".yaml"}]
+    yield from (path for path in repository if f'"{path.parent.name}"' in text)
+
+
+def _libraries(imported: Collection[str]) -> list[str]:
+    """Return `name==version` of the lock for each library of which a module is imported."""
+    locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
+    distributions = _distributions()
+    names = {name.lower() for module in imported for name in distributions.get(module, ())}
+    return sorted(f"{name}=={locked[name]}" for name in names if name in locked)
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 @cache

@@ -227,7 +227,7 @@ def test_accepted_content_is_not_compared_again(small, landing, archive, databas
     write_drop(landing, F29, customers(USERS[:10]))
     (small.path / "_ACCEPT").unlink()
     assert accepted(small, database_url, archive) == DONE
-    monkeypatch.setattr(loading, "code_digest", lambda: "other code")
+    monkeypatch.setattr(loading, "step_digest", lambda step: "other code")
     assert accepted(small, database_url, archive) == DONE
     assert accepted(small, database_url, archive) == UNCHANGED
 

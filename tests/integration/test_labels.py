@@ -127,7 +127,7 @@ def test_a_revision_that_was_loaded_before_is_loaded_again_whatever_its_labels_m
     accepted = validate(drop, database_url, archive)
     load(accepted, database_url, archive)
     take_in(write_drop(landing, D31, OTHERS), database_url, archive)
-    monkeypatch.setattr(loading, "code_digest", lambda: "other code")
+    monkeypatch.setattr(loading, "step_digest", lambda step: "other code")
     assert load(accepted, database_url, archive).outcome == DONE
     arrive(landing, F29, OTHERS, None, database_url, archive)
     again = load(validated_now(accepted), database_url, archive)

@@ -104,7 +104,7 @@ def test_the_rules_that_a_drop_was_accepted_by_are_recorded_and_kept(landing, ar
     accepted = replace(validate(write_drop(landing, D31, USERS), database_url, archive), rules=1)
     load(accepted, database_url, archive)
     assert [of["rules"] for of in read_revisions({D31: accepted.digest}, database_url).values()] == [1]
-    monkeypatch.setattr(loading, "code_digest", lambda: "other code")
+    monkeypatch.setattr(loading, "step_digest", lambda step: "other code")
     load(replace(accepted, rules=2), database_url, archive)
     assert [of["rules"] for of in read_revisions({D31: accepted.digest}, database_url).values()] == [1]
 
@@ -131,7 +131,7 @@ def test_a_revision_that_was_accepted_by_rules_1_is_loaded_again_by_new_code(
         validate(drop, database_url, archive)
     accepted = accepted_by_rules_1(drop, archive)
     for code in ("old code", "new code"):
-        monkeypatch.setattr(loading, "code_digest", lambda code=code: code)
+        monkeypatch.setattr(loading, "step_digest", lambda step, code=code: code)
         assert load(accepted, database_url, archive).outcome == DONE
         assert [row["user_id"] for row in rows_of(database_url, "users", D31)] == padded
     stricter = replace(accepted, rules=2, digest="another")
@@ -209,7 +209,7 @@ def test_the_same_drop_is_loaded_again_by_other_code_as_the_same_revision(landin
     accepted = validate(with_months(landing, 1), database_url, archive)
     load(accepted, database_url, archive)
     before = dump(database_url, "raw")
-    monkeypatch.setattr(loading, "code_digest", lambda: "other code")
+    monkeypatch.setattr(loading, "step_digest", lambda step: "other code")
     assert load(accepted, database_url, archive).outcome == DONE
     assert load(accepted, database_url, archive).outcome == UNCHANGED
     after = dump(database_url, "raw")

@@ -127,7 +127,7 @@ def test_materializing_again_is_unchanged_and_writes_nothing(snapshots, database
 def test_other_code_materializes_again(snapshots, database_url, monkeypatch, online_store):
     snapshots(D31, 1)
     materialize(D31, database_url)
-    monkeypatch.setattr(materialization, "code_digest", lambda: "other code")
+    monkeypatch.setattr(materialization, "step_digest", lambda step: "other code")
     assert materialize(D31, database_url).outcome == DONE
     assert materialize(D31, database_url).outcome == UNCHANGED
     assert online_store.builds_left(database_url) == ONE_EACH

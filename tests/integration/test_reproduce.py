@@ -219,7 +219,7 @@ def test_other_code_with_other_results_is_named_as_code(world, recorded, other_m
 
     recorded(by_other_code)
     made = world.reproduce()
-    assert made.difference.startswith("code: include/ and the lock had the sha256 000000000000…")
+    assert made.difference.startswith("code: the code of training had the sha256 000000000000…")
     assert "training/drops" in made.difference
     assert "training set" in made.compared
     assert not world.scratch_databases()
@@ -258,7 +258,7 @@ def test_what_differs_without_making_a_difference_is_said_and_the_version_is_equ
     made = world.reproduce()
     assert made.equal
     assert any(note.startswith("cpu was another, is ") for note in made.notes)
-    assert any(note.startswith("include/ and the lock had the sha256 000000000000…") for note in made.notes)
+    assert any(note.startswith("the code of training had the sha256 000000000000…") for note in made.notes)
     assert any(note.startswith("the commit was ffffffffffff, is ") for note in made.notes)
     assert any("was not clean" in note for note in made.notes)
 

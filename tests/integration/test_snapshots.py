@@ -134,7 +134,7 @@ def test_building_again_is_unchanged_and_writes_nothing(landing, archive, databa
 def test_other_code_builds_again(landing, archive, database_url, monkeypatch):
     take_in(with_months(landing, 1), database_url, archive)
     before = dump_of_drops(database_url)
-    monkeypatch.setattr(snapshots, "code_digest", lambda: "other code")
+    monkeypatch.setattr(snapshots, "step_digest", lambda step: "other code")
     assert build_snapshots(D31, database_url).outcome == DONE
     assert build_snapshots(D31, database_url).outcome == UNCHANGED
     assert dump_of_drops(database_url) == before

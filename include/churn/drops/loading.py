@@ -8,7 +8,7 @@ from datetime import date
 
 import pyarrow as pa
 
-from churn.code import code_digest
+from churn.code import step_digest
 from churn.drops.archive import open_archived
 from churn.drops.contract import FILES, LABELS, File
 from churn.drops.labels import Labels, count_labels, strangers
@@ -55,7 +55,7 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_bef
                     "directory now"
                 )
             revision += 1
-        unchanged = (digest, code) == (drop.digest, code_digest())
+        unchanged = (digest, code) == (drop.digest, step_digest(__package__))
         if not unchanged:
             for file in FILES:
                 _replace(connection, drop, file, archive)
@@ -65,7 +65,7 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_bef
             if not (loaded_before or _was_accepted(connection, drop)):
                 strangers(labels).raise_if_any(drop.as_of.isoformat())
         execute(connection, "loading/record_revision", {
-            "as_of": drop.as_of, "revision": revision, "digest": drop.digest, "code_digest": code_digest(),
+            "as_of": drop.as_of, "revision": revision, "digest": drop.digest, "code_digest": step_digest(__package__),
             "validated_at": max(drop.validated_at, validated_at),
             "rules": drop.rules,
             "files": json.dumps({name: asdict(accepted) for name, accepted in drop.files.items()}),

@@ -4,7 +4,7 @@ import json
 from datetime import date
 
 from churn.as_of import event_timestamp
-from churn.code import code_digest
+from churn.code import step_digest
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock
 from churn.postgres.partitions import month
@@ -37,14 +37,14 @@ def build_snapshots(as_of: date, database_url: str) -> Outcome:
             raise NotLoaded(f"no drop of {as_of} is loaded: run the task load first")
         digest = drop[1]
         built = execute(connection, "snapshots/current_build", {"as_of": as_of}).fetchone()
-        if built and built[:2] == (digest, code_digest()):
+        if built and built[:2] == (digest, step_digest(__package__)):
             return Outcome(UNCHANGED, f"the snapshots of {as_of} were built from this drop by this code", built[2])
         if drop[2] is None:
             raise NotLoaded(f"retention removed the drop of {as_of} from raw.*: run the tasks validate and load first")
         rows = {table: _replace(connection, table, as_of) for table in FEATURE_TABLES}
         rows[LABELS_TABLE] = _replace_labels(connection, as_of)
         execute(connection, "snapshots/record_build", {
-            "as_of": as_of, "drop_digest": digest, "code_digest": code_digest(), "rows": json.dumps(rows),
+            "as_of": as_of, "drop_digest": digest, "code_digest": step_digest(__package__), "rows": json.dumps(rows),
         })  # fmt: skip
     return Outcome(DONE, f"{rows[FEATURE_TABLES[0]]} customers at {as_of}", rows)
 

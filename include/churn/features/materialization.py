@@ -4,6 +4,7 @@ One AS_OF is served, the newest materialized. Materializing an older one is a re
 served AS_OF replaces it. Where the served AS_OF was withdrawn, the newest that is left takes its place.
 """
 
+import hashlib
 import json
 import logging
 from datetime import date, datetime
@@ -12,7 +13,7 @@ from feast import FeatureStore, FeatureView
 from psycopg.rows import TupleRow
 
 from churn.as_of import event_timestamp
-from churn.code import code_digest
+from churn.code import step_digest
 from churn.features.builds import Build, Builds, IncompleteBuild, Served, builds_of
 from churn.features.column_types import columns_of
 from churn.features.store import STORE_LOCK, open_store, views_of
@@ -40,7 +41,7 @@ def materialize(as_of: date, database_url: str) -> Outcome:
     store = open_store(database_url)
     with connect(database_url, autocommit=True) as connection:
         lock_session(connection, STORE_LOCK)
-        digest = _snapshot_of(connection, as_of)[0]
+        snapshot = _snapshot_of(connection, as_of)
         builds, views = builds_of(connection), views_of(store)
         # Also where nothing is to be written: who published before may have died before it cleared away.
         _clear(connection, builds, views)
@@ -52,11 +53,12 @@ def materialize(as_of: date, database_url: str) -> Outcome:
             _write_and_publish(connection, store, builds, newest, served)
             served, counts = builds.served(), True
         if served and counts and served.as_of > as_of:
-            _begin_build(connection, as_of, digest, "older")
+            _begin_build(connection, as_of, snapshot, "older")
             return Outcome(
                 OLDER, f"{served.as_of} is served and is newer than {as_of}", {"served_as_of": str(served.as_of)}
             )
-        if served and (served.as_of, served.drop_digest, served.code_digest) == (as_of, digest, code_digest()):
+        asked = (as_of, snapshot[0], _code_of(snapshot))
+        if served and (served.as_of, served.drop_digest, served.code_digest) == asked:
             return Outcome(UNCHANGED, f"{as_of} is served, from this drop and by this code", served.rows)
         rows = _write_and_publish(connection, store, builds, as_of, served)
         _clear(connection, builds, views)
@@ -68,6 +70,11 @@ def _snapshot_of(connection: Connection, as_of: date) -> TupleRow:
     if snapshot is None:
         raise NoSnapshot(f"there is no snapshot of {as_of}: run churn_snapshot for it first")
     return snapshot
+
+
+def _code_of(snapshot: TupleRow) -> str:
+    """Return the sha256 over the code that an online copy depends on: what built the snapshot, and this step's."""
+    return hashlib.sha256(f"{snapshot[1]} {step_digest(__package__)}".encode()).hexdigest()
 
 
 def serve_what_is_left(database_url: str) -> Outcome:
@@ -123,10 +130,10 @@ def _write_and_publish(
     """Return the rows of each view."""
     snapshot, views = _snapshot_of(connection, as_of), views_of(store)
     build = Build(
-        *_begin_build(connection, as_of, snapshot[0], "writing"),
+        *_begin_build(connection, as_of, snapshot, "writing"),
         as_of=as_of,
         drop_digest=snapshot[0],
-        code_digest=code_digest(),
+        code_digest=_code_of(snapshot),
         views={view.name: columns_of(view) for view in views},
         replaces=served,
     )
@@ -136,8 +143,8 @@ def _write_and_publish(
     return _publish(connection, builds, build, views, snapshot)
 
 
-def _begin_build(connection: Connection, as_of: date, digest: str, state: str) -> tuple[int, datetime]:
-    values = {"as_of": as_of, "drop_digest": digest, "code_digest": code_digest(), "state": state}
+def _begin_build(connection: Connection, as_of: date, snapshot: TupleRow, state: str) -> tuple[int, datetime]:
+    values = {"as_of": as_of, "drop_digest": snapshot[0], "code_digest": _code_of(snapshot), "state": state}
     found = execute(connection, "online/begin_build", values).fetchone()
     assert found is not None
     return found[0], found[1]

@@ -14,7 +14,7 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.repo_config import RepoConfig
 
 from churn.as_of import as_of_of
-from churn.code import code_digest
+from churn.code import step_digest
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import connect, lock, lock_session
 from churn.postgres.database_url import feast_environment
@@ -88,7 +88,7 @@ def _applied(store: FeatureStore, services: Iterable[FeatureService]) -> bool:
 def _applied_by(store: FeatureStore) -> dict[str, str]:
     """Return the tags of what was applied by this code to this store: the tables of one store do not make those of
     another."""
-    return {"code_digest": code_digest(), "online_store": store.config.online_store.type}
+    return {"code_digest": step_digest(__package__), "online_store": store.config.online_store.type}
 
 
 def load_definitions() -> list[Any]:

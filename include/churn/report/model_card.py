@@ -18,7 +18,7 @@ import pyarrow as pa
 from mlflow import MlflowClient
 
 from churn import statistics
-from churn.code import code_digest
+from churn.code import step_digest
 from churn.features.store import open_store
 from churn.gate.basis import AS_SHIPPED
 from churn.gate.decision_files import CANDIDATE_AS_SHIPPED, SCORES, folder_of
@@ -30,7 +30,7 @@ from churn.registry.evidence import EVIDENCE
 from churn.registry.versions import ModelVersion
 from churn.report.artifacts import Artifacts
 from churn.report.importance import Importance, importance_of
-from churn.report.page import TEMPLATE, render
+from churn.report.page import render
 from churn.report.pictures import Graded, draw_scores
 from churn.report.pictures_of_checks import draw_differences, draw_importance, draw_slices
 from churn.report.plotting import Picture
@@ -85,7 +85,7 @@ class Record:
     @property
     def seal(self) -> str:
         """The sha256 of everything that the report is made of."""
-        made_of = json.dumps([asdict(self), code_digest(), TEMPLATE.read_text(encoding="utf-8")], sort_keys=True)
+        made_of = json.dumps([asdict(self), step_digest(__package__)], sort_keys=True)
         return hashlib.sha256(made_of.encode()).hexdigest()
 
 

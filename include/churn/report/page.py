@@ -17,7 +17,7 @@ TEMPLATE = Path(__file__).with_name("templates") / "report.html"
 KNOWN_TAGS = {
     "as_of": "AS_OF",
     "git_commit": "code commit",
-    "code_digest": "sha256 of the code and the lock",
+    "code_digest": "sha256 of the code of training and its libraries",
     "data_digest": "sha256 of the training set",
     "graded_digest": "sha256 of the graded rows",
     "cohort_salt": "salt of the gate cohort",

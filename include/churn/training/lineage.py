@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from mlflow import MlflowClient
 
-from churn.code import code_digest, git_commit
+from churn.code import git_commit, step_digest
 from churn.postgres.database import connect, execute, statements
 from churn.registry import artifacts
 from churn.training.candidate import Candidate
@@ -106,7 +106,7 @@ def code() -> dict[str, Any]:
     """Return what code this is: the sha256 of what runs, the commit, and whether the tree was that commit's."""
     commit = git_commit()
     return {
-        "digest": code_digest(),
+        "digest": step_digest(__package__),
         "commit": commit.removesuffix("-dirty"),
         "clean": commit != "unknown" and not commit.endswith("-dirty"),
     }
@@ -153,14 +153,14 @@ def read_kept_set(run_id: str) -> pa.Table | None:
 
 def code_differences(lineage: Mapping[str, Any]) -> Iterator[str]:
     """Yield in words how what runs differs from what ran: nothing, where the code's digest is the same."""
-    if lineage["code"]["digest"] == code_digest():
+    if lineage["code"]["digest"] == step_digest(__package__):
         return
     # Versions from before 0.2.0 recorded the statements by their files.
     then = {name.removesuffix(".sql"): text.strip() for name, text in lineage["queries"].items()}
     now = queries()
     changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     yield (
-        f"include/ and the lock had the sha256 {lineage['code']['digest'][:12]}…, have {code_digest()[:12]}…"
+        f"the code of training had the sha256 {lineage['code']['digest'][:12]}…, has {step_digest(__package__)[:12]}…"
         + (f", the SQL of {' and '.join(changed)} among it" if changed else "")
     )
 

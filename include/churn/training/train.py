@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 from mlflow import MlflowClient
 
-from churn.code import code_digest
+from churn.code import step_digest
 from churn.features.store import FEATURE_SERVICE, open_store
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import connect, lock_session
@@ -67,7 +67,7 @@ def _train(as_of: date, database_url: str) -> Outcome:
     identity = {
         "as_of": as_of.isoformat(),
         "data_digest": training_set.digest,
-        "code_digest": code_digest(),
+        "code_digest": step_digest(__package__),
         "parameters": json.dumps(parameters.to_json(), sort_keys=True),
     }
     same = [
