@@ -87,6 +87,10 @@ def _airflow_options(settings: Settings) -> dict[str, str]:
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         # The loop's sleep is paid at every step of the chain: task to task, and DAG to DAG.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+        # The supervisor of a task (3.3.2) may overlook its end until it looks again: after 5 s by default. As many
+        # seconds without an answer as by default end the task.
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "WORKERS__MAX_FAILED_HEARTBEATS": "15",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "DAG_PROCESSOR__PARSING_PROCESSES": "1",
     }

@@ -1,5 +1,5 @@
 """Airflow imports this module at its start, in every component. In the one that tasks are forks of (the scheduler where
-LocalExecutor runs them, a Celery worker where it does) it imports what tasks import, and has their end seen at once.
+LocalExecutor runs them, a Celery worker where it does) it imports what tasks import.
 
 Airflow logs what a task writes to stderr as an error. MLflow writes its log there, whatever the level, and the progress
 of downloads. Here it is told to leave logging to the process, so that each record has its own level, and to draw none.
@@ -61,4 +61,3 @@ TASKS_ARE_FORKS_OF = "worker" if "CeleryExecutor" in conf.get("core", "executor"
 if TASKS_ARE_FORKS_OF in sys.argv:
     for _module in HEAVY:
         import_module(_module)
-    import_module("airflow_task_end").wait_for_the_end()

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from feast import FeatureService, FeatureStore
+from feast.infra.provider import get_provider
 from psycopg.rows import TupleRow
 
 from churn.as_of import as_of_of
@@ -23,7 +24,7 @@ class OnlineLookup:
 
     def __init__(self, store: FeatureStore, service: FeatureService) -> None:
         self.service = service
-        online = store._get_provider().online_store
+        online = get_provider(store.config).online_store
         assert isinstance(online, OneAsOfStore)
         self._reader = online.reader(store.config)
         self._request = tuple(

@@ -9,7 +9,7 @@ others, and for entities that are a data frame, Feast's query is run.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -18,15 +18,14 @@ from feast import FeatureView, OnDemandFeatureView
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
     PostgreSQLOfflineStore,
     PostgreSQLOfflineStoreConfig,
-    PostgreSQLRetrievalJob,
 )
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
 from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.infra.offline_stores.offline_utils import FeatureViewQueryContext, get_feature_view_query_context
 from feast.infra.registry.base_registry import BaseRegistry
-from feast.infra.utils.postgres.connection_utils import _get_conninfo
 from feast.repo_config import RepoConfig
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from churn.postgres.database import statement
 
@@ -77,7 +76,7 @@ class SnapshotOfflineStore(PostgreSQLOfflineStore):
         if isinstance(entity_df, str) and not on_demand and all(map(_is_snapshot, feature_views)):
             views = get_feature_view_query_context(feature_refs, feature_views, registry, project, (_EVER, _EVER))
             return _SnapshotJob(config, views, entity_df, full_feature_names)
-        job = PostgreSQLOfflineStore.get_historical_features(
+        return PostgreSQLOfflineStore.get_historical_features(
             config,
             feature_views,
             feature_refs,
@@ -87,14 +86,6 @@ class SnapshotOfflineStore(PostgreSQLOfflineStore):
             full_feature_names,
             filter_by_created_timestamp,
             **named,
-        )
-        job = cast(PostgreSQLRetrievalJob, job)
-        return _ArrowRetrievalJob(
-            query=job._query_generator,
-            config=job.config,
-            full_feature_names=job.full_feature_names,
-            on_demand_feature_views=job.on_demand_feature_views,
-            metadata=job.metadata,
         )
 
 
@@ -167,17 +158,12 @@ class _SnapshotJob(RetrievalJob):
         return _compose("offline/join", features=sql.SQL(", ").join(features), views=sql.SQL("\n").join(joins))
 
 
-class _ArrowRetrievalJob(PostgreSQLRetrievalJob):
-    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        with self._query_generator() as query, _session(self.config) as cursor:
-            cursor.execute(query)
-            return cursor.fetch_arrow_table()
-
-
 @contextmanager
 def _session(config: RepoConfig) -> Iterator[dbapi.Cursor]:
     """Columns instead of a Python object for each value: ADBC."""
-    with dbapi.connect(_get_conninfo(config.offline_store)) as connection, connection.cursor() as cursor:
+    at = config.offline_store
+    conninfo = make_conninfo(host=at.host, port=at.port, dbname=at.database, user=at.user, password=at.password)
+    with dbapi.connect(conninfo) as connection, connection.cursor() as cursor:
         for setting in SESSION:
             cursor.execute(setting)
         yield cursor

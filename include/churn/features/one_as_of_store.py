@@ -93,15 +93,18 @@ class OneAsOfStore(OnlineStore):
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        """Read all views of a request together. Feast's own way is a question for each view."""
+        """Read all views of a request together. Feast's own way is a question for each view.
+
+        Feast (0.67) documents no way to do so: this method, and three functions that it calls, are Feast's own.
+        """
         first = grouped_refs[0][0]
-        entities, indexes, output_length = utils._get_unique_entities(
+        entities, indexes, output_length = utils._get_unique_entities(  # noqa: SLF001
             first, join_key_values, entity_name_to_join_key_map
         )
-        keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]
+        keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]  # noqa: SLF001
         request = tuple((view, tuple(features)) for view, features in grouped_refs)
         for (view, features), rows in zip(request, self.reader(config).read(request, keys), strict=True):
-            utils._populate_response_from_feature_data(
+            utils._populate_response_from_feature_data(  # noqa: SLF001
                 list(features),
                 rows,
                 indexes,

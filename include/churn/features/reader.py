@@ -12,7 +12,9 @@ from typing import Any, NamedTuple, Protocol
 from feast import FeatureView
 from feast.protos.feast.types.Value_pb2 import Value
 from psycopg import Connection, OperationalError, sql
-from psycopg.errors import _WaitTimeout as WaitTimeout
+
+# psycopg (3.3) has no public name for what Connection.wait() raises when its time is over.
+from psycopg.errors import _WaitTimeout as WaitTimeout  # noqa: PLC2701
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
