@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psutil
 
+from embedded.operator.doctor.workers import QUEUES
 from embedded.stack.process_manager import StackError, end_of
 
-QUEUES = ("default", "training")
 PATIENCE = 120.0
 
 TOLD = (

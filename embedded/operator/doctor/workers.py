@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bench.celery_workers import QUEUES
 from embedded.operator.doctor.finding import Finding, bad, ok, some
 
 CHECK = "Celery"
+QUEUES = ("default", "training")
 PATIENCE_SECONDS = 3.0
 """How long workers have to answer; they do at once, also while they are at a task."""
 

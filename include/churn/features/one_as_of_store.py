@@ -98,13 +98,13 @@ class OneAsOfStore(OnlineStore):
         Feast (0.67) documents no way to do so: this method, and three functions that it calls, are Feast's own.
         """
         first = grouped_refs[0][0]
-        entities, indexes, output_length = utils._get_unique_entities(  # noqa: SLF001
+        entities, indexes, output_length = utils._get_unique_entities(
             first, join_key_values, entity_name_to_join_key_map
         )
-        keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]  # noqa: SLF001
+        keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]
         request = tuple((view, tuple(features)) for view, features in grouped_refs)
         for (view, features), rows in zip(request, self.reader(config).read(request, keys), strict=True):
-            utils._populate_response_from_feature_data(  # noqa: SLF001
+            utils._populate_response_from_feature_data(
                 list(features),
                 rows,
                 indexes,

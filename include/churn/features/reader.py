@@ -14,7 +14,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from psycopg import Connection, OperationalError, sql
 
 # psycopg (3.3) has no public name for what Connection.wait() raises when its time is over.
-from psycopg.errors import _WaitTimeout as WaitTimeout  # noqa: PLC2701
+from psycopg.errors import _WaitTimeout as WaitTimeout
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 

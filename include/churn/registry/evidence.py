@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -16,26 +15,17 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from churn.registry import artifacts
 from churn.registry.artifacts import ArtifactRefused
 
-if TYPE_CHECKING:
-    # Serving reads evidence, and has nothing to train with.
-    from churn.training.candidate import Candidate
-
 EVIDENCE = "evidence"
 
 
 @dataclass(frozen=True)
 class RunEvidence:
-    """What a run keeps for the gate, as artifacts below EVIDENCE: see Candidate for each."""
+    """What a run keeps for the gate, as artifacts below EVIDENCE: see churn.training.candidate for each."""
 
     grades: pa.Table
     audit: pa.Table
     trained_on: pa.Table
     golden: pa.Table
-
-    @classmethod
-    def of(cls, candidate: "Candidate") -> "RunEvidence":
-        golden = pa.Table.from_pandas(candidate.golden, preserve_index=False)
-        return cls(candidate.grades, candidate.audit, candidate.trained_on, golden)
 
     def log(self, run_id: str) -> None:
         with tempfile.TemporaryDirectory() as directory:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mlflow import MlflowClient
 
-from churn.registry.evidence import RunEvidence, read_evidence
+from churn.registry.evidence import read_evidence
 from churn.registry.versions import ModelNotLoadable, ModelVersion, load_pipeline
 from churn.training import recipe
 from churn.training.candidate import Candidate
@@ -68,7 +68,7 @@ def _compare_metrics(found: ModelVersion, names: Iterable[str], candidate: Candi
 
 
 def _compare_evidence(found: ModelVersion, candidate: Candidate) -> Iterator[Check]:
-    for name, new in vars(RunEvidence.of(candidate)).items():
+    for name, new in vars(candidate.evidence).items():
         old = read_evidence(found.run_id, name)
         same = old.schema.equals(new.schema) and digest_of(old) == digest_of(new)
         yield f"{name}, {len(new)} rows", None if same else f"evidence/{name}.parquet has other rows"

@@ -20,6 +20,7 @@ from sklearn.pipeline import Pipeline
 
 from churn import statistics
 from churn.features.store import feature_types
+from churn.registry.evidence import RunEvidence
 from churn.scoring.scorer import score_rows
 from churn.training import recipe
 from churn.training.recipe import Rows
@@ -61,6 +62,12 @@ class Candidate:
     def threshold(self) -> float:
         """The probability from which on it says churn."""
         return self.selection.threshold
+
+    @property
+    def evidence(self) -> RunEvidence:
+        """Its run keeps these tables of it."""
+        golden = pa.Table.from_pandas(self.golden, preserve_index=False)
+        return RunEvidence(self.grades, self.audit, self.trained_on, golden)
 
     def __str__(self) -> str:
         auc = "undefined"

@@ -17,7 +17,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from churn.code import git_commit
 from churn.features.store import feature_types
-from churn.registry.evidence import RunEvidence
 from churn.registry.model_file import TRUSTED_TYPES
 from churn.registry.signature import signature_of
 from churn.registry.versions import EXPERIMENT, MODEL_NAME
@@ -64,7 +63,7 @@ def register(
         mlflow.log_dict({name: str(dtype) for name, dtype in types.items()}, "feature_schema.json")
         MlflowClient().log_inputs(run.info.run_id, [_dataset(training_set, candidate, identity["data_digest"])])
         _log_contenders(run.info.experiment_id, run.info.run_id, candidate.selection.contenders, chosen)
-        RunEvidence.of(candidate).log(run.info.run_id)
+        candidate.evidence.log(run.info.run_id)
         lineage = lineage_of(candidate, training_set, parameters, identity, revisions)
         log_lineage(run.info.run_id, lineage, training_set)
         logged = mlflow.sklearn.log_model(
