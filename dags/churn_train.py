@@ -97,7 +97,8 @@ def churn_train():
         overrides = get_current_context()["params"].get("thresholds") or {}
         asked_by = triggered_by() if overrides else None
         with no_retry(GateInvalid, StaleCandidate, ThresholdError):
-            return grade(candidate["version"], database_url(), overrides=overrides, overridden_by=asked_by).to_json()
+            decided = grade(candidate["version"], database_url(), overrides, asked_by, candidate["run_id"])
+        return decided.to_json()
 
     @task(multiple_outputs=False, pool="churn_gate", outlets=[churn_production_model])
     def promote(decision: dict, answer: dict | None) -> dict:

@@ -35,7 +35,8 @@ def churn_withdraw():
     with it are tagged `superseded`.
 
     **To withdraw a drop**: Trigger, pick the AS_OF, say why. Then remove its directory from the landing directory.
-    Running it again is safe: each task does only what is missing. The same from the command line: `make withdraw`.
+    Clearing its tasks is safe: each does only what is missing, and a drop that was loaded since stays. The same from
+    the command line: `make withdraw`.
 
     **Production is not moved.** The result of `supersede` says where the version in Production was trained with the
     drop, and what to do: roll back, or run the newest AS_OF that is left.
@@ -61,7 +62,9 @@ def churn_withdraw():
         from churn.drops.withdrawal import WithdrawalRefused, withdraw
 
         with no_retry(AsOfError, WithdrawalRefused):
-            return withdraw(_as_of(), triggered_by(), get_current_context()["params"]["why"], database_url()).to_json()
+            context = get_current_context()
+            why, asked_at = context["params"]["why"], context["dag_run"].run_after
+            return withdraw(_as_of(), triggered_by(), why, database_url(), asked_at).to_json()
 
     @task(multiple_outputs=False, pool="churn_materialize", priority_weight=MATERIALIZE_FIRST)
     def serve() -> dict:

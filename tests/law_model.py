@@ -84,6 +84,8 @@ class Model:
     Attributes:
         landing: the drop that lies in the landing directory.
         accepts: when the _ACCEPT beside it was written.
+        arrived: when it came.
+        held: the drop whose hold is on record.
         loaded, built: the drop that is loaded, and the one that the snapshots are of.
         materialized: the dates that were ever brought online: an online store may lose what it served.
         revisions: every content that was loaded.
@@ -91,6 +93,8 @@ class Model:
 
     landing: dict[date, Content] = field(default_factory=dict)
     accepts: dict[date, int] = field(default_factory=dict)
+    arrived: dict[date, int] = field(default_factory=dict)
+    held: dict[date, Content] = field(default_factory=dict)
     loaded: dict[date, Content] = field(default_factory=dict)
     built: dict[date, Content] = field(default_factory=dict)
     served: tuple[date, Content] | None = None
@@ -101,7 +105,8 @@ class Model:
     def at_rest(self) -> "Model":
         """What the law says of the drops that were accepted, without a word of what ran when."""
         taken, newest = dict(self.loaded), max(self.loaded, default=None)
-        return Model(self.landing, {}, taken, taken, None if newest is None else (newest, taken[newest]), set(taken))
+        served = None if newest is None else (newest, taken[newest])
+        return Model(landing=self.landing, loaded=taken, built=taken, served=served, materialized=set(taken))
 
     def holds(self, as_of: date) -> bool:
         """Tell whether a run does not load the drop in the landing directory, since a person must accept it first."""
@@ -132,11 +137,19 @@ class Model:
         return written > max(withdrawals, default=0)
 
     def is_spent(self, as_of: date, content: Content) -> bool:
-        """Tell whether the _ACCEPT was written for another content."""
+        """Tell whether the _ACCEPT was written for another content: one that was loaded with it, or held before."""
         written = self.accepts.get(as_of)
-        return written is not None and any(
+        if written is None:
+            return False
+        was_held = self.held.get(as_of, content) != content and written < self.arrived[as_of]
+        return was_held or any(
             each.content != content and each.accept == written for each in self.revisions.get(as_of, [])
         )
+
+    def arrives(self, as_of: date, content: Content) -> None:
+        """A drop comes into the landing directory."""
+        self.clock += 1
+        self.landing[as_of], self.arrived[as_of] = content, self.clock
 
     def accept(self, as_of: date) -> None:
         """A person writes an _ACCEPT beside the drop."""
@@ -152,6 +165,7 @@ class Model:
         else:
             revisions.append(Revision(content, accept))
         self.loaded[as_of] = content
+        self.held.pop(as_of, None)
 
     def newest_left(self) -> tuple[date, Content] | None:
         """The newest date that was brought online, and its drop; None where there is none."""
@@ -166,6 +180,7 @@ class Model:
         for each in self.revisions[as_of]:
             each.withdrawn_at = each.withdrawn_at or self.clock
         del self.loaded[as_of]
+        self.held.pop(as_of, None)
         self.built.pop(as_of, None)
         self.materialized.discard(as_of)
         if self.served and self.served[0] == as_of:

@@ -10,7 +10,7 @@ from churn.drops.holds.record import find_holds, what_to_do
 from embedded.commands.airflow_api import Airflow, Ref
 from embedded.commands.chain import HEAD, Link, Say, follow, wait_for_dag, why_failed
 from embedded.commands.drops import find_drops, generated_drops, land
-from embedded.commands.prediction import any_customer, predict_by
+from embedded.commands.prediction import PredictionError, any_customer, predict_by
 from embedded.environment import environment
 from embedded.operator.status import AsOfState, as_of_states, production_version
 from embedded.settings import Settings
@@ -19,7 +19,7 @@ from embedded.stack.services import addresses
 from embedded.table import table
 
 SERVING_FOLLOWS = 30.0
-"""Seconds in which serving must have picked up a new Production: it asks every SERVING_POLL_SECONDS, 10 by default."""
+"""Seconds in which serving must have picked up a new Production: three of its polls, which are 10 s apart."""
 
 
 def run(settings: Settings, drops: Path | None, say: Say) -> bool:
@@ -43,7 +43,8 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
     _print(summary(states, set(found)))
     if green:
         customer = any_customer(found[max(found)])
-        _print(f"prediction for {customer}, a customer of {max(found)}:\n{_prediction(settings, customer)}")
+        green, prediction = _prediction(settings, customer)
+        _print(f"prediction for {customer}, a customer of {max(found)}:\n{prediction}")
     where = addresses(settings)
     _print(
         f"Airflow {where['airflow-api']}   MLflow {where['mlflow']}   serving {where['serving']}/docs\n"
@@ -52,13 +53,17 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
     return green
 
 
-def _prediction(settings: Settings, customer: str) -> str:
-    """Return one prediction by the version in Production, which serving follows within seconds, not at once."""
+def _prediction(settings: Settings, customer: str) -> tuple[bool, str]:
+    """Return whether serving answers by the version in Production, which it follows within seconds, and the answer."""
     try:
         version = production_version(settings)
     except requests.RequestException as error:
-        return f"none: which version is in Production cannot be asked (make status): {error}"
-    return predict_by(settings, customer, version, SERVING_FOLLOWS)
+        return False, f"none: which version is in Production cannot be asked (make status): {error}"
+    try:
+        return True, predict_by(settings, customer, version, SERVING_FOLLOWS)
+    except PredictionError as error:
+        # With nothing in Production, there is nothing to answer by.
+        return version is None, str(error)
 
 
 def trigger(settings: Settings, as_of: date, say: Say) -> bool:

@@ -27,7 +27,11 @@ def predict(settings: Settings, user_id: str) -> str:
 
 def predict_by(settings: Settings, user_id: str, version: int | None, patience_seconds: float) -> str:
     """Return the service's answer for `user_id` by that version (None: by any) as soon as there is one, laid out for
-    reading; after `patience_seconds` what it answers then, or why it does not, and that it is not the version's."""
+    reading.
+
+    Raises:
+        PredictionError: there is none after `patience_seconds`, or by another version.
+    """
     deadline = time.monotonic() + patience_seconds
     late = f"serving does not answer by version {version}, which is in Production, after {patience_seconds:.0f} s"
     while True:
@@ -39,7 +43,7 @@ def predict_by(settings: Settings, user_id: str, version: int | None, patience_s
         except PredictionError as error:
             found = f"none: {error}"
         if version is None or time.monotonic() > deadline:
-            return found
+            raise PredictionError(found)
         time.sleep(1)
 
 

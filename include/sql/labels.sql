@@ -22,5 +22,13 @@ WHERE came.as_of = %(as_of)s
 GROUP BY came.label_as_of
 ORDER BY came.label_as_of
 
+-- name: matched
+-- The labels that later drops brought for a date, and how many of its customers they match.
+SELECT count(*) AS came, count(customer.user_id) AS matched
+FROM snapshots.labels_snapshots label
+LEFT JOIN snapshots.subscriptions_profile_snapshots customer
+    ON customer.user_id = label.user_id AND customer.event_timestamp = %(event_timestamp)s
+WHERE label.as_of = %(as_of)s AND label.drop_as_of > %(as_of)s
+
 -- name: dates
 SELECT DISTINCT label_as_of FROM raw.labels WHERE as_of = %(as_of)s ORDER BY label_as_of

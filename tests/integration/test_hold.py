@@ -220,6 +220,15 @@ def test_an_accept_holds_for_the_content_it_was_placed_beside(small, landing, ar
     assert accepted(smaller, database_url, archive) == DONE
 
 
+def test_an_accept_written_for_held_content_does_not_accept_what_replaced_it(small, landing, archive, database_url):
+    held(small, database_url, archive)
+    accept(small)
+    smaller = write_drop(landing, F29, customers(USERS[:5]))
+    assert "was written for other content" in str(held(smaller, database_url, archive)[1])
+    os.utime(smaller.path / "_ACCEPT")
+    assert accepted(smaller, database_url, archive) == DONE
+
+
 def test_accepted_content_is_not_compared_again(small, landing, archive, database_url, monkeypatch):
     accept(small)
     accepted(small, database_url, archive)
@@ -271,6 +280,30 @@ def test_a_held_drop_does_not_wait_until_something_changes(small, landing, archi
     assert pending(landing, database_url) == []
     accept(small)
     assert pending(landing, database_url) == [F29]
+
+
+def test_an_accept_that_is_written_again_with_the_same_words_is_judged_again(small, landing, archive, database_url):
+    accept(small, "")
+    held(small, database_url, archive)
+    assert pending(landing, database_url) == []
+    os.utime(small.path / "_ACCEPT")
+    assert pending(landing, database_url) == [F29]
+
+
+def test_a_held_drop_that_cannot_be_read_stops_no_other(small, landing, archive, database_url, monkeypatch):
+    held(small, database_url, archive)
+    write_drop(landing, M31, customers())
+
+    times = watch._times
+
+    def moved_away(drop):
+        if drop.as_of == F29:
+            raise FileNotFoundError(drop.path)
+        return times(drop)
+
+    monkeypatch.setattr(watch, "_times", moved_away)
+    assert pending(landing, database_url) == [M31]
+    assert list(find_holds(database_url)) == [F29]
 
 
 def test_a_manifest_is_part_of_what_was_judged(small, landing, archive, database_url):

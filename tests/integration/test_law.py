@@ -113,7 +113,7 @@ class World:
             as_of not in self.model.loaded and max(self.model.loaded, default=as_of) > as_of
         )
         drop = write_drop(self.landing, as_of, content.texts(), content.label_rows(as_of))
-        self.model.landing[as_of] = content
+        self.model.arrives(as_of, content)
         if accept == "new":
             self.accepts(as_of)
         elif accept == "none":
@@ -128,13 +128,6 @@ class World:
             self.model.accept(as_of)
             # Two that are written in the same instant differ all the same.
             (drop.path / ACCEPT).write_text(f"acceptance {self.model.clock}", encoding="utf-8")
-
-    def spends(self, as_of, content):
-        """A drop is accepted and loaded, and then corrected, while its _ACCEPT stays."""
-        self.accepts(as_of)
-        self.runs(as_of)
-        self.arrives(as_of, content, "kept")
-        self.runs(as_of)
 
     def runs(self, as_of):
         """The chain, which ends at once where there is no drop, or it is refused."""
@@ -178,6 +171,7 @@ class World:
             self.happened["what was withdrawn was not loaded again"] += was_withdrawn
             with pytest.raises(DropHeld):
                 validate(drop, self.database_url, self.archive)
+            self.model.held[as_of] = content
             return None
         return validate(drop, self.database_url, self.archive)
 

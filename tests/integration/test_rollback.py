@@ -2,6 +2,7 @@
 killed before any act they end in the one right state."""
 
 import itertools
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
@@ -256,6 +257,16 @@ def test_what_was_rolled_back_from_is_never_brought_back_by_the_gate(three):
     rollback.release("ada", "mended", three.url)
     assert "taken out" in three.promote(3, 2).reason
     assert three.production == [2]
+
+
+def test_a_version_of_a_withdrawn_drop_is_not_promoted(three):
+    drops = json.dumps({"2023-12-31": "a", AS_OF.isoformat(): "b"})
+    version = three.register(drops=drops)
+    with connect(three.url) as connection:
+        connection.execute("INSERT INTO raw.withdrawals (as_of, who, why) VALUES ('2023-12-31', 'ada', 'cents')")
+    refused = three.promote(version, 3)
+    assert (refused.outcome, three.production) == (promotion.KEPT, [3])
+    assert "was trained with the drop of 2023-12-31, which was withdrawn" in refused.reason
 
 
 def test_releasing_what_is_not_pinned_changes_nothing(three):

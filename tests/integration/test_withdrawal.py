@@ -1,7 +1,7 @@
 """A drop that was withdrawn leaves what would be there had it never come."""
 
 import shutil
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from database_dump import dump_of_drops
@@ -354,6 +354,15 @@ def test_content_that_was_accepted_again_and_then_corrected_may_come_back(world)
     world.write(F29)
     (world.landing / "2024-02-29" / "_ACCEPT").unlink()
     assert world.pending() == [(F29, 4)]
+
+
+def test_a_drop_that_came_after_the_withdrawal_was_asked_for_stays(world):
+    asked_at = datetime.now(UTC)
+    world.snapshot(D31)
+    outcome = withdraw(D31, "ada", WHY, world.url, asked_at)
+    assert outcome.outcome == UNCHANGED
+    assert "ask again to withdraw it" in outcome.reason
+    assert withdraw(D31, "ada", WHY, world.url, datetime.now(UTC)).outcome == DONE
 
 
 def test_a_date_is_withdrawn_until_a_drop_of_it_is_loaded(world):

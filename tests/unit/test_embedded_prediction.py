@@ -10,7 +10,7 @@ from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
 from embedded.commands import prediction
-from embedded.commands.prediction import predict_by
+from embedded.commands.prediction import PredictionError, predict_by
 from embedded.settings import Settings, load_settings
 
 
@@ -49,18 +49,19 @@ def test_the_prediction_is_by_the_version_in_production_as_soon_as_serving_follo
         assert json.loads(predict_by(settings, "a/b", 2, 30)) == {"user_id": "a/b", "model": {"version": 2}}
 
 
-def test_a_prediction_by_another_version_says_so():
-    with serving(1) as settings:
-        said = predict_by(settings, "a", 2, 0)
-    assert '"version": 1' in said
-    assert "serving does not answer by version 2, which is in Production, after 0 s: make doctor says why" in said
+def test_a_prediction_by_another_version_is_an_error_that_shows_it():
+    with serving(1) as settings, pytest.raises(PredictionError) as error:
+        predict_by(settings, "a", 2, 0)
+    assert '"version": 1' in str(error.value)
+    late = "serving does not answer by version 2, which is in Production, after 0 s: make doctor says why"
+    assert late in str(error.value)
 
 
-def test_where_serving_has_no_model_the_problem_is_said():
-    with serving(None) as settings:
-        assert "model-unavailable" in predict_by(settings, "a", 2, 0)
+def test_a_problem_of_serving_is_an_error_that_shows_it():
+    with serving(None) as settings, pytest.raises(PredictionError, match="model-unavailable"):
+        predict_by(settings, "a", 2, 0)
 
 
 def test_with_nothing_in_production_the_first_answer_counts():
-    with serving(None, 1) as settings:
-        assert predict_by(settings, "a", None, 30).startswith("none: ")
+    with serving(None, 1) as settings, pytest.raises(PredictionError, match="none: "):
+        predict_by(settings, "a", None, 30)

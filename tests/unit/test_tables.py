@@ -27,11 +27,11 @@ from churn.drops.violations import Violations
 HEADER = "user_id,failed_payments_90d\n"
 
 
-def read(file, data, rules=2):
+def read(file, data, rules=2, *, whole=False):
     """Return {line: row} of what can be read, and the violations."""
     violations = Violations()
     rows = {}
-    for part in read_rows(file, io.BytesIO(data), violations, rules):
+    for part in read_rows(file, io.BytesIO(data), violations, rules, whole=whole):
         rows |= dict(zip(part.lines.tolist(), part.table.to_pylist(), strict=True))
     return rows, str(violations).splitlines()
 
@@ -404,6 +404,13 @@ def test_a_last_line_without_a_newline_that_does_not_show_that_it_is_whole_is_re
     header = ",".join(column.name for column in SUPPORT.columns)
     _, violations = read(SUPPORT, f"{header}\na,0,1.5\n{line}".encode())
     assert violations == [f"support_agg_90d.csv, {said}"]
+
+
+def test_a_last_line_that_ends_with_an_empty_value_is_read_where_the_file_is_known_to_be_whole():
+    header = ",".join(column.name for column in SUPPORT.columns)
+    rows, violations = read(SUPPORT, f"{header}\nb,0,".encode(), whole=True)
+    assert violations == []
+    assert rows[2] == {"user_id": "b", "support_tickets_90d": 0, "ticket_avg_resolution_hrs_90d": None}
 
 
 def test_a_header_without_a_newline_is_refused_as_truncated():

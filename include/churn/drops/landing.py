@@ -53,6 +53,10 @@ class Drop:
         """Return the files beside those of the contract that decide whether it is accepted."""
         return [path for name in (MANIFEST, ACCEPT) if _is_plain(path := self.path / name)]
 
+    def identity_of_rest(self) -> dict[str, str]:
+        """Return what identifies each file of says_of_itself(). _ACCEPT counts again when it is written again."""
+        return {path.name: _identity(path) for path in self.says_of_itself()}
+
     @property
     def accepted_because(self) -> str | None:
         """Why a person accepts a drop that is held: the text of _ACCEPT, None without that file."""
@@ -69,6 +73,11 @@ class Drop:
         return written_after((self.path / ACCEPT).lstat().st_mtime_ns, instant)
 
 
+def _identity(path: Path) -> str:
+    written = f" {path.lstat().st_mtime_ns}" if path.name == ACCEPT else ""
+    return sha256_of(path) + written
+
+
 def written_after(modified_ns: int, instant: datetime) -> bool:
     """Tell whether a file with that time of change was written after `instant` (aware)."""
     return modified_ns > instant.timestamp() * 1e9
@@ -79,6 +88,10 @@ class Manifest:
     """What the sender says of each file: its sha256 and, where given, how many rows it has."""
 
     files: Mapping[str, Mapping[str, Any]]
+
+    def promises(self, name: str, sha256: str) -> bool:
+        """Tell whether it names a file with that sha256 (64 hex digits)."""
+        return name in self.files and self.files[name]["sha256"].lower() == sha256
 
 
 class ManifestError(ValueError):

@@ -1,6 +1,7 @@
 """snapshot: raw.* of an AS_OF as rows by (user_id, as_of) for Feast, replaced in one transaction."""
 
 import json
+import logging
 from datetime import date
 
 from churn.as_of import event_timestamp
@@ -8,6 +9,8 @@ from churn.code import step_digest
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock
 from churn.postgres.partitions import month
+
+log = logging.getLogger(__name__)
 
 FEATURE_TABLES = (
     "subscriptions_profile_snapshots",
@@ -46,7 +49,19 @@ def build_snapshots(as_of: date, database_url: str) -> Outcome:
         execute(connection, "snapshots/record_build", {
             "as_of": as_of, "drop_digest": digest, "code_digest": step_digest(__package__), "rows": json.dumps(rows),
         })  # fmt: skip
-    return Outcome(DONE, f"{rows[FEATURE_TABLES[0]]} customers at {as_of}", rows)
+        unmatched = _why_unmatched(connection, as_of)
+    return Outcome(DONE, f"{rows[FEATURE_TABLES[0]]} customers at {as_of}{unmatched}", rows)
+
+
+def _why_unmatched(connection: Connection, as_of: date) -> str:
+    """Return a warning where later drops brought labels of this date and none matches a customer, else nothing."""
+    instants = {"as_of": as_of, "event_timestamp": event_timestamp(as_of)}
+    came, matched = execute(connection, "labels/matched", instants).fetchone() or (0, 0)
+    if matched or not came:
+        return ""
+    warning = f"none of the {came} labels that later drops brought for {as_of} matches a customer"
+    log.warning("%s: compare how their ids and those of the drop are written", warning)
+    return f"; {warning}"
 
 
 def _replace(connection: Connection, table: str, as_of: date) -> int:

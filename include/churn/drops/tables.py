@@ -33,7 +33,9 @@ class Rows:
     table: pa.Table
 
 
-def read_rows(file: File, stream: BinaryIO, violations: Violations, rules: int = RULES) -> Iterator[Rows]:
+def read_rows(
+    file: File, stream: BinaryIO, violations: Violations, rules: int = RULES, *, whole: bool = True
+) -> Iterator[Rows]:
     """Yield the rows of `stream`, which holds `file`, in batches of bounded size; what breaks the contract is reported.
 
     Columns may come in any order; a column that the contract does not know is left out.
@@ -71,7 +73,8 @@ def read_rows(file: File, stream: BinaryIO, violations: Violations, rules: int =
     read = partial(read_values, rules=rules, spellings=spellings)
     for block in chain([Block(2, rest, first.reported)], blocks):
         # That its values are of the right form shows that a last line is whole. An empty one shows nothing.
-        if not (block.ended or block.reported) and (rules == 1 or block.data.endswith(b",\n")):
+        cut = rules == 1 or (not whole and block.data.endswith(b",\n"))
+        if cut and not (block.ended or block.reported):
             report(block.first_line, block.data[:-1], NO_NEWLINE)
         else:
             yield _parse(file, names, block, violations, read)

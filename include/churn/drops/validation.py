@@ -31,7 +31,6 @@ from churn.drops.landing import (
     ManifestError,
     digest_of,
     read_manifest,
-    sha256_of,
 )
 from churn.drops.storage import Location
 from churn.drops.tables import Rows, read_rows
@@ -139,8 +138,9 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
         for file in FILES:
             if file.name in taken:
                 reader, modified_ns = taken[file.name]
+                whole = manifest is not None and manifest.promises(file.name, reader.sha256)
                 with incoming.streams()[file.name]() as stream:
-                    rows = _check_file(check, file, stream)
+                    rows = _check_file(check, file, stream, whole)
                 accepted[file.name] = AcceptedFile(reader.sha256, rows, reader.bytes, modified_ns)
         if manifest:
             _check_manifest(drop, manifest, accepted, violations)
@@ -150,8 +150,9 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
         violations.raise_if_any(drop.as_of.isoformat())
         accept, profile = _take_accept(drop, incoming), check.profiler.profile()
         look = Look({name: file.sha256 for name, file in accepted.items()}, profile)
-        says_of_itself = {path.name: sha256_of(path) for path in drop.says_of_itself() if path.name != ACCEPT}
-        lawful = Lawful(drop.as_of, drop.path, digest, look, check.agreement.users, says_of_itself, accept)
+        rest = {name: identity for name, identity in drop.identity_of_rest().items() if name != ACCEPT}
+        changed_ns = max(path.lstat().st_ctime_ns for path in drop.files())
+        lawful = Lawful(drop.as_of, drop.path, digest, changed_ns, look, check.agreement.users, rest, accept)
         hold_unless_accepted(lawful, known, database_url, archive)
         incoming.accept()
     return AcceptedDrop(drop.as_of, validated_at, digest, accepted, check.rules, profile, accept)
@@ -185,9 +186,9 @@ def _read_manifest(drop: Drop, violations: Violations) -> Manifest | None:
         return None
 
 
-def _check_file(check: _Check, file: File, stream: BinaryIO) -> int:
+def _check_file(check: _Check, file: File, stream: BinaryIO, whole: bool) -> int:
     """Check the values and the customers of a file, and return how many rows it has."""
-    rows = check.agreement.read(file, check.profiler.read(file, _read(check, file, stream)))
+    rows = check.agreement.read(file, check.profiler.read(file, _read(check, file, stream, whole)))
     for name in check.profiler.too_many_kinds(file):
         check.violations.add(file.name, f"at most {MOST_KINDS} different texts", column=name)
     if not rows and file is not LABELS and not check.violations.lose_rows(file.name):
@@ -196,8 +197,8 @@ def _check_file(check: _Check, file: File, stream: BinaryIO) -> int:
     return rows
 
 
-def _read(check: _Check, file: File, stream: BinaryIO) -> Iterator[Rows]:
-    for rows in read_rows(file, stream, check.violations, check.rules):
+def _read(check: _Check, file: File, stream: BinaryIO, whole: bool) -> Iterator[Rows]:
+    for rows in read_rows(file, stream, check.violations, check.rules, whole=whole):
         if "as_of" in rows.table.column_names:
             _check_dates(check.drop, file, rows, check.violations)
         yield rows
@@ -223,7 +224,7 @@ def _check_manifest(
             violations.add(name, "the file in the drop, as manifest.json promises")
         elif name not in accepted:
             continue
-        elif accepted[name].sha256 != promised["sha256"].lower():
+        elif not manifest.promises(name, accepted[name].sha256):
             rule = f"the sha256 of manifest.json, {promised['sha256']}"
             violations.add(name, rule, value=accepted[name].sha256)
         elif accepted[name].rows != promised.get("rows", accepted[name].rows):

@@ -100,7 +100,11 @@ def _is_gone(landing: Path, hold: Hold, loaded: Loaded) -> bool:
     if drop is None:
         # Not where the directory of all drops is away, as one that is not mounted.
         return landing.is_dir()
-    times = _times(drop)
+    try:
+        times = _times(drop)
+    except OSError:
+        # It cannot be read, or was just moved away; the next look tells.
+        return False
     revisions = loaded.get(hold.as_of, ())
     return any(each.withdrawn_at is None and times == _times_on_record(each.files) for each in revisions)
 
@@ -173,7 +177,7 @@ def pending_of(
             if remember:
                 remember(Seen(drop.as_of, revision, _with_times(revision.files, times)))
             return None
-    verdict_on = content | {path.name: sha256_of(path) for path in drop.says_of_itself()}
+    verdict_on = content | drop.identity_of_rest()
     if held := holds.get(drop.as_of):
         if not is_to_be_compared(held, digest_of(verdict_on), _nearest_earlier(drop.as_of, loaded)):
             log.info("%s: held, a person must accept it: %s", drop.path, "; ".join(held.findings))

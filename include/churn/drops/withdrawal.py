@@ -5,7 +5,7 @@ churn.training.superseded tags the model versions. Each of the three may run aga
 that was killed.
 """
 
-from datetime import date
+from datetime import date, datetime
 
 from psycopg import sql
 
@@ -22,11 +22,14 @@ class WithdrawalRefused(ValueError):
     """The withdrawal does not say who asks for it, or why; nothing was removed."""
 
 
-def withdraw(as_of: date, who: str, why: str, database_url: str) -> Outcome:
+def withdraw(as_of: date, who: str, why: str, database_url: str, asked_at: datetime | None = None) -> Outcome:
     """Remove all revisions of the drop of `as_of` from raw.* and snapshots.*, and record by whom and why.
 
     A reader sees all of it or nothing. The archive keeps the files, and raw.revisions keeps the revisions, marked. Any
     date can be withdrawn, one after today too. Nothing is loaded of it: UNCHANGED.
+
+    Args:
+        asked_at: when the withdrawal was asked for (aware). A drop that was validated later stays: UNCHANGED.
 
     Raises:
         WithdrawalRefused: `who` or `why` is empty, or `why` is longer than MAX_WHY.
@@ -38,8 +41,13 @@ def withdraw(as_of: date, who: str, why: str, database_url: str) -> Outcome:
         )
     with connect(database_url) as connection:
         lock(connection, "as_of", as_of.isoformat())
-        if execute(connection, "loading/current_revision", {"as_of": as_of}).fetchone() is None:
+        loaded = execute(connection, "loading/current_revision", {"as_of": as_of}).fetchone()
+        if loaded is None:
             return Outcome(UNCHANGED, _why_nothing(connection, as_of))
+        validated_at = loaded[3]
+        if asked_at and validated_at > asked_at:
+            when = f"{validated_at:%Y-%m-%d %H:%M} UTC, after this was asked for"
+            return Outcome(UNCHANGED, f"the drop of {as_of} that is loaded came at {when}: ask again to withdraw it")
         revisions = _record(connection, as_of, who, why)
         rows = _delete(connection, as_of)
     return Outcome(

@@ -16,7 +16,7 @@ from feast.repo_config import RepoConfig
 from churn.as_of import as_of_of
 from churn.code import step_digest
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import connect, lock, lock_session
+from churn.postgres.database import connect, lock_session
 from churn.postgres.database_url import feast_environment
 from churn.settings import redis_url
 
@@ -43,9 +43,9 @@ def open_store(database_url: str) -> FeatureStore:
     name = "feature_store.redis.yaml" if redis else "feature_store.yaml"
     config = _fill_in(yaml.safe_load((FEATURE_REPO / name).read_text(encoding="utf-8")), variables)
     store = FeatureStore(config=RepoConfig(**config, repo_path=FEATURE_REPO))
-    with connect(database_url) as connection:
+    with connect(database_url, autocommit=True) as connection:
         # Feast makes the tables of its registry when it is first asked for; of two that make them at once, one fails.
-        lock(connection, "feature registry")
+        lock_session(connection, "feature registry")
         _ = store.registry
     return store
 

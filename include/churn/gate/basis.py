@@ -28,7 +28,8 @@ def basis_against(other: Learned, graded_on: date, *, out_of_time: bool) -> Basi
     """Return on which basis the candidate is compared with another version.
 
     Where it is not known whether the other learned from the grading date, the twin is compared: the candidate may then
-    be kept back wrongly, and is never promoted for an advantage that the other did not have.
+    be kept back wrongly. A candidate of one date has no twin: it is compared as shipped, also with a version that has
+    not learned from that date.
 
     Args:
         other: what the other version learned from.

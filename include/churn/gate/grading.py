@@ -43,7 +43,11 @@ class GateInvalid(RuntimeError):
 
 
 def grade(
-    version: int, database_url: str, overrides: Mapping[str, Any] | None = None, overridden_by: str | None = None
+    version: int,
+    database_url: str,
+    overrides: Mapping[str, Any] | None = None,
+    overridden_by: str | None = None,
+    run_id: str | None = None,
 ) -> Outcome:
     """Decide on a candidate, record the decision (gate.decisions, the version's tags, artifacts of its run), and
     return it.
@@ -54,13 +58,15 @@ def grade(
     Args:
         overrides: thresholds of this run in place of the house's, by name.
         overridden_by: the person who asked for them.
+        run_id: the run that the version must be of; None: any.
 
     Returns:
         What was decided; `decision_id` is its row in gate.decisions.
 
     Raises:
         GateInvalid: the decision is INVALID. It is recorded first.
-        StaleCandidate: labels or features of the graded rows changed since the candidate was trained.
+        StaleCandidate: labels or features of the graded rows changed since the candidate was trained, or the version
+            is of another run.
         ThresholdError: an override that is none.
     """
     asked = _Asked(Thresholds().override(overrides or {}), dict(overrides or {}), overridden_by)
@@ -71,7 +77,7 @@ def grade(
         # Of two that decide on the same candidate at once, the second finds the decision of the first. The lock is the
         # session's: a transaction that is idle while models score may be ended by the server, and its locks with it.
         lock_session(connection, "grade", str(version))
-        return _grade(version, asked, connection, database_url)
+        return _grade(version, run_id, asked, connection, database_url)
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,14 @@ class _Asked:
     by: str | None
 
 
-def _grade(version: int, asked: _Asked, connection: Connection, database_url: str) -> Outcome:
+def _grade(version: int, run_id: str | None, asked: _Asked, connection: Connection, database_url: str) -> Outcome:
     client = MlflowClient()
     candidate = registry.get_version(client, version)
+    if run_id not in (None, candidate.run_id):
+        raise StaleCandidate(
+            f"version {version} is of run {candidate.run_id or 'none'}, and {run_id} was trained: the model was "
+            "deleted and made again; run this AS_OF again"
+        )
     production = registry.production(client)
     rivals = _rivals(connection, client, production)
     earlier = _earlier_decision(connection, candidate, rivals, asked.overridden)

@@ -19,6 +19,7 @@ from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session
 from churn.registry import versions as registry
 from churn.registry.versions import CHAMPION, MODEL_NAME, PRODUCTION, ModelVersion
+from churn.training.superseded import withdrawn_drops
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +53,13 @@ def promote(
     with connect(database_url, autocommit=True) as connection:
         # One promotion or rollback at a time; free again when this process ends.
         lock_session(connection, moves.PROMOTE_LOCK)
-        current = registry.production(client)
+        current, candidate = registry.production(client), registry.get_version(client, version)
         found = current.version if current else None
-        if current and found == version:
-            return _finish(client, connection, current, reason)
-        moves.settle(connection, client, current)
-        candidate = registry.get_version(client, version)
         against = {**bound(candidate), "production_version": graded_against, "decision": decision_id}
         run_id, graded = _graded(connection, against)
+        if current and found == version and run_id == candidate.run_id:
+            return _finish(client, connection, current, reason)
+        moves.settle(connection, client, current)
         if refused := _refused(client, connection, candidate, against, approval=approval, run_id=run_id):
             return refused
         now = held(current.version, current.run_id) if current else None
@@ -159,6 +159,11 @@ def _why_not(client: MlflowClient, connection: Connection, candidate: ModelVersi
         return (
             f"version {candidate.version} was in Production and was taken out of it: a person may bring it back "
             f"(make rollback VERSION={candidate.version})"
+        )
+    if withdrawn := withdrawn_drops(connection, candidate):
+        return (
+            f"version {candidate.version} was trained with the drop of {', '.join(map(str, withdrawn))}, which was "
+            "withdrawn: run the newest AS_OF that is left again"
         )
     pinned = moves.pin(client)
     return f"version {candidate.version} would be promoted, but {pinned}, then run its AS_OF again" if pinned else None

@@ -117,13 +117,6 @@ def lock(connection: Connection, *names: str) -> None:
     connection.execute(statement("lock/wait"), {"name": "/".join(("churn", *names))})
 
 
-def try_lock(connection: Connection, *names: str) -> bool:
-    """Take the exclusive advisory lock called `names` until the transaction ends, if nobody else holds it; tell
-    whether it was taken."""
-    found = connection.execute(statement("lock/try"), {"name": "/".join(("churn", *names))}).fetchone()
-    return bool(found and found[0])
-
-
 def lock_session(connection: Connection, *names: str) -> None:
     """Wait for the exclusive advisory lock called `names`, held until the connection closes or its process dies."""
     connection.execute(statement("lock/wait_for_session"), {"name": "/".join(("churn", *names))})

@@ -15,7 +15,7 @@ from datetime import date
 from mlflow import MlflowClient
 
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock
+from churn.postgres.database import Connection, connect, execute, lock_session
 from churn.registry.model_version import ModelNotLoadable
 from churn.registry.versions import MODEL_NAME, ModelVersion, find_versions
 from churn.registry.versions import production as find_production
@@ -35,7 +35,7 @@ def mark_superseded(database_url: str) -> Outcome:
 
     A version without the tag `drops`, which the pipeline gives to each that it trains, is left alone.
     """
-    with connect(database_url) as connection:
+    with connect(database_url, autocommit=True) as connection:
         _lock(connection)
         client = MlflowClient()
         tagged, untagged = _mark(connection, client, find_versions(client, {}))
@@ -61,6 +61,11 @@ def supersede_withdrawn(as_of: date, database_url: str) -> Outcome:
     return Outcome(outcome.outcome, f"{outcome.reason}; {question}", {**outcome.figures, "ask": question})
 
 
+def withdrawn_drops(connection: Connection, version: ModelVersion) -> list[date]:
+    """Return the AS_OFs whose drop a version was trained with and which are withdrawn now, oldest first."""
+    return sorted(as_of for as_of in _Left.read(connection).withdrawn if _learned_from(version, as_of))
+
+
 def renew(as_of: date, data_digest: str, drops: Drops, database_url: str) -> None:
     """Say of the versions of `as_of` with these data that they are made of `drops`, then mark all of `as_of`.
 
@@ -68,7 +73,7 @@ def renew(as_of: date, data_digest: str, drops: Drops, database_url: str) -> Non
     """
     client = MlflowClient()
     trained_then, these_data = {"as_of": as_of.isoformat()}, {"data_digest": data_digest}
-    with connect(database_url) as connection:
+    with connect(database_url, autocommit=True) as connection:
         _lock(connection)
         for version in find_versions(client, trained_then | these_data):
             if version.tags.get(DROPS) != to_tag(drops):
@@ -103,8 +108,9 @@ def _list(versions: list[int]) -> str:
 
 
 def _lock(connection: Connection) -> None:
-    """One at a time: what was read first must not be written last."""
-    lock(connection, "superseded")
+    """One at a time: what was read first must not be written last. The lock is the session's: a server may end a
+    transaction that idles while MLflow is asked, and the lock with it."""
+    lock_session(connection, "superseded")
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ class _Left:
 
 
 def _learned_from(version: ModelVersion, as_of: date) -> bool:
-    return version.tags.get("as_of") == as_of.isoformat() or as_of in _from_tag(version.tags.get(DROPS, "{}"))
+    return version.tags.get("as_of") == as_of.isoformat() or as_of in (_drops_of(version) or {})
 
 
 def _mark(

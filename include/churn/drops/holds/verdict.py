@@ -17,7 +17,7 @@ from churn.drops.holds.acceptance import (
     why_not_accepted,
 )
 from churn.drops.holds.earlier import Earlier, compare_with_earlier, find_nearest_earlier
-from churn.drops.holds.record import DropHeld, record_hold
+from churn.drops.holds.record import DropHeld, Hold, read_holds, record_hold
 from churn.drops.holds.rules import Look
 from churn.drops.landing import ACCEPT, digest_of
 from churn.drops.storage import Location
@@ -32,6 +32,7 @@ class Known:
 
     history: Sequence[Revision]
     earlier: Earlier | None
+    held: Hold | None
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,16 @@ class Lawful:
 
     Attributes:
         digest: of the contract's files.
+        changed_ns: when the newest of them was changed or put there, in nanoseconds.
         look: what is compared of it.
         users: the hashes of its customers, sorted.
-        manifest: the sha256 of each other file that was judged, _ACCEPT apart.
+        manifest: the sha256 of each other file that is judged, _ACCEPT apart.
     """
 
     as_of: date
     path: Path
     digest: str
+    changed_ns: int
     look: Look
     users: np.ndarray
     manifest: Mapping[str, str]
@@ -56,14 +59,15 @@ class Lawful:
     @property
     def verdict_on(self) -> str:
         """The digest of all that is judged; churn.drops.watch computes the same."""
-        accept = {ACCEPT: self.accept.sha256} if self.accept else {}
+        accept = {ACCEPT: f"{self.accept.sha256} {self.accept.modified_ns}"} if self.accept else {}
         return digest_of({**self.look.sha256, **self.manifest, **accept})
 
 
 def read_known(database_url: str, as_of: date) -> Known:
     """Return what is on record for the verdict on a drop of `as_of`."""
     with connect(database_url) as connection:
-        return Known(read_history(connection, as_of), find_nearest_earlier(connection, as_of))
+        held = next((hold for hold in read_holds(connection) if hold.as_of == as_of), None)
+        return Known(read_history(connection, as_of), find_nearest_earlier(connection, as_of), held)
 
 
 def hold_unless_accepted(drop: Lawful, known: Known, database_url: str, archive: Location) -> None:
@@ -79,7 +83,7 @@ def hold_unless_accepted(drop: Lawful, known: Known, database_url: str, archive:
         return
     compared = f"Compared with the drop of {known.earlier.as_of}:\n" if known.earlier else ""
     said = compared + "\n".join(findings)
-    why_not = why_not_accepted(drop.accept, known.history, drop.digest)
+    why_not = why_not_accepted(drop.accept, known.history, drop.digest) or _why_for_another(drop, known.held)
     if why_not is None:
         log.warning("drop %s accepted because %r. %s", drop.as_of, drop.accept and drop.accept.because, said)
         return
@@ -89,6 +93,13 @@ def hold_unless_accepted(drop: Lawful, known: Known, database_url: str, archive:
     )
     message = f"drop {drop.as_of} held, nothing of it is loaded. {said}\nHave it corrected in {drop.path}; {why_not}"
     raise DropHeld(message, told_before=told_before)
+
+
+def _why_for_another(drop: Lawful, held: Hold | None) -> str | None:
+    """Return why _ACCEPT was written for the content that was held before this one; None where it was not."""
+    if held is None or held.content == drop.digest or not drop.accept or drop.accept.modified_ns > drop.changed_ns:
+        return None
+    return f"its {ACCEPT} was written for other content, held on {held.held_at:%Y-%m-%d}: write {ACCEPT} again"
 
 
 def _findings(drop: Lawful, known: Known, archive: Location) -> list[str]:
