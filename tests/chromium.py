@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests.patience import SLOWNESS
+
 CHROMIUM = shutil.which("chromium")
 QUIET = [
     "--no-sandbox",
@@ -33,7 +35,7 @@ def browser() -> Iterator[Browser]:
     """Chromium without a window; the test is skipped where there is none."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
-    expect.set_options(timeout=30_000)
+    expect.set_options(timeout=30_000 * SLOWNESS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.patience import SLOWNESS
+
 
 class RealRedis:
     """A `redis-server` whose files lie in `directory`."""
@@ -30,7 +32,7 @@ class RealRedis:
             ["redis-server", "--port", "0", "--unixsocket", self._socket, "--save", "", "--dir", self._directory],
             stdout=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 20 * SLOWNESS
         while not self._answers():
             assert self._process.poll() is None, "redis-server has ended"
             assert time.monotonic() < deadline, "redis-server does not answer"

@@ -1,6 +1,7 @@
 """One stack for all tests of the folder, gone after the last: it takes a minute to start and two months to fill."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from churn.synthetic.generate import write_drops
-from tests.e2e.stack import APRIL, FEBRUARY, JANUARY, MARCH, Stack, free_ports, wait_for
+from tests.e2e.stack import APRIL, FEBRUARY, JANUARY, MARCH, Stack, free_ports
+from tests.patience import wait_for
 from tests.webhook import Webhook, webhook
 
 
@@ -20,14 +22,23 @@ def alerts() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory, alerts) -> Iterator[Stack]:
+def homes() -> Iterator[Path]:
+    """Where stacks live. Postgres runs as another user, whom pytest's own directories do not admit."""
+    with tempfile.TemporaryDirectory(prefix="churn-tests-") as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory, homes, alerts) -> Iterator[Stack]:
     """`make run` over two generated months, on ports of its own; March lies ready."""
     drops = tmp_path_factory.mktemp("drops")
     write_drops(drops, customers=1500, months=3, seed=11)
     first = tmp_path_factory.mktemp("first")
     for as_of in (JANUARY, FEBRUARY):
         shutil.copytree(drops / as_of, first / as_of)
-    home = tmp_path_factory.mktemp("home")
+    home = homes / "first"
+    home.mkdir()
     settings = {
         "CHURN_HOME": str(home),
         "AIRFLOW_CONN_CHURN_ALERTS": alerts.connection,
@@ -77,9 +88,9 @@ def queued_for_april(stack: Stack) -> list[str]:
 
 
 @pytest.fixture(scope="package")
-def restored(stack, backup, tmp_path_factory) -> Iterator[Stack]:
+def restored(stack, backup, homes) -> Iterator[Stack]:
     """A second stack, of the backup, started. Its churn_snapshot is paused, as it was when the backup was taken."""
-    home = tmp_path_factory.mktemp("restored") / "home"
+    home = homes / "restored"
     ports = free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")
     second = Stack({"CHURN_HOME": str(home), **ports}, stack.drops)
     try:

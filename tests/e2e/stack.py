@@ -5,8 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,6 +13,8 @@ from typing import Any
 import psycopg
 import requests
 from mlflow import MlflowClient
+
+from tests.patience import SLOWNESS
 
 REPOSITORY = Path(__file__).parents[2]
 JANUARY, FEBRUARY, MARCH = "2024-01-31", "2024-02-29", "2024-03-31"
@@ -37,7 +37,7 @@ class Stack:
             env={**clean_environment(), **self.settings},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=280 * SLOWNESS,
             check=False,
         )
 
@@ -57,15 +57,15 @@ class Stack:
         return self.query("SELECT as_of, outcome, candidate_version FROM gate.decisions ORDER BY id")
 
     def predict(self, user_id: str) -> requests.Response:
-        return requests.post(f"{self.settings['SERVING_URL']}/predict", json={"user_id": user_id}, timeout=10)
+        url = f"{self.settings['SERVING_URL']}/predict"
+        return requests.post(url, json={"user_id": user_id}, timeout=10 * SLOWNESS)
 
     def airflow(self, method: str, path: str, **arguments: Any) -> Any:
         """Call Airflow's REST API, which its UI is made on."""
         url = self.settings["AIRFLOW_URL"]
-        token = requests.get(f"{url}/auth/token", timeout=10).json()["access_token"]
-        answer = requests.request(
-            method, f"{url}/api/v2{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30, **arguments
-        )
+        token = requests.get(f"{url}/auth/token", timeout=10 * SLOWNESS).json()["access_token"]
+        arguments |= {"headers": {"Authorization": f"Bearer {token}"}, "timeout": 30 * SLOWNESS}
+        answer = requests.request(method, f"{url}/api/v2{path}", **arguments)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -112,11 +112,3 @@ def free_ports(*names: str) -> dict[str, str]:
     for each in sockets:
         each.close()
     return ports
-
-
-def wait_for(condition: Callable[[], Any], seconds: float, or_say: Callable[[], str] = str) -> None:
-    """Wait until it is so. The limit ends a test that would hang; how fast things are is for benchmarks to say."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {seconds} seconds: {or_say()}"
-        time.sleep(0.5)

@@ -19,10 +19,11 @@ from churn.features.store import FEATURE_SERVICE, read_online
 from churn.synthetic.generate import write_drops
 from tests.conftest import database_copy, tracking
 from tests.database_dump import dump_of_drops
-from tests.e2e.stack import JANUARY, Stack, free_ports, wait_for
+from tests.e2e.stack import JANUARY, Stack, free_ports
 from tests.integration.conftest import Pipeline
 from tests.integration.training_chain import Chain
 from tests.opened_store import opened_store
+from tests.patience import wait_for
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),
@@ -53,9 +54,9 @@ def drops(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def disturbed(drops, object_store, tmp_path_factory) -> Iterator[Disturbed]:
+def disturbed(drops, object_store, homes, tmp_path_factory) -> Iterator[Disturbed]:
     """The chain of January, from its trigger to its end, with a worker killed in between."""
-    home, workers_home = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("workers")
+    home, workers_home = homes / "celery", tmp_path_factory.mktemp("workers")
     with ExitStack() as cleanup:
         broker = cleanup.enter_context(redis_server(workers_home))
         settings = {

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import requests
 
-from tests.e2e.stack import FEBRUARY, JANUARY, MARCH, Stack, wait_for
+from tests.e2e.stack import FEBRUARY, JANUARY, MARCH, Stack
+from tests.patience import wait_for
 
 TABLES = (
     "subscriptions_profile_snapshots",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import Stack, wait_for
+from tests.e2e.stack import Stack
+from tests.patience import wait_for
 
 MODEL = "streamflow_churn"
 

@@ -16,7 +16,8 @@ from playwright.sync_api import FrameLocator, Page, expect
 from churn.gate.decision_files import folder_of
 from tests.board_decisions import a_decision, append_decisions
 from tests.chromium import artifacts, browser
-from tests.e2e.stack import REPOSITORY, Stack, clean_environment, free_ports, wait_for
+from tests.e2e.stack import REPOSITORY, Stack, clean_environment, free_ports
+from tests.patience import wait_for
 
 __all__ = ["artifacts", "browser"]
 

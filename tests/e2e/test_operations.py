@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 import pytest
 
-from tests.e2e.stack import MARCH, Stack, wait_for
+from tests.e2e.stack import MARCH, Stack
+from tests.patience import wait_for
 from tests.webhook import WORD, Webhook
 
 DAMAGED = date(2023, 12, 15)

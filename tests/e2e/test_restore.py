@@ -6,7 +6,8 @@ from pathlib import Path
 import psycopg
 
 from tests.database_dump import dump
-from tests.e2e.stack import APRIL, FEBRUARY, MARCH, Stack, wait_for
+from tests.e2e.stack import APRIL, FEBRUARY, MARCH, Stack
+from tests.patience import wait_for
 
 HELD = ("raw", "snapshots", "online", "feast", "gate")
 

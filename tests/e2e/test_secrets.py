@@ -14,6 +14,7 @@ from psycopg import sql
 
 from churn.synthetic.generate import write_drops
 from tests.e2e.stack import JANUARY, Stack, free_ports
+from tests.patience import SLOWNESS
 
 PASSWORD = "hunter2-marker"
 
@@ -25,9 +26,10 @@ def outputs() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def stack(postgres_url, tmp_path_factory, outputs) -> Iterator[Stack]:
+def stack(postgres_url, homes, outputs) -> Iterator[Stack]:
     """`make run` over one small month and a date whose drop is rejected, on a Postgres of our own."""
-    directory = tmp_path_factory.mktemp("secrets")
+    directory = homes / "secrets"
+    directory.mkdir()
     drops = directory / "drops"
     write_drops(drops, customers=800, months=1, seed=4)
     # This server lets in whoever comes, with any password: it is the address that is traced.
@@ -112,7 +114,7 @@ def test_they_are_in_no_command_line(stack, secrets):
 def test_they_are_in_no_answer_of_serving_and_airflow(stack, secrets):
     url = stack.settings["SERVING_URL"]
     paths = ("/", "/health/ready", "/metrics", "/openapi.json", "/features/nobody")
-    answers = [requests.get(url + path, timeout=10).text for path in paths]
+    answers = [requests.get(url + path, timeout=10 * SLOWNESS).text for path in paths]
     answers += [json.dumps(stack.airflow("GET", path)) for path in ("/connections", "/variables", "/plugins")]
     run = next(run for run in stack.runs("churn_train"))
     tasks = f"/dags/churn_train/dagRuns/{run['dag_run_id']}/taskInstances"
@@ -124,11 +126,11 @@ def test_they_are_in_no_answer_of_mlflow(stack, secrets):
     url = f"{stack.settings['MLFLOW_URL']}/api/2.0/mlflow"
     experiment = stack.client().get_experiment_by_name("streamflow").experiment_id
     asked = [
-        requests.post(f"{url}/experiments/search", json={"max_results": 100}, timeout=30),
-        requests.post(f"{url}/runs/search", json={"experiment_ids": [experiment]}, timeout=30),
-        requests.get(f"{url}/registered-models/search", timeout=30),
-        requests.get(f"{url}/model-versions/search", timeout=30),
-        requests.get(f"{url}/experiments/get", params={"experiment_id": "999999"}, timeout=30),
+        requests.post(f"{url}/experiments/search", json={"max_results": 100}, timeout=30 * SLOWNESS),
+        requests.post(f"{url}/runs/search", json={"experiment_ids": [experiment]}, timeout=30 * SLOWNESS),
+        requests.get(f"{url}/registered-models/search", timeout=30 * SLOWNESS),
+        requests.get(f"{url}/model-versions/search", timeout=30 * SLOWNESS),
+        requests.get(f"{url}/experiments/get", params={"experiment_id": "999999"}, timeout=30 * SLOWNESS),
     ]
     assert [each.status_code for each in asked] == [200, 200, 200, 200, 404]
     assert [each.text[:200] for each in asked if holding(secrets, each.text)] == []
@@ -136,9 +138,9 @@ def test_they_are_in_no_answer_of_mlflow(stack, secrets):
 
 def test_they_are_in_no_answer_of_the_gate_board(stack, secrets):
     url = stack.settings["AIRFLOW_URL"]
-    signed_in = {"_token": requests.get(f"{url}/auth/token", timeout=10).json()["access_token"]}
+    signed_in = {"_token": requests.get(f"{url}/auth/token", timeout=10 * SLOWNESS).json()["access_token"]}
     paths = ("/", "/api/mark", "/api/board", "/api/decisions/1", "/api/decisions/1/files")
-    asked = [requests.get(f"{url}/gate-board{path}", cookies=signed_in, timeout=60) for path in paths]
+    asked = [requests.get(f"{url}/gate-board{path}", cookies=signed_in, timeout=60 * SLOWNESS) for path in paths]
     assert [each.status_code for each in asked] == [200] * len(paths)
     assert [each.text[:200] for each in asked if holding(secrets, each.text)] == []
 

@@ -28,6 +28,7 @@ from embedded.postgres_url import database_url
 from embedded.settings import Settings, load_settings
 from embedded.stack.postgres import DATABASES, PostgresError, create_databases
 from tests.database_dump import dump
+from tests.patience import SLOWNESS
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 
@@ -224,6 +225,6 @@ def test_a_backup_says_that_it_waits_for_retention(settings, tmp_path):
     with ThreadPoolExecutor() as jobs, connect(url_of(settings), autocommit=True) as retention:
         lock_session(retention, RETENTION_LOCK)
         waiting = jobs.submit(backup, settings, tmp_path / "backup", said.put)
-        assert said.get(timeout=60) == "waiting for churn_retention, or another backup, to be done"
+        assert said.get(timeout=60 * SLOWNESS) == "waiting for churn_retention, or another backup, to be done"
         retention.close()
-        waiting.result(timeout=120)
+        waiting.result(timeout=120 * SLOWNESS)

@@ -19,6 +19,7 @@ from bench.measure import Watch
 from churn import statistics
 from churn.drops.landing import list_drops
 from churn.synthetic.generate import write_drops
+from tests.patience import SLOWNESS
 
 REPOSITORY = Path(__file__).parents[2]
 CUSTOMERS = 300
@@ -103,7 +104,7 @@ def run_bench(*arguments: object) -> "subprocess.Popen[str]":
 def test_a_run_measures_every_step_of_every_side_and_leaves_only_its_results(tmp_path, work):
     out = tmp_path / "out"
     process = run_bench("steps", "--customers", CUSTOMERS, "--repeats", 1, "--out", out, "--work", work)
-    output, progress = process.communicate(timeout=120)
+    output, progress = process.communicate(timeout=120 * SLOWNESS)
     assert process.returncode == 0, progress
     result = json.loads((out / "steps.json").read_text())
     found = {(row["side"], row["step"]): row for row in result["measurements"]}
@@ -132,7 +133,7 @@ def test_versions_are_drawn_with_the_auc_and_the_likeness_that_are_asked_for():
 def test_a_run_of_the_gate_says_how_often_each_candidate_was_promoted_and_leaves_only_its_results(tmp_path, work):
     out = tmp_path / "out"
     process = run_bench("gate", "--customers", 1_000, "--repeats", 2, "--out", out, "--work", work)
-    output, progress = process.communicate(timeout=300)
+    output, progress = process.communicate(timeout=300 * SLOWNESS)
     assert process.returncode == 0, progress
     result = json.loads((out / "gate.json").read_text())
     found = {(row["pairs"], row["truth"], row["rows"]): row for row in result["decisions"]}
@@ -159,7 +160,7 @@ def test_a_run_that_is_ended_leaves_no_file_and_no_process(work, ending):
             break
     # As a terminal does it, to the whole group.
     os.killpg(process.pid, ending)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60 * SLOWNESS)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[ending], said
     assert list(work.iterdir()) == []
     assert [each for each in processes() if str(work) in each] == []

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import SLOWNESS
+
 REPOSITORY = Path(__file__).parents[2]
 CUSTOMERS = 1_000
 SHORT = """
@@ -65,7 +67,7 @@ def run_bench(*arguments: object) -> "Iterator[subprocess.Popen[str]]":
     finally:
         if process.poll() is None:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=60 * SLOWNESS)
 
 
 def services(work: Path) -> list[str]:
@@ -109,7 +111,7 @@ def test_a_soak_finds_every_answer_to_be_what_its_version_gives_while_production
 def outcome(benchmark: str, work: Path, out: Path, *more: object) -> str:
     """Run a benchmark to its end and return what it prints."""
     with run_bench(benchmark, "--customers", CUSTOMERS, "--out", out, "--work", work, *more) as process:
-        output, progress = process.communicate(timeout=240)
+        output, progress = process.communicate(timeout=240 * SLOWNESS)
     assert process.returncode == 0, progress
     return output
 
@@ -123,6 +125,6 @@ def test_a_run_that_is_ended_leaves_no_service(work):
             assert process.poll() is None
         # As a terminal does it, to the whole group.
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=60 * SLOWNESS)
     assert process.returncode == 130, said
     assert (list(work.iterdir()), services(work)) == ([], [])

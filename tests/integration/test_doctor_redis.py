@@ -12,7 +12,7 @@ from embedded.operator.doctor.finding import BAD, OK, WARN
 from embedded.operator.doctor.online_store import check_online_store
 from embedded.operator.doctor.workers import check_workers
 from embedded.settings import load_settings
-from tests.e2e.stack import wait_for
+from tests.patience import wait_for
 from tests.real_redis import require_redis_server
 
 AWAY = "redis://churn:s3cret@127.0.0.1:1/0"

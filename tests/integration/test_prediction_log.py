@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from churn.postgres.database import connect
 from serving.prediction_log import BATCH, PAUSE_SECONDS, Answered, PredictionLog
+from tests.patience import wait_for
 
 NOW = datetime.now(UTC)
 
@@ -44,10 +45,7 @@ def count(name, **labels):
 
 
 def eventually(holds):
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.05)
+    wait_for(holds, pause=0.05)
 
 
 @contextmanager

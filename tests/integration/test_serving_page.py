@@ -12,6 +12,7 @@ from serving.schemas import Prediction
 from tests.chromium import artifacts, browser
 from tests.page_checks import CONTRASTS, STRUCTURE
 from tests.page_service import KEY, METHOD, page_service
+from tests.patience import SLOWNESS
 
 __all__ = ["artifacts", "browser"]
 
@@ -74,7 +75,7 @@ def test_the_stub_answers_of_the_form_that_the_service_declares(service):
 
 def test_the_page_and_its_files_come_with_headers_that_keep_everything_else_out(service):
     for path in ("/", "/page/page.js", "/page/page.css"):
-        answer = requests.get(service.address + path, timeout=30)
+        answer = requests.get(service.address + path, timeout=30 * SLOWNESS)
         assert answer.status_code == 200
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self';")
         assert answer.headers["X-Content-Type-Options"] == "nosniff"

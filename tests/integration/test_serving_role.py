@@ -26,6 +26,7 @@ from churn.postgres.database import SQL_DIRECTORY, connect, script
 from churn.postgres.database_url import make_url
 from churn.postgres.migrate import migrate
 from serving.prediction_log import Answered, PredictionLog
+from tests.patience import SLOWNESS
 
 ROLE = "churn_serving"
 D31 = date(2024, 1, 31)
@@ -248,7 +249,7 @@ def migrating(url):
 
     thread = threading.Thread(target=run)
     thread.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * SLOWNESS
     with connect(url) as connection:
         waiting = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

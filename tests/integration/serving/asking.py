@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -16,6 +15,7 @@ from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
 from churn.registry.versions import MODEL_NAME
+from tests.patience import SLOWNESS, wait_for
 
 REPOSITORY = Path(__file__).parents[3]
 AS_OF = date(2024, 1, 31)
@@ -36,21 +36,18 @@ def served_version(client, user_id):
 
 
 def eventually(true):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.1)
+    wait_for(true, pause=0.1)
 
 
 def answers(url):
     try:
-        return requests.get(url, timeout=10).ok
+        return requests.get(url, timeout=10 * SLOWNESS).ok
     except requests.ConnectionError:
         return False
 
 
 def metrics(url, name):
-    lines = requests.get(f"{url}/metrics", timeout=10).text.splitlines()
+    lines = requests.get(f"{url}/metrics", timeout=10 * SLOWNESS).text.splitlines()
     return [float(line.split()[-1]) for line in lines if line.startswith(name)]
 
 
@@ -100,5 +97,5 @@ def registry_at(port):
 def _hand_on(request):
     headers = {name: request.headers[name] for name in ("Content-Type",) if name in request.headers}
     address = f"{mlflow.get_tracking_uri()}{request.full_path}"
-    answer = requests.request(request.method, address, data=request.get_data(), headers=headers, timeout=30)
+    answer = requests.request(request.method, address, data=request.get_data(), headers=headers, timeout=30 * SLOWNESS)
     return Response(answer.content, answer.status_code, content_type=answer.headers["Content-Type"])
