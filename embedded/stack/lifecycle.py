@@ -199,9 +199,9 @@ def _migrate_mlflow(settings: Settings, manager: ProcessManager, say: Say) -> No
 
 
 def _migrate_by(settings: Settings, database: str, arguments: list[str], say: Say) -> None:
-    """Run embedded.<database>_metadata in a process of its own: it imports all of Airflow or MLflow."""
+    """Run embedded.stack.<database>_metadata in a process of its own: it imports all of Airflow or MLflow."""
     log = settings.logs / f"{database}-migrate.log"
-    command = [sys.executable, "-m", f"embedded.{database}_metadata", *arguments]
+    command = [sys.executable, "-m", f"embedded.stack.{database}_metadata", *arguments]
     with log.open("w", encoding="utf-8") as output:
         variables = {**os.environ, **environment(settings)}
         done = subprocess.run(command, env=variables, stdout=output, stderr=subprocess.STDOUT, check=False)
