@@ -1,6 +1,6 @@
 """The settings of the embedded stack: one frozen value, computed from the environment and from nothing else.
 
-Every path, port and address is derived here once. What a setting may be is in README.md.
+Every path, port and address is derived here once. README.md and docs/operations.md list the settings.
 """
 
 import hashlib

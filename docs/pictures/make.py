@@ -1,0 +1,23 @@
+"""Makes docs/pictures/gate-board.png from the running stack (make up), with Chromium.
+
+From the top of the checkout: `set -a; eval "$(make -s env)"; .venv/bin/python docs/pictures/make.py`
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.set_default_timeout(120_000)
+    # Airflow's own page signs in; the board alone would answer 401.
+    page.goto(os.environ["AIRFLOW_URL"])
+    page.get_by_role("link", name="Gate board").first.wait_for()
+    page.goto(f"{os.environ['AIRFLOW_URL']}/gate-board/")
+    page.locator("#timeline").wait_for()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=Path(__file__).with_name("gate-board.png"))
+    browser.close()
