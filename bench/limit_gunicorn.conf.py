@@ -10,10 +10,9 @@ globals().update({name: value for name, value in _OURS.items() if not name.start
 wsgi_app = "bench.limit_service:app"
 
 
-def post_worker_init(worker: Any) -> None:
+def post_worker_init(_worker: Any) -> None:
     """Open the connection of this worker: opened before the fork it would be everybody's."""
     from bench.limit_service import pool  # noqa: PLC0415
 
-    worker.short = ("/constant", "/select")
     pool.resize(min_size=1, max_size=1)
     pool.open()

@@ -189,5 +189,6 @@ def mebibytes(text: str) -> float:
 
 def images_of_environment() -> dict[str, str]:
     """Return what the environment says about the images that are used in place of those of a registry."""
-    names = ("BASE_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE", "PROMETHEUS_IMAGE", "GRAFANA_IMAGE", "PIP_CONF")
+    images = (f"{name}_IMAGE" for name in ("BASE", "POSTGRES", "REDIS", "NGINX", "PROMETHEUS", "GRAFANA"))
+    names = (*images, "PIP_CONF")
     return {name: os.environ[name] for name in names if os.environ.get(name)}

@@ -55,12 +55,12 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "ARCHIVE_URI": ("/archive", "where accepted drops are kept: the volume archive, or s3://bucket/path"),
     "WORKER_CONCURRENCY": ("2", "tasks at once in each of the two workers"),
     "WORKER_MEMORY": ("1408m", "the memory limit of each worker; a million customers want 8g"),
+    "PROXY_LISTEN": ("./containers/nginx/plain", "where the proxy's listen.conf is; with TLS, a directory of yours"),
     "SERVING_WORKERS": ("2", "processes of the serving API"),
-    "SERVING_THREADS": ("2", "threads of each of them, for all but predictions of one customer"),
     "SERVING_POLL_SECONDS": ("10", "how often each asks which version is in Production"),
     "SERVING_MAX_FEATURES_AGE_DAYS": ("", "features of an older AS_OF are refused; empty: none is"),
     "SERVING_MAX_BODY_BYTES": ("16384", "a longer request is refused"),
-    "SERVING_MAX_WAITING": ("64", "so many requests wait for a process; one more is refused"),
+    "SERVING_MAX_WAITING": ("64", "limit of single predictions, and of other requests, under way in a process"),
     "SERVING_API_KEY_DIGESTS": (
         "",
         "sha256 of each API key that is good, separated by commas; none: no key is asked for",
@@ -82,6 +82,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "PIP_CONF": ("/dev/null", "a pip.conf for the builds, where the package index is one of your own"),
     "POSTGRES_IMAGE": ("docker.io/library/postgres:18.3", "Postgres, 15 or newer"),
     "REDIS_IMAGE": ("docker.io/library/redis:8.2.2-bookworm", "Redis"),
+    "NGINX_IMAGE": ("docker.io/library/nginx:1.28.0-alpine", "the proxy in front of the serving API"),
     "PROMETHEUS_IMAGE": ("docker.io/prom/prometheus:v3.13.3", "Prometheus (profile monitoring)"),
     "GRAFANA_IMAGE": ("docker.io/grafana/grafana:12.4.4", "Grafana (profile monitoring)"),
 }

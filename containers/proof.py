@@ -2,8 +2,10 @@
 
 import csv
 import re
+import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
@@ -25,6 +27,9 @@ UP = 600.0
 
 FOLLOWS = 90.0
 """Seconds in which serving must have a new version; it looks every ten."""
+
+SLOW_CLIENTS = 80
+"""Above SERVING_MAX_WAITING, below the connections that the proxy takes from one address."""
 
 BUDGET = 8 * 2**10
 """MiB that the whole stack may take."""
@@ -57,6 +62,7 @@ class Proof:
         self.timed("a chain whose worker is killed", lambda: self.lose_a_worker(third))
         answer, memory = self.served(self.production()), self.project.memory()
         self.scraped()
+        self.timed("slow clients", self.slow_clients)
         sizes = self.project.image_sizes()
         self.timed("down, and up in another order", self.again)
         check(self.served(self.production()) == answer, "after a restart the same question has another answer")
@@ -172,6 +178,22 @@ class Proof:
             found = self.project.call("exec", str(self.project.container("prometheus")), *query)
             check("=> 1 " in found, f"Prometheus does not read the metrics of serving: {found or 'no answer'}")
 
+    def slow_clients(self) -> None:
+        """Send requests by halves, more of them than a worker of serving takes at a time; see customers predicted
+        meanwhile, and the proxy hang up."""
+        with ExitStack() as slow:
+            clients = [slow.enter_context(self._half_a_request()) for _ in range(SLOW_CLIENTS)]
+            question = {"user_id": self.customer}
+            answers = [session().post(f"{self.serving_url}/predict", json=question, timeout=10) for _ in range(20)]
+            statuses = {answer.status_code for answer in answers}
+            check(statuses == {200}, f"beside slow clients predictions are answered with {statuses}")
+            check(not any(map(_received, clients)), "the proxy answers half a request")
+
+    def _half_a_request(self) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", int(self.settings["SERVING_PORT"])), timeout=30)
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        return client
+
     def report(self, memory: dict[str, float], sizes: dict[str, float]) -> None:
         total = sum(memory.values())
         print(f"\n{table(('step', 'seconds'), [(step, f'{took:.0f}') for step, took in self.took.items()])}")  # noqa: T201
@@ -186,6 +208,14 @@ def recipes() -> tuple[str, str]:
     section = BACKUP.read_text(encoding="utf-8").partition("\n## Containers\n")[2]
     _, backup, restore = re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     return backup, restore
+
+
+def _received(client: socket.socket) -> bytes:
+    """Return what comes over the connection until the other side hangs up."""
+    try:
+        return client.recv(1000)
+    except ConnectionResetError:
+        return b""
 
 
 def check(holds: bool, what: str) -> None:

@@ -5,6 +5,7 @@ It builds the images, starts everything under a name, ports, secrets and volumes
 - a generated drop go through the chain on Celery, and a prediction;
 - a second drop promoted, and the serving API answer with that version without a restart;
 - a worker killed in the middle of a training, and the other one finish it;
+- clients that send half a request held off by the proxy, while predictions are answered;
 - everything stopped, and started again in the least convenient order, answer as before;
 - a backup restored on new volumes, by the lines of docs/backup.md, answer as before.
 

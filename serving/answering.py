@@ -25,10 +25,7 @@ def answer_one(serving: Serving, user_id: str, *, explained: bool = False) -> Pr
     Raises:
         Problem: why there is none.
     """
-    scored = serving.gathering.ask(user_id)
-    if isinstance(scored, Problem):
-        raise scored
-    return _answer(serving, scored, explained=explained)
+    return _answer(serving, serving.batches.ask(user_id), explained=explained)
 
 
 def answer_all(serving: Serving, user_ids: Sequence[str]) -> list[Prediction | Problem]:
@@ -37,10 +34,17 @@ def answer_all(serving: Serving, user_ids: Sequence[str]) -> list[Prediction | P
     Raises:
         Problem: model-unavailable or feature-store-unavailable: nobody can be answered.
     """
-    return [
-        each if isinstance(each, Problem) else _answer(serving, each, explained=False)
-        for each in score_all(serving, user_ids)
-    ]
+    with serving.load.turn:
+        scored = score_all(serving, user_ids)
+    return [each if isinstance(each, Problem) else _answer(serving, each, explained=False) for each in scored]
+
+
+def score_each(serving: Serving, user_ids: Sequence[str]) -> list[Scored | Problem]:
+    """Return for each user, in their order, the score, or why there is none: also where nobody can be answered."""
+    try:
+        return score_all(serving, user_ids)
+    except Problem as problem:
+        return [problem] * len(user_ids)
 
 
 def score_all(serving: Serving, user_ids: Sequence[str]) -> list[Scored | Problem]:
@@ -118,7 +122,8 @@ def _answer(serving: Serving, scored: Scored, *, explained: bool) -> Prediction:
         features_used=customer.features,
     )
     if explained:
-        answer.explanation = _explain(model, answer)
+        with serving.load.turn:
+            answer.explanation = _explain(model, answer)
     _keep(serving, answer)
     return answer
 

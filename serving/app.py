@@ -4,7 +4,7 @@ create_app() opens nothing and starts nothing, so that gunicorn can call it befo
 threads of a process, and belongs after the fork.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
@@ -12,11 +12,11 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import PathConverter
 
 from serving import answering, docs, health, logs, metrics, page, predict, problems, security, state
+from serving.batching import MicroBatches
 from serving.body import StrictRequest
 from serving.features import OnlineStore
-from serving.gathering import Gathering
 from serving.model import ProductionModel
-from serving.overload import Line
+from serving.overload import Load
 from serving.prediction_log import PredictionLog
 from serving.schemas import ProblemDetails
 from serving.served import Scored
@@ -44,8 +44,8 @@ class Service(OpenAPI):
         return func
 
 
-def create_app(settings: Settings | None = None) -> OpenAPI:
-    """Return the service, with `settings` or those of the environment."""
+def create_app(settings: Settings | None = None, workers: int = 1) -> OpenAPI:
+    """Return the service, with `settings` or those of the environment; so many processes run it side by side."""
     settings = settings or from_environment()
     app = Service(
         __name__,
@@ -68,21 +68,16 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     model = ProductionModel(settings.tracking_uri, settings.poll_seconds, store)
     predictions = PredictionLog(settings.database_url)
 
-    def score_all(user_ids: Sequence[str]) -> list[Scored | problems.Problem]:
-        try:
-            return answering.score_all(serving, user_ids)
-        except problems.Problem as problem:
-            # Nobody can be answered.
-            return [problem] * len(user_ids)
-
-    serving = state.Serving(settings, model, store, predictions, Line(settings.max_waiting), Gathering(score_all))
+    batches = MicroBatches[str, Scored](lambda user_ids: answering.score_each(serving, user_ids))
+    serving = state.Serving(settings, model, store, predictions, Load(settings.max_waiting), batches, workers)
     state.attach(app, serving)
     problems.register(app)
     # The last of these is the first to see an answer: what is counted and told is all of it.
     metrics.observe(app)
     logs.tell_request_ids(app)
     security.protect(app)
-    app.before_request(serving.line.refuse_when_long)
+    app.before_request(serving.load.enter)
+    app.teardown_request(serving.load.leave)
     for api in (predict.api, health.api, metrics.api):
         app.register_api(api)
     for pages in (docs.pages, page.pages):

@@ -1,19 +1,20 @@
 """How gunicorn runs the service: `gunicorn --config serving/gunicorn.conf.py`, with include/ on PYTHONPATH.
 
+A slow client holds a thread: put a buffering proxy in front, as gunicorn's deployment guide says. The compose file has
+one (containers/nginx).
+
 The application is imported once, before the fork: importing feast and mlflow takes seconds and hundreds of
 megabytes, and workers share both. It opens no connection there; each worker starts its threads after the
 fork.
 """
 
 import gc
-import json
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 from typing import Any
-
-from gunicorn import util
 
 # Always a directory of our own: whoever started us may have one too (feast makes one in every process that imports
 # it). prometheus_client chooses files over memory when it is imported, so this comes before the application.
@@ -41,18 +42,16 @@ logconfig_dict = {
     },
 }
 
-wsgi_app = "serving.app:create_app()"
+workers = int(os.environ.get("SERVING_WORKERS") or 2)
+wsgi_app = f"serving.app:create_app(workers={workers})"
 preload_app = True
 bind = f"{os.environ.get('SERVING_HOST') or '127.0.0.1'}:{os.environ.get('SERVING_PORT') or 8000}"
-worker_class = "serving.worker.Worker"
-workers = int(os.environ.get("SERVING_WORKERS") or 2)
-# Threads take the interpreter from each other, and a prediction without its explanation takes none (serving.worker).
-# Two for everything else, so that a batch, or a client that is slow to send one, does not stop the others.
-threads = int(os.environ.get("SERVING_THREADS") or 2)
+# Stock threads: a request waits in one. As many as may be under way (serving.overload), and some for refusing others.
+worker_class = "gthread"
+threads = 2 * int(os.environ.get("SERVING_MAX_WAITING") or 64) + 8
 # A request takes milliseconds; whoever stops the service should not wait longer than this for a stuck one.
 graceful_timeout = 10
-# Clients that ask often keep their connection. Less than graceful_timeout: a worker ends when the last idle one is
-# closed, and then writes what the prediction log holds.
+# Clients that ask often keep their connection. A worker that ends waits for idle ones up to graceful_timeout.
 keepalive = 5
 # A process may have 1,024 descriptors on many machines; nobody is accepted beyond these.
 worker_connections = 500
@@ -65,21 +64,6 @@ control_socket_disable = True
 # The kernel would wait for a client that is slow to read, and with it the thread.
 sendfile = False
 logger_class = "serving.logs.ServerLogger"
-
-
-def _write_problem(client: Any, status: int, reason: str, _message: str) -> None:
-    """Answer what gunicorn refuses by itself, a request that is no HTTP or has headers without end, as the service
-    answers errors. The message would repeat what was sent."""
-    body = json.dumps({"type": "about:blank", "title": reason, "status": status, "detail": reason})
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\nX-Content-Type-Options: nosniff\r\n\r\n"
-    )
-    util.write_nonblock(client, (head + body).encode())
-
-
-# gunicorn writes HTML there, and has no setting for it.
-util.write_error = _write_problem
 
 
 def on_starting(_server: Any) -> None:
@@ -95,14 +79,19 @@ def when_ready(_server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Start the threads of this worker: started before the fork they would be gone."""
-    from serving import app, state  # noqa: PLC0415
+    from serving import app  # noqa: PLC0415
 
-    serving = state.of(worker.wsgi)
-    worker.short = ("/predict", "/health")
-    worker.answer_gathered = serving.gathering.answer
-    worker.most_waiting = serving.settings.max_waiting
-    serving.line.watch(worker.waiting)
     app.start(worker.wsgi)
+
+
+def post_request(_worker: Any, req: Any, environ: dict[str, Any], _resp: Any) -> None:
+    """Answer pipelined requests. A gthread worker waits for its socket to become readable, though the next request is
+    in its buffer. After the end of input the socket is readable: the worker answers what is buffered, then closes."""
+    if environ and req.unreader.buf.getvalue():
+        # What the application left of this request's own body; of a large one the rest closes the connection.
+        environ["wsgi.input"].read(65_536)
+        if req.unreader.buf.getvalue():
+            environ["gunicorn.socket"].shutdown(socket.SHUT_RD)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

@@ -58,12 +58,8 @@ FEATURES_AS_OF = SteadyGauge(
         multiprocess_mode="livemostrecent",
     )
 )
-REQUESTS_WAITING = SteadyGauge(
-    Gauge(
-        "churn_http_requests_waiting",
-        "The most requests that one found waiting behind it in a worker, in the second of its latest request",
-        multiprocess_mode="liveall",
-    )
+REQUESTS_WAITING = Gauge(
+    "churn_http_requests_waiting", "Requests under way in a worker, operators' own apart", multiprocess_mode="liveall"
 )
 # Of each worker: while a new version comes in, they differ for a moment.
 MODEL_VERSION = Gauge("churn_model_version", "The model version served; 0: none", multiprocess_mode="liveall")
@@ -123,6 +119,12 @@ def _finish(response: Response) -> Response:
     REQUESTS.labels(method, route, response.status_code).inc()
     LATENCY.labels(method, route).observe(time.perf_counter() - g.started)
     return response
+
+
+def versions_served() -> list[float]:
+    """Return the model version of each live worker of the service; 0: none yet."""
+    found = [family for family in _registry().collect() if family.name == "churn_model_version"]
+    return [sample.value for family in found for sample in family.samples]
 
 
 def _registry() -> CollectorRegistry:

@@ -51,6 +51,8 @@ _LONGEST_PAUSE_SECONDS = 300.0
 _LONGEST_PAUSE_AFTER_ERROR_SECONDS = 60.0
 # Where nothing is said against the version: the store of its files was away, or a disk full, perhaps for a moment.
 _LONGEST_PAUSE_IN_DOUBT_SECONDS = 10.0
+# Less than gunicorn's timeout, after which a worker that does not come up is killed.
+_LONGEST_FIRST_POLL_SECONDS = 20.0
 
 
 class _Refused(NamedTuple):
@@ -77,6 +79,7 @@ class ProductionModel:
         self._trouble = Problem("model-unavailable", "the model registry was not asked yet")
         self._in_trouble = False
         self._registry = RegistryWatch()
+        self._looked = threading.Event()
         self._stop = threading.Event()
 
     @cached_property
@@ -122,11 +125,13 @@ class ProductionModel:
         raise Problem("feature-store-unavailable", "the feature service could not be looked up yet")
 
     def start(self) -> None:
-        """Follow the registry from now on, in a thread of this process; call it after the fork."""
+        """Follow the registry from now on, in a thread of this process, and return after its first poll, or some
+        seconds; call it after the fork. A worker that has not asked yet accepts no connections."""
         POLL_SECONDS.set(self._poll_seconds)
         # Before the first answer too there is an age to tell, and not that of 1970.
         LAST_ANSWER.set_to_current_time()
         threading.Thread(target=self._follow, name="production-model", daemon=True).start()
+        self._looked.wait(_LONGEST_FIRST_POLL_SECONDS)
 
     def stop(self) -> None:
         """End the thread after the poll under way."""
@@ -221,6 +226,7 @@ class ProductionModel:
                 errors += 1
                 POLL_ERRORS.inc()
                 self._failed("stage Production cannot be followed", error)
+            self._looked.set()
             pause = self._poll_seconds if self._served else min(self._poll_seconds, _SECONDS_WITHOUT_MODEL)
             # By the power of 2 alone an error that lasts for days would make a number that is no float any more.
             pause = min(pause * 2 ** min(errors, 10), max(pause, _LONGEST_PAUSE_AFTER_ERROR_SECONDS))

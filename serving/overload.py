@@ -1,10 +1,10 @@
-"""Overload: a request that finds many others waiting is refused at once, which takes a fraction of answering it.
+"""Load shedding: above a number of requests under way a worker answers 503 at once, at a fraction of the usual cost.
 
-Waiting in line until the client has given up would be work for nobody.
+Answering a request whose client has given up helps nobody.
 """
 
-import time
-from collections.abc import Callable
+from collections import Counter
+from threading import BoundedSemaphore, Lock
 
 from flask import request
 
@@ -12,30 +12,44 @@ from serving.metrics import REQUESTS_WAITING
 from serving.problems import Problem
 
 _ALWAYS_ANSWERED = {"/health", "/health/ready", "/metrics"}
+_AT_ONCE = 2
+_KIND = "churn.kind"
 
 
-class Line:
-    """The requests that wait in this process, `limit` of them at most."""
+class Load:
+    """The requests under way in this process: at most `limit` single predictions, and `limit` others.
+
+    Attributes:
+        turn: what takes long (batches, explanations, looking up features) takes turns, so that it does not crowd out
+            single predictions.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._waiting: Callable[[str, str], int] = lambda path, query: 0  # noqa: ARG005
-        self._second = 0
-        self._most = 0
+        self._counting = Lock()
+        self._under_way: Counter[str] = Counter()
+        self.turn = BoundedSemaphore(_AT_ONCE)
 
-    def watch(self, waiting: Callable[[str, str], int]) -> None:
-        """Take from here how many wait behind a request of that path and query; the server knows."""
-        self._waiting = waiting
-
-    def refuse_when_long(self) -> None:
-        """Let the request under way pass if no more than `limit` wait behind it; operators' routes pass always.
+    def enter(self) -> None:
+        """Count the request of this context; leave() must follow.
 
         Raises:
             Problem: overloaded.
         """
-        waiting, second = self._waiting(request.path, request.query_string.decode("latin-1")), int(time.monotonic())
-        if waiting > self._most or second != self._second:
-            self._second, self._most = second, waiting
-            REQUESTS_WAITING.set(waiting)
-        if waiting > self._limit and request.path not in _ALWAYS_ANSWERED:
-            raise Problem("overloaded", f"more than {self._limit} requests wait; try again in a moment")
+        if request.path in _ALWAYS_ANSWERED:
+            return
+        kind = "prediction" if request.path == "/predict" and not request.query_string else "other"
+        request.environ[_KIND] = kind
+        if self._count(kind, 1) > self._limit:
+            raise Problem("overloaded", f"{self._limit} requests are under way; try again in a moment")
+
+    def leave(self, _error: BaseException | None = None) -> None:
+        """Count the request of this context no more."""
+        if kind := request.environ.pop(_KIND, None):
+            self._count(kind, -1)
+
+    def _count(self, kind: str, change: int) -> int:
+        with self._counting:
+            self._under_way[kind] += change
+            REQUESTS_WAITING.set(self._under_way.total())
+            return self._under_way[kind]

@@ -60,7 +60,8 @@ def predict_batch(body: BatchRequest) -> Response:
 )
 def features(path: FeaturesPath) -> Response:
     serving = state.current()
-    (customer,) = read_all(serving, serving.model.lookup(), [path.user_id])
+    with serving.load.turn:
+        (customer,) = read_all(serving, serving.model.lookup(), [path.user_id])
     if isinstance(customer, Problem):
         raise customer
     return _json(customer)

@@ -127,6 +127,7 @@ class ProblemDetails(BaseModel):
         default=[], description="unknown-user and incomplete-features: the features that the customer lacks"
     )
     reasons: list[str] = Field(default=[], description="not-ready: each reason, its type first")
+    workers_behind: int = Field(default=0, description="not-ready: workers that have no model though others have")
 
 
 class BatchResult(BaseModel):

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 from flask import Flask, current_app
 
+from serving.batching import MicroBatches
 from serving.features import OnlineStore
-from serving.gathering import Gathering
 from serving.model import ProductionModel
-from serving.overload import Line
+from serving.overload import Load
 from serving.prediction_log import PredictionLog
-from serving.problems import Problem
 from serving.served import Scored
 from serving.settings import Settings
 
@@ -20,8 +19,9 @@ class Serving:
     model: ProductionModel
     features: OnlineStore
     predictions: PredictionLog
-    line: Line
-    gathering: Gathering[str, Scored | Problem]
+    load: Load
+    batches: MicroBatches[str, Scored]
+    workers: int
 
 
 def attach(app: Flask, serving: Serving) -> None:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes images that stand in for those of a registry, where none can be reached: a Debian with Python by debootstrap, and
-# Postgres, Redis and Prometheus of Debian's packages on it. Needs root, debootstrap, podman and a mirror of Debian.
+# Postgres, Redis, nginx and Prometheus of Debian's packages on it. Needs root, debootstrap, podman and a mirror of Debian.
 # Prints the settings that name them, for the environment of containers/prove.py or for .env. There is none for Grafana.
 set -eu
 here=$(dirname "$0")
@@ -16,11 +16,12 @@ if ! podman image exists "$python"; then
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
     tar -C "$root" -c . | podman import -c "ENV PIP_CERT=$bundle" -c "ENV SSL_CERT_FILE=$bundle" - "$python" >&2
 fi
-for name in postgres redis prometheus; do
+for name in postgres redis nginx prometheus; do
     podman build --format docker --network host --build-arg "BASE=$python" --target "$name" \
         -t "localhost/standin-$name:bookworm" "$here" >&2
 done
 echo "BASE_IMAGE=$python"
 echo "POSTGRES_IMAGE=localhost/standin-postgres:bookworm"
 echo "REDIS_IMAGE=localhost/standin-redis:bookworm"
+echo "NGINX_IMAGE=localhost/standin-nginx:bookworm"
 echo "PROMETHEUS_IMAGE=localhost/standin-prometheus:bookworm"

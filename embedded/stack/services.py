@@ -12,6 +12,7 @@ import requests
 from embedded.settings import Settings
 from embedded.stack import postgres
 from embedded.stack.process_manager import Process, StackError
+from serving.healthcheck import is_healthy
 
 POSTGRES = "postgres"
 AIRFLOW = ("airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
@@ -52,7 +53,7 @@ def _ready(settings: Settings, process: Process, health: dict[str, Any] | None) 
         case "mlflow":
             return _answers(f"{settings.mlflow_url}/health")
         case "serving":
-            return _answers(f"{settings.serving_url}/health")
+            return is_healthy(settings.serving_port)
         case "airflow-api":
             return health is not None
         case name:

@@ -25,7 +25,6 @@ COMPOSE = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict] = COMPOSE["services"]
 COMPLETED = {"databases", "airflow-init"}
 LONG_RUNNING = sorted(set(SERVICES) - COMPLETED)
-FRONT_DOORS = {"airflow-api", "mlflow", "serving"}
 
 # ${NAME}, ${NAME:-default}, ${NAME:?message}; $${NAME} is the shell's.
 VARIABLE = re.compile(r"(?<!\$)\$\{([A-Za-z0-9_]+)(?:(:?[-?])([^}]*))?\}")
@@ -203,7 +202,7 @@ def test_git_and_the_images_leave_env_out() -> None:
 
 def test_every_part_of_the_system_is_there() -> None:
     assert set(LONG_RUNNING) == {
-        *("postgres", "redis", "mlflow", "serving", "prometheus", "grafana", "worker-1", "worker-2"),
+        *("postgres", "redis", "mlflow", "serving", "proxy", "prometheus", "grafana", "worker-1", "worker-2"),
         *("airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
     }
 
@@ -257,8 +256,24 @@ def test_the_three_front_doors_are_published_and_on_this_machine_alone() -> None
     assert published == {
         "airflow-api": ["127.0.0.1:8080:8080"],
         "mlflow": ["127.0.0.1:5001:5000"],
-        "serving": ["127.0.0.1:8000:8000"],
+        "proxy": ["127.0.0.1:8000:8000"],
     }
+
+
+def test_clients_reach_serving_by_the_proxy_which_reaches_nothing_else() -> None:
+    in_front = [name for name, spec in SERVICES.items() if "front" in spec.get("networks", [])]
+    assert in_front == ["serving", "proxy"]
+    assert SERVICES["proxy"]["networks"] == ["front"]
+
+
+def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
+    if not shutil.which("nginx"):
+        pytest.skip("nginx is not installed")
+    text = (CONTAINERS / "nginx" / "nginx.conf").read_text(encoding="utf-8").replace("RESOLVER", "127.0.0.1")
+    (tmp_path / "nginx.conf").write_text(text.replace("/etc/nginx/listen", str(CONTAINERS / "nginx" / "plain")))
+    command = ["nginx", "-t", "-e", str(tmp_path / "log"), "-c", str(tmp_path / "nginx.conf")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
@@ -333,6 +348,7 @@ def test_each_service_has_the_secrets_that_it_cannot_do_without_and_no_other() -
         "worker-2": {"REDIS_PASSWORD", "PIPELINE_DB_PASSWORD"},
         "mlflow": {"MLFLOW_DB_PASSWORD"},
         "serving": {"SERVING_DB_PASSWORD"},
+        "proxy": set(),
         "prometheus": set(),
         "grafana": {"GRAFANA_ADMIN_PASSWORD"},
     }

@@ -19,7 +19,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from serving.healthcheck import lives
+from serving.healthcheck import is_healthy
 
 REPOSITORY = Path(__file__).parents[2]
 SERVING = REPOSITORY / "serving"
@@ -294,11 +294,12 @@ def test_the_health_check_runs_a_file_of_the_image_with_python_alone() -> None:
 
 
 class Answer(BaseHTTPRequestHandler):
-    status = 200
+    status, body = 200, "{}"
 
     def do_GET(self) -> None:
-        self.send_response(self.status if self.path == "/health" else 404)
+        self.send_response(self.status if self.path == "/health/ready" else 404)
         self.end_headers()
+        self.wfile.write(self.body.encode())
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -317,19 +318,29 @@ def server() -> Iterator[HTTPServer]:
         thread.join()
 
 
-def test_a_service_that_answers_200_lives(server: HTTPServer) -> None:
-    assert lives(server.server_port)
+@pytest.mark.parametrize(
+    ("status", "body", "healthy"),
+    [
+        (200, {}, True),
+        (503, {"type": "not-ready", "workers_behind": 0}, True),
+        (503, {"type": "not-ready", "workers_behind": 1}, False),
+        (503, {"type": "overloaded"}, False),
+        (503, [], False),
+        (500, None, False),
+    ],
+)
+def test_a_service_is_healthy_while_no_worker_is_behind(
+    server: HTTPServer, status: int, body: object, healthy: bool
+) -> None:
+    server.RequestHandlerClass.status = status  # type: ignore[attr-defined]
+    server.RequestHandlerClass.body = json.dumps(body) if body is not None else "<html>"  # type: ignore[attr-defined]
+    assert is_healthy(server.server_port) == healthy
 
 
-def test_a_service_that_answers_with_an_error_does_not_live(server: HTTPServer) -> None:
-    server.RequestHandlerClass.status = 503  # type: ignore[attr-defined]
-    assert not lives(server.server_port)
-
-
-def test_a_port_where_nobody_listens_is_no_service() -> None:
+def test_a_port_where_nobody_listens_is_no_healthy_service() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert not lives(port)
+    assert not is_healthy(port)
 
 
 def test_a_proxy_of_the_environment_is_not_asked(server: HTTPServer) -> None:

@@ -1,14 +1,16 @@
-"""What operators rely on: the line of waiting requests, logs with request ids."""
+"""What operators rely on: load shedding, readiness, logs with request ids."""
 
 import json
 import logging
 import threading
+from contextlib import ExitStack
 
 import mlflow
 import pytest
 
 from serving import state
 from serving.app import create_app
+from serving.health import workers_behind
 from serving.logs import JsonFormatter
 from serving.metrics import SteadyGauge
 from serving.settings import Settings
@@ -62,19 +64,60 @@ class Shown:
         self.shown = value
 
 
-@pytest.mark.parametrize(("waiting", "status"), [(3, 422), (4, 503)])
-def test_a_request_that_finds_more_than_the_limit_waiting_is_refused_at_once(app, waiting, status):
-    state.of(app).line.watch(lambda path, query: waiting)
-    answer = app.test_client().post("/predict", json={})
-    assert answer.status_code == status
-    if status == 503:
-        assert (answer.get_json(force=True)["type"], answer.headers["Retry-After"]) == ("overloaded", "1")
+@pytest.fixture
+def under_way(app):
+    """Have so many requests for an address under way."""
+    with ExitStack() as contexts:
+
+        def begin(count, path):
+            for _ in range(count):
+                contexts.enter_context(app.test_request_context(path, method="POST"))
+                state.of(app).load.enter()
+
+        yield begin
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/predict?explain=true"])
+def test_one_request_above_the_limit_is_refused_at_once(app, under_way, path):
+    client = app.test_client()
+    under_way(2, path)
+    assert client.post(path, json={}).status_code == 422
+    under_way(1, path)
+    answer = client.post(path, json={})
+    assert (answer.status_code, answer.get_json(force=True)["type"]) == (503, "overloaded")
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_single_predictions_and_other_requests_have_a_limit_each(app, under_way):
+    under_way(3, "/predict/batch")
+    assert app.test_client().post("/predict", json={}).status_code == 422
+
+
+def test_a_request_that_ended_counts_no_more_also_one_that_was_refused(app, under_way):
+    client = app.test_client()
+    for _ in range(10):
+        assert client.post("/predict", json={}).status_code == 422
+    with ExitStack() as contexts:
+        for _ in range(3):
+            contexts.enter_context(app.test_request_context("/predict", method="POST"))
+            state.of(app).load.enter()
+        assert [client.post("/predict", json={}).status_code for _ in range(5)] == [503] * 5
+    assert client.post("/predict", json={}).status_code == 422
 
 
 @pytest.mark.parametrize("path", ["/health", "/metrics"])
-def test_operators_are_answered_whoever_waits(app, path):
-    state.of(app).line.watch(lambda path, query: 100)
+def test_operators_are_answered_however_many_requests_are_under_way(app, under_way, path):
+    under_way(3, "/predict")
+    under_way(3, "/predict/batch")
     assert app.test_client().get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("versions", "behind"),
+    [([], 2), ([7.0], 1), ([0.0], 1), ([7.0, 0.0], 1), ([0.0, 0.0], 0), ([7.0, 8.0], 0), ([7.0, 8.0, 8.0], 0)],
+)
+def test_a_worker_is_behind_that_is_not_there_or_has_no_model_though_another_has(versions, behind):
+    assert workers_behind(2, versions) == behind
 
 
 def test_a_request_keeps_the_id_that_it_came_with_and_gets_one_if_it_is_none(app):

@@ -5,15 +5,19 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import closing
 from functools import partial
+from http.client import HTTPConnection
 
 import psutil
 import psycopg
 import pytest
 import requests
 
+from serving.healthcheck import is_healthy
 from tests.integration.serving.asking import answers, eventually, free_port, gunicorn, metrics, registry_at
+
+KEEPALIVE_SECONDS = 5
 
 
 def test_a_process_started_without_registry_and_postgres_recovers_by_itself(
@@ -78,51 +82,12 @@ def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_mea
     assert set(seen) == {(200, None), (503, "feature-store-unavailable")}
 
 
-def test_clients_that_trickle_their_requests_do_not_keep_others_from_being_answered(
-    database_url, in_production, somebody, tmp_path
-):
-    serving, tracking = free_port(), free_port()
-    url = f"http://127.0.0.1:{serving}"
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    over, slow_clients = threading.Event(), []
-
-    def trickle(client):
-        with suppress(ConnectionError):
-            while not over.wait(0.5):
-                client.sendall(b"1")
-
-    def said_before_the_end(client):
-        client.settimeout(60)
-        try:
-            return client.recv(1000)
-        except ConnectionError:
-            return b""
-
-    with (
-        gunicorn(database_url, serving, tracking, tmp_path, SERVING_THREADS="2"),
-        registry_at(tracking),
-        ThreadPoolExecutor(4) as threads,
-        ExitStack() as slow,
-    ):
-        slow.callback(over.set)
-        eventually(lambda: answers(f"{url}/health/ready"))
-        for beginning in (head + b"X-Long: ", head + b"Content-Length: 1000\r\n\r\n") * 2:
-            client = slow.enter_context(socket.create_connection(("127.0.0.1", serving)))
-            slow_clients.append(client)
-            client.sendall(beginning)
-            threads.submit(trickle, client)
-        answer = requests.post(f"{url}/predict", json={"user_id": somebody}, timeout=60)
-        assert answer.status_code == 200
-        assert [said_before_the_end(client) for client in slow_clients] == [b""] * 4
-
-
 @pytest.mark.parametrize("route", ["predict", "predict/batch"])
-def test_under_more_than_may_wait_some_are_answered_and_the_others_told_to_come_back(
+def test_above_the_limit_some_requests_are_answered_and_the_others_refused(
     database_url, in_production, customers, tmp_path, route
 ):
     serving, tracking = free_port(), free_port()
     url, seen, over = f"http://127.0.0.1:{serving}", set(), threading.Event()
-    # A batch takes the one thread long enough for the others to queue up; predictions do when they come at once.
     body = {"user_ids": [*customers.index] * 3} if route == "predict/batch" else {"user_id": customers.index[0]}
 
     def ask():
@@ -131,8 +96,7 @@ def test_under_more_than_may_wait_some_are_answered_and_the_others_told_to_come_
                 answer = session.post(f"{url}/{route}", json=body, timeout=60)
                 seen.add((answer.status_code, answer.json().get("type"), answer.headers.get("Retry-After")))
 
-    limits = {"SERVING_THREADS": "1", "SERVING_MAX_WAITING": "1"}
-    with gunicorn(database_url, serving, tracking, tmp_path, **limits), registry_at(tracking):
+    with gunicorn(database_url, serving, tracking, tmp_path, SERVING_MAX_WAITING="1"), registry_at(tracking):
         eventually(lambda: answers(f"{url}/health/ready"))
         with ThreadPoolExecutor(8) as clients:
             asking = [clients.submit(ask) for _ in range(8)]
@@ -178,13 +142,103 @@ def test_the_service_does_not_start_with_a_redis_that_it_can_never_ask(database_
     assert "marker" not in said
 
 
-def test_what_gunicorn_refuses_by_itself_is_a_problem_too(database_url, tmp_path):
+def test_headers_above_the_limits_are_refused(database_url, tmp_path):
     serving = free_port()
     with gunicorn(database_url, serving, free_port(), tmp_path):
         eventually(lambda: answers(f"http://127.0.0.1:{serving}/health"))
         answer = requests.get(f"http://127.0.0.1:{serving}/health", headers={"X-Long": "a" * 5000}, timeout=10)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (431, "application/problem+json")
-    assert answer.json()["type"] == "about:blank"
+    assert answer.status_code == 431
+
+
+@pytest.fixture
+def running(database_url, in_production, tmp_path):
+    """The port of a service of one worker that serves a version."""
+    serving, tracking = free_port(), free_port()
+    with gunicorn(database_url, serving, tracking, tmp_path), registry_at(tracking):
+        eventually(lambda: answers(f"http://127.0.0.1:{serving}/health/ready"))
+        yield serving
+
+
+def request_of(body):
+    head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def answers_over(client):
+    """Return the status of each answer that comes before the connection is closed."""
+    received = b""
+    while piece := client.recv(65536):
+        received += piece
+    return [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize(("body", "status"), [('{"user_id": "nobody"}', 404), ("[" * 1000, 400)])
+def test_pipelined_requests_are_all_answered_and_the_connection_closed_at_once(running, count, body, status):
+    with socket.create_connection(("127.0.0.1", running), timeout=60) as client:
+        began = time.monotonic()
+        client.sendall(request_of(body) * count)
+        assert answers_over(client) == [status] * count
+        # Sooner than gunicorn closes an idle connection.
+        assert time.monotonic() - began < KEEPALIVE_SECONDS
+
+
+def test_a_pipelined_request_behind_a_body_that_is_refused_unread_is_answered_too(running):
+    """The application answers 415 before it reads the body."""
+    compressed = request_of("x" * 100).replace(b"Host: x", b"Host: x\r\nContent-Encoding: gzip")
+    with socket.create_connection(("127.0.0.1", running), timeout=60) as client:
+        client.sendall(compressed + request_of('{"user_id": "nobody"}'))
+        assert answers_over(client) == [415, 404]
+
+
+def test_a_connection_is_kept_after_a_request_that_is_not_pipelined(running):
+    with closing(HTTPConnection("127.0.0.1", running, timeout=60)) as client:
+        client.connect()
+        connection = client.sock
+        for body in ('{"user_id": "nobody"}', "[") * 2:
+            # It sends head and body apart.
+            client.request("POST", "/predict", body, {"Content-Type": "application/json"})
+            assert client.getresponse().read()
+            assert client.sock is connection
+
+
+def test_a_service_is_not_ready_while_one_of_its_workers_has_no_model(database_url, in_production, tmp_path):
+    serving, tracking = free_port(), free_port()
+    url = f"http://127.0.0.1:{serving}/health/ready"
+    with gunicorn(database_url, serving, tracking, tmp_path, SERVING_WORKERS="2") as running:
+        with registry_at(tracking):
+            eventually(lambda: answers(url))
+        # The registry is away: the worker that takes the place of this one finds no model, the other one has it.
+        killed, _ = psutil.Process(running.pid).children()
+        killed.kill()
+        eventually(lambda: len(workers_of(running) - {killed}) == 2)
+        # Both answer: what a worker says does not depend on its own model.
+        for _ in range(20):
+            answer = requests.get(url, timeout=30)
+            assert (answer.status_code, answer.json()["workers_behind"]) == (503, 1)
+            assert not is_healthy(serving)
+        with registry_at(tracking):
+            eventually(lambda: answers(url))
+            assert is_healthy(serving)
+
+
+def workers_of(running):
+    return set(psutil.Process(running.pid).children())
+
+
+def test_a_service_without_a_version_in_production_is_healthy_and_not_ready(database_url, registry, tmp_path):
+    serving, tracking = free_port(), free_port()
+    with gunicorn(database_url, serving, tracking, tmp_path, SERVING_WORKERS="2"), registry_at(tracking):
+        eventually(lambda: is_healthy(serving))
+        assert requests.get(f"http://127.0.0.1:{serving}/health/ready", timeout=30).status_code == 503
+
+
+def test_a_worker_has_its_model_before_it_answers(database_url, in_production, somebody, tmp_path):
+    serving, tracking = free_port(), free_port()
+    url = f"http://127.0.0.1:{serving}"
+    with registry_at(tracking), gunicorn(database_url, serving, tracking, tmp_path):
+        eventually(lambda: answers(f"{url}/health"))
+        assert requests.post(f"{url}/predict", json={"user_id": somebody}, timeout=30).status_code == 200
 
 
 def test_a_service_that_is_stopped_answers_what_it_was_asked_and_writes_its_prediction_log(
