@@ -112,15 +112,13 @@ def test_with_redis_away_doctor_says_so_and_looks_at_the_rest(stack):
     assert done.returncode != 0
     lines = lines_of(done.stdout)
     assert " bad " in lines["online store"], done.stdout
-    assert "run with other settings than now" in lines["services"]
+    assert "run with other settings" in lines["services"]
     assert f"snapshot {newest(stack)}, served unknown" in lines["freshness"]
     assert " ok " in lines["serving"]
 
 
 def test_status_tells_of_another_online_store_than_the_stack_was_started_with(stack):
-    assert (
-        "it runs with other settings than now" in stack.make("status", "CHURN_REDIS_URL=redis://127.0.0.1:1/0").stdout
-    )
+    assert "it runs with other settings:" in stack.make("status", "CHURN_REDIS_URL=redis://127.0.0.1:1/0").stdout
     assert "other settings" not in stack.make("status").stdout
 
 
@@ -141,7 +139,7 @@ def test_doctor_names_what_was_broken_and_what_mends_it(stack):
         "1 migrations are missing: 0007_predictions",
         "schema of churn: make up applies them",
         "churn_training has 2 slots, not 1",
-        "pools: make down, make up sets them right",
+        "pools: run make down and make up",
         "paused: churn_train",
     ):
         assert said in done.stdout, done.stdout

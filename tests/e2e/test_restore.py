@@ -104,7 +104,7 @@ def test_a_restored_stack_is_not_restored_over(backup, restored):
 def test_a_backup_is_not_written_over(stack, backup):
     done = stack.make("backup", f"TO={backup}")
     assert done.returncode != 0
-    assert "is there already" in done.stderr
+    assert "exists: name a new directory" in done.stderr
 
 
 def test_what_was_queued_runs_in_the_restored_stack_on_the_drop_that_waited_and_is_served(restored):

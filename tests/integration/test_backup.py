@@ -224,6 +224,6 @@ def test_a_backup_says_that_it_waits_for_retention(settings, tmp_path):
     with ThreadPoolExecutor() as jobs, connect(url_of(settings), autocommit=True) as retention:
         lock_session(retention, RETENTION_LOCK)
         waiting = jobs.submit(backup, settings, tmp_path / "backup", said.put)
-        assert said.get(timeout=60) == "waiting for churn_retention, or another backup, to be done"
+        assert said.get(timeout=60) == "waiting for churn_retention or another backup to finish"
         retention.close()
         waiting.result(timeout=120)

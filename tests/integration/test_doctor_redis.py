@@ -72,10 +72,10 @@ def test_a_broker_that_is_away_is_bad_and_its_password_is_not_told(url):
 def test_each_queue_needs_a_worker(tmp_path):
     require_redis_server()
     with redis_on_a_port(tmp_path) as broker:
-        assert check_workers(broker).found == "no worker takes from default, training"
+        assert check_workers(broker).found == "no worker consumes default, training"
         command = [sys.executable, "-m", "celery", "--broker", broker, "worker", "--pool", "solo", "--queues"]
         with subprocess.Popen([*command, "default"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as worker:
             try:
-                wait_for(lambda: check_workers(broker).found == "no worker takes from training", seconds=60)
+                wait_for(lambda: check_workers(broker).found == "no worker consumes training", seconds=60)
             finally:
                 worker.terminate()

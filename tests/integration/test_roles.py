@@ -138,5 +138,5 @@ def test_doctor_tells_of_each_database_that_its_role_may_not_read_and_goes_on(do
     page, _ = doctor
     for database in ("churn", "mlflow"):
         assert re.search(f"schema of {database} +bad +cannot be read: .*permission denied for database", page)
-        assert f"schema of {database}: the server must have connections left, and the role" in page
+        assert f"schema of {database}: check that the server has free connections, and that the role" in page
     assert re.search("schema of airflow +bad +at nothing, and the installed airflow wants", page)

@@ -171,7 +171,7 @@ def test_a_redis_that_is_too_old_or_may_evict_features_is_bad() -> None:
 
 def test_a_queue_without_a_worker_is_bad() -> None:
     assert is_told(workers.judge_workers({"default": 2, "training": 1}), OK, "2 for default, 1 for training")
-    assert is_told(workers.judge_workers({"default": 1}), BAD, "no worker takes from training", "docs/cluster.md")
+    assert is_told(workers.judge_workers({"default": 1}), BAD, "no worker consumes training", "docs/cluster.md")
 
 
 # --- the pipeline ------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def test_what_was_found_before_something_cannot_be_read_is_told_too(error: Excep
 
     first, last = asking("pipeline", checks())
     assert first == ok("first", "well")
-    assert is_told(last, BAD, "cannot be asked", "/landing")
+    assert is_told(last, BAD, "check failed", "/landing")
 
 
 @pytest.fixture
@@ -268,5 +268,5 @@ def test_with_the_stack_down_the_rest_is_checked_and_a_taken_port_is_told_with_w
     text, healthy = diagnosis.report(settings)
     assert not healthy
     assert f"port {taken} of 127.0.0.1 is taken by pid {os.getpid()}" in text
-    assert "the stack is down; what needs it was not looked at" in text
+    assert "the stack is down; checks that need it were skipped" in text
     assert not settings.home.exists()

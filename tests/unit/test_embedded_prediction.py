@@ -53,7 +53,7 @@ def test_a_prediction_by_another_version_says_so():
     with serving(1) as settings:
         said = predict_by(settings, "a", 2, 0)
     assert '"version": 1' in said
-    assert "serving does not answer by version 2, which is in Production, after 0 s: make doctor says why" in said
+    assert "after 0 s serving does not answer with version 2, which is in Production: make doctor shows why" in said
 
 
 def test_where_serving_has_no_model_the_problem_is_said():

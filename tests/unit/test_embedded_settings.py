@@ -43,7 +43,7 @@ def test_a_port_that_is_not_a_port_is_named(port: str) -> None:
 
 
 def test_two_services_cannot_share_a_port() -> None:
-    with pytest.raises(SettingsError, match="a port each"):
+    with pytest.raises(SettingsError, match="each service needs its own port"):
         load_settings({"SERVING_PORT": "8080"})
 
 

@@ -104,7 +104,7 @@ def test_down_ends_what_outlived_its_service_and_nothing_of_another_stack(
             process.stdout.readline()
         stack.down(settings, stack.Progress())
         assert [is_alive(process.pid) for process in processes] == [False, True, True]
-        assert "ended what had outlived its service: a worker" in capsys.readouterr().out
+        assert "ended an orphaned process: a worker" in capsys.readouterr().out
     finally:
         for process in processes:
             process.kill()
