@@ -1,4 +1,4 @@
-"""`python -m containers.airflow.init`: migrates the databases `churn` and `airflow`, and sets up pools, admin and roles.
+"""`python -m containers.airflow.init`: migrates the databases `churn` and `airflow`; sets up pools, admin and roles.
 
 It is idempotent and keeps a changed password. All of Airflow's commands run in one process, as importing Airflow takes
 seconds.

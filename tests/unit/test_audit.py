@@ -1,4 +1,4 @@
-"""`make audit` against a service that answers in OSV's format: clean, a finding, one that was reviewed, no service."""
+"""`make audit` against a fake OSV: no finding, a finding, an accepted one, no service."""
 
 import json
 import subprocess
