@@ -1,10 +1,9 @@
-"""Known vulnerabilities of what the locks install: red on one that nobody has reviewed.
+"""Fails on a known vulnerability of a locked package that nobody has reviewed.
 
-pip-audit reads the three locks as they are, installs nothing, and asks OSV (https://osv.dev) about each version. What
-was reviewed and is left for now stands in audit.toml, with a reason and the day until which that holds. OSV that is not
-reached says nothing of the locks: that is printed, and is no failure.
+pip-audit looks up each version of the three locks in OSV (https://osv.dev) and installs nothing. audit.toml lists the
+accepted vulnerabilities, each with a reason and an expiry date. If OSV is unreachable, the audit is skipped.
 
-Exit status: 0 nothing new, or OSV not reached; 1 a finding; 2 the audit itself does not work.
+Exit status: 0 nothing new, or skipped; 1 a finding; 2 the audit itself failed.
 """
 
 import argparse
@@ -28,16 +27,16 @@ SECONDS = 10
 
 
 class AuditError(RuntimeError):
-    """The audit does not work; the message says why."""
+    """The audit failed; the message says why."""
 
 
 class NotAudited(AuditError):
-    """pip-audit fails."""
+    """pip-audit failed."""
 
 
 @dataclass(frozen=True)
 class Reviewed:
-    """A vulnerability that is left for now: why, and the last day on which that holds."""
+    """An accepted vulnerability: the reason, and the last day of the acceptance."""
 
     id: str
     package: str
@@ -69,23 +68,23 @@ def main() -> int:
         reviewed = read_reviewed(arguments.reviewed)
         findings = None if (why := not_reached(arguments.osv_url)) else audit(arguments.osv_url)
     except NotAudited as error:
-        # It may have gone away meanwhile.
+        # OSV may have become unreachable meanwhile.
         findings, why = None, not_reached(arguments.osv_url)
         if not why:
             return _fail(error)
     except AuditError as error:
         return _fail(error)
     if findings is None:
-        _say(f"audit: SKIPPED, nothing is known of the locks: {arguments.osv_url} was not reached ({why})")
+        _say(f"audit: SKIPPED: {arguments.osv_url} cannot be reached ({why})")
         return 0
     return report(findings, reviewed, datetime.now(UTC).date())
 
 
 def read_reviewed(file: Path) -> list[Reviewed]:
-    """Return what was reviewed.
+    """Return the accepted vulnerabilities.
 
     Raises:
-        AuditError: an entry lacks its id, package, reason or day.
+        AuditError: an entry lacks its id, package, reason or expiry date.
     """
     entries = tomllib.loads(file.read_text(encoding="utf-8")).get("reviewed", [])
     for entry in entries:
@@ -96,13 +95,13 @@ def read_reviewed(file: Path) -> list[Reviewed]:
 
 
 def not_reached(url: str) -> str | None:
-    """Return why OSV does not answer, None where it does."""
+    """Return why OSV does not answer, None if it does."""
     asked = {"package": {"name": "pip", "ecosystem": "PyPI"}, "version": "23.0"}
     try:
         answer = requests.post(url, json=asked, timeout=SECONDS)
         answer.raise_for_status()
-        # A proxy's page is an answer, too, and none of OSV's.
-        return None if isinstance(answer.json(), dict) else "its answer is no JSON object"
+        # A proxy may answer in OSV's place.
+        return None if isinstance(answer.json(), dict) else "its answer is not a JSON object"
     except (requests.RequestException, ValueError) as error:
         return f"{type(error).__name__}: {str(error)[:200]}"
 
@@ -131,23 +130,23 @@ def _findings(found: Any) -> Iterator[Finding]:
 
 
 def report(findings: list[Finding], reviewed: list[Reviewed], today: date) -> int:
-    """Print what was found and what of it was reviewed, and return the exit status."""
+    """Print the findings and the state of their reviews, and return the exit status."""
     holding = {(each.package, each.id): each for each in reviewed if each.until >= today}
     new, known = [], set()
     for finding in findings:
         keys = [key for name in finding.ids if (key := (finding.package, name)) in holding]
         known.update(keys)
         for key in keys[:1]:
-            _say(f"audit: left until {holding[key].until}, {holding[key].reason}: {finding}")
+            _say(f"audit: accepted until {holding[key].until}, {holding[key].reason}: {finding}")
         new += [] if keys else [finding]
     for each in reviewed:
         if each.until < today:
-            _say(f"audit: the review of {each.id} ({each.package}) held until {each.until}: look at it again")
+            _say(f"audit: the review of {each.id} ({each.package}) expired on {each.until}: review it again")
         elif (each.package, each.id) not in known:
-            _say(f"audit: {each.id} ({each.package}) is not found any more: take it out of audit.toml")
+            _say(f"audit: {each.id} ({each.package}) is no longer found: remove it from audit.toml")
     for finding in new:
         _say(f"audit: FOUND {finding}")
-    _say(f"audit: {len(new)} known vulnerabilities that nobody has reviewed, in {', '.join(LOCKS)}")
+    _say(f"audit: {len(new)} unreviewed vulnerabilities in {', '.join(LOCKS)}")
     return 1 if new else 0
 
 

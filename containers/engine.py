@@ -1,4 +1,4 @@
-"""A compose project on docker or podman: the few things that the proof does with it."""
+"""A compose project on docker or podman, with the operations that the proof needs."""
 
 import os
 import shlex
@@ -14,18 +14,18 @@ from containers.env_file import SECRETS, SETTINGS
 
 COMPOSE_FILE = Path(__file__).parents[1] / "docker-compose.airflow.yml"
 COMPLETED = ("databases", "airflow-init")
-"""The services that do their work and end."""
+"""The services that run once and exit."""
 
 
 class ComposeError(RuntimeError):
-    """A command of the engine failed, or a service does not do its work; the message has the end of its log."""
+    """A command of the engine failed, or a service is not ready; the message has the end of its log."""
 
 
 def find_engine() -> str:
-    """Return the engine that answers here, docker or podman.
+    """Return the engine that runs here, docker or podman.
 
     Raises:
-        ComposeError: neither does.
+        ComposeError: neither runs.
     """
     for engine in ("docker", "podman"):
         if shutil.which(engine) and subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0:
@@ -38,7 +38,7 @@ class Project:
     """The services of the compose file under one name, with the settings of one .env.
 
     Attributes:
-        services: those that are run, in the order of the file.
+        services: the services to run, in the order of the file.
     """
 
     engine: str
@@ -47,11 +47,11 @@ class Project:
     services: Sequence[str]
 
     def compose(self, *arguments: str) -> None:
-        """Run docker compose or podman-compose, its output to ours."""
+        """Run docker compose or podman-compose with inherited output."""
         self._run(*self._program, *arguments)
 
     def script(self, lines: str) -> None:
-        """Run lines of shell in the directory of the settings, where `compose` stands for this project's."""
+        """Run a shell script in the directory of the settings, with a function `compose` for this project."""
         compose = f'compose() {{ {shlex.join(self._program)} "$@"; }}\n'
         self._run("sh", "-euc", compose + lines, directory=self.env_file.parent)
 
@@ -60,29 +60,29 @@ class Project:
         if self.engine == "docker":
             program = ["docker", "compose"]
         else:
-            # podman's own image format has no health checks, and builds of podman 4 find no network of their own.
+            # podman's own image format has no health checks, and builds of podman 4 have no network by default.
             build = ["--podman-build-args=--format docker", "--podman-build-args=--network host"]
-            # It says of every container that systemd, which runs health checks, is not there.
+            # Without systemd, podman warns at every container that it cannot run health checks.
             quiet = ["--podman-args=--log-level=fatal"]
             program = [str(Path(sys.executable).with_name("podman-compose")), *quiet, *build]
         files = ["--env-file", str(self.env_file), "-p", self.name, "-f", str(COMPOSE_FILE), "--profile", "monitoring"]
         return [*program, *files]
 
     def _run(self, *command: str, directory: Path = COMPOSE_FILE.parent) -> None:
-        # To compose the environment counts for more than the file: `make env` exports some of the same names.
+        # The environment would override the file, and `make env` exports some of the same names.
         environment = {name: value for name, value in os.environ.items() if name not in {*SECRETS, *SETTINGS}}
         done = subprocess.run(command, check=False, cwd=directory, env=environment)
         if done.returncode:
             raise ComposeError(f"{shlex.join(command)} ended with status {done.returncode}")
 
     def up(self) -> None:
-        """Start every service, in the order of their health where the engine knows one."""
-        # podman 4 cannot start what depends on a service that has completed.
+        """Start every service; docker waits for healthy dependencies."""
+        # podman 4 cannot start a service that depends on a completed one.
         order = [] if self.engine == "docker" else ["--no-deps"]
         self.compose("up", "-d", *order, *self.services)
 
     def up_alone(self, service: str) -> None:
-        """Start one service, and nothing that it depends on."""
+        """Start one service without its dependencies."""
         self.compose("up", "-d", "--no-deps", service)
 
     def call(self, *arguments: str) -> str:
@@ -93,13 +93,13 @@ class Project:
         return done.stdout.strip()
 
     def container(self, service: str) -> str | None:
-        """Return the id of the service's container, None where it has none."""
+        """Return the id of the service's container, None if it has none."""
         labels = {"project": self.name, "service": service}
         filters = [f"--filter=label=com.docker.compose.{label}={value}" for label, value in labels.items()]
         return self.call("ps", "-a", "-q", *filters).partition("\n")[0] or None
 
     def trouble(self, service: str) -> str | None:
-        """Return in words why the service does not do its work, or has not done it; None where it does."""
+        """Return in words why the service is not healthy or not completed, None if it is."""
         container = self.container(service)
         if container is None:
             return "it has no container"
@@ -113,7 +113,7 @@ class Project:
     def _is_healthy(self, container: str) -> bool:
         if self.engine == "docker":
             return self.call("inspect", "-f", "{{.State.Health.Status}}", container) == "healthy"
-        # Without systemd nothing runs podman's health checks: this does.
+        # Runs the health check, which podman leaves to systemd.
         return subprocess.run(["podman", "healthcheck", "run", container], capture_output=True).returncode == 0  # noqa: PLW1510
 
     def log(self, service: str, lines: int = 40) -> str:
@@ -125,10 +125,10 @@ class Project:
         ).stdout.strip()
 
     def wait(self, patience: float) -> None:
-        """Wait until every service does its work.
+        """Wait until every service is healthy or completed.
 
         Raises:
-            ComposeError: one does not, after `patience` seconds.
+            ComposeError: one is not, after `patience` seconds.
         """
         deadline = time.monotonic() + patience
         late = list(self.services)
@@ -139,13 +139,13 @@ class Project:
             time.sleep(1)
 
     def kill(self, service: str) -> None:
-        """Kill the service's container and remove it, so that nothing starts it again: its machine is gone."""
+        """Kill and remove the service's container, as if its machine were lost: nothing restarts it."""
         container = self.container(service) or ""
         self.call("kill", container)
         self.call("rm", "-f", container)
 
     def memory(self) -> dict[str, float]:
-        """Return what each running service takes now, in MiB."""
+        """Return the memory of each running service in MiB."""
         used = {}
         for service in self.services:
             if service not in COMPLETED and (container := self.container(service)):
@@ -154,7 +154,7 @@ class Project:
         return used
 
     def image_sizes(self) -> dict[str, float]:
-        """Return the size of each service's image on disk, in MB, by its name."""
+        """Return the size of each image on disk in MB, by its name."""
         sizes = {}
         for service in self.services:
             if container := self.container(service):
@@ -163,7 +163,7 @@ class Project:
         return sizes
 
     def left_over(self) -> list[str]:
-        """Return the containers, volumes and networks of the project that are there."""
+        """Return the project's containers, volumes and networks that exist."""
         label = f"--filter=label=com.docker.compose.project={self.name}"
         kinds = (("ps", "-a"), ("volume", "ls"), ("network", "ls"))
         return [found for kind in kinds for found in self.call(*kind, "-q", label).split()]
@@ -182,13 +182,13 @@ UNITS = {
 
 
 def mebibytes(text: str) -> float:
-    """Return how many MiB, the unit of the limits, `text` like 123.4MB is."""
+    """Convert a size like 123.4MB to MiB, the unit of the memory limits."""
     number = text.rstrip("BKMGTikmgt")
     return float(number) * UNITS[text[len(number) :]] / 2**20
 
 
 def images_of_environment() -> dict[str, str]:
-    """Return what the environment says about the images that are used in place of those of a registry."""
+    """Return the environment variables that name other images."""
     images = (f"{name}_IMAGE" for name in ("BASE", "POSTGRES", "REDIS", "NGINX", "PROMETHEUS", "GRAFANA"))
     names = (*images, "PIP_CONF")
     return {name: os.environ[name] for name in names if os.environ.get(name)}

@@ -1,7 +1,7 @@
-"""`python containers/env_file.py [PATH]`: writes a fresh .env for docker-compose.airflow.yml, with random secrets.
+"""`python containers/env_file.py [PATH]`: writes a new .env for docker-compose.airflow.yml, with random secrets.
 
-The file is readable by its owner alone. One that is there is never overwritten: the databases know its passwords. It
-needs the standard library only.
+Only its owner can read the file. An existing file is never overwritten, as the databases use its passwords. Needs only
+the standard library.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def password() -> str:
-    """Return a password that goes into a URI as it is: 32 bytes in hexadecimal."""
+    """Return a password that needs no encoding in a URI: 32 bytes in hexadecimal."""
     return secrets.token_hex(32)
 
 
@@ -34,12 +34,12 @@ SECRETS: dict[str, tuple[str, Callable[[], str]]] = {
     "AIRFLOW_SECRET_KEY": ("signs the sessions of Airflow's pages", password),
     "GRAFANA_ADMIN_PASSWORD": ("Grafana's user admin; read by Grafana when its volume is new", password),
 }
-"""What each secret is for, and how one is made."""
+"""The purpose of each secret, and the function that generates it."""
 
 SETTINGS: dict[str, tuple[str, str]] = {
     "PUBLISH_ADDRESS": (
         "127.0.0.1",
-        "the address that the three front doors are published on; MLflow asks for no login",
+        "the address that Airflow, MLflow and serving are published on; MLflow has no login",
     ),
     "AIRFLOW_PORT": ("8080", "Airflow on that address"),
     "MLFLOW_PORT": ("5001", "MLflow"),
@@ -49,63 +49,62 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "SERVING_URL": ("http://127.0.0.1:8000", "the serving API as browsers reach it"),
     "MLFLOW_ALLOWED_HOSTS": (
         "mlflow:5000,127.0.0.1:*,localhost:*",
-        "what MLflow answers to; add the host and port that browsers reach it by, where that is another",
+        "the Host headers that MLflow accepts; add the host and port that browsers use",
     ),
-    "LANDING_DIR": ("./landing", "the directory that drops are put into; workers read it"),
-    "ARCHIVE_URI": ("/archive", "where accepted drops are kept: the volume archive, or s3://bucket/path"),
-    "WORKER_CONCURRENCY": ("2", "tasks at once in each of the two workers"),
-    "WORKER_MEMORY": ("1408m", "the memory limit of each worker; a million customers want 8g"),
-    "PROXY_LISTEN": ("./containers/nginx/plain", "where the proxy's listen.conf is; with TLS, a directory of yours"),
+    "LANDING_DIR": ("./landing", "the landing directory of drops; workers read it"),
+    "ARCHIVE_URI": ("/archive", "the archive of accepted drops: the volume archive, or s3://bucket/path"),
+    "WORKER_CONCURRENCY": ("2", "concurrent tasks of each of the two workers"),
+    "WORKER_MEMORY": ("1408m", "the memory limit of each worker; a million customers need 8g"),
+    "PROXY_LISTEN": ("./containers/nginx/plain", "the directory of the proxy's listen.conf; for TLS, one of yours"),
     "SERVING_WORKERS": ("2", "processes of the serving API"),
-    "SERVING_POLL_SECONDS": ("10", "how often each asks which version is in Production"),
-    "SERVING_MAX_FEATURES_AGE_DAYS": ("", "features of an older AS_OF are refused; empty: none is"),
-    "SERVING_MAX_BODY_BYTES": ("16384", "a longer request is refused"),
+    "SERVING_POLL_SECONDS": ("10", "how often each process polls MLflow for the version in Production"),
+    "SERVING_MAX_FEATURES_AGE_DAYS": ("", "features of an older AS_OF are refused; empty: no limit"),
+    "SERVING_MAX_BODY_BYTES": ("16384", "larger request bodies are refused"),
     "SERVING_MAX_WAITING": ("64", "limit of single predictions, and of other requests, under way in a process"),
     "SERVING_API_KEY_DIGESTS": (
         "",
-        "sha256 of each API key that is good, separated by commas; none: no key is asked for",
+        "sha256 of each valid API key, separated by commas; empty: no key is required",
     ),
-    "CHURN_APPROVAL": ("false", "true: a person is asked before a promotion"),
-    "CHURN_DEADLINE": ("0 6 * * *", "when churn_deadline looks for drops without a decision: cron, UTC"),
-    "CHURN_DROP_EVERY_DAYS": ("", "how often drops were promised: an older newest one is told; empty: never"),
+    "CHURN_APPROVAL": ("false", "true: a person approves each promotion"),
+    "CHURN_DEADLINE": ("0 6 * * *", "when churn_deadline checks for drops without a decision: cron, UTC"),
+    "CHURN_DROP_EVERY_DAYS": ("", "the promised interval of drops; a missing drop alerts; empty: never"),
     "AIRFLOW_CONN_CHURN_ALERTS": (
         "",
-        'where alerts go: \'{"conn_type": "apprise", "extra": {"config": {"path": "…"}}}\', see docs/operations.md',
+        'alert channels: \'{"conn_type": "apprise", "extra": {"config": {"path": "…"}}}\', see docs/operations.md',
     ),
-    "CHURN_PREDICTIONS_DAYS": ("365", "how long an answer stays in the prediction log"),
-    "CHURN_RAW_DAYS": ("", "older dates lose their rows of raw.*; empty: none does"),
-    "CHURN_SNAPSHOTS_DAYS": ("", "older dates lose their snapshots; empty: none does"),
-    "CHURN_VERSIONS_DAYS": ("", "model versions that were registered earlier are removed; empty: none is"),
-    "CHURN_REDIS_URL": ("", "a Redis of its own that features are served from, docs/redis.md; empty: Postgres"),
-    "BASE_IMAGE": ("docker.io/library/python:3.11-slim-bookworm", "what the two images are built on"),
-    "GIT_COMMIT": ("unknown", "the commit that images are made of, to set at each build; it tags model versions"),
-    "PIP_CONF": ("/dev/null", "a pip.conf for the builds, where the package index is one of your own"),
+    "CHURN_PREDICTIONS_DAYS": ("365", "retention of the prediction log"),
+    "CHURN_RAW_DAYS": ("", "retention of the rows of raw.*; empty: for ever"),
+    "CHURN_SNAPSHOTS_DAYS": ("", "retention of snapshots; empty: for ever"),
+    "CHURN_VERSIONS_DAYS": ("", "retention of model versions; empty: for ever"),
+    "CHURN_REDIS_URL": ("", "the Redis of the online store, docs/redis.md; empty: Postgres"),
+    "BASE_IMAGE": ("docker.io/library/python:3.11-slim-bookworm", "the base of the two images"),
+    "GIT_COMMIT": ("unknown", "the commit of the images, to set at each build; it tags model versions"),
+    "PIP_CONF": ("/dev/null", "a pip.conf for the builds, for another package index"),
     "POSTGRES_IMAGE": ("docker.io/library/postgres:18.3", "Postgres, 15 or newer"),
     "REDIS_IMAGE": ("docker.io/library/redis:8.2.2-bookworm", "Redis"),
     "NGINX_IMAGE": ("docker.io/library/nginx:1.28.0-alpine", "the proxy in front of the serving API"),
     "PROMETHEUS_IMAGE": ("docker.io/prom/prometheus:v3.13.3", "Prometheus (profile monitoring)"),
     "GRAFANA_IMAGE": ("docker.io/grafana/grafana:12.4.4", "Grafana (profile monitoring)"),
 }
-"""The default of each setting, which docker-compose.airflow.yml has too, and what it is."""
+"""The default of each setting, the same as in docker-compose.airflow.yml, and its purpose."""
 
 
 def text() -> str:
-    """Return the content of a fresh file: every secret, and every setting as a comment with its default."""
+    """Return the content of a new file: every secret, and every setting commented out with its default."""
     lines = [
-        "# For docker-compose.airflow.yml. Keep it to yourself, and keep it: the databases know these passwords.",
+        "# For docker-compose.airflow.yml. Keep this file, and keep it secret: the databases use these passwords.",
         "",
     ]
     for name, (purpose, make) in SECRETS.items():
         lines += [f"# {purpose}", f"{name}={make()}"]
-    lines += ["", "# Settings. What is commented out is the default.", ""]
+    lines += ["", "# Settings. The commented values are the defaults.", ""]
     for name, (default, purpose) in SETTINGS.items():
         lines += [f"# {purpose}", f"#{name}={default}"]
     return "\n".join(lines) + "\n"
 
 
 def write(path: Path, more: str = "") -> bool:
-    """Write a fresh file at `path`, mode 0600, with `more` at its end, and return whether it was written: not where one
-    is there already."""
+    """Write a new file at `path`, mode 0600, with `more` at its end; return False if it exists already."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -117,12 +116,12 @@ def write(path: Path, more: str = "") -> bool:
 
 def main() -> None:
     path = Path(sys.argv[1] if len(sys.argv) > 1 else ".env")
-    # Where nobody makes it, docker does, as root.
+    # Otherwise docker would create it as root.
     Path("landing").mkdir(exist_ok=True)
     if write(path):
-        print(f"wrote {path} with fresh secrets; docker-compose.airflow.yml reads it")  # noqa: T201
+        print(f"wrote {path} with new secrets for docker-compose.airflow.yml")  # noqa: T201
     else:
-        print(f"{path} is there already, and stays as it is")  # noqa: T201
+        print(f"{path} exists and is unchanged")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
-"""Proves docker-compose.airflow.yml, for real: `make prove`, with docker, or podman and podman-compose.
+"""Tests docker-compose.airflow.yml end to end: `make prove`, with docker, or podman and podman-compose.
 
-It builds the images, starts everything under a name, ports, secrets and volumes of its own, and sees:
+It builds the images, starts all services with their own project name, ports, secrets and volumes, and checks that:
 
-- a generated drop go through the chain on Celery, and a prediction;
-- a second drop promoted, and the serving API answer with that version without a restart;
-- a worker killed in the middle of a training, and the other one finish it;
-- clients that send half a request held off by the proxy, while predictions are answered;
-- everything stopped, and started again in the least convenient order, answer as before;
-- a backup restored on new volumes, by the lines of docs/backup.md, answer as before.
+- a generated drop passes the chain on Celery, and the serving API predicts;
+- a second drop is promoted, and the serving API answers with that version without a restart;
+- after a worker is killed during a training, the other one finishes it;
+- the proxy holds off clients that send half a request, while predictions are answered;
+- after everything is stopped and started in the least convenient order, the answers are as before;
+- a backup, restored on new volumes with the commands of docs/backup.md, answers as before.
 
-It prints how long each step took, what the images and the memory of each service come to, and leaves nothing behind.
-Exit status other than 0: something was not as it should be, and the log of the service was printed.
+It prints the time of each step, the sizes of the images and the memory of each service, and cleans up. On a failure it
+prints the service's log and exits with a status other than 0.
 
-Images in place of those of a registry are named in the environment (POSTGRES_IMAGE=…, see .env), and a service whose
-image cannot be had is left out by --without.
+The environment can name other images (POSTGRES_IMAGE=…, see .env), and --without leaves out services.
 """
 
 import argparse
@@ -40,9 +39,9 @@ EXPECTED = (AirflowError, ChainError, ComposeError, requests.RequestException)
 
 
 def fresh_settings(directory: Path) -> dict[str, str]:
-    """Write a .env of the proof's own into `directory`, for its owner alone, with free ports, and return what it says.
+    """Write the proof's .env with free ports into `directory`, readable by its owner only, and return its settings.
 
-    Workers, who are another user, read the drops in `directory`/landing, and nothing else there.
+    Workers run as another user and can read only `directory`/landing.
     """
     free = {name: str(_free_port()) for name in ("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")}
     own = {**free, "AIRFLOW_URL": f"http://127.0.0.1:{free['AIRFLOW_PORT']}", "LANDING_DIR": str(directory / "landing")}
@@ -62,9 +61,9 @@ def _free_port() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make prove", description=__doc__)
-    parser.add_argument("--engine", choices=("docker", "podman"), help="default: the one that answers")
+    parser.add_argument("--engine", choices=("docker", "podman"), help="default: the first that runs")
     parser.add_argument("--without", nargs="*", default=[], metavar="SERVICE", help="services to leave out")
-    parser.add_argument("--keep", action="store_true", help="where it fails, leave everything as it is")
+    parser.add_argument("--keep", action="store_true", help="after a failure, do not clean up")
     arguments = parser.parse_args()
     known = list(yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"])
     services = [service for service in known if service not in arguments.without]
@@ -80,7 +79,7 @@ def main() -> int:
         print(f"\nFAILED: {error}", file=sys.stderr)  # noqa: T201
     finally:
         if not proved and arguments.keep:
-            print(f"left as it is: project {NAME}, settings in {directory}/.env", file=sys.stderr)  # noqa: T201
+            print(f"kept: project {NAME}, settings in {directory}/.env", file=sys.stderr)  # noqa: T201
         else:
             clean_up(None if proved else project, directory)
     print("\nproved" if proved else "\nnot proved")  # noqa: T201
@@ -88,8 +87,8 @@ def main() -> int:
 
 
 def clean_up(project: Project | None, directory: Path) -> None:
-    """Take away what there is of the project, and the directory with its secrets, which goes whatever happens. What
-    fails is told, and does not hide what failed before."""
+    """Remove the project, and in any case the directory with its secrets. An error is printed, not raised, so that it
+    does not hide an earlier one."""
     try:
         if project:
             project.compose("down", "-v")

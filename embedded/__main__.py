@@ -27,7 +27,7 @@ from embedded.stack import lifecycle as stack
 from embedded.stack.postgres import PostgresError
 from embedded.stack.process_manager import StackError
 
-# What says itself what is wrong and what to do; anything else is a bug and keeps its traceback.
+# The messages of these errors are for the user. Any other exception is a bug and keeps its traceback.
 EXPECTED = (
     AirflowError,
     BackupError,
@@ -95,14 +95,13 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
 def shell_lines(variables: dict[str, str]) -> str:
     """Return KEY=VALUE lines for a shell, quoted only where the value needs it.
 
-    `eval "$(make -s env)"` after `set -a` always works; `export $(make -s env)` works as long as no path
-    has a blank.
+    `set -a; eval "$(make -s env)"` always works; `export $(make -s env)` works if no path has a space.
     """
     return "\n".join(f"{name}={_quoted(value)}" for name, value in variables.items())
 
 
 def _quoted(value: str) -> str:
-    # A "?" of a URL is no pattern in an assignment; shlex quotes it, and `export $(…)` would keep the quotes.
+    # An assignment does not expand "?". shlex would quote it, and `export $(…)` would keep the quotes.
     harmless = value.replace("?", "")
     return value if not value or shlex.quote(harmless) == harmless else shlex.quote(value)
 
@@ -110,41 +109,39 @@ def _quoted(value: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m embedded",
-        description="Postgres, Airflow, MLflow and serving on this machine, and the pipeline through them.",
+        description="Runs Postgres, Airflow, MLflow and serving on this machine, and the pipeline on them.",
         epilog="Settings come from the environment: CHURN_HOME, CHURN_POSTGRES, AIRFLOW_PORT, MLFLOW_PORT, "
-        "SERVING_PORT. Exit status 1: something failed, and the reason was printed.",
+        "SERVING_PORT. Exit status 1: the command failed and printed why.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("up", help="start what is not running, and wait until everything is ready")
+    commands.add_parser("up", help="start every service and wait until all are ready")
     commands.add_parser("down", help="stop everything")
-    commands.add_parser("status", help="services, what is wrong with them, and the state of every AS_OF")
-    commands.add_parser(
-        "doctor", help="check everything that a run needs, and say what to do; status 1 where it is bad"
-    )
+    commands.add_parser("status", help="show the services, their errors, and the state of every AS_OF")
+    commands.add_parser("doctor", help="check everything that a run needs; exit status 1 if a check is bad")
     commands.add_parser("env", help="print the settings as KEY=VALUE lines")
-    commands.add_parser("clean", help="stop everything and remove the state: databases, models, drops, logs")
-    run = commands.add_parser("run", help="up, then the whole chain over every drop, oldest first")
+    commands.add_parser("clean", help="stop everything and delete the state: databases, models, drops, logs")
+    run = commands.add_parser("run", help="start the stack and run the chain for every drop, oldest first")
     run.add_argument("--drops", type=Path, help="directory of drops named YYYY-MM-DD (default: six generated months)")
-    trigger = commands.add_parser("trigger", help="the whole chain for one AS_OF")
+    trigger = commands.add_parser("trigger", help="run the chain for one AS_OF")
     trigger.add_argument("as_of", type=_as_of, metavar="AS_OF", help="a date like 2024-01-31")
-    backfill = commands.add_parser("backfill", help="the whole chain for a range of AS_OF, by Airflow's backfill")
+    backfill = commands.add_parser("backfill", help="run the chain for a range of AS_OF, with an Airflow backfill")
     backfill.add_argument("first", type=_as_of, metavar="FROM", help="the first AS_OF")
     backfill.add_argument("last", type=_as_of, metavar="TO", help="the last AS_OF")
-    ask = commands.add_parser("predict", help="ask the running service about a customer")
+    ask = commands.add_parser("predict", help="request a prediction for one customer from the running service")
     ask.add_argument("user", metavar="USER", help="a user_id")
-    back = commands.add_parser("rollback", help="an earlier version into Production, pinned there until release")
-    back.add_argument("--version", type=int, help="the version to go back to (default: the one before)")
+    back = commands.add_parser("rollback", help="move an earlier version to Production and pin it until release")
+    back.add_argument("--version", type=int, help="the version to roll back to (default: the previous Production)")
     free = commands.add_parser("release", help="let the gate move Production again after a rollback")
     for command in (back, free):
-        command.add_argument("--why", help="the reason, which is kept in gate.moves")
-    take_back = commands.add_parser("withdraw", help="take the drop of an AS_OF back, as if it had never come")
-    take_back.add_argument("as_of", type=_any_as_of, metavar="AS_OF", help="a date like 2024-01-31, also after today")
-    take_back.add_argument("--why", required=True, help="the reason, which is kept in raw.withdrawals")
-    save = commands.add_parser("backup", help="the databases, models and archived drops into a directory")
-    save.add_argument("to", type=Path, metavar="TO", help="a directory that is not there yet")
-    bring_back = commands.add_parser("restore", help="a backup into an empty CHURN_HOME; the stack stays down")
+        command.add_argument("--why", help="the reason, recorded in gate.moves")
+    take_back = commands.add_parser("withdraw", help="withdraw the drop of an AS_OF, as if it had never arrived")
+    take_back.add_argument("as_of", type=_any_as_of, metavar="AS_OF", help="a date like 2024-01-31; may be after today")
+    take_back.add_argument("--why", required=True, help="the reason, recorded in raw.withdrawals")
+    save = commands.add_parser("backup", help="back up the databases, models and archived drops to a directory")
+    save.add_argument("to", type=Path, metavar="TO", help="a directory that does not exist yet")
+    bring_back = commands.add_parser("restore", help="restore a backup into an empty CHURN_HOME; the stack stays down")
     bring_back.add_argument("source", type=Path, metavar="FROM", help="the directory of a backup")
-    again = commands.add_parser("reproduce", help="a version made again from the archive, compared bit for bit")
+    again = commands.add_parser("reproduce", help="train a version again from the archive and compare it bit for bit")
     again.add_argument("version", type=int, metavar="VERSION", help="the number of a version")
     return parser
 

@@ -1,4 +1,4 @@
-"""What services, tasks and tools of the embedded stack are told, as environment variables; `make env` prints them."""
+"""The environment variables of the embedded stack's services, tasks and tools; `make env` prints them."""
 
 import json
 import os
@@ -13,10 +13,7 @@ from embedded.settings import REPOSITORY, Settings
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return the variables by which every service, task and tool of the stack finds the others.
-
-    Generates the secrets on first use.
-    """
+    """Return the variables that configure every service, task and tool. The first call generates the secrets."""
     server = settings.postgres_server
     shared = {
         "CHURN_HOME": str(settings.home),
@@ -32,17 +29,17 @@ def environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_URL": settings.mlflow_url,
         "SERVING_URL": settings.serving_url,
         "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY}",
-        # With another session time zone Feast's joins shift by a day, silently; libpq reads this everywhere.
+        # libpq's session time zone. In any other, Feast's joins silently shift by a day.
         "PGTZ": "UTC",
-        # Arrow's own choice keeps for good what one join took.
+        # Arrow's default allocator does not return the memory of a join.
         "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
-        # A proxy of the machine must not get between services on 127.0.0.1.
+        # Services on 127.0.0.1 bypass an HTTP proxy of the machine.
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "MLFLOW_TRACKING_URI": settings.mlflow_url,
         "MLFLOW_BACKEND_STORE_URI": with_driver(database_url(server, "mlflow"), "psycopg2"),
         "MLFLOW_ARTIFACTS_DESTINATION": str(settings.home / "mlflow" / "artifacts"),
-        # The job runner of the server takes 0.9 GB and serves nothing that we use.
+        # The server's job runner takes 0.9 GB, and no feature of it is used.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
@@ -59,8 +56,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _serving_database(settings: Settings) -> dict[str, str]:
-    """Serving's own role, which may read what it serves and no more. On a server of your own, its password is yours to
-    say: SERVING_DATABASE_URL."""
+    """Return the URL of serving's read-only role. With CHURN_POSTGRES, the operator sets SERVING_DATABASE_URL, since
+    it holds that role's password."""
     if settings.server:
         return {}
     return {
@@ -77,7 +74,7 @@ def _airflow_options(settings: Settings) -> dict[str, str]:
         "CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        # Everybody who reaches 127.0.0.1 is an admin: right for a stack on one's own machine, and only there.
+        # Anyone who can reach 127.0.0.1 is an admin: acceptable only on a personal machine.
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "CORE__EXECUTION_API_SERVER_URL": f"{settings.airflow_url}/execution/",
         "API__BASE_URL": settings.airflow_url,
@@ -85,10 +82,10 @@ def _airflow_options(settings: Settings) -> dict[str, str]:
         "API__PORT": str(settings.airflow_port),
         "API__WORKERS": "1",
         "LOGGING__COLORED_CONSOLE_LOG": "False",
-        # The loop's sleep is paid at every step of the chain: task to task, and DAG to DAG.
+        # The scheduler sleeps this long before each task and each DAG run of the chain.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
-        # The supervisor of a task (3.3.2) may overlook its end until it looks again: after 5 s by default. As many
-        # seconds without an answer as by default end the task.
+        # A task supervisor (3.3.2) can notice a task's end only at its next heartbeat, by default 5 s later. The
+        # product of both settings, the seconds without a heartbeat that fail a task, stays at Airflow's default.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "WORKERS__MAX_FAILED_HEARTBEATS": "15",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
@@ -98,16 +95,16 @@ def _airflow_options(settings: Settings) -> dict[str, str]:
 
 def _executor(settings: Settings) -> dict[str, str]:
     if settings.broker is None:
-        # Each worker is a fork of the scheduler; two cores gain nothing from more than four.
+        # Each worker is a fork of the scheduler; on two cores more than four add no throughput.
         return {"CORE__EXECUTOR": "LocalExecutor", "CORE__PARALLELISM": "4"}
     return {
         "CORE__EXECUTOR": "CeleryExecutor",
-        # How many run is for the workers to say; this is how many may be in their queues too.
+        # Tasks running or queued; each worker's own concurrency limits the running ones.
         "CORE__PARALLELISM": "32",
         "CELERY__BROKER_URL": settings.broker,
-        # Not Airflow's database: a worker needs no access to it.
+        # Redis instead of Airflow's database, so that workers need no access to the database.
         "CELERY__RESULT_BACKEND": settings.broker,
-        # Seconds after which Redis gives a task out again: longer than any task may take.
+        # Seconds after which Redis redelivers a task: longer than any task may take.
         "CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "86400",
     }
 
@@ -120,15 +117,14 @@ def _airflow_secrets(path: Path) -> dict[str, str]:
             "API__SECRET_KEY": secrets.token_hex(32),
             "CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         }
-        # Written whole under another name, then linked: of two first commands at once, one set of secrets
-        # wins.
+        # Written to a temporary file, then linked: of two concurrent first commands, one set of secrets wins.
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             json.dump(fresh, file)
         try:
             os.link(draft, path)
         except FileExistsError:
-            print(f"{path} was made by another command; using it", file=sys.stderr)  # noqa: T201
+            print(f"another command has created {path}; using it", file=sys.stderr)  # noqa: T201
         finally:
             draft.unlink()
     loaded: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""One Postgres server, written down the way each of its clients wants it."""
+"""The URL of a Postgres database in the form that each client takes: libpq, SQLAlchemy, Airflow."""
 
 from urllib.parse import quote
 
@@ -6,13 +6,10 @@ from churn.postgres.database_url import make_url, parts_of
 
 
 def database_url(server: str, database: str) -> str:
-    """Return the URI of `database` on the server that `server` names, in the form that libpq takes.
-
-    SQLAlchemy takes it too, with a driver named (see with_driver).
+    """Return the libpq URI of `database` on `server`. SQLAlchemy takes it too, with a driver (see with_driver).
 
     Args:
-        server: a libpq URI or connection string of any database of the server; its database is ignored.
-        database: the database to name instead.
+        server: a libpq URI or connection string of any database of the server; its database is replaced.
 
     Raises:
         churn.postgres.database_url.BadDatabaseUrl: `server` is not a libpq URI.
@@ -21,15 +18,12 @@ def database_url(server: str, database: str) -> str:
 
 
 def airflow_connection(server: str, database: str) -> str:
-    """Return `database` on the server that `server` names, as the URI of an Airflow connection.
-
-    Only there a socket directory is a host like any other, percent-encoded.
-    """
+    """Return `database` on `server` as the URI of an Airflow connection, with a socket directory as encoded host."""
     return _url(server, database, socket_in_place_of_host=True)
 
 
 def with_driver(url: str, driver: str) -> str:
-    """Return `url` for SQLAlchemy, with the driver that it shall use."""
+    """Return `url` with the SQLAlchemy driver `driver`."""
     return url.replace("postgresql://", f"postgresql+{driver}://", 1)
 
 

@@ -1,7 +1,4 @@
-"""The settings of the embedded stack: one frozen value, computed from the environment and from nothing else.
-
-Every path, port and address is derived here once. README.md and docs/operations.md list the settings.
-"""
+"""The settings of the embedded stack, read from the environment; all paths, ports and addresses derive from them."""
 
 import hashlib
 import os
@@ -28,9 +25,9 @@ class Settings:
         home: the directory of all state (CHURN_HOME, default .state beside this repository).
         airflow_port, mlflow_port, serving_port: ports on 127.0.0.1.
         server: libpq URI of a Postgres server of your own (CHURN_POSTGRES); None for the embedded one.
-        broker: URL of the Redis through which Celery workers, started by whoever set it, get their tasks
-            (CHURN_CELERY_BROKER); None for tasks as forks of the scheduler.
-        redis: URL of the Redis that features are served from (CHURN_REDIS_URL); None for Postgres.
+        broker: URL of the Redis broker of Celery workers, which the operator starts (CHURN_CELERY_BROKER); None for
+            LocalExecutor.
+        redis: URL of the Redis online store (CHURN_REDIS_URL); None for Postgres.
     """
 
     home: Path
@@ -55,7 +52,7 @@ class Settings:
 
     @property
     def runtime(self) -> Path:
-        """The directory of the Unix sockets, not under home: their paths may have 100 characters."""
+        """The directory of the Unix sockets. It is outside `home`, as a socket's path is limited to about 100 bytes."""
         digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
         return Path("/tmp") / f"churn-{digest}"
 
@@ -86,7 +83,7 @@ class Settings:
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings that `environ` asks for.
+    """Return the settings of `environ`.
 
     Raises:
         SettingsError: a port is not a port, two services share one, or CHURN_HOME, CHURN_POSTGRES,
@@ -94,14 +91,14 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     home = Path(environ.get("CHURN_HOME") or REPOSITORY / ".state").expanduser()
     if "%" in str(home):
-        # supervisord.conf has its own meaning for it.
+        # supervisord expands % in its configuration.
         raise SettingsError(f"CHURN_HOME must be a path without a %, got {str(home)!r}")
     ports = {
         name: _port(name, environ.get(name) or str(default))
         for name, default in (("AIRFLOW_PORT", 8080), ("MLFLOW_PORT", 5001), ("SERVING_PORT", 8000))
     }
     if len(set(ports.values())) < len(ports):
-        raise SettingsError(f"the services need a port each, got {ports}")
+        raise SettingsError(f"each service needs its own port, got {ports}")
     return Settings(
         home=Path(os.path.abspath(home)),
         airflow_port=ports["AIRFLOW_PORT"],
@@ -150,7 +147,7 @@ def _broker(url: str | None) -> str | None:
     except ValueError:
         usable = False
     if not usable:
-        # Neither the URL nor what urlsplit() says of it: either may tell a password.
+        # The message omits the URL and urlsplit()'s error: both can contain the password.
         raise SettingsError(
             "CHURN_CELERY_BROKER must be a URL like redis://:password@host:6379/0, a / @ : # or ? of the password "
             "percent-encoded"

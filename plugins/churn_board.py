@@ -1,5 +1,4 @@
-"""The gate board, a page in Airflow's navigation: what is in Production, and why. The page itself is the package
-gate_board; this file is what Airflow loads, in every process, so it imports nothing of it."""
+"""The Airflow plugin of the gate board. Every Airflow process loads it, so it imports gate_board only on use."""
 
 from functools import cache
 from typing import Any
@@ -10,7 +9,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 PREFIX = "/gate-board"
 
-# Airflow may live below a path of its host, and does not put that before the addresses of plugins.
+# Airflow does not prepend the path of its base_url to the URLs of plugins.
 ADDRESS = urlsplit(conf.get("api", "base_url", fallback="/")).path.rstrip("/") + PREFIX
 
 
@@ -22,20 +21,19 @@ def _app() -> Any:
 
 
 async def board(scope: Any, receive: Any, send: Any) -> None:
-    """The board as an ASGI application, made at the first request."""
+    """The board as an ASGI application, created at the first request."""
     await _app()(scope, receive, send)
 
 
 class ChurnBoard(AirflowPlugin):
-    """The page, and its place in the navigation."""
+    """The page and its entry in the navigation."""
 
     name = "churn_board"
-    # Airflow declares both so.
-    fastapi_apps = [{"app": board, "url_prefix": PREFIX, "name": "Gate board"}]  # noqa: RUF012
+    fastapi_apps = [{"app": board, "url_prefix": PREFIX, "name": "Gate board"}]  # noqa: RUF012 — Airflow's declaration
     external_views = [  # noqa: RUF012
         {
             "name": "Gate board",
-            # With its slash: the page names its script and style relative to it.
+            # The trailing slash makes the page's relative URLs resolve.
             "href": f"{ADDRESS}/",
             "url_route": "gate-board",
             "destination": "nav",

@@ -1,10 +1,10 @@
-"""Links in Airflow's navigation, under Browse, to the other two addresses of the stack: MLflow and the serving API."""
+"""Links to MLflow and the serving API in Airflow's navigation, under Browse."""
 
 import os
 
 from airflow.plugins_manager import AirflowPlugin
 
-# Opened in a tab of their own; an address that this Airflow was not told of gets no link.
+# Without its environment variable, an address gets no link.
 ADDRESSES = {"MLflow": (os.environ.get("MLFLOW_URL"), ""), "Churn API": (os.environ.get("SERVING_URL"), "/docs")}
 
 

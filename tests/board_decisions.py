@@ -1,4 +1,4 @@
-"""Decisions as the gate stores them, made up: as many as a test wants to see on the board."""
+"""Fabricated decisions in the gate's tables, for tests of the board."""
 
 import json
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Fixtures of tests that look at a page in a real browser."""
+"""Fixtures for tests that open a page in a real browser."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Tests are marked by their folder: unit, integration, dags, e2e. Fixtures here are the real services, started once."""
+"""Marks tests by their folder (unit, integration, dags, e2e) and provides the real services, each started once."""
 
 import contextlib
 import logging

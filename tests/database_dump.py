@@ -1,4 +1,4 @@
-"""What a database holds, byte for byte, to compare before and after."""
+"""The content of a database, byte for byte, to compare before and after."""
 
 from psycopg import sql
 

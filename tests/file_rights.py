@@ -1,4 +1,4 @@
-"""The rights of files, also for tests that root runs: root reads what it likes, unless it gives that up for a while."""
+"""File permissions, also for tests run by root, which must drop its capability to read everything."""
 
 import ctypes
 import os

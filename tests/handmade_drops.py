@@ -1,4 +1,4 @@
-"""Drops of a few customers, written by hand: a test says the values it is about, and the rest are plausible."""
+"""Small handwritten drops: a test states the values it is about, the others are plausible defaults."""
 
 import csv
 import hashlib

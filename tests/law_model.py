@@ -1,7 +1,6 @@
-"""The law of AS_OF in plain Python: small drops, and what the system holds once it was given them.
+"""The law of AS_OF in plain Python: small drops, and the state that they must lead to.
 
-Everything here is dictionaries and sorting. It shares with the pipeline the contract's columns and nothing else, so
-that a mistake of the SQL or of Feast cannot be its mistake too.
+It shares nothing with the pipeline but the contract's columns, so that it cannot share a mistake of SQL or Feast.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A feature store that gives its connections back."""
+"""A feature store whose connections are closed at the end."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a page must have for people who do not see it, or not well: scripts that return a list of what is wrong."""
+"""Accessibility checks of a page: scripts that return a list of problems."""
 
 STRUCTURE = """() => {
   const wrong = [], all = (selector) => [...document.querySelectorAll(selector)];

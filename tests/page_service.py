@@ -1,4 +1,4 @@
-"""A service that answers as serving does, for tests of its page: what it says depends on the customer's id."""
+"""A fake serving API for tests of its page; its answer depends on the customer's id."""
 
 import threading
 from collections.abc import Iterator

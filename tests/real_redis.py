@@ -1,4 +1,4 @@
-"""A Redis server of the tests' own, on a socket, which keeps nothing when it stops."""
+"""A temporary Redis server on a Unix socket."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A webhook on 127.0.0.1 that keeps what it is sent, as the services that alerts go to do."""
+"""A webhook on 127.0.0.1 that records its requests, in place of the services that receive alerts."""
 
 import json
 import threading

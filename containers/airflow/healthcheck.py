@@ -1,7 +1,7 @@
-"""Does a part of Airflow live? `healthcheck.py api|scheduler|dag_processor|triggerer`: exit status 0 says yes.
+"""Health check of an Airflow component: `healthcheck.py api|scheduler|dag_processor|triggerer`; exit status 0: healthy.
 
-The API server is asked, which knows the heartbeats of the others: a check imports the standard library alone, where
-`airflow jobs check` would spend seconds of a core on importing Airflow, every time.
+It reads the API server's health report with the standard library only, since `airflow jobs check` spends seconds of CPU
+on importing Airflow.
 """
 
 import json
@@ -11,13 +11,13 @@ import urllib.request
 
 
 def lives(component: str, report: dict) -> bool:
-    """Tell whether `component` is well by Airflow's health report; `api` is, as it made the report."""
+    """Return whether `component` is healthy in Airflow's health report; `api` is, since it answered."""
     return component == "api" or report[component]["status"] == "healthy"
 
 
 def main() -> None:
     server = os.environ["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"].removesuffix("/execution/")
-    # Straight to it, whatever proxy the environment has.
+    # Ignores proxy settings of the environment.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(f"{server}/api/v2/monitor/health", timeout=5) as answer:

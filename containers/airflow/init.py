@@ -1,8 +1,7 @@
-"""`python -m containers.airflow.init`: brings the databases `churn` and `airflow` up to date, and makes the pools,
-Airflow's first user, and its roles fit.
+"""`python -m containers.airflow.init`: migrates the databases `churn` and `airflow`; sets up pools, admin and roles.
 
-Everything that is done already stays as it is, the user's password too. One process: each of Airflow's commands alone
-would spend seconds on importing Airflow.
+It is idempotent and keeps a changed password. All of Airflow's commands run in one process, as importing Airflow takes
+seconds.
 """
 
 import os
@@ -22,8 +21,8 @@ ADMIN = {
     "role": "Admin",
 }
 MORE = {"Plugins": "can_read", "HITL Detail": "menu_access"}
-"""What Viewer and User may beyond what FAB gives them: see the gate board and the links in the navigation, which the UI
-learns of as plugins, and the entry Required Actions."""
+"""Permissions added to FAB's Viewer and User: to see the gate board and links (plugins), and the menu entry Required
+Actions."""
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""The entry point of the image: waits for what WAIT_FOR names, then becomes the command.
+"""The entry point of the image: waits for the dependencies in WAIT_FOR, then execs the command.
 
-Not every engine starts services in the order of their health. WAIT_FOR holds addresses, separated by blanks:
-postgresql://… waits until the server lets this user in, http://… until it answers 200, tcp://host:port until somebody
-listens, and the words `airflow-migrations` and `churn-migrations` until these databases are those of this image.
+Not every engine waits for healthy dependencies. WAIT_FOR holds addresses separated by spaces: postgresql://… waits for
+a login, http://… for a 200, tcp://host:port for a listener, and the words `airflow-migrations` and `churn-migrations`
+for the migrations of this image.
 """
 
 import os
@@ -16,13 +16,13 @@ from http.client import InvalidURL
 from urllib.parse import urlsplit
 
 PATIENCE = 600
-"""Seconds. A service that does not come in this time needs a person; the engine starts us again."""
+"""Seconds to wait before exiting; the engine then restarts the container."""
 
 AIRFLOW_MIGRATIONS, CHURN_MIGRATIONS = "airflow-migrations", "churn-migrations"
 
 
 def main() -> None:
-    # The first process of a container has no default for it: whoever stops us would wait for the kill.
+    # PID 1 has no default handler for SIGTERM, so stopping the container would wait for SIGKILL.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     deadline = time.monotonic() + PATIENCE
     for address in os.environ.get("WAIT_FOR", "").split():
@@ -42,12 +42,11 @@ def _wait(address: str, deadline: float) -> None:
 
 
 def why_not_ready(address: str) -> str | None:
-    """Return in words why what is at `address` cannot be used yet, None where it can."""
+    """Return in words why `address` is not ready, None if it is."""
     if address == AIRFLOW_MIGRATIONS:
         done = subprocess.run(["airflow", "db", "check-migrations", "--migration-wait-timeout", "300"], check=False)
         return f"exit status {done.returncode}" if done.returncode else None
     if address == CHURN_MIGRATIONS:
-        # Where tasks work.
         url = os.environ["AIRFLOW_CONN_CHURN_POSTGRES"]
         return _postgres_refuses(url) or _lacks_migrations(url)
     try:
@@ -63,25 +62,22 @@ def why_not_ready(address: str) -> str | None:
     except OSError as error:
         return str(error)
     except (ValueError, InvalidURL):
-        # What is wrong with it would be said with a part of it, which may be of the password.
-        sys.exit("WAIT_FOR holds an address that is none")
+        # The error's text can contain a part of the password.
+        sys.exit("WAIT_FOR holds an invalid address")
     return None
 
 
 def _postgres_refuses(url: str) -> str | None:
-    # Only who waits for Postgres pays for it.
-    import psycopg  # noqa: PLC0415
+    import psycopg  # noqa: PLC0415 — imported only to wait for Postgres
 
     from churn.postgres.database_url import BadDatabaseUrl, parts_of  # noqa: PLC0415
 
     try:
-        # libpq quotes what it cannot read, with the password.
+        # Checked first, since libpq's error would quote the password.
         parts_of(url)
         psycopg.connect(url, connect_timeout=5).close()
     except BadDatabaseUrl as error:
-        sys.exit(
-            f"WAIT_FOR names an address of Postgres that is {error}; docs/containers.md says what passwords may hold"
-        )
+        sys.exit(f"WAIT_FOR has a Postgres address that is {error}; docs/containers.md says what passwords may contain")
     except psycopg.Error as error:
         return str(error).splitlines()[0]
     return None

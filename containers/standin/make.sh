@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes images that stand in for those of a registry, where none can be reached: a Debian with Python by debootstrap, and
-# Postgres, Redis, nginx and Prometheus of Debian's packages on it. Needs root, debootstrap, podman and a mirror of Debian.
-# Prints the settings that name them, for the environment of containers/prove.py or for .env. There is none for Grafana.
+# Builds substitutes for the registry's images where no registry can be reached: Debian with Python by debootstrap, and
+# Debian's Postgres, Redis, nginx and Prometheus, but no Grafana. Needs root, debootstrap, podman and a mirror of Debian.
+# Prints the settings that name them, for the environment of containers/prove.py or for .env.
 set -eu
 here=$(dirname "$0")
 python=localhost/standin-python:3.11-bookworm
@@ -11,7 +11,7 @@ if ! podman image exists "$python"; then
     root=$(mktemp -d)
     trap 'rm -rf "$root"' EXIT
     debootstrap --variant=minbase --include=python3,python3-pip,python3-venv,ca-certificates bookworm "$root" >&2
-    # A machine whose way out ends in a proxy trusts more than Debian does; pip trusts only what it is told.
+    # Copies the machine's CA certificates, which may include those of a proxy.
     [ -f "$bundle" ] && cp "$bundle" "$root$bundle"
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
     tar -C "$root" -c . | podman import -c "ENV PIP_CERT=$bundle" -c "ENV SSL_CERT_FILE=$bundle" - "$python" >&2

@@ -1,5 +1,5 @@
 #!/bin/sh
-# As the entry point of the image `postgres`: makes the cluster when its volume is new, then becomes the command.
+# Like the entry point of the image `postgres`: initializes a new volume, then execs the command.
 set -eu
 export PGDATA="${PGDATA:-/var/lib/postgresql/data}"
 if ! [ -s "$PGDATA/PG_VERSION" ]; then
@@ -10,7 +10,7 @@ if ! [ -s "$PGDATA/PG_VERSION" ]; then
     rm "$file"
     echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
     echo "listen_addresses = '*'" >>"$PGDATA/postgresql.conf"
-    # Debian's own default lies where it makes its own clusters.
+    # Debian's default directory is for its own clusters.
     echo "unix_socket_directories = '/var/run/postgresql'" >>"$PGDATA/postgresql.conf"
 fi
 exec "$@"

@@ -1,1 +1,1 @@
-"""The commands that work through the running stack: run the chain, ask, roll back, withdraw, reproduce."""
+"""The commands that need the running stack: run the chain, predict, roll back, withdraw, reproduce."""

@@ -1,4 +1,4 @@
-"""The few calls of Airflow's REST API (/api/v2) that this stack needs, each with a typed answer."""
+"""A typed client for the calls of Airflow's REST API (/api/v2) that this stack needs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,11 +17,7 @@ PAGE = 100
 
 
 class AirflowError(RuntimeError):
-    """Airflow refused a request, or cannot be reached; the message is the one that it gave.
-
-    Attributes:
-        status: the HTTP status that it answered with, None where it did not answer.
-    """
+    """Airflow refused a request or cannot be reached; `status` is its HTTP status, None if it did not answer."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -29,7 +25,7 @@ class AirflowError(RuntimeError):
 
 
 class Ref(NamedTuple):
-    """What names a run."""
+    """The key of a DAG run."""
 
     dag_id: str
     run_id: str
@@ -37,7 +33,7 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """A DAG run as Airflow sees it now."""
+    """The current state of a DAG run."""
 
     ref: Ref
     state: str
@@ -53,7 +49,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Task:
-    """A task of a run as Airflow sees it now."""
+    """The current state of a task instance."""
 
     ref: Ref
     task_id: str
@@ -68,7 +64,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Handover:
-    """An asset that a run produced: the DAGs scheduled on it, and the runs that it has started so far."""
+    """An asset event of a run: the DAGs scheduled on the asset, and the runs that the event has started so far."""
 
     asset: str
     consumers: frozenset[str]
@@ -80,18 +76,13 @@ class Handover:
 
 
 class Airflow:
-    """A session with one Airflow, as the user that its token names (in the embedded mode: anybody).
-
-    Args:
-        login: user name and password, where Airflow has users.
-    """
+    """A session with one Airflow; `login` is a user name and password, None where Airflow needs no login."""
 
     def __init__(self, url: str, login: tuple[str, str] | None = None) -> None:
         self._url = url
         self._login = login
         self._session = session()
-        # An api-server or a database that restarts is no reason to lose sight of a chain: reading is repeated for
-        # about a minute, and only reading.
+        # GET requests are retried for about a minute, so that a restart of the api-server or database is survived.
         retry = Retry(
             total=9,
             read=3,
@@ -102,7 +93,7 @@ class Airflow:
             raise_on_status=False,
         )
         self._session.mount("http://", HTTPAdapter(max_retries=retry))
-        # Its 500 has another meaning: see handovers().
+        # A 500 is not retried here: see handovers().
         self._session.mount(f"{url}/api/v2/assets/events", HTTPAdapter(max_retries=retry.new(status_forcelist=[])))
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
@@ -142,7 +133,7 @@ class Airflow:
         return {dag["dag_id"]: dag["is_paused"] for dag in self._pages("/dags", "dags")}
 
     def pause(self, dag_id: str, is_paused: bool = True) -> None:
-        """Keep `dag_id` from starting runs by itself and tasks of the runs that it has, or let it do so again."""
+        """Pause or unpause `dag_id`."""
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": is_paused})
 
     def import_errors(self) -> dict[str, str]:
@@ -155,7 +146,7 @@ class Airflow:
         return {pool["name"]: pool["slots"] for pool in self._pages("/pools", "pools")}
 
     def connections(self) -> set[str]:
-        """Return the ids of the connections in Airflow's database; those of an environment are not among them."""
+        """Return the ids of the connections in Airflow's database; environment variables are not included."""
         return {each["connection_id"] for each in self._pages("/connections", "connections")}
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> Run:
@@ -164,13 +155,13 @@ class Airflow:
         return _run(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body))
 
     def backfill(self, dag_id: str, first: date, last: date, at_once: int = 1) -> list[Run]:
-        """Start Airflow's own backfill of the partitions `first` … `last`, finished ones again, oldest first.
+        """Start an Airflow backfill of the partitions `first` … `last`, oldest first, including finished ones.
 
         Args:
-            at_once: how many runs of `dag_id` may run beside each other.
+            at_once: the maximum number of active runs.
 
         Returns:
-            The runs that it made. A partition with a run in flight gets none.
+            The runs that the backfill created. A partition with an active run gets none.
         """
         body = {
             "dag_id": dag_id,
@@ -183,8 +174,7 @@ class Airflow:
         return [
             run
             for run in self.partition_runs(dag_id, first, last)
-            # An earlier backfill of the same dates is over (Airflow allows one at a time), so its runs are
-            # older.
+            # Airflow allows one backfill at a time, so the runs of an earlier one are older.
             if run.run_type == "backfill" and created and run.queued_at and run.queued_at >= created
         ]
 
@@ -207,7 +197,7 @@ class Airflow:
         return {_run(run).ref for run in runs}
 
     def running_tasks(self) -> list[Task]:
-        """Return every task that runs now, or waits for its next try or for a person."""
+        """Return every task that runs, is up for retry, is deferred or waits for a person."""
         states = ["running", "up_for_retry", "deferred", "awaiting_input"]
         return [_task(task) for task in self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", state=states)]
 
@@ -221,7 +211,7 @@ class Airflow:
         return [_task(task) for task in self._pages(path, "task_instances")]
 
     def log(self, task: Task) -> list[dict[str, Any]]:
-        """Return the log of the task's last try, an entry a line."""
+        """Return the log entries of the task's last try."""
         run = quote(task.ref.run_id, safe="")
         path = f"/dags/{task.ref.dag_id}/dagRuns/{run}/taskInstances/{task.task_id}/logs/{task.try_number}"
         query = {"map_index": task.map_index, "full_content": "true"}
@@ -229,11 +219,10 @@ class Airflow:
         return [entry if isinstance(entry, dict) else {"event": str(entry)} for entry in content]
 
     def handovers(self, ref: Ref) -> list[Handover] | None:
-        """Return what the run produced, and which runs that started: its lineage, as Airflow recorded it.
+        """Return the asset events of the run and the runs that they started.
 
         Returns:
-            None while Airflow cannot tell: it answers 500 as long as one of the runs that were started is queued,
-            because it expects a start_date of each.
+            None while Airflow answers 500: it does so as long as a started run is queued and has no start_date.
         """
         query = {"source_dag_id": ref.dag_id, "source_run_id": ref.run_id}
         try:

@@ -1,9 +1,7 @@
-"""Following chains: from the run of churn_snapshot to the last run that it led to, by the lineage that
-Airflow keeps.
+"""Follows chains from a run of churn_snapshot to the last run, by the lineage in Airflow's asset events.
 
-A run leads on by the assets that it produced: each starts a run of every DAG scheduled on it. A run that
-produced nothing, such as the one of an AS_OF without a drop, ends its chain. Nothing is matched by name or
-by time.
+Each asset event starts a run of every DAG scheduled on the asset. A run without an asset event ends its chain, for
+example that of an AS_OF without a drop. Runs are never matched by name or time.
 """
 
 import time
@@ -13,10 +11,9 @@ from dataclasses import dataclass
 from embedded.commands.airflow_api import Airflow, AirflowError, Ref, Run, Task
 
 HEAD = "churn_snapshot"
-# Listing the runs costs the api-server 7 ms of a core that the tasks need.
 POLL = 1.0
-# The scheduler starts a run within a second or two of the asset's event; a paused DAG never does. Not counted while
-# the DAG has a run that is queued or running: the one that is waited for may stand behind it.
+# The scheduler starts a run within a second or two of the asset event; a paused DAG never does. The time does not count
+# while the DAG has a queued or running run, which can hold back the expected one.
 PATIENCE = 60.0
 REPORT_EVERY = 10.0
 Say = Callable[[str], None]
@@ -24,7 +21,7 @@ Check = Callable[[], None]
 
 
 class ChainError(RuntimeError):
-    """A chain that does not go on."""
+    """A chain that cannot continue."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,10 @@ class Link:
 
 
 def wait_for_dag(airflow: Airflow, dag_id: str = HEAD, patience: float = 90.0) -> None:
-    """Wait until Airflow knows `dag_id`: it reads DAG files some seconds after it starts.
+    """Wait until Airflow has parsed `dag_id`, which takes some seconds after its start.
 
     Raises:
-        ChainError: it does not know it in time (the message has the import errors of the DAG files), or the
-            DAG is paused and a run of it would wait for ever.
+        ChainError: the DAG is not there in time (the message has the import errors), or is paused.
     """
     deadline = time.monotonic() + patience
     while dag_id not in (dags := airflow.dags()):
@@ -58,21 +54,20 @@ def wait_for_dag(airflow: Airflow, dag_id: str = HEAD, patience: float = 90.0) -
 
 
 def follow(airflow: Airflow, heads: Mapping[Ref, str], say: Say, check: Check) -> list[Link]:
-    """Wait for the end of the chains that `heads` began, saying what happens, and return their runs.
+    """Wait until the chains of `heads` have ended, report progress to `say`, and return their runs.
 
     Args:
-        heads: the first run of each chain, and the AS_OF it is about.
-        check: called every few seconds; raises when the services that the chains need are not there.
+        heads: the first run of each chain, and its AS_OF.
+        check: called every few seconds; raises when a service that the chains need is gone.
 
     Raises:
-        ChainError: an asset was produced, and a DAG that is scheduled on it did not start; or Airflow could not be
-            asked for about a minute.
+        ChainError: a DAG scheduled on a new asset event did not start, or Airflow did not answer for about a minute.
     """
     try:
         return _follow(airflow, heads, say, check)
     except AirflowError as error:
         check()
-        raise ChainError(f"{error}\nThe chain goes on, unwatched: make status tells where it is.") from error
+        raise ChainError(f"{error}\nThe chain continues in Airflow; make status shows its state.") from error
 
 
 def _follow(airflow: Airflow, heads: Mapping[Ref, str], say: Say, check: Check) -> list[Link]:
@@ -102,7 +97,7 @@ def _follow(airflow: Airflow, heads: Mapping[Ref, str], say: Say, check: Check) 
                 leading_on[ref] = time.monotonic() + PATIENCE
             elif time.monotonic() > deadline:
                 raise ChainError(
-                    f"{as_of[ref]}: {ref.dag_id} is done, but no run of {', '.join(sorted(waiting_for))} "
+                    f"{as_of[ref]}: {ref.dag_id} has finished, but no run of {', '.join(sorted(waiting_for))} "
                     f"started within {PATIENCE:.0f} seconds: is that DAG paused?"
                 )
         if time.monotonic() > next_report:
@@ -114,10 +109,10 @@ def _follow(airflow: Airflow, heads: Mapping[Ref, str], say: Say, check: Check) 
 
 
 def _successors(airflow: Airflow, ref: Ref, busy: set[str]) -> tuple[set[Ref], set[str]]:
-    """Return the runs that the run started, and the DAGs that it will start yet; `busy`: those with a run now."""
+    """Return the runs that the run started, and the DAGs it has yet to start; `busy`: the DAGs with an active run."""
     handovers = airflow.handovers(ref)
     if handovers is None:
-        # What it started is queued, so it is of one of these.
+        # The started run is queued, so its DAG is among the busy ones.
         return set(), busy or {"the next DAG"}
     started = {run for handover in handovers for run in handover.started}
     return started, {dag for handover in handovers for dag in handover.waiting_for}
@@ -142,7 +137,7 @@ def _under_way(tasks: list[Task], running: set[Ref], as_of: Mapping[Ref, str], s
 
 
 def _paused(airflow: Airflow) -> str:
-    """A run that was queued before its DAG was paused waits until a person unpauses it."""
+    """A queued run of a paused DAG waits until a person unpauses the DAG."""
     held = {run.dag_id for run in airflow.unfinished()} & {dag for dag, paused in airflow.dags().items() if paused}
     return f"; paused in Airflow: {', '.join(sorted(held))}" if held else ""
 
@@ -157,10 +152,10 @@ def _why_skipped(airflow: Airflow, ref: Ref) -> str | None:
 
 
 def why_failed(airflow: Airflow, ref: Ref) -> str:
-    """Return the tasks of the run that failed, each with the exception that its log ends with."""
+    """Return the failed tasks of the run, each with the last exception in its log."""
     failed = [task for task in airflow.tasks(ref) if task.state == "failed"]
     if not failed:
-        return f"{ref.dag_id} failed, and none of its tasks did: see the run {ref.run_id} in Airflow"
+        return f"{ref.dag_id} failed without a failed task: see the run {ref.run_id} in Airflow"
     return "\n".join(f"{ref.dag_id}.{task.task_id}: {_exception(_log(airflow, task))}" for task in failed)
 
 

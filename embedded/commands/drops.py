@@ -1,7 +1,6 @@
-"""Bringing drops to the landing directory: the directories of DROPS, or six generated months.
+"""Copies drops to the landing directory: the directories of DROPS, or six generated months.
 
-A drop appears there at once and whole, and one that is there already is left alone unless its content
-differs: nobody who looks at the landing directory sees half of one.
+A rename makes each drop visible as a whole. A drop that is there already is replaced only if its content differs.
 """
 
 import filecmp
@@ -17,7 +16,7 @@ CUSTOMERS, MONTHS, SEED = 7000, 6, 7
 
 
 class DropsError(ValueError):
-    """A directory that holds no drops, or one of a date after today."""
+    """A directory has no drops, or one of a date after today."""
 
 
 def find_drops(directory: Path) -> dict[date, Path]:
@@ -37,7 +36,7 @@ def find_drops(directory: Path) -> dict[date, Path]:
 
 
 def generated_drops(settings: Settings) -> Path:
-    """Return the directory of the default drops, generated at the first call."""
+    """Return the directory of the default drops; the first call generates them."""
     directory = settings.home / "generated"
     if not directory.exists():
         from churn.synthetic.generate import write_drops  # noqa: PLC0415

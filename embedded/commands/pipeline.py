@@ -19,16 +19,16 @@ from embedded.stack.services import addresses
 from embedded.table import table
 
 SERVING_FOLLOWS = 30.0
-"""Seconds in which serving must have picked up a new Production: three of its polls, which are 10 s apart."""
+"""Seconds within which serving must load a new Production: three polls at their default of 10 s."""
 
 
 def run(settings: Settings, drops: Path | None, say: Say) -> bool:
-    """Start the stack and run the chain over every drop of `drops` (None: generated ones), oldest first.
+    """Start the stack and run the chain for every drop of `drops` (None: generated ones), oldest first.
 
-    Prints what came of each AS_OF, one prediction and the addresses; the stack stays up.
+    Prints the result of each AS_OF, one prediction and the addresses. The stack stays up.
     """
     if drops is not None:
-        find_drops(drops)  # a mistyped DROPS is said before minutes of starting
+        find_drops(drops)  # a mistyped DROPS fails before the stack starts
     up(settings, say)
     found = find_drops(drops or generated_drops(settings))
     airflow = Airflow(settings.airflow_url)
@@ -54,20 +54,20 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
 
 
 def _prediction(settings: Settings, customer: str) -> tuple[bool, str]:
-    """Return whether serving answers by the version in Production, which it follows within seconds, and the answer."""
+    """Return whether serving answers with the version in Production, once it has loaded it, and the answer."""
     try:
         version = production_version(settings)
     except requests.RequestException as error:
-        return False, f"none: which version is in Production cannot be asked (make status): {error}"
+        return False, f"none: MLflow does not say which version is in Production (make status): {error}"
     try:
         return True, predict_by(settings, customer, version, SERVING_FOLLOWS)
     except PredictionError as error:
-        # With nothing in Production, there is nothing to answer by.
+        # Without a version in Production no answer is right.
         return version is None, str(error)
 
 
 def trigger(settings: Settings, as_of: date, say: Say) -> bool:
-    """Run the chain for one AS_OF, through Airflow, and wait for its end."""
+    """Run the chain for one AS_OF in Airflow and wait for its end."""
     airflow = Airflow(settings.airflow_url)
     wait_for_dag(airflow)
     links = follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
@@ -77,13 +77,13 @@ def trigger(settings: Settings, as_of: date, say: Say) -> bool:
 
 
 def backfill(settings: Settings, first: date, last: date, say: Say) -> bool:
-    """Run the chain for every AS_OF from `first` to `last`, by Airflow's backfill, to the end of all."""
+    """Run the chain for every AS_OF from `first` to `last` as an Airflow backfill, and wait for the end of all."""
     airflow = Airflow(settings.airflow_url)
     wait_for_dag(airflow)
     in_flight = [run for run in airflow.partition_runs(HEAD, first, last) if not run.finished]
     heads: dict[Ref, str] = {run.ref: run.partition_key or "" for run in in_flight}
     for head in in_flight:
-        say(f"{head.partition_key}  a run is in flight already: waiting for that one")
+        say(f"{head.partition_key}  waiting for the run that is already active")
     heads |= {run.ref: run.partition_key or "" for run in airflow.backfill(HEAD, first, last)}
     say(f"{len(heads)} runs of {HEAD} for {first} … {last}")
     links = follow(airflow, heads, say, partial(check_alive, settings))
@@ -98,7 +98,7 @@ def _trigger(airflow: Airflow, as_of: date) -> dict[Ref, str]:
 
 
 def summary(states: list[AsOfState], asked: set[date]) -> str:
-    """Return one line for each AS_OF that was asked for and has a loaded drop, and a note on how many have none."""
+    """Return a line for each AS_OF of `asked` with a loaded drop, and the number of those without one."""
     rows = [
         (
             state.as_of,
@@ -122,7 +122,7 @@ def _report_failures(airflow: Airflow, links: list[Link], settings: Settings, as
     for link in failed:
         _print(f"FAILED {link.as_of}\n{why_failed(airflow, link.run.ref)}")
     told = {link.as_of for link in failed}
-    # The run of a drop that is held is red only the first time.
+    # Only the first run of a held drop fails.
     held = [hold for as_of, hold in find_holds(environment(settings)["CHURN_DATABASE_URL"]).items() if as_of in asked]
     for hold in held:
         if str(hold.as_of) not in told:
@@ -131,11 +131,11 @@ def _report_failures(airflow: Airflow, links: list[Link], settings: Settings, as
 
 
 def _report_not_loaded(states: list[AsOfState], landed: set[date]) -> bool:
-    """A chain that did nothing is green in Airflow; for a drop that has just landed it is a failure."""
+    """Report landed drops that no run loaded: their runs succeed in Airflow although they did nothing."""
     missing = landed - {state.as_of for state in states if state.revision is not None}
     if missing:
         days = ", ".join(str(as_of) for as_of in sorted(missing))
-        _print(f"FAILED to load {days}: the run of {HEAD} did nothing; its log in Airflow says why")
+        _print(f"FAILED to load {days}: the run of {HEAD} did nothing; its log in Airflow gives the reason")
     return not missing
 
 

@@ -1,4 +1,4 @@
-"""Asking the running service about one customer."""
+"""Requests the prediction for one customer from the running service."""
 
 import csv
 import json
@@ -17,29 +17,28 @@ class PredictionError(RuntimeError):
 
 
 def predict(settings: Settings, user_id: str) -> str:
-    """Return the service's answer for `user_id`, laid out for reading.
+    """Return the service's answer for `user_id` as indented JSON.
 
     Raises:
-        PredictionError: the service answered with a problem, or not at all.
+        PredictionError: the service answered with a problem document, or not at all.
     """
     return _laid_out(_ask(settings, user_id))
 
 
 def predict_by(settings: Settings, user_id: str, version: int | None, patience_seconds: float) -> str:
-    """Return the service's answer for `user_id` by that version (None: by any) as soon as there is one, laid out for
-    reading.
+    """Return the answer for `user_id` once `version` (None: any) gives it, as indented JSON.
 
     Raises:
-        PredictionError: there is none after `patience_seconds`, or by another version.
+        PredictionError: after `patience_seconds` there is no answer, or another version's.
     """
     deadline = time.monotonic() + patience_seconds
-    late = f"serving does not answer by version {version}, which is in Production, after {patience_seconds:.0f} s"
+    late = f"after {patience_seconds:.0f} s serving does not answer with version {version}, which is in Production"
     while True:
         try:
             answer = _ask(settings, user_id)
             if version in (None, answer["model"]["version"]):
                 return _laid_out(answer)
-            found = f"{_laid_out(answer)}\n{late}: make doctor says why"
+            found = f"{_laid_out(answer)}\n{late}: make doctor shows why"
         except PredictionError as error:
             found = f"none: {error}"
         if version is None or time.monotonic() > deadline:
@@ -53,7 +52,7 @@ def _ask(settings: Settings, user_id: str) -> dict[str, Any]:
         answer = session().post(url, json={"user_id": user_id}, timeout=30)
         document: dict[str, Any] = answer.json()
     except requests.RequestException as error:
-        raise PredictionError(f"{url} cannot be asked (make status): {error}") from error
+        raise PredictionError(f"{url} does not answer (make status): {error}") from error
     if not answer.ok:
         raise PredictionError(_laid_out(document))
     return document

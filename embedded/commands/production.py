@@ -1,4 +1,4 @@
-"""Moving Production back, and releasing it, on the embedded stack: the functions that the DAG churn_rollback calls."""
+"""Rollback and release on the embedded stack, by the functions that the DAG churn_rollback calls."""
 
 import getpass
 import os
@@ -8,15 +8,15 @@ from embedded.settings import Settings
 from embedded.stack.process_manager import ProcessManager, StackError
 
 WHY = "asked for on the command line"
-"""The reason that is recorded where none was given."""
+"""The recorded reason if the user gives none."""
 
 
 class NotMoved(RuntimeError):
-    """Production stays as it was; the message says why."""
+    """Production was not moved; the message says why."""
 
 
 def rollback(settings: Settings, version: int | None, why: str | None) -> str:
-    """Put `version` (None: the one before) into Production, pin it there, and say what came of it.
+    """Move `version` (None: the previous one) to Production, pin it, and return the outcome in words.
 
     Raises:
         NotMoved: there is no such version, or it cannot be served.
@@ -26,7 +26,7 @@ def rollback(settings: Settings, version: int | None, why: str | None) -> str:
 
 
 def release(settings: Settings, why: str | None) -> str:
-    """Let the gate move Production again, and say what came of it.
+    """Remove the pin so that the gate moves Production again, and return the outcome in words.
 
     Raises:
         NotMoved: the pin cannot be read.
@@ -39,9 +39,8 @@ def _act(settings: Settings, action: str, version: int | None, why: str | None) 
     if not ProcessManager(settings).running():
         raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
     variables = environment(settings)
-    # MLflow and its HTTP client read them.
     os.environ.update(variables, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — seconds, and the environment comes first
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — slow, and reads the environment at import
 
     from churn.gate.moves import PinUnreadable  # noqa: PLC0415
     from churn.gate.rollback import RollbackRefused, release, rollback  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Making a model version of the embedded stack again, as `make reproduce` does."""
+"""`make reproduce`: trains a model version again from the archive and compares it."""
 
 import os
 
@@ -9,24 +9,22 @@ from embedded.stack.process_manager import ProcessManager, StackError
 
 
 class ReproductionError(RuntimeError):
-    """A version that cannot be made again; the message says why."""
+    """The version cannot be reproduced; the message says why."""
 
 
 def reproduce(settings: Settings, version: int, say: Say) -> bool:
-    """Make the version again from the archive, print what came of it, and return whether it is equal.
+    """Train the version again from the archive, print the comparison, and return whether it is equal.
 
     Raises:
-        ReproductionError: there is no such version, it keeps no lineage, or MLflow does not answer.
+        ReproductionError: there is no such version, it has no lineage, or MLflow does not answer.
         StackError: the stack is down.
     """
     if not ProcessManager(settings).running():
         raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
     variables = environment(settings)
-    # MLflow and its HTTP client read them.
-    os.environ.update(variables)
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    say(f"version {version}: looking up what it was made of")
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — seconds, and the environment comes first
+    os.environ.update(variables, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
+    say(f"version {version}: reading its lineage")
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — slow, and reads the environment at import
 
     from churn.reproduction.reproduce import NotReproducible, reproduce  # noqa: PLC0415
 

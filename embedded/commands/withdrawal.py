@@ -1,4 +1,4 @@
-"""Taking a drop back on the embedded stack: the functions that the DAG churn_withdraw calls."""
+"""Withdraws a drop on the embedded stack, by the functions that the DAG churn_withdraw calls."""
 
 import getpass
 import io
@@ -17,19 +17,18 @@ class NotWithdrawn(RuntimeError):
 
 
 def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
-    """Take the drop of `as_of` back, and say what came of each step.
+    """Withdraw the drop of `as_of` and report the outcome of each step.
 
     Raises:
-        NotWithdrawn: the reason is empty or too long; or MLflow or the online store was away, then running it again
-            finishes the withdrawal.
+        NotWithdrawn: the reason is empty or too long, or MLflow or the online store does not answer; in that case a
+            second call finishes the withdrawal.
         StackError: the stack is down.
     """
     if not ProcessManager(settings).running():
         raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
     variables = environment(settings)
-    # MLflow, its HTTP client and the online store read them.
     os.environ.update(variables)
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — seconds, and the environment comes first
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — slow, and reads the environment at import
 
     from churn.drops.withdrawal import WithdrawalRefused, withdraw  # noqa: PLC0415
     from churn.features.builds import IncompleteBuild  # noqa: PLC0415
@@ -44,7 +43,7 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
     )
     try:
         for step in steps:
-            # Feast prints what it materializes.
+            # Feast prints its progress.
             with redirect_stdout(io.StringIO()):
                 outcome = step()
             say(f"{outcome.outcome}: {outcome.reason}")

@@ -1,1 +1,1 @@
-"""What an operator asks and keeps: status, doctor, backup, restore."""
+"""The operator's commands: status, doctor, backup, restore."""

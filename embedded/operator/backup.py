@@ -1,12 +1,10 @@
-"""A backup of the stack: the three databases, MLflow's artifacts, the archive of drops, and what reads them.
+"""Backs up the running stack: the three databases, MLflow's artifacts, the archive of drops and the secrets.
 
-It is taken while the stack runs. Each database is dumped as of one moment, and each part after the parts that refer to
-it: Airflow, whose runs stand for drops and decisions; then `churn`, whose decisions name versions and whose revisions
-name archived files; then MLflow, whose versions name artifacts; then the files, which are only ever added. What a part
-refers to is therefore in the backup, and what is in it too much is what a run that was killed leaves: running it again
-finishes it. Only retention removes artifacts; it waits until the backup is done.
+Each database is dumped at one instant, and each part after the parts that refer to it: Airflow, then `churn`, then
+MLflow, then the files, which are only added. So every reference can be resolved. Anything extra looks like the
+remains of a killed run, which the next run completes. Retention, which deletes artifacts, waits for the backup.
 
-Not in it: logs, metrics, drops that are not complete, and those that were loaded before, whose content the archive has.
+Logs, metrics, incomplete drops and loaded drops (which are in the archive) are not backed up.
 """
 
 import hashlib
@@ -34,25 +32,25 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SECRETS = "secrets.json"
 ORDER = ("airflow", "churn", "mlflow")
-"""The databases, each before those that it refers to."""
+"""The databases in dump order: each before those that it refers to."""
 
 PACKAGES = ("apache-airflow", "mlflow", "feast")
-"""Whose tables the databases hold: an older version of them cannot read what a newer one wrote."""
+"""The packages that own tables. An older version cannot read the tables of a newer one."""
 
 
 class BackupError(RuntimeError):
-    """A backup that cannot be made, or is none; the message says why."""
+    """The backup cannot be written or read; the message says why."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup says of itself.
+    """The description of a backup, kept in it.
 
     Attributes:
-        format: of the backup itself.
+        format: version of the backup's layout.
         postgres: major version of the server.
         packages: {name: version} of PACKAGES.
-        migrations: {name: sha256} of those applied to `churn`.
+        migrations: {name: sha256} of the migrations applied to `churn`.
         files: {path in the backup: sha256}.
     """
 
@@ -65,25 +63,23 @@ class Manifest:
 
 
 def backup(settings: Settings, to: Path, say: Say) -> None:
-    """Back up the stack into the directory `to`, which appears when everything is in it.
+    """Back up the stack into the directory `to`, which appears when the backup is complete.
 
-    It is for its owner's eyes alone: the secrets are in it, without which Airflow cannot read the passwords of its
-    connections.
+    Only its owner can read it, since it contains the key to the passwords of Airflow's connections.
 
     Raises:
-        BackupError: `to` is there already, the stack is down, or the disk is full.
+        BackupError: `to` exists, the stack is down, or the disk is full.
         PostgresError: a database cannot be dumped.
     """
     to = Path(os.path.abspath(to.expanduser()))
     if to.exists():
-        raise BackupError(f"{to} is there already: give the backup a directory of its own")
+        raise BackupError(f"{to} exists: name a new directory")
     if not postgres.answers(settings):
         raise BackupError(f"Postgres does not answer: make up starts the stack (state in {settings.home})")
     with _draft(to) as draft:
         manifest = _fill(settings, draft, say)
         (draft / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
-        # All of it on the disk before it is called a backup.
-        os.sync()
+        os.sync()  # before the rename makes it a backup
         draft.rename(to)
     size = sum(path.stat().st_size for path in plain_files(to))
     say(f"{to}: {len(manifest.files)} files, {size / 2**20:.0f} MB; make restore FROM={to} with an empty CHURN_HOME")
@@ -91,18 +87,18 @@ def backup(settings: Settings, to: Path, say: Say) -> None:
 
 @contextmanager
 def _draft(to: Path) -> Iterator[Path]:
-    """Give the directory to fill; where the block fails, nothing is left of it."""
+    """Yield the directory to fill, and remove it if the block fails."""
     draft = to.with_name(f"{to.name}.unfinished")
     try:
         draft.mkdir(mode=0o700)
     except FileExistsError:
-        raise BackupError(f"{draft} is there: remove it, unless another backup writes it now") from None
+        raise BackupError(f"{draft} exists: remove it, unless another backup is running") from None
     except OSError as error:
         raise BackupError(f"the backup cannot be written: {error}") from error
     try:
         yield draft
     except OSError as error:
-        raise BackupError(f"the backup is not complete: {error}; nothing is left of it") from error
+        raise BackupError(f"the backup failed and was removed: {error}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -117,11 +113,11 @@ def _fill(settings: Settings, draft: Path, say: Say) -> Manifest:
             postgres_tools.dump(server, database, draft / f"{database}.dump")
             say(f"dumped the database {database}")
             if database == "airflow":
-                # Also what was loaded while it was dumped: it may say that this has only begun.
+                # `loaded` was read before the dump: a drop loaded meanwhile can be an unfinished run in it.
                 waiting = [str(drop.as_of) for drop in find_not_among(loaded, settings.landing)]
                 _copy_drops(settings.landing, waiting, draft / "landing")
         for name, source in files_of(settings).items():
-            # Files on their way into the archive have no name there yet.
+            # Skips files that are still being added to the archive.
             shutil.copytree(source, draft / name, ignore=shutil.ignore_patterns(".incoming-*"))
             say(f"copied {name}")
         migrations = applied_migrations(connection)
@@ -139,14 +135,15 @@ def _fill(settings: Settings, draft: Path, say: Say) -> Manifest:
 
 def _wait_for_retention(connection: Connection, say: Say) -> None:
     if not try_lock_session(connection, RETENTION_LOCK):
-        say("waiting for churn_retention, or another backup, to be done")
+        say("waiting for churn_retention or another backup to finish")
         lock_session(connection, RETENTION_LOCK)
 
 
 def _copy_drops(landing: Path, names: list[str], to: Path) -> None:
-    """Copy drops that Airflow, dumped before, may have begun with: it starts none of them a second time, and without
-    them here they would be lost until a person noticed. A link stays one, for validate to reject it; what is neither
-    file nor link is nothing that is read."""
+    """Copy the drops whose runs the dump of Airflow can contain: churn_landing does not start those runs again.
+
+    Symlinks are copied as symlinks, which validate rejects. Anything else than a file is skipped.
+    """
     to.mkdir()
     for name in names:
         (to / name).mkdir()
@@ -160,12 +157,12 @@ def _copy_drops(landing: Path, names: list[str], to: Path) -> None:
 
 
 def files_of(settings: Settings) -> dict[str, Path]:
-    """Return the directories that are copied, by their name in a backup."""
+    """Return the copied directories by their name in a backup."""
     return {"artifacts": settings.home / "mlflow" / "artifacts", "archive": settings.archive}
 
 
 def plain_files(directory: Path) -> list[Path]:
-    """Return the files below a directory, without links, which only a drop may have."""
+    """Return the files below a directory, without symlinks."""
     return [path for path in sorted(directory.rglob("*")) if path.is_file() and not path.is_symlink()]
 
 
@@ -178,12 +175,12 @@ def read_manifest(source: Path) -> Manifest:
     """Return the manifest of the backup in `source`.
 
     Raises:
-        BackupError: there is none, or it is of another format.
+        BackupError: there is none, or it has another format.
     """
     try:
         found = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
         if found["format"] != FORMAT:
-            raise BackupError(f"{source} is a backup of format {found['format']}; this code reads format {FORMAT}")
+            raise BackupError(f"{source} has the backup format {found['format']}; this code reads format {FORMAT}")
         return Manifest(**found)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise BackupError(f"{source} is no backup: {error}") from error
+        raise BackupError(f"{source} is not a backup: {error}") from error

@@ -1,4 +1,4 @@
-"""Restoring a backup into an empty stack: checked first, made under another name, and there when it is whole."""
+"""Restores a backup into an empty stack: checks it, restores beside CHURN_HOME, then renames."""
 
 import os
 import shutil
@@ -21,15 +21,15 @@ from embedded.stack.services import POSTGRES
 
 
 def restore(settings: Settings, source: Path, say: Say) -> None:
-    """Make the stack of the backup in `source`, which stays down.
+    """Restore the backup in `source`; the stack stays down.
 
-    The state is made beside CHURN_HOME and moved there at the end: an interrupted restore leaves nothing that would be
-    taken for a stack. Only on a server of one's own the databases that it had made stay.
+    The state is built beside CHURN_HOME and renamed at the end, so an interrupted restore leaves no half stack. On the
+    server of CHURN_POSTGRES, an interrupted restore leaves the databases it created.
 
     Raises:
-        BackupError: `source` is no whole backup, is of newer versions than this checkout, or CHURN_HOME, the server or
-            the Redis of CHURN_REDIS_URL holds state.
-        OnlineStoreAway: that Redis cannot be asked.
+        BackupError: `source` is incomplete or of newer versions than this checkout, or CHURN_HOME, the server or the
+            Redis of CHURN_REDIS_URL holds state.
+        OnlineStoreAway: that Redis does not answer.
         PostgresError: a database cannot be restored.
     """
     source = Path(os.path.abspath(source.expanduser()))
@@ -43,8 +43,7 @@ def restore(settings: Settings, source: Path, say: Say) -> None:
     _check_files(source, manifest)
     draft = replace(settings, home=settings.home.with_name(f"{settings.home.name}.restoring"))
     if draft.home.exists():
-        # Of a restore that was killed.
-        stack.clean(draft, say)
+        stack.clean(draft, say)  # left by a killed restore
     try:
         _fill(draft, source, manifest, say)
         (settings.home / stack.LOCK).unlink(missing_ok=True)
@@ -56,7 +55,7 @@ def restore(settings: Settings, source: Path, say: Say) -> None:
 
 def _fill(draft: Settings, source: Path, manifest: Manifest, say: Say) -> None:
     draft.home.mkdir(parents=True)
-    # First: by this file the rest is known for the state of a stack, which may be cleared away.
+    # First, since clean() removes only a directory that has this file.
     with open(os.open(draft.home / SECRETS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write((source / SECRETS).read_bytes())
     with nullcontext() if draft.server else stack.only(draft, [POSTGRES], say):
@@ -64,24 +63,24 @@ def _fill(draft: Settings, source: Path, manifest: Manifest, say: Say) -> None:
         for database in ORDER:
             postgres_tools.restore(draft.postgres_server, database, source / f"{database}.dump")
             say(f"restored the database {database}")
-        # What serving's role may do: roles are of a server, not of a database.
+        # Grants to serving's role are not in the dump: roles belong to the server.
         grant(environment(draft)["CHURN_DATABASE_URL"])
     shutil.rmtree(draft.runtime, ignore_errors=True)
     for name, target in {**files_of(draft), "landing": draft.landing}.items():
-        # A drop with a link in it is still rejected for that.
+        # Symlinks are kept, so that validate still rejects the drop.
         shutil.copytree(source / name, target, symlinks=True, dirs_exist_ok=True)
         say(f"copied {name}")
 
 
 def _check_versions(manifest: Manifest) -> None:
     problems = [
-        f"{name} {made_by} wrote it, and {version(name)} is installed"
+        f"it was written by {name} {made_by}, and {version(name)} is installed"
         for name, made_by in manifest.packages.items()
         if Version(version(name)) < Version(made_by)
     ]
     known = known_migrations()
     problems += [
-        f"the database churn has the migration {name}, which this checkout does not have, or not with that content"
+        f"the database churn has the migration {name}, which this checkout lacks or has with other content"
         for name, sha256 in manifest.migrations.items()
         if known.get(name) != sha256
     ]
@@ -92,31 +91,28 @@ def _check_versions(manifest: Manifest) -> None:
 def _check_home(home: Path) -> None:
     if os.path.ismount(home):
         raise BackupError(
-            f"CHURN_HOME {home} is a mount point, and what is restored is made beside it and moved there as a whole: "
+            f"CHURN_HOME {home} is a mount point, which the restored state cannot be renamed to: "
             f"name a directory in it, like {home / 'churn'}"
         )
     if home.exists() and {path.name for path in home.iterdir()} - {stack.LOCK}:
         raise BackupError(
-            f"CHURN_HOME {home} is not empty, and a backup is restored into an empty one only: name another, or move "
-            "it away (make clean removes it)"
+            f"CHURN_HOME {home} is not empty: name another directory, or move this one away (make clean removes it)"
         )
 
 
 def _check_redis() -> None:
-    """It would go on serving what it serves, as newer than what the restored stack has; and where it is the store of a
-    running stack, the restored one would write into it."""
+    """Check that the Redis serves nothing: it may hold newer features than the backup or belong to a running stack."""
     if not (url := redis_url()):
         return
-    # Only who has a Redis needs them.
-    from churn.features.redis.builds import client_of  # noqa: PLC0415
+    from churn.features.redis.builds import client_of  # noqa: PLC0415 — needed only with a Redis
     from churn.features.redis.server import POINTER, failing_as_the_store  # noqa: PLC0415
 
     with failing_as_the_store():
         served = client_of(url).execute_command("HGET", POINTER, "as_of")
     if served is not None:
         raise BackupError(
-            f"the Redis of CHURN_REDIS_URL serves {served.decode()} already: name another database number of it (…/1); "
-            f"or, where no stack uses that one any more, redis-cli -n <its number> DEL {POINTER}"
+            f"the Redis of CHURN_REDIS_URL serves {served.decode()} already: name another database number (…/1), "
+            f"or, if no stack uses this one any more, redis-cli -n <its number> DEL {POINTER}"
         )
 
 
@@ -124,13 +120,13 @@ def _check_files(source: Path, manifest: Manifest) -> None:
     for name, sha256 in manifest.files.items():
         path = source / name
         if not path.is_file():
-            raise BackupError(f"the backup is not whole: {path} is missing")
+            raise BackupError(f"the backup is incomplete: {path} is missing")
         if sha256_of(path) != sha256:
-            raise BackupError(f"the backup is damaged: {path} has another sha256 than its manifest says")
+            raise BackupError(f"the backup is damaged: the sha256 of {path} differs from the manifest")
 
 
 def _check_server(settings: Settings, manifest: Manifest) -> None:
     if (there := postgres_tools.server_version(settings.postgres_server)) < manifest.postgres:
-        raise BackupError(f"the backup is of Postgres {manifest.postgres}, and the server is {there}")
+        raise BackupError(f"the backup is of Postgres {manifest.postgres}, and the server runs {there}")
     if taken := postgres.existing_databases(settings):
         raise BackupError(f"the server has the databases {', '.join(taken)} already: drop them, or name another server")

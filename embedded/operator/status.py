@@ -1,4 +1,4 @@
-"""What `make status` shows: the services, what is wrong with them, and the state of every AS_OF."""
+"""`make status`: the services, their errors, and the state of every AS_OF."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ from embedded.table import table
 
 @dataclass(frozen=True)
 class AsOfState:
-    """What the system holds for one AS_OF; what follows `has_snapshot` is the last decision about it.
+    """The state of one AS_OF; the fields after `has_snapshot` are those of its last decision.
 
     Attributes:
-        decision: its id; a later decision has a higher one, whichever AS_OF it is about.
+        decision: id of the last decision. Ids increase with time across all AS_OF.
     """
 
     as_of: date
@@ -55,7 +55,7 @@ def as_of_states(settings: Settings) -> list[AsOfState]:
 
 
 def withdrawals(settings: Settings) -> list[str]:
-    """Return a line for each AS_OF that was withdrawn and of which no drop was loaded since: when, by whom and why.
+    """Return a line for each withdrawn AS_OF without a newer drop: when, by whom and why.
 
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
@@ -66,7 +66,7 @@ def withdrawals(settings: Settings) -> list[str]:
 
 
 def served_as_of(settings: Settings) -> date | None:
-    """Return the AS_OF whose features are served online, None where none is.
+    """Return the AS_OF whose features are served online, None if there is none.
 
     Raises:
         psycopg.Error: the online store cannot be reached, or the database was never migrated.
@@ -77,15 +77,15 @@ def served_as_of(settings: Settings) -> date | None:
 
 
 def last_decision(states: list[AsOfState]) -> AsOfState | None:
-    """Return the AS_OF that was decided on last, None where none was."""
+    """Return the AS_OF of the last decision, None if there is no decision."""
     return max((state for state in states if state.decision), key=lambda state: state.decision or 0, default=None)
 
 
 def registered_versions(settings: Settings) -> list[ModelVersion]:
-    """Return the model versions, by MLflow's HTTP API: its client takes seconds to import.
+    """Return the model versions from MLflow's REST API, since its Python client takes seconds to import.
 
     Raises:
-        requests.RequestException: MLflow cannot be asked.
+        requests.RequestException: MLflow does not answer.
     """
     asked = {"filter": f"name = '{MODEL_NAME}'", "max_results": "10000"}
     answer = _ask_mlflow(settings, "model-versions/search", asked)
@@ -102,10 +102,10 @@ def registered_versions(settings: Settings) -> list[ModelVersion]:
 
 
 def registry_oddities(settings: Settings, versions: Iterable[ModelVersion]) -> list[Oddity]:
-    """Return what is odd in the model registry, and which version counts.
+    """Return the inconsistencies of the model registry: stage, alias and tags of Production.
 
     Raises:
-        requests.RequestException: MLflow cannot be asked.
+        requests.RequestException: MLflow does not answer.
         psycopg.Error: the database cannot be reached.
     """
     answer = _ask_mlflow(settings, "registered-models/get", {"name": MODEL_NAME})
@@ -122,7 +122,7 @@ def _ask_mlflow(settings: Settings, what: str, asked: Mapping[str, str]) -> requ
 
 
 def _feature_services(settings: Settings) -> list[str] | None:
-    """Return the names of the feature services, None before Feast made its registry."""
+    """Return the names of the feature services, None if Feast has no registry yet."""
     with connect(environment(settings)["CHURN_DATABASE_URL"]) as connection:
         try:
             return [name for (name,) in connection.execute(statement("status/feature_services"))]
@@ -131,10 +131,10 @@ def _feature_services(settings: Settings) -> list[str] | None:
 
 
 def production_version(settings: Settings) -> int | None:
-    """Return the version in stage Production, of several the one that counts, None where there is none.
+    """Return the version in stage Production, of several the one that is served, None if there is none.
 
     Raises:
-        requests.RequestException: MLflow cannot be asked.
+        requests.RequestException: MLflow does not answer.
     """
     held = in_production(registered_versions(settings))
     return held[-1].version if held else None
@@ -142,7 +142,7 @@ def production_version(settings: Settings) -> int | None:
 
 @dataclass(frozen=True)
 class Superseded:
-    """A model version whose drops changed since it was trained."""
+    """A model version whose drops have changed since its training."""
 
     version: int
     stage: str
@@ -151,10 +151,10 @@ class Superseded:
 
 
 def superseded_versions(settings: Settings) -> list[Superseded]:
-    """Return the model versions that the chain has tagged `superseded`.
+    """Return the model versions tagged `superseded`.
 
     Raises:
-        requests.RequestException: MLflow cannot be asked.
+        requests.RequestException: MLflow does not answer.
     """
     return [
         Superseded(each.version, each.stage, each.tags["superseded"], each.run_id)
@@ -164,7 +164,7 @@ def superseded_versions(settings: Settings) -> list[Superseded]:
 
 
 def report(settings: Settings) -> tuple[str, bool]:
-    """Return the whole report, and whether every service does its work."""
+    """Return the report, and whether every service is ready."""
     manager = ProcessManager(settings)
     if not manager.running():
         return f"the stack is down (state in {settings.home}); make up starts it", False
@@ -179,7 +179,7 @@ def report(settings: Settings) -> tuple[str, bool]:
     wrong = [process.last_words(15) for process in processes.values() if process.name in late]
     where = f"own Postgres: {_without_password(settings.postgres_server)}" if settings.server else ""
     started_as = manager.started_as()
-    others = f"it runs with other settings than now: {started_as}" if started_as != manager.identity() else ""
+    others = f"it runs with other settings: {started_as}" if started_as != manager.identity() else ""
     as_ofs = [_as_of_report(settings), _held_report(settings)]
     parts = [services, where, others, *wrong, *as_ofs, _registry_report(settings), f"logs: {settings.logs}"]
     return "\n\n".join(part for part in parts if part), not late
@@ -187,7 +187,7 @@ def report(settings: Settings) -> tuple[str, bool]:
 
 def _row(settings: Settings, process: Process, late: list[str]) -> tuple[Any, ...]:
     state = "not ready" if process.alive and process.name in late else process.state.lower()
-    # supervisord calls a process STARTING until it has run for a while; what answers is running.
+    # supervisord reports STARTING for the first `startsecs` of a process, even if it is ready.
     state = "running" if state == "starting" else state
     uptime = timedelta(seconds=process.uptime) if process.alive else None
     return process.name, state, process.pid or None, uptime, addresses(settings).get(process.name, "")
@@ -199,7 +199,7 @@ def _as_of_report(settings: Settings) -> str:
     except psycopg.Error as error:
         return f"the state of the AS_OF dates cannot be read: {error}"
     if not states:
-        return "\n\n".join([f"no drop is loaded; drops are put into {settings.landing}", *withdrawn])
+        return "\n\n".join([f"no drop is loaded; put drops into {settings.landing}", *withdrawn])
     served = "\n\n".join([_served_report(settings), *withdrawn])
     try:
         return f"{as_of_table(states, superseded_versions(settings))}\n\n{served}"
@@ -211,7 +211,7 @@ def _held_report(settings: Settings) -> str:
     try:
         holds = find_holds(environment(settings)["CHURN_DATABASE_URL"]).values()
     except psycopg.Error:
-        return ""  # the report on the AS_OF dates says why
+        return ""  # _as_of_report() shows the error
     return "\n".join([*map(str, holds), what_to_do(settings.landing)]) if holds else ""
 
 
@@ -219,7 +219,7 @@ def _registry_report(settings: Settings) -> str:
     try:
         odd = registry_oddities(settings, registered_versions(settings))
     except (requests.RequestException, psycopg.Error) as error:
-        return f"whether the model registry is odd cannot be read: {error}"
+        return f"the model registry cannot be read: {error}"
     return "\n".join(f"model registry: {each}" for each in odd)
 
 
@@ -232,8 +232,8 @@ def _served_report(settings: Settings) -> str:
 
 
 def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
-    """Return a line for each AS_OF, and in words: the last decision, and whether Production is superseded."""
-    # Numbers begin again where the registered model was made again.
+    """Return a table of the AS_OF dates, the last decision, and whether Production is superseded."""
+    # By run as well: version numbers restart if the registered model is deleted and created again.
     old = {(each.version, each.run_id) for each in superseded}
 
     def version_of(state: AsOfState) -> str | int | None:

@@ -1,1 +1,1 @@
-"""The processes on this machine and the Postgres server: start, stop, watch."""
+"""Starts, stops and watches the processes and the Postgres server on this machine."""

@@ -1,8 +1,6 @@
-"""`python -m embedded.stack.airflow_metadata POOLS`: migrate Airflow's database and create the pools of a JSON
-file.
+"""`python -m embedded.stack.airflow_metadata POOLS`: migrate Airflow's database and import the pools of a JSON file.
 
-Airflow's own commands, one after the other in one process: each of them alone would spend seconds on
-importing Airflow.
+Runs both Airflow commands in one process, as importing Airflow takes seconds.
 """
 
 import sys
@@ -11,7 +9,7 @@ from airflow.cli.cli_parser import get_parser
 
 
 def main(pools: str) -> None:
-    """Run `airflow db migrate` and `airflow pools import`; both change nothing that is done already."""
+    """Run `airflow db migrate` and `airflow pools import`; both are idempotent."""
     parser = get_parser()
     for command in (["db", "migrate"], ["pools", "import", pools]):
         arguments = parser.parse_args(command)

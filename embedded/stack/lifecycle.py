@@ -1,8 +1,7 @@
-"""The life of the stack: up, down, clean.
+"""Starts and stops the stack: up, down, clean.
 
-`up` promises an order (Postgres, its databases, their migrations, then the rest), does at the same time
-what can be done at the same time, starts nothing twice, and returns only when every service does its work.
-What dies on the way is named with the end of its log.
+`up` starts Postgres, creates and migrates the databases, then starts the other services. It is idempotent, and returns
+when every service is ready. If a service dies, the error shows the end of its log.
 """
 
 import fcntl
@@ -22,7 +21,6 @@ from embedded.stack import postgres, services
 from embedded.stack.process_manager import ProcessManager, StackError, end_of
 from embedded.stack.survivors import end_survivors
 
-# The slowest start measured on two busy cores was under two minutes.
 PATIENCE = 240.0
 Say = Callable[[str], None]
 LOCK = ".lock"
@@ -30,7 +28,7 @@ POOLS = Path(__file__).with_name("pools.json")
 
 
 class Progress:
-    """Prints one line a step, with the seconds since the beginning."""
+    """Prints a line per step, with the seconds since the start."""
 
     def __init__(self) -> None:
         self._begin = time.monotonic()
@@ -40,11 +38,10 @@ class Progress:
 
 
 def up(settings: Settings, say: Say) -> None:
-    """Start what is not running and wait until everything is ready.
+    """Start every service that is down, and wait until all are ready.
 
     Raises:
-        StackError: a port is taken, the stack runs with other settings, or a service died or is not ready
-        in time.
+        StackError: a port is taken, the stack runs with other settings, or a service died or is not ready in time.
     """
     with _only_one(settings):
         manager = ProcessManager(settings)
@@ -70,8 +67,7 @@ def up(settings: Settings, say: Say) -> None:
 
 @contextmanager
 def only(settings: Settings, names: Iterable[str], say: Say) -> Iterator[None]:
-    """Run some services of a stack that is down, and no others, for as long as the block takes; each is started when
-    the one before is ready."""
+    """Run only these services of a stack that is down, started one after the other, while the block runs."""
     with _only_one(settings):
         _make_directories(settings)
         manager = ProcessManager(settings)
@@ -86,7 +82,7 @@ def only(settings: Settings, names: Iterable[str], say: Say) -> Iterator[None]:
 
 
 def down(settings: Settings, say: Say) -> None:
-    """Stop every process of the stack and wait until they are gone; nothing to do when it is down."""
+    """Stop every process of the stack and wait until they are gone."""
     if not settings.home.exists():
         say("the stack is down")
         return
@@ -96,21 +92,23 @@ def down(settings: Settings, say: Say) -> None:
             say("stopping")
             manager.stop()
         for survivor in end_survivors(settings.home):
-            say(f"ended what had outlived its service: {survivor}")
+            say(f"ended an orphaned process: {survivor}")
         say("the stack is down")
 
 
 def check_alive(settings: Settings) -> None:
-    """Check that what a chain needs is there: everything but serving.
+    """Check the services that a chain needs: all but serving.
 
     Raises:
-        StackError: the stack was stopped, or a service is gone and will not come back by itself.
+        StackError: the stack was stopped, or a service has ended and supervisord does not restart it.
     """
     if _gone(settings):
-        # supervisord starts again what it has just found dead.
+        # A process that supervisord restarts is EXITED for a moment.
         time.sleep(2)
     if gone := _gone(settings):
-        raise StackError("\n".join([*gone, "The chain cannot go on: mend that, make up, and run the command again."]))
+        raise StackError(
+            "\n".join([*gone, "The chain cannot continue: fix that, run make up, and repeat this command."])
+        )
 
 
 def _gone(settings: Settings) -> list[str]:
@@ -123,11 +121,11 @@ def _gone(settings: Settings) -> list[str]:
 
 
 def clean(settings: Settings, say: Say) -> None:
-    """Stop the stack and remove its state: databases, models, drops, logs."""
+    """Stop the stack and delete its state: databases, models, drops, logs."""
     if not settings.home.exists():
         say(f"nothing to remove at {settings.home}")
         return
-    # The lock is all that is there after an `up` that refused to start.
+    # An `up` that refused to start leaves only the lock.
     found = {path.name for path in settings.home.iterdir()} - {LOCK}
     if found and "secrets.json" not in found:
         raise StackError(f"{settings.home} does not look like the state of a stack (no secrets.json): not removing it")
@@ -141,18 +139,18 @@ def clean(settings: Settings, say: Say) -> None:
 
 @contextmanager
 def _only_one(settings: Settings) -> Iterator[None]:
-    """Hold the stack's lock: two commands that start or stop it wait for each other."""
+    """Hold the stack's lock, so that concurrent commands wait for each other."""
     settings.home.mkdir(parents=True, exist_ok=True)
     with open(settings.home / LOCK, "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Not for the processes that we start: they would hold the lock for as long as they live.
+        # A started process that inherited the lock would hold it until it ends.
         os.set_inheritable(lock.fileno(), False)
         yield
 
 
 def _make_directories(settings: Settings) -> None:
-    # What they hold of customers is nothing for other users of the machine. Of the home itself Postgres needs more,
-    # where it runs as a user of its own.
+    # These hold data of customers, so other users of the machine get no access. The home itself stays readable for
+    # Postgres, which may run as another user.
     for directory in (
         settings.logs,
         settings.landing,
@@ -174,7 +172,7 @@ def _start(manager: ProcessManager, names: Iterable[str]) -> None:
 
 
 def _migrate(settings: Settings, manager: ProcessManager, up_already: set[str], say: Say) -> None:
-    """Bring the three databases to the newest version, side by side, but for one whose services are up already."""
+    """Migrate the three databases in parallel, except those whose services are already up."""
     with ThreadPoolExecutor(max_workers=3) as jobs:
         steps = [jobs.submit(_migrate_churn, settings, say)]
         if "mlflow" not in up_already:
@@ -194,12 +192,11 @@ def _migrate_churn(settings: Settings, say: Say) -> None:
 
 def _migrate_mlflow(settings: Settings, manager: ProcessManager, say: Say) -> None:
     _migrate_by(settings, "mlflow", [], say)
-    # While Airflow's database is migrated, which takes longest.
-    _start(manager, ["mlflow"])
+    _start(manager, ["mlflow"])  # while Airflow's migration, the longest, still runs
 
 
 def _migrate_by(settings: Settings, database: str, arguments: list[str], say: Say) -> None:
-    """Run embedded.stack.<database>_metadata in a process of its own: it imports all of Airflow or MLflow."""
+    """Run embedded.stack.<database>_metadata in its own process, since it imports all of Airflow or MLflow."""
     log = settings.logs / f"{database}-migrate.log"
     command = [sys.executable, "-m", f"embedded.stack.{database}_metadata", *arguments]
     with log.open("w", encoding="utf-8") as output:
@@ -216,7 +213,7 @@ def _wait_ready(settings: Settings, manager: ProcessManager, names: list[str], s
     while True:
         processes = {name: process for name, process in manager.processes().items() if name in waiting}
         if dead := [process for process in processes.values() if process.dead]:
-            raise StackError("\n".join(f"died while it started: {process.last_words(30)}" for process in dead))
+            raise StackError("\n".join(f"died during its start: {process.last_words(30)}" for process in dead))
         late = services.not_ready(settings, processes)
         for name in waiting:
             if name not in late:

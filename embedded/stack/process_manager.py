@@ -1,7 +1,6 @@
-"""supervisord: starting it, asking it, stopping it.
+"""Starts, queries and stops supervisord, whose processes are defined in supervisord.conf.
 
-supervisord.conf says what the processes are. This module promises one supervisord per CHURN_HOME, reached
-through a Unix socket that only its user can open.
+There is one supervisord per CHURN_HOME. Only its user can open its Unix socket.
 """
 
 import hashlib
@@ -25,12 +24,12 @@ CONFIGURATION = Path(__file__).with_name("supervisord.conf")
 
 
 class StackError(RuntimeError):
-    """Something that keeps the stack from running; the message says what, and what to do."""
+    """The stack cannot run; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process as supervisord sees it; `state` is its word: STOPPED, STARTING, RUNNING, BACKOFF, …"""
+    """A process of supervisord; `state` is one of supervisord's: STOPPED, STARTING, RUNNING, BACKOFF, …"""
 
     name: str
     group: str
@@ -52,16 +51,17 @@ class Process:
 
     @property
     def dead(self) -> bool:
-        """It was started and is gone, whether or not supervisord will try again."""
+        """Whether it was started and has ended, even if supervisord will restart it."""
         return self.state in ("BACKOFF", "FATAL", "EXITED", "UNKNOWN")
 
     @property
     def gone(self) -> bool:
-        """It does not run, and supervisord does not try again (EXITED lasts for the second before it does)."""
+        """Whether it does not run and supervisord does not restart it. EXITED can also mean the second before a
+        restart."""
         return self.state in ("STOPPED", "FATAL", "EXITED", "UNKNOWN")
 
     def last_words(self, lines: int) -> str:
-        """How it is, and the end of its log."""
+        """Its state and the end of its log."""
         how = self.state.lower() + ("" if self.alive else f", {self.end}")
         return f"{self.name} is {how}; the end of {self.log}:\n{end_of(self.log, lines)}"
 
@@ -75,12 +75,12 @@ class ProcessManager:
 
     @property
     def _rpc(self) -> Any:
-        # A new one each time: the transport does not recover from a connection that was refused.
+        # A new one each time: the transport does not recover from a refused connection.
         transport = SupervisorTransport(serverurl=f"unix://{self._socket}")
         return ServerProxy("http://127.0.0.1", transport=transport).supervisor
 
     def running(self) -> bool:
-        """Return whether it answers and is not on its way out."""
+        """Return whether it answers and is not shutting down."""
         try:
             state: dict[str, object] = self._rpc.getState()
         except OSError:
@@ -88,8 +88,7 @@ class ProcessManager:
         return state["statename"] == "RUNNING"
 
     def start(self, extra: Mapping[str, str]) -> None:
-        """Start supervisord with the stack's environment plus `extra`; no process of the stack is started
-        yet.
+        """Start supervisord with the stack's environment plus `extra`, without starting its processes.
 
         Raises:
             StackError: it does not answer within 15 seconds.
@@ -106,7 +105,7 @@ class ProcessManager:
             "CHURN_IDENTITY": self.identity(),
             "CHURN_SUPERVISOR_SOCKET": str(self._socket),
             "CHURN_RUNTIME": str(self._settings.runtime),
-            # Airflow's processes write their titles over their environments, and survivors.py reads those.
+            # A process title overwrites the environment of Airflow's processes, which survivors.py reads.
             "SPT_NOENV": "1",
         }
         command = [python, "-m", "supervisor.supervisord", "--configuration", str(CONFIGURATION)]
@@ -120,8 +119,7 @@ class ProcessManager:
             time.sleep(0.05)
 
     def identity(self) -> str:
-        """Return the ports, the database, the broker and the online store of these settings, in words (of URLs a
-        hash)."""
+        """Return the ports, database, broker and online store of the settings in words, with hashes for URLs."""
         server, broker, redis = self._settings.server, self._settings.broker, self._settings.redis
         where = f"own Postgres {_hash(server)}" if server else "embedded Postgres"
         where += f", Celery {_hash(broker)}" if broker else ""
@@ -132,16 +130,16 @@ class ProcessManager:
         )
 
     def started_as(self) -> str:
-        """Return the identity that it was started with."""
+        """Return the identity of the settings that it was started with."""
         return str(self._rpc.getIdentification())
 
     def processes(self) -> dict[str, Process]:
-        """Return every process of supervisord.conf by its name, in the order in which they start."""
+        """Return every process of supervisord.conf by name, in start order."""
         found = [_process(info) for info in self._rpc.getAllProcessInfo()]
         return {process.name: process for process in sorted(found, key=lambda p: (p.group != "database", p.name))}
 
     def start_process(self, process: Process) -> None:
-        """Start `process` unless it runs, and return at once.
+        """Start `process` unless it runs; do not wait for it.
 
         Raises:
             StackError: the command cannot be executed.
@@ -156,7 +154,7 @@ class ProcessManager:
             raise StackError(f"{process.name} cannot be started: {fault.faultString}") from fault
 
     def stop(self) -> None:
-        """Stop every process and supervisord itself, and return when all are gone.
+        """Stop every process and supervisord itself, and wait until all are gone.
 
         Raises:
             StackError: they are not gone after two minutes.
@@ -192,7 +190,7 @@ def _process(info: Mapping[str, object]) -> Process:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether the process is there and has not ended; one whose parent does not ask for its end has."""
+    """Return whether the process exists and is not a zombie."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -200,7 +198,7 @@ def is_alive(pid: int) -> bool:
 
 
 def end_of(log: Path, lines: int = 15) -> str:
-    """Return the last lines of `log`, indented, or a note that there is none."""
+    """Return the last lines of `log`, indented, or a note that there is no log."""
     if not log.exists():
         return f"    (no log at {log})"
     with log.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What the services are called, where they listen, and when each of them counts as ready."""
+"""The services: their names, addresses, ports and readiness."""
 
 import socket
 import time
@@ -16,7 +16,7 @@ from serving.healthcheck import is_healthy
 
 POSTGRES = "postgres"
 AIRFLOW = ("airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
-# As Airflow's health report calls them.
+# The names in Airflow's health report.
 _COMPONENTS = {
     "airflow-scheduler": "scheduler",
     "airflow-dag-processor": "dag_processor",
@@ -25,7 +25,7 @@ _COMPONENTS = {
 
 
 def addresses(settings: Settings) -> dict[str, str]:
-    """Return where each service that listens can be reached, by its name."""
+    """Return the address of each service that listens, by its name."""
     return {
         POSTGRES: settings.postgres_server,
         "mlflow": settings.mlflow_url,
@@ -35,7 +35,7 @@ def addresses(settings: Settings) -> dict[str, str]:
 
 
 def not_ready(settings: Settings, processes: Mapping[str, Process]) -> list[str]:
-    """Return the names of `processes` that do not do their work yet."""
+    """Return the names of those `processes` that are not ready."""
     health = _get_json(f"{settings.airflow_url}/api/v2/monitor/health") if _any_airflow(processes) else None
     return [name for name, process in processes.items() if not _ready(settings, process, health)]
 
@@ -61,7 +61,7 @@ def _ready(settings: Settings, process: Process, health: dict[str, Any] | None) 
 
 
 def _beats(report: Mapping[str, Any], component: str, process: Process) -> bool:
-    """A heartbeat of the process that ran here before says nothing about this one."""
+    """Return whether the component is healthy and its latest heartbeat is of this process, not of a previous one."""
     heartbeat = report.get(f"latest_{component}_heartbeat")
     if report.get("status") != "healthy" or not heartbeat:
         return False
@@ -69,7 +69,7 @@ def _beats(report: Mapping[str, Any], component: str, process: Process) -> bool:
 
 
 def session() -> requests.Session:
-    """Return an HTTP session that goes straight to 127.0.0.1, whatever proxy the machine is set up with."""
+    """Return an HTTP session that ignores the machine's proxy settings."""
     direct = requests.Session()
     direct.trust_env = False
     return direct
@@ -91,7 +91,7 @@ def _get_json(url: str) -> dict[str, Any] | None:
 
 
 def check_ports(settings: Settings, processes: Mapping[str, Process]) -> None:
-    """Check that every port that a service needs is free, or taken by that service.
+    """Check that every port of a service is free or used by that service.
 
     Args:
         processes: the processes of this stack, empty when it is down.
@@ -101,14 +101,14 @@ def check_ports(settings: Settings, processes: Mapping[str, Process]) -> None:
     """
     taken = taken_ports(settings, processes)
     if taken:
-        advice = "stop that, or choose another port, for example: make up " + " ".join(
+        advice = "stop that process, or choose another port, for example: make up " + " ".join(
             f"{variable}={port + 1000}" for _, variable, port in _ports(settings) if variable in taken
         )
         raise StackError("\n".join([*taken.values(), advice]))
 
 
 def taken_ports(settings: Settings, processes: Mapping[str, Process]) -> dict[str, str]:
-    """Return, by the setting that names it, who has each port that a service needs and does not have itself."""
+    """Return, by its setting, each port that another process than the service uses, and that process in words."""
     return {
         variable: f"{variable}: port {port} of 127.0.0.1 is taken by {_listener(port)}"
         for service, variable, port in _ports(settings)
@@ -126,7 +126,7 @@ def _ports(settings: Settings) -> tuple[tuple[str, str, int], ...]:
 
 def _is_taken(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the servers do: a connection that was just closed does not hold the port.
+        # As the servers do, so that a recently closed connection does not hold the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

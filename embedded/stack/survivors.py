@@ -1,7 +1,6 @@
-"""Ending the processes that outlive their service: a service that was killed leaves its children to nobody.
+"""Ends orphaned processes: the children of a killed service.
 
-LocalExecutor's workers do not notice that their scheduler was killed, and supervisord knows only what it started
-itself.
+For example, LocalExecutor's workers outlive a killed scheduler, and supervisord knows only its own children.
 """
 
 import time
@@ -12,18 +11,14 @@ import psutil
 
 from embedded.stack.process_manager import is_alive
 
-# Workers of Airflow ignore being asked; nothing of theirs is lost, every step is one transaction.
+# Airflow's workers ignore SIGTERM. SIGKILL loses nothing, as every step is one transaction.
 PATIENCE = 3.0
 
 
 def end_survivors(home: Path) -> list[str]:
-    """End every process of the stack of `home` that is left when supervisord is gone.
+    """End every process of the stack of `home` that is left after supervisord, and return them in words.
 
-    A process is of the stack when supervisord, or a child of its, started it: its environment has CHURN_IDENTITY, which
-    nothing else is given, beside the stack's CHURN_HOME.
-
-    Returns:
-        What was ended, in words.
+    supervisord and its descendants have the environment variables CHURN_IDENTITY and CHURN_HOME.
     """
     survivors = [process for process in psutil.process_iter() if _is_of(process, home)]
     ended = [f"{' '.join(process.cmdline()).strip()[:80]} (pid {process.pid})" for process in survivors]
@@ -41,6 +36,6 @@ def _is_of(process: psutil.Process, home: Path) -> bool:
     try:
         environment = process.environ()
     except (psutil.Error, OSError):
-        # Gone by now, or another user's.
+        # It has ended, or belongs to another user.
         return False
     return "CHURN_IDENTITY" in environment and environment.get("CHURN_HOME") == str(home)

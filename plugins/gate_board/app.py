@@ -1,4 +1,4 @@
-"""The board as an application of its own, which Airflow mounts: everything in it wants a signed-in user."""
+"""The board as a FastAPI application, which Airflow mounts. Every route requires a signed-in user."""
 
 from collections.abc import Awaitable, Callable
 
@@ -10,8 +10,7 @@ from gate_board.routes import page, router
 from gate_board.sources import Unavailable
 
 HEADERS = {
-    # The page loads nothing from elsewhere and runs nothing but its own files: text of the database that should ever
-    # become markup stays without effect.
+    # Only the page's own files are loaded and run, as a second defence against markup in text from the database.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -24,7 +23,7 @@ HEADERS = {
 
 def make_app() -> FastAPI:
     """Return the application."""
-    # Its documentation would load scripts from the network, and would need no user.
+    # FastAPI's documentation pages load scripts from the network and need no login.
     app = FastAPI(title="Gate board", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(page)
     app.include_router(router)

@@ -1,4 +1,4 @@
-"""Where the board reads: the database of Airflow's connection `churn_postgres`, MLflow, and the serving API."""
+"""The sources of the board: the database of Airflow's connection `churn_postgres`, MLflow, and the serving API."""
 
 import os
 import threading
@@ -17,20 +17,19 @@ from churn.postgres.database_url import url_of
 
 CONNECTION = "churn_postgres"
 
-# A page that waits says nothing. The client's own patience with an MLflow that is away is minutes.
+# By default the client retries for minutes when MLflow is down.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
 
 KEEP_SECONDS = 5.0
-"""How long an answer of MLflow or serving is good for: half of what lies between two questions of a page, so that any
-number of open pages ask them once."""
+"""TTL of a cached answer of MLflow or serving: half the polling interval of a page, shared by all open pages."""
 
 SERVING_TIMEOUT = 2.0
-"""Seconds to wait for the serving API: it says whether it is ready from memory, within milliseconds."""
+"""Seconds to wait for the serving API, whose readiness answer takes milliseconds."""
 
 PATIENCE = 1.5
-"""Seconds that a page waits for MLflow or serving before it is drawn without: the first import of MLflow's client alone
-takes one on an idle machine, and many on a busy one."""
+"""Seconds to wait for MLflow or serving before the page is drawn without it. The first import of MLflow's client alone
+takes a second or more."""
 
 T = TypeVar("T")
 
@@ -38,12 +37,12 @@ _THREADS = ThreadPoolExecutor(2, thread_name_prefix="gate-board")
 
 
 class Unavailable(RuntimeError):
-    """A source that cannot be asked; the message says which, and why."""
+    """A source does not answer; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """What the serving API says of itself: the version that it answers with, or why it is not ready."""
+    """The state of the serving API: the version that it answers with, or why it is not ready."""
 
     ready: bool
     version: int | None
@@ -51,7 +50,7 @@ class Serving:
 
 
 def database_url() -> str:
-    """Return the libpq URI of the connection `churn_postgres`, the one authority on where the database is.
+    """Return the libpq URI of the connection `churn_postgres`.
 
     Raises:
         Unavailable: Airflow has no such connection.
@@ -64,9 +63,9 @@ def database_url() -> str:
 
 
 class _Kept(Generic[T]):
-    """The last answer of `ask`, asked again when it is older than KEEP_SECONDS, in one thread however many want it.
+    """A cache of `ask` with a TTL of KEEP_SECONDS, refreshed by one thread at a time.
 
-    Nobody waits longer than PATIENCE: who would gets the answer before that one, and at first `nothing_yet`.
+    A caller waits at most PATIENCE for a refresh, then gets the previous answer, at first `nothing_yet`.
     """
 
     def __init__(self, ask: Callable[[], T], nothing_yet: T) -> None:
@@ -91,15 +90,15 @@ class _Kept(Generic[T]):
 
 
 def _ask_registry() -> board_registry.Registry | str:
-    """Return what MLflow says, or in words why it does not."""
+    """Return the state of the registry, or in words why it cannot be read."""
     try:
         return board_registry.read_registry()
-    except Exception as error:  # the page shows the rest, whatever keeps MLflow from answering
+    except Exception as error:  # the page shows the rest even if MLflow fails
         return f"MLflow cannot be read: {_first_line(error)}"
 
 
 def _ask_serving() -> Serving | None:
-    # Where it has an address of its own between services, that of browsers may lead to this container itself.
+    # In containers SERVING_URL is the browsers' address, which may point to this container itself.
     address = os.environ.get("SERVING_INTERNAL_URL") or os.environ.get("SERVING_URL")
     if not address:
         return None
@@ -113,16 +112,16 @@ def _ask_serving() -> Serving | None:
     except requests.RequestException as error:
         return Serving(False, None, f"the serving API does not answer: {_first_line(error)}")
     except (KeyError, TypeError, ValueError, AttributeError):
-        return Serving(False, None, f"{address} answers, and not as the serving API does")
+        return Serving(False, None, f"{address} answers, but not like the serving API")
 
 
 registry: Callable[[], board_registry.Registry | str] = _Kept(
     _ask_registry, "MLflow has not answered yet; this page asks again"
 )
-"""What MLflow says, or in words why it does not."""
+"""The state of the registry, or in words why it cannot be read."""
 
 serving: Callable[[], Serving | None] = _Kept(_ask_serving, None)
-"""What the serving API says; None where this Airflow was not told its address, or nothing is known yet."""
+"""The state of the serving API; None if its address is not set, or it has not answered yet."""
 
 
 def _first_line(error: Exception) -> str:

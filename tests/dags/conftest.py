@@ -1,4 +1,4 @@
-"""The DAG files as Airflow's DAG processor reads them, in an Airflow home of the tests' own."""
+"""The DAG files as Airflow's DAG processor parses them, in a temporary Airflow home."""
 
 import os
 import sys

@@ -1,5 +1,7 @@
-"""Sets up Airflow as containers/airflow/init.py does, in the database of its environment, and prints as JSON what its
-API answers to a user of each role, {role: {question: status}}; `menu` and `plugins` are what is in the navigation."""
+"""Sets up Airflow like containers/airflow/init.py, and prints its API's answers to each role as JSON.
+
+The format is {role: {request: status}}; `menu` and `plugins` are the entries of the navigation.
+"""
 
 import json
 import os

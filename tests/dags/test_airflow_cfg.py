@@ -1,4 +1,4 @@
-"""How Airflow is set up in containers (containers/airflow/airflow.cfg), held against Airflow itself and our DAGs."""
+"""containers/airflow/airflow.cfg agrees with Airflow's options and with the DAGs."""
 
 import configparser
 from pathlib import Path
@@ -27,12 +27,12 @@ def test_every_option_is_one_that_airflow_knows(options):
     }
 
 
-def test_redis_hands_out_again_no_task_that_may_still_run(options):
+def test_redis_redelivers_no_task_that_can_still_run(options):
     longest = DEFAULT_ARGS["execution_timeout"].total_seconds()
     assert float(options["celery_broker_transport_options"]["visibility_timeout"]) > longest
 
 
-def test_token_and_session_of_who_has_signed_in_end_together(options):
+def test_token_and_session_of_a_login_expire_together(options):
     token, session = options["api_auth"]["jwt_expiration_time"], options["fab"]["session_lifetime_minutes"]
     assert int(token) == 60 * int(session)
 

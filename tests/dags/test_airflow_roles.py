@@ -1,4 +1,4 @@
-"""What docs/containers.md says that a role may, held against Airflow's API, set up as in the containers."""
+"""Airflow's API grants each role what docs/containers.md says."""
 
 import json
 import os
@@ -43,12 +43,12 @@ def answers(tmp_path_factory):
 
 
 @pytest.mark.parametrize("question", MAY)
-def test_a_role_may_what_the_manual_says_and_no_other_may(question, answers):
+def test_each_role_has_exactly_the_permissions_of_the_manual(question, answers):
     may = [role for role in ROLES if answers[role][question] not in {401, 403}]
     assert (may, set(answers) - set(ROLES)) == (list(MAY[question]), set())
 
 
 @pytest.mark.parametrize("role", ANYBODY)
-def test_whoever_signs_in_finds_the_board_the_links_and_what_waits_for_an_answer(role, answers):
+def test_every_role_sees_the_board_the_links_and_required_actions(role, answers):
     assert {"Gate board", "Churn API"} <= set(answers[role]["plugins"])
     assert {"Dags", "Required Actions"} <= set(answers[role]["menu"])

@@ -1,4 +1,4 @@
-"""Alerts: what they say, that they arrive, and that one that does not arrive harms nothing."""
+"""Alerts: their content, their delivery, and that a failed delivery does no harm."""
 
 import json
 import logging
@@ -65,7 +65,7 @@ def test_an_alert_says_what_failed_for_which_as_of_why_what_to_do_and_where_to_l
     assert runbook == "Runbook: http://localhost:8080/dags/churn_snapshot (Dag Docs)"
 
 
-def test_of_a_task_that_left_no_error_the_alert_says_how_that_comes(dag_bag, hook):
+def test_an_alert_explains_why_a_failed_task_recorded_no_error(dag_bag, hook):
     import alerts
 
     alerts.alert(failed(dag_bag, "churn_train", TaskInstance({"train": "failed"}), "2024-01-31"))
@@ -74,7 +74,7 @@ def test_of_a_task_that_left_no_error_the_alert_says_how_that_comes(dag_bag, hoo
     )
 
 
-def test_each_of_a_tasks_many_is_told_with_its_own_error(dag_bag, hook):
+def test_each_failed_mapped_task_is_in_the_alert_with_its_own_error(dag_bag, hook):
     import alerts
 
     states = {"find_drops": "success", "start_chain_0": "success", "start_chain_2": "failed"}
@@ -84,7 +84,7 @@ def test_each_of_a_tasks_many_is_told_with_its_own_error(dag_bag, hook):
     assert told["message"].startswith("start_chain[2]: Timeout: api\nWhat to do: `find_drops` or `start_chain` is red")
 
 
-def test_a_run_without_a_task_that_failed_is_told_too(dag_bag, hook):
+def test_a_failed_run_without_a_failed_task_sends_an_alert(dag_bag, hook):
     import alerts
 
     alerts.alert({"dag": dag_bag.dags["churn_train"], "run_id": RUN, "reason": "all_tasks_deadlocked"})
@@ -94,9 +94,7 @@ def test_a_run_without_a_task_that_failed_is_told_too(dag_bag, hook):
 
 @pytest.mark.parametrize("question", ["get_task_states", "xcom_pull", "get_previous_dagrun"])
 @pytest.mark.parametrize("tell", ["alert", "alert_when_it_begins"])
-def test_a_run_is_told_also_where_airflow_cannot_be_asked_what_failed(
-    dag_bag, hook, caplog, monkeypatch, tell, question
-):
+def test_an_alert_is_sent_when_airflow_does_not_say_what_failed(dag_bag, hook, caplog, monkeypatch, tell, question):
     import alerts
 
     def away(*_, **__):
@@ -115,7 +113,7 @@ def test_a_run_is_told_also_where_airflow_cannot_be_asked_what_failed(
 
 
 @pytest.mark.parametrize(("before", "told"), [(None, 1), ("success", 1), ("failed", 0)])
-def test_what_runs_every_few_minutes_is_told_when_it_begins_to_fail(dag_bag, hook, before, told):
+def test_a_dag_that_runs_every_few_minutes_alerts_only_at_its_first_failure(dag_bag, hook, before, told):
     import alerts
 
     ti = TaskInstance({"find_drops": "failed"}, before=before and SimpleNamespace(state=before))
@@ -123,7 +121,7 @@ def test_what_runs_every_few_minutes_is_told_when_it_begins_to_fail(dag_bag, hoo
     assert len(hook.received) == told
 
 
-def test_every_dag_tells_of_its_failures_and_every_task_leaves_its_error(dag_bag):
+def test_every_dag_alerts_on_failure_and_every_task_records_its_error(dag_bag):
     import alerts
 
     for dag in dag_bag.dags.values():
@@ -133,7 +131,7 @@ def test_every_dag_tells_of_its_failures_and_every_task_leaves_its_error(dag_bag
             assert list(task.on_failure_callback) == [alerts.keep_error], task.task_id
 
 
-def test_every_task_has_a_paragraph_in_the_runbook_that_says_what_to_do_when_it_is_red(dag_bag):
+def test_every_task_has_a_runbook_paragraph_for_its_failure(dag_bag):
     import alerts
 
     for dag in dag_bag.dags.values():
@@ -141,7 +139,7 @@ def test_every_task_has_a_paragraph_in_the_runbook_that_says_what_to_do_when_it_
             assert alerts.advice_for({task.task_id}, dag.doc_md), task.task_id
 
 
-def test_a_task_leaves_its_error_in_one_line_that_names_the_cause():
+def test_a_task_records_its_error_in_one_line_that_names_the_cause():
     from airflow.sdk.exceptions import AirflowFailException
 
     import alerts
@@ -156,13 +154,13 @@ def test_a_task_leaves_its_error_in_one_line_that_names_the_cause():
     assert len(left["error"]) == alerts.LONGEST
 
 
-def test_a_task_that_is_gone_leaves_no_error():
+def test_without_a_task_instance_no_error_is_recorded():
     import alerts
 
     alerts.keep_error({"ti": None})
 
 
-def test_an_error_tells_no_secret_of_a_connection_that_the_task_used(monkeypatch):
+def test_a_recorded_error_masks_the_secrets_of_connections(monkeypatch):
     import alerts
     import run
 
@@ -171,7 +169,7 @@ def test_an_error_tells_no_secret_of_a_connection_that_the_task_used(monkeypatch
     assert alerts.one_line(error) == "RuntimeError: cannot connect to postgresql://me:***@localhost/churn"
 
 
-def test_without_the_connection_nothing_is_sent_and_the_log_says_so(monkeypatch, caplog):
+def test_without_a_connection_no_alert_is_sent_and_the_log_says_so(monkeypatch, caplog):
     import alerts
 
     monkeypatch.delenv("AIRFLOW_CONN_CHURN_ALERTS", raising=False)
@@ -181,9 +179,7 @@ def test_without_the_connection_nothing_is_sent_and_the_log_says_so(monkeypatch,
     assert (line.levelname, line.getMessage().split(":")[0]) == ("INFO", "no alert")
 
 
-def test_an_alert_that_is_not_taken_raises_nothing_and_the_log_says_so_without_the_password(
-    dag_bag, monkeypatch, caplog
-):
+def test_an_undeliverable_alert_is_logged_without_the_password_and_raises_nothing(dag_bag, monkeypatch, caplog):
     import alerts
 
     with webhook() as gone:
@@ -200,7 +196,7 @@ def test_an_alert_that_is_not_taken_raises_nothing_and_the_log_says_so_without_t
     [{}, {"config": {"url": WORD}}, {"config": WORD}, {"config": {"path": f"nonsense://{WORD}@host"}}],
     ids=["no config", "no path", "not JSON", "no such service"],
 )
-def test_a_connection_that_cannot_be_used_raises_nothing_and_the_log_says_so_without_its_content(
+def test_an_invalid_alert_connection_is_logged_without_its_content_and_raises_nothing(
     dag_bag, monkeypatch, caplog, extra
 ):
     import alerts
@@ -212,9 +208,7 @@ def test_a_connection_that_cannot_be_used_raises_nothing_and_the_log_says_so_wit
     assert WORD not in caplog.text
 
 
-def test_of_several_services_one_that_cannot_be_reached_keeps_none_of_the_others_from_being_told(
-    hook, monkeypatch, caplog
-):
+def test_an_unreachable_alert_channel_does_not_block_the_others(hook, monkeypatch, caplog):
     import alerts
 
     config = [{"path": f"nonsense://{WORD}@host"}, {"path": f"json://127.0.0.1:{hook.port}"}]
@@ -224,7 +218,7 @@ def test_of_several_services_one_that_cannot_be_reached_keeps_none_of_the_others
     assert "was not taken by every service" in caplog.text
 
 
-def test_every_address_that_the_manual_shows_is_one_that_apprise_knows():
+def test_apprise_accepts_every_address_in_the_manual():
     from apprise import Apprise
 
     manual = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The gate board as an application, without a scheduler or a browser: what it says where something is away."""
+"""The gate board as an application, with and without its sources; needs no scheduler and no browser."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def client(database_url, mlflow_uri, monkeypatch):
     return TestClient(app)
 
 
-def test_airflow_loads_the_page_and_the_links_and_every_other_process_loads_nothing_of_it():
+def test_only_the_api_server_imports_the_gate_board():
     code = (
         "import sys; from airflow import plugins_manager as p; plugins = p._get_plugins(); "
         "print(sorted(each.name for each in plugins[0]), plugins[1], "
@@ -50,14 +50,14 @@ def test_before_the_first_decision_the_board_is_empty(client):
     assert (board["decisions"], board["dates"], board["production"], board["registry_problem"]) == ([], [], None, None)
 
 
-def test_the_mark_that_is_asked_for_every_few_seconds_is_small_and_the_same_as_the_boards(client, database_url):
+def test_the_polled_mark_is_small_and_equals_the_boards(client, database_url):
     append_decisions(database_url, [a_decision(0)])
     answer = client.get("/api/mark")
     assert answer.json()["mark"] == client.get("/api/board").json()["mark"]
     assert len(answer.content) < 100
 
 
-def test_a_database_that_is_away_is_said_with_503(client, monkeypatch):
+def test_an_unreachable_database_is_a_503(client, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://nobody@127.0.0.1:1/churn")
     for path in ("/api/mark", "/api/board", "/api/decisions/1"):
         answer = client.get(path)
@@ -65,7 +65,7 @@ def test_a_database_that_is_away_is_said_with_503(client, monkeypatch):
         assert "the database `churn` cannot be read" in answer.json()["detail"]
 
 
-def test_a_missing_connection_is_said_by_its_name(client, monkeypatch):
+def test_a_missing_connection_is_named(client, monkeypatch):
     monkeypatch.delenv("AIRFLOW_CONN_CHURN_POSTGRES")
     from airflow.models import connection as connections
 
@@ -78,7 +78,7 @@ def test_a_missing_connection_is_said_by_its_name(client, monkeypatch):
     assert (answer.status_code, "`churn_postgres`" in answer.json()["detail"]) == (503, True)
 
 
-def test_an_mlflow_that_is_away_leaves_the_decisions_and_is_said_in_words(client, database_url, monkeypatch):
+def test_without_mlflow_the_decisions_are_shown_with_its_error(client, database_url, monkeypatch):
     import mlflow
 
     (decision,) = append_decisions(database_url, [a_decision(0)])
@@ -92,7 +92,7 @@ def test_an_mlflow_that_is_away_leaves_the_decisions_and_is_said_in_words(client
     assert client.get(f"/api/decisions/{decision}/files/report.html").status_code == 503
 
 
-def test_an_mlflow_that_takes_its_time_does_not_hold_up_the_page(client, monkeypatch):
+def test_a_slow_mlflow_does_not_delay_the_page(client, monkeypatch):
     from gate_board import sources
 
     answer = threading.Event()
@@ -105,7 +105,7 @@ def test_an_mlflow_that_takes_its_time_does_not_hold_up_the_page(client, monkeyp
     assert client.get("/api/board").json()["registry_problem"] == "answered"
 
 
-def test_a_serving_api_that_is_away_is_said_and_one_nobody_told_of_is_not(client, monkeypatch):
+def test_an_unreachable_serving_api_is_shown_and_an_unset_one_is_not(client, monkeypatch):
     monkeypatch.delenv("SERVING_URL", raising=False)
     assert client.get("/api/board").json()["serving"] is None
     monkeypatch.setenv("SERVING_URL", "http://127.0.0.1:1")
@@ -113,18 +113,18 @@ def test_a_serving_api_that_is_away_is_said_and_one_nobody_told_of_is_not(client
     assert (serving["ready"], "does not answer" in serving["detail"]) == (False, True)
 
 
-def test_serving_is_asked_by_its_address_between_services_where_it_has_one(client, monkeypatch):
+def test_the_internal_address_of_serving_is_preferred(client, monkeypatch):
     monkeypatch.setenv("SERVING_URL", "http://of-browsers.invalid")
     monkeypatch.setenv("SERVING_INTERNAL_URL", "http://between-services.invalid")
     assert "between-services.invalid" in client.get("/api/board").json()["serving"]["detail"]
 
 
 @pytest.mark.parametrize("path", ["/api/decisions/1", "/api/decisions/99999999999999999999", "/static/board.py"])
-def test_what_is_not_there_is_404(client, path):
+def test_an_unknown_path_is_404(client, path):
     assert client.get(path).status_code == 404
 
 
-def test_only_files_of_the_report_are_given_and_they_may_run_nothing(client, database_url):
+def test_only_report_files_are_served_and_they_run_no_script(client, database_url):
     import mlflow
     from mlflow import MlflowClient
 

@@ -1,4 +1,4 @@
-"""The DAGs: that they import, keep the house's policy, and are wired as the design draws them."""
+"""The DAGs import, follow the policy, and are wired as in the design."""
 
 import ast
 import pydoc
@@ -55,18 +55,18 @@ def test_the_tasks_run_in_the_order_of_the_design(dag_bag, dag_id):
         assert dag.task_dict[before].downstream_task_ids == {after} | beside.get(before, set())
 
 
-def test_the_model_card_keeps_no_promotion_from_running(dag_bag):
+def test_the_model_card_does_not_delay_a_promotion(dag_bag):
     tasks = dag_bag.dags["churn_train"].task_dict
     assert tasks["report"].downstream_task_ids == set()
 
 
-def test_a_training_that_is_ready_goes_before_the_model_card_of_another(dag_bag):
+def test_a_ready_training_runs_before_a_model_card(dag_bag):
     tasks = dag_bag.dags["churn_train"].task_dict
     assert tasks["train"].pool == tasks["report"].pool
     assert _weight(tasks["train"]) > _weight(tasks["report"])
 
 
-def test_an_as_of_that_is_under_way_is_finished_before_another_is_begun(dag_bag):
+def test_a_started_as_of_finishes_before_another_starts(dag_bag):
     weights = [[_weight(task) for task in dag_bag.dags[dag_id].tasks] for dag_id in CHAIN]
     assert max(weights[0]) < min(weights[1])
     assert max(weights[1]) < min(weights[2])
@@ -147,14 +147,14 @@ RETENTION = {
 
 
 @pytest.mark.parametrize("kind", RETENTION)
-def test_an_environment_says_how_long_things_are_kept(kind, monkeypatch):
+def test_retention_periods_come_from_the_environment(kind, monkeypatch):
     monkeypatch.setenv(f"CHURN_{kind.upper()}_DAYS", "30")
     dag = runpy.run_path(str(REPOSITORY / "dags" / "churn_retention.py"))["churn_retention"]()
     assert dag.params.get_param(f"{kind}_days").value == 30
 
 
 @pytest.mark.parametrize("kind", RETENTION)
-def test_retention_takes_away_what_its_run_was_asked_to(kind, dag_bag, monkeypatch):
+def test_retention_deletes_by_the_parameters_of_its_run(kind, dag_bag, monkeypatch):
     from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
 
     from churn.outcome import UNCHANGED, Outcome
@@ -175,7 +175,7 @@ def test_retention_runs_every_day_and_one_run_at_a_time(dag_bag):
     assert (dag.timetable.expression, dag.catchup, dag.max_active_runs) == ("30 2 * * *", False, 1)
 
 
-def test_an_environment_says_when_decisions_are_due_and_how_often_drops_are(monkeypatch):
+def test_deadline_and_drop_interval_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("CHURN_DEADLINE", "30 9 * * 1-5")
     monkeypatch.setenv("CHURN_DROP_EVERY_DAYS", "31")
     dag = runpy.run_path(str(REPOSITORY / "dags" / "churn_deadline.py"))["churn_deadline"]()
@@ -214,13 +214,11 @@ def test_a_withdrawal_takes_a_date_after_today(dag_bag):
     assert dag_bag.dags["churn_withdraw"].params.get_param("as_of").resolve("9999-12-31") == "9999-12-31"
 
 
-def test_a_withdrawal_serves_what_is_left_in_the_pool_of_the_materializations(dag_bag):
+def test_a_withdrawal_republishes_in_the_materialization_pool(dag_bag):
     assert dag_bag.dags["churn_withdraw"].task_dict["serve"].pool == "churn_materialize"
 
 
-def test_a_look_starts_at_most_200_drops_the_oldest_that_were_not_started_before(
-    dag_bag, monkeypatch, tmp_path, caplog
-):
+def test_one_landing_check_starts_at_most_200_drops_oldest_unstarted_first(dag_bag, monkeypatch, tmp_path, caplog):
     from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
 
     from churn.drops.watch import PendingDrop
@@ -244,7 +242,7 @@ def test_a_look_starts_at_most_200_drops_the_oldest_that_were_not_started_before
     assert "1100 drops wait: 200 are started now, 850 wait for the next look" in caplog.text
 
 
-def test_waiting_for_a_person_holds_no_slot_of_the_gate_and_ends_in_keep(dag_bag):
+def test_waiting_for_approval_holds_no_gate_slot_and_times_out_to_keep(dag_bag):
     approve = dag_bag.dags["churn_train"].task_dict["approve"]
     assert approve.pool == "default_pool"
     assert (approve.options, approve.defaults) == (["Approve", "Reject"], ["Reject"])
@@ -254,7 +252,7 @@ def test_waiting_for_a_person_holds_no_slot_of_the_gate_and_ends_in_keep(dag_bag
 @pytest.mark.parametrize(
     ("approval", "decision"), [(False, "PROMOTE"), (True, "KEEP")], ids=["nobody was to be asked", "nothing to ask"]
 )
-def test_the_approval_passes_at_once_where_there_is_nothing_to_ask(dag_bag, approval, decision):
+def test_the_approval_passes_at_once_when_none_is_needed(dag_bag, approval, decision):
     task = copy(dag_bag.dags["churn_train"].task_dict["approve"])
     task.decision = {"decision": decision, "version": 1}
     assert task.execute({"params": {"approval": approval}}) is None
@@ -297,7 +295,7 @@ def test_every_task_has_an_owner_retries_with_backoff_and_a_time_limit(dag_bag):
 
 
 @pytest.mark.parametrize("dag_id", ORDER)
-def test_every_task_of_every_dag_refuses_a_parameter_that_the_dag_does_not_have(dag_bag, dag_id):
+def test_every_task_rejects_an_unknown_parameter(dag_bag, dag_id):
     from airflow.sdk.exceptions import AirflowFailException
 
     dag = dag_bag.dags[dag_id]
@@ -308,7 +306,7 @@ def test_every_task_of_every_dag_refuses_a_parameter_that_the_dag_does_not_have(
 
 @pytest.mark.parametrize("conf", [None, {}, "all"], ids=["a scheduled run", "a run without parameters", "all of them"])
 @pytest.mark.parametrize("dag_id", ORDER)
-def test_every_task_takes_the_parameters_that_its_dag_has(dag_bag, dag_id, conf):
+def test_every_task_accepts_the_parameters_of_its_dag(dag_bag, dag_id, conf):
     dag = dag_bag.dags[dag_id]
     given = dict.fromkeys(dag.params) if conf == "all" else conf
     for task in dag.tasks:
@@ -320,7 +318,7 @@ def _before(task):
     return task.partial_kwargs["pre_execute"] if task.is_mapped else task._pre_execute_hook
 
 
-def test_the_refusal_names_what_is_unknown_and_what_there_is():
+def test_the_error_names_unknown_and_known_parameters():
     import run
 
     reason = run.why_unknown({"threshold": {}, "as_of": "2024-01-31"}, ["as_of", "thresholds", "approval"])
@@ -329,14 +327,14 @@ def test_the_refusal_names_what_is_unknown_and_what_there_is():
     )
 
 
-def test_tasks_that_would_wait_for_each_other_share_a_pool(dag_bag):
+def test_tasks_that_would_wait_for_the_same_lock_share_a_pool(dag_bag):
     pools = {task.task_id: task.pool for dag_id in CHAIN for task in dag_bag.dags[dag_id].tasks}
     assert pools["materialize"] == "churn_materialize"
     assert {pools[task] for task in ("train", "report")} == {"churn_training"}
     assert {pools[task] for task in ("gate", "promote")} == {"churn_gate"}
 
 
-def test_only_what_fills_a_machine_is_sent_to_the_queue_of_the_training_workers(dag_bag):
+def test_only_heavy_tasks_use_the_training_queue(dag_bag):
     queues = {task.task_id: task.queue for dag in dag_bag.dags.values() for task in dag.tasks}
     assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report"}
     assert set(queues.values()) == {"default", "training"}
@@ -386,7 +384,7 @@ def _context(parameter=None, partition_key=None, logical_date=None):
     ],
     ids=["parameter", "partition key", "logical date", "both the same", "parameter over logical date"],
 )
-def test_a_task_knows_its_as_of_however_its_run_was_started(context, expected):
+def test_a_task_resolves_its_as_of_for_every_kind_of_run(context, expected):
     from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
 
     import run
@@ -409,7 +407,7 @@ def test_a_task_knows_its_as_of_however_its_run_was_started(context, expected):
     ],
     ids=["nothing", "disagreement", "not a date", "after today", "not midnight"],
 )
-def test_a_task_without_a_clear_as_of_fails_for_good_and_says_why(context):
+def test_a_task_without_a_clear_as_of_fails_without_retry_and_says_why(context):
     from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
     from airflow.sdk.exceptions import AirflowFailException
 
@@ -431,7 +429,7 @@ def test_a_task_without_a_clear_as_of_fails_for_good_and_says_why(context):
     ],
     ids=["socket", "server with a password and options"],
 )
-def test_the_airflow_connection_is_where_tasks_find_the_database(monkeypatch, uri):
+def test_tasks_use_the_database_of_the_airflow_connection(monkeypatch, uri):
     from psycopg.conninfo import conninfo_to_dict
 
     import run
@@ -441,7 +439,7 @@ def test_the_airflow_connection_is_where_tasks_find_the_database(monkeypatch, ur
 
 
 @pytest.mark.parametrize("uri", ["postgresql://me:secret@db.internal", "postgresql://me:secret@db.internal/"])
-def test_a_connection_that_names_no_database_is_to_churn_for_tasks_and_board_alike(monkeypatch, uri):
+def test_a_connection_without_a_database_means_churn_for_tasks_and_board(monkeypatch, uri):
     import run
 
     monkeypatch.syspath_prepend(REPOSITORY / "plugins")
@@ -451,7 +449,7 @@ def test_a_connection_that_names_no_database_is_to_churn_for_tasks_and_board_ali
     assert run.database_url() == sources.database_url() == "postgresql://me:secret@db.internal/churn"
 
 
-def test_the_plugin_links_to_the_addresses_that_airflow_was_told_of(monkeypatch):
+def test_the_plugin_links_to_the_configured_addresses(monkeypatch):
     monkeypatch.setenv("MLFLOW_URL", "http://127.0.0.1:5001")
     monkeypatch.delenv("SERVING_URL", raising=False)
     views = runpy.run_path(str(REPOSITORY / "plugins" / "churn_links.py"))["ChurnLinks"].external_views
@@ -486,7 +484,7 @@ def test_the_plugin_links_to_the_addresses_that_airflow_was_told_of(monkeypatch)
         ),
     ],
 )
-def test_what_a_retry_cannot_help_fails_at_once(dag_bag, monkeypatch, tmp_path, task, calls, error, arguments):
+def test_permanent_errors_fail_without_retry(dag_bag, monkeypatch, tmp_path, task, calls, error, arguments):
     from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
     from airflow.sdk.exceptions import AirflowFailException
 

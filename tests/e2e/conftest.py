@@ -1,4 +1,4 @@
-"""One stack for all tests of the folder, gone after the last: it takes a minute to start and two months to fill."""
+"""One stack for all tests of the folder: it takes a minute to start and two months to fill."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""The running stack as a test talks to it: make, SQL, HTTP, the registry."""
+"""The running stack as tests use it: make, SQL, HTTP, the registry."""
 
 import csv
 import os

@@ -1,5 +1,4 @@
-"""The chain on CeleryExecutor, across two workers that share no directory but the landing one, of which one is killed
-while it trains."""
+"""The chain on CeleryExecutor: two workers share only the landing directory, and one is killed while it trains."""
 
 import shutil
 import time
@@ -161,7 +160,7 @@ def state(database_url: str, client: MlflowClient, archive: str, drops: Path) ->
     }
 
 
-def test_every_run_ends_green_though_a_worker_was_killed_while_it_trained(disturbed):
+def test_every_run_succeeds_although_a_training_worker_was_killed(disturbed):
     assert disturbed.versions_at_the_kill == 0
     assert {dag: run["state"] for dag, run in runs(disturbed.stack).items()} == {
         "churn_snapshot": "success",
@@ -192,13 +191,13 @@ def test_one_decision_was_made_and_it_promoted_the_one_version(disturbed):
     assert disturbed.stack.decided() == [(date.fromisoformat(JANUARY), "PROMOTE", 1)]
 
 
-def test_what_fills_a_machine_waits_in_a_queue_of_its_own(disturbed):
+def test_heavy_tasks_wait_in_the_training_queue(disturbed):
     queues = {name: task["queue"] for name, task in tasks(disturbed.stack).items()}
     assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report"}
     assert set(queues.values()) == {"default", "training"}
 
 
-def test_a_worker_knows_no_directory_of_the_stack_but_the_landing_one(disturbed):
+def test_a_worker_shares_only_the_landing_directory(disturbed):
     home = disturbed.stack.settings["CHURN_HOME"]
     assert {name for name, value in disturbed.other.environment.items() if home in value} == {"LANDING_DIR"}
     assert not list((Path(home) / "archive").iterdir())

@@ -19,7 +19,7 @@ TABLES = (
 )
 
 
-def test_run_says_what_came_of_every_as_of_and_gives_one_prediction(stack):
+def test_run_prints_the_result_of_every_as_of_and_one_prediction(stack):
     text = (Path(stack.settings["CHURN_HOME"]) / "run.txt").read_text()
     # Each line tells the last decision: churn_landing, which looks by itself now and then, may have started a chain
     # beside, and January, looked at again after February, is older than Production.
@@ -61,7 +61,7 @@ def test_a_customer_without_internet_gets_a_prediction_with_nulls_among_the_feat
     assert (features["net_service"], features["plan_stream_tv"], features["plan_stream_movies"]) == ("No", None, None)
 
 
-def test_an_answer_tells_what_moved_it_and_is_kept_in_the_prediction_log(stack):
+def test_an_explained_answer_is_kept_in_the_prediction_log(stack):
     user_id = (stack.drops / FEBRUARY / "users.csv").read_text().splitlines()[2].split(",")[0]
     url = stack.settings["SERVING_URL"]
     answer = requests.post(f"{url}/predict?explain=true", json={"user_id": user_id}, timeout=10).json()
@@ -81,7 +81,7 @@ def test_an_unknown_customer_is_a_problem_that_names_the_missing_features(stack)
     assert len(answer.json()["missing_features"]) == 14
 
 
-def test_january_run_again_changes_neither_the_features_nor_production(stack):
+def test_rerunning_january_changes_neither_features_nor_production(stack):
     before = stack.production(), stack.query("SELECT as_of, build FROM online.served")
     done = stack.make("trigger", f"AS_OF={JANUARY}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -125,7 +125,7 @@ def test_a_damaged_drop_is_refused_with_its_error_and_changes_nothing(stack):
     assert len(failed) == 1
 
 
-def test_a_drop_in_the_landing_directory_is_picked_up_and_goes_through_the_whole_chain(stack):
+def test_a_drop_in_the_landing_directory_starts_the_whole_chain(stack):
     landing = Path(stack.settings["LANDING_DIR"])
     shutil.copytree(stack.drops / MARCH, landing / ".copying")
     (landing / ".copying").rename(landing / MARCH)
@@ -163,13 +163,13 @@ def test_serving_follows_a_version_that_a_person_moves_to_production_without_a_r
     client.transition_model_version_stage("streamflow_churn", str(before), "Production", archive_existing_versions=True)
 
 
-def test_no_run_failed_but_the_one_of_the_damaged_drop(stack):
+def test_only_the_run_of_the_damaged_drop_failed(stack):
     failed = {run["dag_run_id"] for run in stack.runs() if run["state"] == "failed"}
     unexpected = {run for run in failed if "2024-03-15" not in json.dumps(_conf(stack, run))}
     assert unexpected == set()
 
 
-def test_the_logs_of_green_tasks_hold_no_error(stack):
+def test_logs_of_successful_tasks_have_no_error(stack):
     logs = Path(stack.settings["CHURN_HOME"]) / "airflow" / "logs"
     tasks = stack.airflow("GET", "/dags/~/dagRuns/~/taskInstances", params={"limit": 1000, "state": "success"})
     green = {(task["dag_id"], task["dag_run_id"], task["task_id"]) for task in tasks["task_instances"]}
@@ -187,7 +187,7 @@ def is_error(line: str) -> bool:
     return json.loads(line).get("level") in ("error", "critical")
 
 
-def test_a_run_that_is_given_an_unknown_parameter_is_red_at_once_and_names_it(stack):
+def test_a_run_with_an_unknown_parameter_fails_at_once_and_names_it(stack):
     conf = {"as_of": FEBRUARY, "threshold": {"max_auc_loss": 1}}
     run = stack.airflow("POST", "/dags/churn_train/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
     path = f"/dags/churn_train/dagRuns/{run}"
@@ -199,7 +199,7 @@ def test_a_run_that_is_given_an_unknown_parameter_is_red_at_once_and_names_it(st
     stack.airflow("DELETE", path)
 
 
-def test_status_says_that_all_is_well(stack):
+def test_status_reports_a_healthy_stack(stack):
     done = stack.make("status")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("running") == 7

@@ -1,5 +1,4 @@
-"""A person is asked through Airflow before a candidate replaces Production, and answers through its API, as the form
-under Required Actions does."""
+"""A person approves or rejects a candidate through Airflow's API, like the form under Required Actions."""
 
 import time
 from datetime import date

@@ -101,7 +101,7 @@ def test_the_navigation_leads_to_production_and_the_timeline(page, board, stack,
     screenshot(page, artifacts, "light")
 
 
-def test_the_freshness_table_tells_what_each_as_of_holds_and_which_is_served(board, stack):
+def test_the_freshness_table_shows_each_as_of_and_the_served_one(board, stack):
     served = stack.query("SELECT as_of FROM online.served")[0][0]
     expect(board.locator("#dates tr", has_text=str(served))).to_contain_text("features")
 
@@ -119,7 +119,7 @@ def test_a_click_opens_a_decision_with_its_checks_and_pictures(page, board, deci
     screenshot(page, artifacts, "decision")
 
 
-def test_the_keyboard_opens_a_decision_and_gives_the_focus_back(page, board, decisions):
+def test_the_keyboard_opens_a_decision_and_returns_the_focus(page, board, decisions):
     last = board.locator("#chart .slot[tabindex='0']")
     last.focus()
     page.keyboard.press("ArrowLeft")
@@ -168,7 +168,7 @@ def test_a_pin_and_a_new_decision_appear_without_a_reload(page, board, stack):
     assert board.locator("body").evaluate("() => window.notReloaded")
 
 
-def test_a_database_that_is_away_is_said_in_words_and_what_was_read_stays(page, board):
+def test_an_unreachable_database_is_reported_and_the_page_keeps_its_data(page, board):
     problem = {"detail": "the database `churn` cannot be read: connection refused"}
     page.route("**/gate-board/api/mark", lambda route: route.fulfill(status=503, json=problem))
     expect(board.locator("#problems")).to_contain_text("cannot be read: connection refused")
@@ -237,7 +237,7 @@ def _answers(address: str) -> bool:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_nobody_reads_anything_of_the_board_without_signing_in(strict_airflow, route):
+def test_every_board_route_requires_a_login(strict_airflow, route):
     address = f"{strict_airflow[0]}/gate-board{route}"
     assert requests.get(address, timeout=30).status_code == 401
     assert requests.get(address, headers={"Authorization": "Bearer made.up"}, timeout=30).status_code == 403

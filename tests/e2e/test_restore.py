@@ -1,4 +1,4 @@
-"""A backup of the running stack, restored into an empty one: the same data, the same Production, the same answers."""
+"""A backup of the running stack, restored into an empty one: same data, Production and predictions."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_the_same_customers_get_the_same_answers(stack, restored):
         assert restored.predict(user_id).json() == stack.predict(user_id).json()
 
 
-def test_serving_works_as_its_own_role_which_may_do_no_more_than_before(stack, restored):
+def test_serving_keeps_its_own_role_and_rights(stack, restored):
     assert "churn_serving" in restored.settings["SERVING_DATABASE_URL"]
     user_id = customers(stack, 26)[-1]
     assert restored.predict(user_id).status_code == 200
@@ -89,26 +89,26 @@ def test_the_archive_and_the_artifacts_are_the_same(stack, restored):
         assert first == second
 
 
-def test_a_backup_is_for_its_owner_and_says_what_is_in_it(backup):
+def test_a_backup_is_private_to_its_owner_and_has_a_manifest(backup):
     assert backup.stat().st_mode & 0o777 == 0o700
     said = json.loads((backup / "manifest.json").read_text())
     assert set(said["files"]) | {"manifest.json"} == set(files(backup))
     assert said["packages"].keys() == {"apache-airflow", "feast", "mlflow"}
 
 
-def test_a_restored_stack_is_not_restored_over(backup, restored):
+def test_a_restore_does_not_overwrite_a_stack(backup, restored):
     done = restored.make("restore", f"FROM={backup}")
     assert done.returncode != 0
     assert "is not empty" in done.stderr
 
 
-def test_a_backup_is_not_written_over(stack, backup):
+def test_a_backup_is_not_overwritten(stack, backup):
     done = stack.make("backup", f"TO={backup}")
     assert done.returncode != 0
-    assert "is there already" in done.stderr
+    assert "exists: name a new directory" in done.stderr
 
 
-def test_what_was_queued_runs_in_the_restored_stack_on_the_drop_that_waited_and_is_served(restored):
+def test_a_queued_run_continues_in_the_restored_stack_and_is_served(restored):
     """The last of this file: afterwards the two stacks differ."""
     restored.airflow("PATCH", "/dags/churn_snapshot", json={"is_paused": False})
     of_april = f"SELECT FROM gate.decisions WHERE as_of = '{APRIL}'"

@@ -1,4 +1,4 @@
-"""Retention through the MLflow server, which alone reaches the artifacts, as in a cluster."""
+"""Retention through the MLflow server, which alone can reach the artifacts, as in a cluster."""
 
 import time
 from pathlib import Path

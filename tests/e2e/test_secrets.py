@@ -1,4 +1,4 @@
-"""A stack on a Postgres with a password: the password, and Airflow's own secrets, are nowhere but where they belong."""
+"""On a Postgres with a password, that password and Airflow's secrets appear only in their own files."""
 
 import json
 import re
@@ -68,7 +68,7 @@ def holding(secrets: list[str], text: str | bytes) -> bool:
     return any(secret.encode() in data for secret in secrets)
 
 
-def test_they_are_in_no_file_but_the_one_that_keeps_them(stack, secrets):
+def test_secrets_are_in_no_file_but_their_own(stack, secrets):
     home = Path(stack.settings["CHURN_HOME"])
     files = [path for path in home.rglob("*") if path.is_file()]
     assert any("task_id=train" in str(path) for path in files), "there are logs of tasks"
@@ -77,14 +77,14 @@ def test_they_are_in_no_file_but_the_one_that_keeps_them(stack, secrets):
     assert (home / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_kept_of_customers_is_closed_to_other_users_of_the_machine(stack):
+def test_other_users_of_the_machine_cannot_read_customer_data(stack):
     home = Path(stack.settings["CHURN_HOME"])
     closed = {path.name for path in home.iterdir() if path.is_dir() and not path.stat().st_mode & 0o077}
     assert {"landing", "archive", "logs", "airflow", "mlflow"} <= closed
 
 
 @pytest.mark.parametrize("database", ["churn", "airflow", "mlflow"])
-def test_they_are_in_no_table(stack, secrets, database):
+def test_secrets_are_in_no_table(stack, secrets, database):
     """Of Airflow these are the rendered templates, XCom, the audit log; of MLflow parameters, tags, metrics."""
     server = stack.settings["CHURN_DATABASE_URL"].replace("/churn?", f"/{database}?")
     with psycopg.connect(server) as connection:
@@ -103,7 +103,7 @@ def test_they_are_in_no_table(stack, secrets, database):
     assert found == []
 
 
-def test_they_are_in_no_command_line(stack, secrets):
+def test_secrets_are_in_no_command_line(stack, secrets):
     supervisor = psutil.Process(int((Path(stack.settings["CHURN_HOME"]) / "supervisord.pid").read_text()))
     family = [supervisor, *supervisor.children(recursive=True)]
     lines = [" ".join(process.cmdline()) for process in family]
@@ -111,7 +111,7 @@ def test_they_are_in_no_command_line(stack, secrets):
     assert [line for line in lines if holding(secrets, line)] == []
 
 
-def test_they_are_in_no_answer_of_serving_and_airflow(stack, secrets):
+def test_secrets_are_in_no_response_of_serving_or_airflow(stack, secrets):
     url = stack.settings["SERVING_URL"]
     paths = ("/", "/health/ready", "/metrics", "/openapi.json", "/features/nobody")
     answers = [requests.get(url + path, timeout=10 * SLOWNESS).text for path in paths]
@@ -122,7 +122,7 @@ def test_they_are_in_no_answer_of_serving_and_airflow(stack, secrets):
     assert [answer[:200] for answer in answers if holding(secrets, answer)] == []
 
 
-def test_they_are_in_no_answer_of_mlflow(stack, secrets):
+def test_secrets_are_in_no_response_of_mlflow(stack, secrets):
     url = f"{stack.settings['MLFLOW_URL']}/api/2.0/mlflow"
     experiment = stack.client().get_experiment_by_name("streamflow").experiment_id
     asked = [
@@ -136,7 +136,7 @@ def test_they_are_in_no_answer_of_mlflow(stack, secrets):
     assert [each.text[:200] for each in asked if holding(secrets, each.text)] == []
 
 
-def test_they_are_in_no_answer_of_the_gate_board(stack, secrets):
+def test_secrets_are_in_no_response_of_the_gate_board(stack, secrets):
     url = stack.settings["AIRFLOW_URL"]
     signed_in = {"_token": requests.get(f"{url}/auth/token", timeout=10 * SLOWNESS).json()["access_token"]}
     paths = ("/", "/api/mark", "/api/board", "/api/decisions/1", "/api/decisions/1/files")
@@ -145,7 +145,7 @@ def test_they_are_in_no_answer_of_the_gate_board(stack, secrets):
     assert [each.text[:200] for each in asked if holding(secrets, each.text)] == []
 
 
-def test_a_backup_holds_them_where_it_keeps_them_and_nowhere_else(stack, secrets):
+def test_a_backup_has_secrets_only_in_secrets_json(stack, secrets):
     backup = stack.drops.parent / "backup"
     # Airflow encrypts the address of its connection: the dumps are looked at as what is in the tables, above.
     files = [path for path in backup.rglob("*") if path.is_file() and path.suffix != ".dump"]
@@ -153,6 +153,6 @@ def test_a_backup_holds_them_where_it_keeps_them_and_nowhere_else(stack, secrets
     assert (backup / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_they_are_in_nothing_that_commands_print(stack, outputs, secrets):
+def test_secrets_are_in_no_output_of_commands(stack, outputs, secrets):
     assert "rejected" in "".join(outputs)
     assert [text for text in outputs if holding(secrets, text)] == []

@@ -1,4 +1,4 @@
-"""A pipeline over real services, driven by function calls, as the tasks drive it."""
+"""A pipeline on real services, called function by function, as the tasks do."""
 
 import os
 import shutil

@@ -1,5 +1,4 @@
-"""The steps from training to Production for fault tests: generated customers, each step as a function
-that a child can run, and what MLflow and gate.decisions hold, to compare."""
+"""The steps from training to Production as functions for fault tests, and their state in MLflow and gate.decisions."""
 
 import contextlib
 import json

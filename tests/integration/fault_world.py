@@ -1,5 +1,4 @@
-"""A small world that faults are tried on: two dates of a few customers, each step of the chain as a function of it, and
-all that the system holds, to compare."""
+"""A small world for fault tests: two dates of a few customers, the steps of the chain, and the state to compare."""
 
 import re
 import shutil

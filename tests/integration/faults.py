@@ -1,7 +1,7 @@
-"""Faults on purpose: a step of the chain runs in a child process, which dies, or waits, before its n-th act.
+"""Fault injection: a step of the chain runs in a child process, which is killed, or waits, before its n-th act.
 
-An act is what others can notice: something said to Postgres, counted on the wire whatever the driver (`Wire`), a
-change below a watched directory, or a request to MLflow (both counted inside the child). Death is SIGKILL.
+An act is an effect that others can see: a message to Postgres, counted on the wire whatever the driver (`Wire`), a
+change below a watched directory, or a request to MLflow (both counted inside the child). Killing is SIGKILL.
 """
 
 import multiprocessing

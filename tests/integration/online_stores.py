@@ -1,4 +1,4 @@
-"""The online stores that there are, and what a test does to one behind the pipeline's back."""
+"""The online stores, and changes to them behind the pipeline's back."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A Redis of a test module's own as the online store, and a database with the snapshots of three dates."""
+"""A Redis online store per test module, and a database with the snapshots of three dates."""
 
 from dataclasses import dataclass
 from datetime import date

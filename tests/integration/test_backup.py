@@ -1,4 +1,4 @@
-"""A backup and what is restored of it, on a Postgres server of one's own; tests/e2e has the embedded one, with all."""
+"""A backup and its restore on the server of CHURN_POSTGRES; tests/e2e covers the embedded server."""
 
 import os
 import shutil
@@ -99,7 +99,7 @@ def test_every_database_is_in_a_backup():
     assert sorted(ORDER) == sorted(DATABASES)
 
 
-def test_what_is_restored_is_what_was_backed_up(settings, again):
+def test_a_restored_database_equals_its_backup(settings, again):
     restored, before = again
     assert dump(url_of(restored)) == before
     for database in ("airflow", "mlflow"):
@@ -119,7 +119,7 @@ def test_every_session_is_in_utc_as_before(again):
     assert found == (["TimeZone=UTC"],)
 
 
-def test_drops_that_wait_come_along_and_loaded_ones_are_in_the_archive(settings, again):
+def test_pending_drops_are_backed_up_and_loaded_ones_are_in_the_archive(settings, again):
     restored, _ = again
     assert [path.name for path in restored.landing.iterdir()] == [str(F29)]
     archived = [{path.name for path in each.archive.rglob("*.zst")} for each in (settings, restored)]
@@ -127,7 +127,7 @@ def test_drops_that_wait_come_along_and_loaded_ones_are_in_the_archive(settings,
     assert not list(restored.archive.glob(".incoming-*"))
 
 
-def test_databases_that_are_there_are_not_restored_over(again, tmp_path):
+def test_a_restore_does_not_overwrite_databases(again, tmp_path):
     restored, before = again
     with pytest.raises(BackupError, match="has the databases churn, airflow, mlflow already"):
         restore(settings_of(tmp_path / "third", restored.server), tmp_path / "backup", print)
@@ -135,7 +135,7 @@ def test_databases_that_are_there_are_not_restored_over(again, tmp_path):
     assert dump(url_of(restored)) == before
 
 
-def test_what_a_redis_serves_is_not_restored_over(settings, tmp_path, redis_server, monkeypatch):
+def test_a_restore_does_not_overwrite_a_serving_redis(settings, tmp_path, redis_server, monkeypatch):
     live, own = f"{redis_server.url}?db=2", f"{redis_server.url}?db=3"
     backup(settings, tmp_path / "backup", print)
     monkeypatch.setenv("CHURN_REDIS_URL", live)
@@ -152,7 +152,7 @@ def test_what_a_redis_serves_is_not_restored_over(settings, tmp_path, redis_serv
     assert materialize(D31, url_of(restored)).outcome == DONE
 
 
-def test_a_restore_that_was_killed_leaves_no_stack_and_the_next_one_makes_it(settings, tmp_path, monkeypatch):
+def test_a_killed_restore_leaves_no_stack_and_can_be_repeated(settings, tmp_path, monkeypatch):
     backup(settings, tmp_path / "backup", print)
     drop_databases(settings.server)
     restored = settings_of(tmp_path / "again", settings.server)
@@ -179,7 +179,7 @@ def test_a_backup_that_fails_leaves_nothing(settings, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("backup")]
 
 
-def test_what_begins_while_a_backup_is_taken_is_in_it_whole_or_not_at_all(settings, restore_it, monkeypatch):
+def test_a_run_during_a_backup_is_in_it_whole_or_not_at_all(settings, restore_it, monkeypatch):
     """A drop that is loaded after Airflow was dumped: the backup has its rows and its files, or has it waiting."""
     from embedded.stack import postgres_tools
 
@@ -200,7 +200,7 @@ def test_what_begins_while_a_backup_is_taken_is_in_it_whole_or_not_at_all(settin
     assert find_drop(restored.landing, F29) is not None
 
 
-def test_a_link_in_a_drop_that_waits_stays_one_and_the_restored_drop_is_rejected(settings, tmp_path, restore_it):
+def test_a_symlink_in_a_pending_drop_stays_one_and_the_restored_drop_is_rejected(settings, tmp_path, restore_it):
     secret = tmp_path / "secret.csv"
     secret.write_text("only the pipeline may read this")
     labels = settings.landing / str(F29) / "labels.csv"
@@ -211,7 +211,7 @@ def test_a_link_in_a_drop_that_waits_stays_one_and_the_restored_drop_is_rejected
         validate(find_drop(restored.landing, F29), url_of(restored), restored.archive)
 
 
-def test_what_is_no_file_in_a_drop_that_waits_keeps_no_backup_from_being_made(settings, restore_it):
+def test_a_special_file_in_a_pending_drop_does_not_fail_the_backup(settings, restore_it):
     drop = settings.landing / str(F29)
     os.mkfifo(drop / "labels.csv")
     (drop / "more").mkdir()
@@ -220,11 +220,11 @@ def test_what_is_no_file_in_a_drop_that_waits_keeps_no_backup_from_being_made(se
     assert {path.name for path in (restored.landing / str(F29)).iterdir()} == files
 
 
-def test_a_backup_says_that_it_waits_for_retention(settings, tmp_path):
+def test_a_backup_reports_that_it_waits_for_retention(settings, tmp_path):
     said = SimpleQueue()
     with ThreadPoolExecutor() as jobs, connect(url_of(settings), autocommit=True) as retention:
         lock_session(retention, RETENTION_LOCK)
         waiting = jobs.submit(backup, settings, tmp_path / "backup", said.put)
-        assert said.get(timeout=60 * SLOWNESS) == "waiting for churn_retention, or another backup, to be done"
+        assert said.get(timeout=60 * SLOWNESS) == "waiting for churn_retention or another backup to finish"
         retention.close()
         waiting.result(timeout=120 * SLOWNESS)

@@ -1,4 +1,4 @@
-"""The benchmarks at a size that says nothing about speed: what they compare is equal, and nothing of them stays."""
+"""The benchmarks at a tiny size: the compared results are equal, and nothing is left behind."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def ours_url(database_url, landing, as_of):
     return database_url
 
 
-def test_the_naive_training_set_is_ours_row_by_row(naive_url, ours_url, landing, as_of):
+def test_the_naive_training_set_equals_ours(naive_url, ours_url, landing, as_of):
     expected = ours.training_set(Watch(), ours_url, landing, as_of)
     assert ours.read_training_set(ours_url, as_of).table.num_rows == CUSTOMERS
     assert naive_feast.training_set(Watch(), naive_url, landing, as_of) == expected
@@ -71,7 +71,7 @@ def test_the_naive_training_set_is_ours_row_by_row(naive_url, ours_url, landing,
     assert naive_feast.training_set(Watch(), naive_url, landing, as_of) != expected
 
 
-def test_a_naive_run_again_changes_nothing(naive_url, landing, as_of):
+def test_a_naive_rerun_changes_nothing(naive_url, landing, as_of):
     before = naive_feast.training_set(Watch(), naive_url, landing, as_of)
     naive.load(Watch(), naive_url, landing, as_of)
     naive.snapshot(Watch(), naive_url, landing, as_of)
@@ -119,7 +119,7 @@ def test_a_run_measures_every_step_of_every_side_and_leaves_only_its_results(tmp
     assert list(work.iterdir()) == []
 
 
-def test_versions_are_drawn_with_the_auc_and_the_likeness_that_are_asked_for():
+def test_simulated_versions_have_the_requested_auc_and_correlation():
     correlation = gate_simulation.correlation_of(error=0.005, rows=1_400)
     drawn = gate_simulation.draw(np.random.default_rng(5), 100_000, correlation, gate_simulation.Truth(0.81))
     ours, theirs = drawn.candidate.scores, drawn.production.scores
@@ -130,7 +130,7 @@ def test_versions_are_drawn_with_the_auc_and_the_likeness_that_are_asked_for():
     assert all(1_000 < rows.sum() < 99_000 for rows in drawn.slices.values())
 
 
-def test_a_run_of_the_gate_says_how_often_each_candidate_was_promoted_and_leaves_only_its_results(tmp_path, work):
+def test_a_gate_benchmark_reports_promotion_rates_and_leaves_only_its_results(tmp_path, work):
     out = tmp_path / "out"
     process = run_bench("gate", "--customers", 1_000, "--repeats", 2, "--out", out, "--work", work)
     output, progress = process.communicate(timeout=300 * SLOWNESS)
@@ -152,7 +152,7 @@ def test_a_run_of_the_gate_says_how_often_each_candidate_was_promoted_and_leaves
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_ended_leaves_no_file_and_no_process(work, ending):
+def test_an_interrupted_benchmark_leaves_no_file_and_no_process(work, ending):
     process = run_bench("steps", "--customers", CUSTOMERS, "--out", work / "out", "--work", work)
     assert process.stderr is not None
     for line in process.stderr:

@@ -1,4 +1,4 @@
-"""The benchmarks of serving, with loads too short to say anything of speed: every side answers, and nothing stays."""
+"""The serving benchmarks with a tiny load: every side answers, and nothing is left behind."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def services(work: Path) -> list[str]:
     return found
 
 
-def test_a_run_of_serving_loads_every_side_and_leaves_only_its_results(work, tmp_path):
+def test_a_serving_benchmark_loads_every_side_and_leaves_only_its_results(work, tmp_path):
     output = outcome("serving", work, tmp_path, "--repeats", 1)
     result = json.loads((tmp_path / "serving.json").read_text())
     loads = {each["side"]: each for each in result["loads"]}
@@ -97,7 +97,7 @@ def test_a_run_of_serving_loads_every_side_and_leaves_only_its_results(work, tmp
     assert (list(work.iterdir()), services(work)) == ([], [])
 
 
-def test_a_soak_finds_every_answer_to_be_what_its_version_gives_while_production_changes(work, tmp_path):
+def test_a_soak_checks_every_answer_against_its_version_while_production_changes(work, tmp_path):
     output = outcome("serving_soak", work, tmp_path)
     result = json.loads((tmp_path / "serving_soak.json").read_text())
     assert (result["failed"], result["mixed"]) == ({}, 0)
@@ -116,7 +116,7 @@ def outcome(benchmark: str, work: Path, out: Path, *more: object) -> str:
     return output
 
 
-def test_a_run_that_is_ended_leaves_no_service(work):
+def test_an_interrupted_benchmark_leaves_no_service(work):
     with run_bench("serving", "--customers", CUSTOMERS, "--out", work / "out", "--work", work) as process:
         for line in process.stderr:
             if "ours with 1 worker" in line:  # ours is started with two

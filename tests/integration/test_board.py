@@ -1,4 +1,4 @@
-"""What the gate board is given to show, of a real database and a real MLflow."""
+"""The data of the gate board, from a real database and a real MLflow."""
 
 import json
 import time
@@ -34,7 +34,7 @@ def test_an_empty_database_has_no_decisions_and_no_dates(database_url):
     )
 
 
-def test_decisions_come_newest_first_with_their_figures_and_how_many_there_are(database_url):
+def test_decisions_are_listed_newest_first_with_figures_and_total(database_url):
     ids = append_decisions(database_url, [a_decision(n) for n in range(5)])
     shown = board.read_board(database_url, decisions=3)
     assert [each.id for each in shown.decisions] == ids[:1:-1]
@@ -83,9 +83,7 @@ def test_the_mark_changes_with_a_decision_a_move_and_a_drop_and_with_nothing_els
     assert len(set(marks)) == 4
 
 
-def test_a_date_tells_its_drop_snapshot_and_online_features_and_whether_they_are_of_that_drop(
-    pipeline_on, database_url, drops
-):
+def test_a_date_shows_drop_snapshot_and_online_features_and_whether_they_are_current(pipeline_on, database_url, drops):
     pipeline_on(drops).serve(JANUARY)
     (before,) = board.read_board(database_url).dates
     assert (before.as_of, before.revision, before.rows, before.is_served) == (JANUARY, 1, 300, True)
@@ -126,7 +124,7 @@ def test_with_no_model_nothing_is_in_production_and_nothing_pinned(mlflow_uri):
     assert board_registry.read_registry() == board_registry.Registry(None, None)
 
 
-def test_production_is_told_with_its_as_of_and_the_pin(mlflow_uri):
+def test_production_is_shown_with_as_of_and_pin(mlflow_uri):
     client = MlflowClient()
     run = client.create_run(client.create_experiment("streamflow"))
     client.create_registered_model(MODEL)
@@ -141,7 +139,7 @@ def test_production_is_told_with_its_as_of_and_the_pin(mlflow_uri):
     assert board_registry.read_registry().pin == {"why": "typed by a person"}
 
 
-def test_the_board_and_the_pipeline_mean_the_same_model():
+def test_board_and_pipeline_use_the_same_model_name():
     assert registry.MODEL_NAME == MODEL
 
 
@@ -155,7 +153,7 @@ def run_id(mlflow_uri) -> str:
     return run.info.run_id
 
 
-def test_pictures_and_report_of_a_decision_are_listed_and_read_and_nothing_else(run_id):
+def test_only_pictures_and_report_of_a_decision_are_accessible(run_id):
     assert board_registry.report_files(run_id, 7) == ["pictures/roc.svg", "report.html"]
     assert board_registry.read_report_file(run_id, 7, "pictures/roc.svg") == b"content of pictures/roc.svg"
     assert board_registry.read_report_file(run_id, 71, "report.html") == b"of another"
@@ -176,7 +174,7 @@ def test_pictures_and_report_of_a_decision_are_listed_and_read_and_nothing_else(
         "",
     ],
 )
-def test_a_path_that_leads_elsewhere_is_not_shown(run_id, path):
+def test_a_path_outside_the_report_is_rejected(run_id, path):
     with pytest.raises(board_registry.NotShown):
         board_registry.read_report_file(run_id, 7, path)
 

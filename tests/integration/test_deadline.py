@@ -1,4 +1,4 @@
-"""The deadline: which AS_OFs are told of, when, and how far each is said to have come."""
+"""The deadline: which AS_OFs are reported, when, and with which state."""
 
 import os
 import re
@@ -91,7 +91,7 @@ def drops_of_now(database_url, as_of=D31):
 # --- how far it has come -----------------------------------------------------------------------------------------
 
 
-def test_where_no_drop_ever_came_nothing_is_late(landing, database_url):
+def test_without_any_drop_nothing_is_late(landing, database_url):
     assert check_deadline(landing, database_url, now=later()).outcome == DONE
 
 
@@ -101,7 +101,7 @@ def test_a_drop_that_was_not_loaded_is_late_and_so_is_one_that_never_became_comp
     assert states(landing, database_url) == [(D31, "landed"), (F29, "incomplete")]
 
 
-def test_a_drop_of_a_date_after_today_is_told_with_what_to_do(landing, database_url):
+def test_a_drop_of_a_future_date_is_reported_with_advice(landing, database_url):
     write_drop(landing, date(2124, 2, 29), ["a"])
     with pytest.raises(DeadlineMissed, match=r"after today since .*: 2124-02-29; .*rename its directory"):
         check_deadline(landing, database_url, now=later())
@@ -113,9 +113,7 @@ def test_a_drop_that_was_withdrawn_is_not_late_though_its_directory_is_there(lan
     assert states(landing, database_url) == []
 
 
-def test_a_drop_that_is_moved_away_while_it_is_looked_at_does_not_hide_the_others(
-    landing, database_url, monkeypatch, caplog
-):
+def test_a_drop_removed_during_the_check_does_not_hide_the_others(landing, database_url, monkeypatch, caplog):
     caplog.set_level("INFO")
     for as_of in (D31, F29):
         (write_drop(landing, as_of, ["a"]).path / "users.csv").unlink()
@@ -142,9 +140,7 @@ def test_neither_a_withdrawn_drop_nor_one_after_today_counts_as_the_newest(landi
 
 
 @pytest.mark.parametrize("name", [".", "users.csv"])
-def test_a_drop_that_cannot_be_read_is_told_as_that_and_does_not_hide_the_others(
-    reachable, landing, database_url, caplog, name
-):
+def test_an_unreadable_drop_is_reported_and_does_not_hide_the_others(reachable, landing, database_url, caplog, name):
     (write_drop(landing, D31, ["a"]).path / name).chmod(0)
     write_drop(landing, F29, ["a"])
     with rights_count():
@@ -154,9 +150,7 @@ def test_a_drop_that_cannot_be_read_is_told_as_that_and_does_not_hide_the_others
     assert "2024-01-31: it cannot be read: [Errno 13] Permission denied" in caplog.text
 
 
-def test_a_correction_that_cannot_be_read_is_told_whatever_was_decided_before(
-    reachable, landing, archive, database_url
-):
+def test_an_unreadable_correction_is_reported_despite_an_earlier_decision(reachable, landing, archive, database_url):
     take_in(write_drop(landing, D31, ["a"], LABELS), database_url, archive)
     decide(database_url, D31)
     (write_drop(landing, D31, ["a", "b"], LABELS).path / "users.csv").chmod(0)
@@ -164,7 +158,7 @@ def test_a_correction_that_cannot_be_read_is_told_whatever_was_decided_before(
         assert states(landing, database_url) == [(D31, "unreadable")]
 
 
-def test_a_held_drop_is_not_late_for_it_was_alerted_when_it_was_held(landing, archive, database_url):
+def test_a_held_drop_is_not_late_since_its_hold_has_alerted(landing, archive, database_url):
     drop = write_drop(landing, D31, ["a"], LABELS)
     take_in(drop, database_url, archive)
     decide(database_url, D31)
@@ -186,7 +180,7 @@ def test_a_drop_that_was_loaded_may_be_taken_out_of_the_landing_directory(landin
     assert states(landing, database_url) == []
 
 
-def test_each_step_that_a_drop_has_come_is_told(landing, archive, database_url, registry):
+def test_a_late_drop_is_reported_with_its_last_step(landing, archive, database_url, registry):
     drop = write_drop(landing, D31, ["a"], LABELS)
     load(validate(drop, database_url, archive), database_url, archive)
     told = states(landing, database_url)
@@ -202,14 +196,14 @@ def test_each_step_that_a_drop_has_come_is_told(landing, archive, database_url, 
     assert told == [(D31, "loaded"), (D31, "snapshotted"), (D31, "materialized"), (D31, "trained")]
 
 
-def test_a_date_older_than_what_is_served_needs_a_decision_too(landing, archive, database_url, registry):
+def test_a_date_older_than_the_served_one_needs_a_decision_too(landing, archive, database_url, registry):
     made_online(landing, archive, database_url, F29)
     made_online(landing, archive, database_url, D31)
     decide(database_url, F29)
     assert states(landing, database_url) == [(D31, "materialized")]
 
 
-def test_a_drop_that_has_nothing_to_learn_from_yet_is_done_when_it_is_online(landing, archive, database_url):
+def test_a_drop_without_trainable_labels_is_done_when_it_is_online(landing, archive, database_url):
     take_in(write_drop(landing, D31, ["a"]), database_url, archive)
     assert states(landing, database_url) == [(D31, "snapshotted")]
     apply_definitions(database_url)
@@ -217,7 +211,7 @@ def test_a_drop_that_has_nothing_to_learn_from_yet_is_done_when_it_is_online(lan
     assert states(landing, database_url) == []
 
 
-def test_what_was_decided_on_is_done_when_retention_has_taken_its_snapshot(landing, archive, database_url):
+def test_a_decided_date_stays_done_when_retention_deletes_its_snapshot(landing, archive, database_url):
     take_in(write_drop(landing, D31, ["a"], LABELS), database_url, archive)
     decide(database_url, D31)
     with connect(database_url) as connection:
@@ -251,14 +245,14 @@ def test_a_correction_that_changes_no_training_row_needs_none(landing, archive, 
     assert states(landing, database_url) == []
 
 
-def test_what_retention_has_removed_is_not_undecided_for_ever(landing, archive, database_url, registry):
+def test_a_date_deleted_by_retention_is_not_late(landing, archive, database_url, registry):
     version = corrected(landing, archive, database_url, registry)
     registry.set_model_version_tag("streamflow_churn", str(version), DROPS, drops_of_now(database_url))
     registry.delete_model_version("streamflow_churn", str(version))
     assert states(landing, database_url) == []
 
 
-def test_a_change_that_was_not_loaded_is_told_whatever_was_decided_before(landing, archive, database_url):
+def test_an_unloaded_change_is_late_despite_an_earlier_decision(landing, archive, database_url):
     take_in(write_drop(landing, D31, ["a"], LABELS), database_url, archive)
     decide(database_url, D31)
     write_drop(landing, D31, ["a", "b"], LABELS)
@@ -275,14 +269,16 @@ def test_a_change_that_was_not_loaded_is_told_whatever_was_decided_before(landin
     ids=["too early to say", "late", "late for days", "told for a week"],
 )  # fmt: skip
 @pytest.mark.parametrize("is_loaded", [False, True], ids=["landed", "loaded"])
-def test_a_drop_is_told_of_from_two_hours_to_a_week_after_it_came(landing, archive, database_url, is_loaded, age, told):
+def test_a_late_drop_is_reported_from_two_hours_to_a_week_after_arrival(
+    landing, archive, database_url, is_loaded, age, told
+):
     drop = write_drop(landing, D31, ["a"])
     if is_loaded:
         load(validated_now(validate(drop, database_url, archive)), database_url, archive)
     assert len(late_at(landing, database_url, datetime.now(UTC) + age)) == told
 
 
-def test_a_drop_that_was_renamed_into_place_came_then_and_not_when_it_was_written(landing, tmp_path, database_url):
+def test_a_renamed_drop_arrives_at_the_time_of_the_rename(landing, tmp_path, database_url):
     drop = write_drop(tmp_path / "elsewhere", D31, ["a"])
     before = datetime.now(UTC)
     os.rename(drop.path, landing / D31.isoformat())
@@ -293,7 +289,7 @@ def test_a_drop_that_was_renamed_into_place_came_then_and_not_when_it_was_writte
 # --- what is said ------------------------------------------------------------------------------------------------
 
 
-def test_what_is_late_is_said_by_its_state_and_what_to_do_once_for_each(landing, archive, database_url):
+def test_late_drops_are_grouped_by_state_with_advice(landing, archive, database_url):
     take_in(write_drop(landing, D31, ["a"]), database_url, archive)
     for day in (date(2024, 2, 28), F29):
         write_drop(landing, day, ["a"])
@@ -308,7 +304,7 @@ def test_what_is_late_is_said_by_its_state_and_what_to_do_once_for_each(landing,
     ]
 
 
-def test_an_alert_has_room_for_every_date_of_a_month_and_for_what_is_missing(landing, database_url):
+def test_an_alert_has_room_for_every_date_of_a_month_and_a_missing_drop(landing, database_url):
     days = [date(2024, 1, day) for day in range(1, 32)]
     for day in days:
         write_drop(landing, day, ["a"])
@@ -319,7 +315,7 @@ def test_an_alert_has_room_for_every_date_of_a_month_and_for_what_is_missing(lan
     assert [day for day in days if str(day) not in told] == []
 
 
-def test_each_as_of_is_told_also_while_mlflow_is_away(landing, archive, database_url, monkeypatch):
+def test_late_dates_are_reported_while_mlflow_is_down(landing, archive, database_url, monkeypatch):
     made_online(landing, archive, database_url, D31)
     made_online(landing, archive, database_url, F29)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -333,7 +329,7 @@ def test_each_as_of_is_told_also_while_mlflow_is_away(landing, archive, database
     [(1, 1, False), (2, 1, True), (31, 31, False), (32, 31, True), (400, None, False)],
     ids=["yesterday's is there", "yesterday's is not", "a month ago", "longer than a month", "nobody promised any"],
 )
-def test_a_drop_that_was_promised_and_did_not_come_is_told(landing, archive, database_url, today, every, missed):
+def test_a_missing_promised_drop_is_reported(landing, archive, database_url, today, every, missed):
     take_in(write_drop(landing, D31, ["a"]), database_url, archive)
     shutil.rmtree(find_drop(landing, D31).path)
     at = datetime(2024, 1, 31, 6, tzinfo=UTC) + timedelta(days=today)
@@ -344,13 +340,13 @@ def test_a_drop_that_was_promised_and_did_not_come_is_told(landing, archive, dat
         assert check_deadline(landing, database_url, every_days=every, now=at).outcome == DONE
 
 
-def test_a_drop_that_cannot_be_read_is_not_the_one_that_was_promised(reachable, landing, database_url):
+def test_an_unreadable_drop_does_not_count_as_the_promised_one(reachable, landing, database_url):
     (write_drop(landing, D31, ["a"]).path / "users.csv").chmod(0)
     at = datetime(2024, 2, 1, tzinfo=UTC)
     with rights_count(), pytest.raises(DeadlineMissed, match="there is no drop"):
         check_deadline(landing, database_url, every_days=1, now=at)
 
 
-def test_where_drops_are_promised_the_first_is_missed_too(landing, database_url):
+def test_a_missing_first_promised_drop_is_reported(landing, database_url):
     with pytest.raises(DeadlineMissed, match="there is no drop, and one is expected every 1 days"):
         check_deadline(landing, database_url, every_days=1)

@@ -1,5 +1,7 @@
-"""Two runs at once: one is held before an act, ever later, while the other goes as far as it can. Both come to their
-end, and the end is that of one run after the other."""
+"""Of two concurrent runs, one is held before its n-th act while the other runs as far as it can.
+
+The final state is that of sequential runs.
+"""
 
 import itertools
 import threading
@@ -82,7 +84,7 @@ def run_while_held(n, held, passing, wire, children):
         "loads of two dates",
     ],
 )
-def test_two_at_once_end_like_one_after_the_other(
+def test_concurrent_runs_end_like_sequential_ones(
     step, dates, reader, stride, both, wire, children, postgres_url, tmp_path
 ):
     with copy_of(both, postgres_url, tmp_path / "before") as start:

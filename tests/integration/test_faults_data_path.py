@@ -1,5 +1,4 @@
-"""A step of the data path that is killed before any of its acts: a reader sees the old state or the new one, and after
-the retry everything is as if nothing had happened."""
+"""A step of the data path is killed before any act: readers see the old or the new state, and a retry completes it."""
 
 import itertools
 from collections.abc import Callable
@@ -113,7 +112,7 @@ def archive_is_whole(world):
     ],
     ids=["the first load", "a second load", "the first snapshot", "a second snapshot"],
 )
-def test_killed_before_any_of_its_statements_a_step_is_finished_by_the_retry(
+def test_a_step_killed_before_any_statement_is_completed_by_the_retry(
     step, start, least, request, killed_before, postgres_url, tmp_path
 ):
     def run(n, world):
@@ -122,7 +121,7 @@ def test_killed_before_any_of_its_statements_a_step_is_finished_by_the_retry(
     assert die_everywhere(step, request.getfixturevalue(start), run, tables, postgres_url, tmp_path) >= least
 
 
-def test_killed_before_a_change_of_the_registry_applying_the_definitions_is_finished_by_the_retry(
+def test_applying_definitions_killed_before_any_registry_change_is_completed_by_the_retry(
     killed_before, postgres_url, churn_template, tmp_path
 ):
     # Feast makes a transaction of each object, about fifty in all: one change in a dozen will do.
@@ -143,7 +142,7 @@ def test_killed_before_a_change_of_the_registry_applying_the_definitions_is_fini
     assert n > 60
 
 
-def test_killed_before_anything_changes_a_materialization_serves_the_old_or_the_new_and_the_retry_finishes_it(
+def test_a_materialization_killed_before_any_act_serves_old_or_new_and_is_completed_by_the_retry(
     january, killed_before, postgres_url, tmp_path
 ):
     def run(n, world):
@@ -152,9 +151,7 @@ def test_killed_before_anything_changes_a_materialization_serves_the_old_or_the_
     assert die_everywhere(run_materialize, january, run, served, postgres_url, tmp_path) >= 10
 
 
-def test_killed_before_anything_changes_a_withdrawal_is_finished_by_the_retry(
-    january, killed_before, postgres_url, tmp_path
-):
+def test_a_withdrawal_killed_before_any_act_is_completed_by_the_retry(january, killed_before, postgres_url, tmp_path):
     def run(n, world):
         return killed_before(n, run_withdrawal, world, reads=False)
 
@@ -182,7 +179,7 @@ def test_killed_before_anything_changes_a_withdrawal_is_finished_by_the_retry(
     assert n > 20
 
 
-def test_killed_before_any_change_of_the_archive_validate_is_finished_by_the_retry(
+def test_validate_killed_before_any_archive_change_is_completed_by_the_retry(
     corrected, killed_before, postgres_url, tmp_path
 ):
     def run(n, world):

@@ -1,5 +1,4 @@
-"""A disk that is full, at every amount of space that is left until there is enough: the step fails and says why, what
-was there before is there and served, and with space a retry ends as if nothing had happened."""
+"""A full disk fails a step with the reason; the old state stays served, and a retry with space completes the step."""
 
 import itertools
 import os

@@ -1,5 +1,4 @@
-"""Postgres itself is killed under a step: the step fails and says so, what was there before is there when Postgres is
-back, and a retry ends as if nothing had happened."""
+"""Postgres is killed under a step: the step fails with the reason, the old state survives, a retry completes it."""
 
 import contextlib
 import os
@@ -123,7 +122,7 @@ def corrected(server, tmp_path_factory):
     [(run_load, tables), (run_snapshot, tables), (run_materialize, served)],
     ids=["load", "snapshot", "materialize"],
 )
-def test_a_step_whose_postgres_is_killed_is_finished_by_the_retry(
+def test_a_step_whose_postgres_is_killed_is_completed_by_the_retry(
     step, reader, server, wire, corrected, children, tmp_path
 ):
     def through(world):
@@ -171,7 +170,7 @@ def untrained(server, tmp_path_factory):
     return Registry(server.url("untrained"), mlflow_uri, directory, D31)
 
 
-def test_a_registration_whose_postgres_is_killed_is_finished_by_the_retry(server, wire, untrained, children):
+def test_a_registration_whose_postgres_is_killed_is_completed_by_the_retry(server, wire, untrained, children):
     def through(world):
         return replace(world, mlflow_uri=wire.url(world.mlflow_uri))
 

@@ -1,5 +1,4 @@
-"""A materialization into Redis that is killed before any of its acts, there or in Postgres: a reader sees the old AS_OF
-or the new one, whole, and after the retry everything is as if nothing had happened."""
+"""A materialization into Redis is killed before any act: readers see the old or the new AS_OF, a retry completes it."""
 
 import itertools
 import os
@@ -111,7 +110,7 @@ def killed_in_postgres(children, online_store, wire):
         "in Redis, a withdrawal of the served date",
     ],
 )
-def test_killed_anywhere_a_step_serves_the_old_or_the_new_and_the_retry_finishes_it(
+def test_a_killed_step_serves_old_or_new_and_is_completed_by_the_retry(
     kill, step, start, stride, least, online_store, request, postgres_url, tmp_path
 ):
     killed, (world, before) = request.getfixturevalue(kill), request.getfixturevalue(start)

@@ -1,5 +1,4 @@
-"""Training, gate and promotion that are killed before any request to MLflow, or any statement: the registry and the
-decisions end as if nothing had happened."""
+"""Training, gate and promotion are killed before any request or statement: a retry ends as if undisturbed."""
 
 import itertools
 import threading
@@ -90,7 +89,7 @@ def kill_before(children):
     return run
 
 
-def test_two_trainings_of_the_same_as_of_at_once_make_one_version(january, children, wire, postgres_url):
+def test_concurrent_trainings_of_an_as_of_make_one_version(january, children, wire, postgres_url):
     with registry_copy(january, postgres_url) as undisturbed:
         wire.before(0, reads=False)
         Child(children, run_train, replace(undisturbed, mlflow_uri=wire.url(undisturbed.mlflow_uri))).result()
@@ -125,9 +124,7 @@ def in_production(world):
     [(run_train, "january", 10), (run_grade, "candidate", 2), (run_grade, "for_a_person", 5)],
     ids=["training", "a decision to promote", "a decision for a person"],
 )
-def test_what_is_killed_again_and_again_each_time_one_act_later_ends_as_if_undisturbed(
-    step, start, least, request, kill_before, postgres_url
-):
+def test_repeatedly_killed_runs_end_as_if_undisturbed(step, start, least, request, kill_before, postgres_url):
     start = request.getfixturevalue(start)
     with registry_copy(start, postgres_url) as undisturbed:
         old = registered(undisturbed)
@@ -146,7 +143,7 @@ def test_what_is_killed_again_and_again_each_time_one_act_later_ends_as_if_undis
 
 
 @pytest.mark.parametrize(("start", "least"), [("decided", 5), ("moved_by_hand", 5)])
-def test_a_promotion_killed_before_any_act_is_finished_by_the_retry(start, least, request, kill_before, postgres_url):
+def test_a_promotion_killed_before_any_act_is_completed_by_the_retry(start, least, request, kill_before, postgres_url):
     start = request.getfixturevalue(start)
     with registry_copy(start, postgres_url) as undisturbed:
         old_or_new = [in_production(undisturbed)]
@@ -164,7 +161,7 @@ def test_a_promotion_killed_before_any_act_is_finished_by_the_retry(start, least
     assert deaths >= least
 
 
-def test_two_that_were_graded_against_the_same_production_end_as_in_order_whoever_comes_first(january, postgres_url):
+def test_concurrent_promotions_graded_on_the_same_production_end_as_in_order(january, postgres_url):
     with registry_copy(january, postgres_url) as world:
         february, march = (replace(world, as_of=as_of) for as_of in (F29, M31))
         february, march = (replace(each, version=run_train(each).figures["version"]) for each in (february, march))

@@ -1,4 +1,4 @@
-"""Our stores answer as Feast's own do, value by value: what a Feast upgrade must not change unseen."""
+"""Our stores return the same values as Feast's own: a Feast upgrade must not change them unnoticed."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The gate on real versions: what it gathers, what it leaves on record, and which of its decisions hold."""
+"""The gate on real versions: the evidence it gathers, the record it writes, and the validity of its decisions."""
 
 import tempfile
 from dataclasses import replace
@@ -78,7 +78,7 @@ def last_row(chain, columns):
         return connection.execute(f"SELECT {columns} FROM gate.decisions ORDER BY id DESC LIMIT 1").fetchone()
 
 
-def test_only_the_cohorts_are_read_and_all_of_them(february):
+def test_the_gate_reads_exactly_the_cohort_rows(february):
     store = open_store(february.database_url)
     service = store.get_feature_service("churn_v1")
     with connect(february.database_url) as connection:
@@ -89,7 +89,7 @@ def test_only_the_cohorts_are_read_and_all_of_them(february):
     assert 0.2 < len(both) / len(everybody) < 0.3
 
 
-def test_a_decision_is_a_row_with_intervals_a_report_and_the_scores_that_it_rests_on(february):
+def test_a_decision_records_intervals_report_and_scores(february):
     trained, decided, _ = february.steps
     assert decided.figures["decision"] == rule.PROMOTE
     report = last_report(2)
@@ -120,21 +120,21 @@ def test_every_customer_of_the_cohort_is_in_one_slice_of_each_kind(february):
     assert sum(each["churned"] for each in report["slices"]) == 4 * report["churned"]
 
 
-def test_the_audit_cohort_is_opened_for_a_promotion(february):
+def test_the_audit_cohort_is_used_for_a_promotion(february):
     promoted = last_report(2)["audit"]
     assert promoted["rows"] == pytest.approx(125, abs=40)
     assert promoted["candidate_auc"]["value"] > 0.7
     assert promoted["production_auc"]["value"] > 0.7
 
 
-def test_the_audit_cohort_stays_closed_where_nothing_is_promoted(chain):
+def test_the_audit_cohort_is_not_used_without_a_promotion(chain):
     chain(FEBRUARY)
     kept = chain(JANUARY)[0].figures["version"]
     assert last_report(kept)["outcome"] == rule.KEEP
     assert last_report(kept)["audit"] is None
 
 
-def test_thresholds_of_a_run_are_used_and_said_with_who_asked_and_make_another_decision(chain):
+def test_overridden_thresholds_are_recorded_with_their_author_and_make_a_new_decision(chain):
     chain(JANUARY)
     chain.pipeline.serve(FEBRUARY)
     version = train(FEBRUARY, chain.database_url).figures["version"]
@@ -154,13 +154,13 @@ def test_thresholds_of_a_run_are_used_and_said_with_who_asked_and_make_another_d
     ]  # fmt: skip
 
 
-def test_a_threshold_that_there_is_not_is_refused_before_anything_is_decided(chain):
+def test_an_unknown_threshold_is_refused_before_the_decision(chain):
     chain(JANUARY)
     with pytest.raises(ThresholdError, match="max_acu_loss"):
         grade(1, chain.database_url, {"max_acu_loss": 0.0}, "ada")
 
 
-def test_a_pinned_production_gets_a_recommendation_and_is_decided_on_anew_once_released(chain):
+def test_a_pinned_production_gets_a_recommendation_and_a_new_decision_after_release(chain):
     chain(JANUARY)
     rollback(1, "ada", "a holiday", chain.database_url)
     decided = chain(FEBRUARY)[1]
@@ -173,7 +173,7 @@ def test_a_pinned_production_gets_a_recommendation_and_is_decided_on_anew_once_r
     assert registry.production(MlflowClient()).version == 2
 
 
-def test_the_first_promotion_is_the_anchor_of_those_that_are_only_not_worse(chain):
+def test_the_first_promotion_anchors_later_non_inferior_ones(chain):
     chain(JANUARY)
     chain(FEBRUARY)
     chain(MARCH)
@@ -183,7 +183,7 @@ def test_the_first_promotion_is_the_anchor_of_those_that_are_only_not_worse(chai
     assert outcome_of(report, "not_worse_than_anchor") == "PASS"
 
 
-def test_a_candidate_whose_run_says_that_it_was_given_the_cohort_is_invalid(chain, monkeypatch):
+def test_a_candidate_trained_on_the_cohort_is_invalid(chain, monkeypatch):
     chain.pipeline.serve(JANUARY)
     version = train(JANUARY, chain.database_url).figures["version"]
     read = gathering.read_trained_on
@@ -197,7 +197,7 @@ def test_a_candidate_whose_run_says_that_it_was_given_the_cohort_is_invalid(chai
         grade(version, chain.database_url)
 
 
-def test_a_candidate_that_is_not_the_one_that_was_trained_is_invalid(chain, monkeypatch):
+def test_a_candidate_other_than_the_trained_model_is_invalid(chain, monkeypatch):
     """Its golden rows say what the pipeline gave in training."""
     chain.pipeline.serve(JANUARY)
     version = train(JANUARY, chain.database_url).figures["version"]
@@ -213,7 +213,7 @@ def test_a_candidate_that_is_not_the_one_that_was_trained_is_invalid(chain, monk
         grade(version, chain.database_url)
 
 
-def test_without_served_features_a_candidate_is_kept_until_they_are_there(chain):
+def test_without_served_features_a_candidate_is_kept(chain):
     chain.pipeline.serve(JANUARY)
     version = train(JANUARY, chain.database_url).figures["version"]
     with psycopg.connect(chain.database_url) as connection:
@@ -235,7 +235,7 @@ def test_golden_rows_hold_nulls_and_are_scored_as_serving_scores(february):
     assert outcome_of(last_report(2), "golden_rows") == "PASS"
 
 
-def test_a_decision_is_the_same_however_its_rows_are_cut_into_blocks(february, monkeypatch):
+def test_a_decision_does_not_depend_on_the_block_size(february, monkeypatch):
     """Training and the gate cut different tables; tests are smaller than a block of theirs."""
     client = MlflowClient()
     version, rivals = registry.get_version(client, 2), Rivals(registry.get_version(client, 1), None, None)
@@ -250,7 +250,7 @@ def test_a_decision_is_the_same_however_its_rows_are_cut_into_blocks(february, m
     assert cut.evidence.production.scores == pytest.approx(whole.evidence.production.scores, abs=1e-12)
 
 
-def test_a_version_that_no_run_is_known_of_says_so_and_stops_nothing(february):
+def test_a_version_without_a_run_has_unknown_training_customers(february):
     """MLflow's server refuses to be asked about a run without an id."""
     version = replace(registry.get_version(MlflowClient(), 1), run_id="")
     assert gathering._cohort_trained_on(version) is None

@@ -1,4 +1,4 @@
-"""A drop that is unlike the one before is held until a person accepts it; what was accepted is history."""
+"""A drop unlike the previous one is held until a person accepts it; an acceptance is history."""
 
 import json
 import os
@@ -130,12 +130,12 @@ def test_ten_times_as_many_customers_are_held(january, landing, archive, databas
     ]
 
 
-def test_a_drop_cut_off_in_the_middle_is_held_and_half_is_not(january, landing, archive, database_url):
+def test_a_drop_with_fewer_than_half_the_customers_is_held_and_half_is_not(january, landing, archive, database_url):
     assert len(held(write_drop(landing, F29, customers(USERS[:149])), database_url, archive)[0]) == 1
     assert accepted(write_drop(landing, F29, customers(USERS[:150])), database_url, archive) == DONE
 
 
-def test_a_held_drop_leaves_its_hold_and_nothing_else(january, landing, archive, database_url):
+def test_a_held_drop_writes_only_its_hold(january, landing, archive, database_url):
     drop = write_drop(landing, F29, customers(USERS[:10]))
     before, files = dump(database_url), sorted(archive.rglob("*"))
     held(drop, database_url, archive)
@@ -159,9 +159,7 @@ def test_the_first_drop_is_not_held(landing, archive, database_url):
     assert accepted(write_drop(landing, D31, ["a"]), database_url, archive) == DONE
 
 
-def test_a_drop_is_compared_with_one_that_older_code_loaded_and_whose_rows_are_gone(
-    january, landing, archive, database_url
-):
+def test_a_drop_is_compared_with_one_of_older_code_without_rows(january, landing, archive, database_url):
     with connect(database_url) as connection:
         connection.execute("UPDATE raw.revisions SET profile = NULL, expired_at = now()")
         connection.execute("DELETE FROM raw.users")
@@ -169,7 +167,7 @@ def test_a_drop_is_compared_with_one_that_older_code_loaded_and_whose_rows_are_g
     assert len(held(drop, database_url, archive)[0]) == 1
 
 
-def test_a_drop_that_cannot_be_compared_wants_a_person(january, landing, archive, database_url):
+def test_a_drop_that_cannot_be_compared_needs_a_person(january, landing, archive, database_url):
     shutil.rmtree(archive)
     drop = write_drop(landing, F29, customers())
     (finding,) = held(drop, database_url, archive)[0]
@@ -262,19 +260,19 @@ def test_withdrawn_content_is_held_until_an_accept_is_newer_than_the_withdrawal(
 # --- being told, and being lifted --------------------------------------------------------------------------------
 
 
-def test_a_hold_is_told_once(small, archive, database_url):
+def test_a_hold_alerts_once(small, archive, database_url):
     assert not held(small, database_url, archive)[1].told_before
     assert held(small, database_url, archive)[1].told_before
 
 
 @pytest.mark.parametrize("change", [lambda drop: accept(drop, ""), write_manifest])
-def test_a_hold_is_told_again_where_something_that_was_judged_changed(small, archive, database_url, change):
+def test_a_hold_alerts_again_when_its_inputs_change(small, archive, database_url, change):
     held(small, database_url, archive)
     change(small)
     assert not held(small, database_url, archive)[1].told_before
 
 
-def test_a_held_drop_does_not_wait_until_something_changes(small, landing, archive, database_url):
+def test_a_held_drop_is_pending_again_only_after_a_change(small, landing, archive, database_url):
     assert pending(landing, database_url) == [F29]
     held(small, database_url, archive)
     assert pending(landing, database_url) == []
@@ -306,14 +304,14 @@ def test_a_held_drop_that_cannot_be_read_stops_no_other(small, landing, archive,
     assert list(find_holds(database_url)) == [F29]
 
 
-def test_a_manifest_is_part_of_what_was_judged(small, landing, archive, database_url):
+def test_a_changed_manifest_counts_as_a_change_of_a_held_drop(small, landing, archive, database_url):
     write_manifest(small)
     accept(small, "")
     held(small, database_url, archive)
     assert pending(landing, database_url) == []
 
 
-def test_a_hold_is_lifted_by_an_earlier_drop_that_comes_late(small, landing, archive, database_url):
+def test_a_late_earlier_drop_can_lift_a_hold(small, landing, archive, database_url):
     held(small, database_url, archive)
     late = write_drop(landing, date(2024, 2, 15), customers(USERS[:20]))
     accept(late, "most customers left")
@@ -350,7 +348,7 @@ def test_a_held_correction_leaves_the_revision_before_it_loaded(january, landing
 
 
 @pytest.mark.parametrize("take_away", [shutil.rmtree, lambda path: write_drop(path.parent, F29, customers())])
-def test_a_hold_is_forgotten_when_its_drop_is_taken_away_or_replaced_by_the_one_that_is_loaded(
+def test_a_hold_is_deleted_when_its_drop_is_removed_or_replaced_by_the_loaded_one(
     january, landing, archive, database_url, take_away
 ):
     loaded = write_drop(landing, F29, customers())
@@ -364,7 +362,7 @@ def test_a_hold_is_forgotten_when_its_drop_is_taken_away_or_replaced_by_the_one_
     assert find_holds(database_url) == {}
 
 
-def test_a_landing_directory_that_is_away_forgets_no_hold(small, landing, archive, database_url):
+def test_a_missing_landing_directory_deletes_no_hold(small, landing, archive, database_url):
     held(small, database_url, archive)
     landing.rename(landing.with_name("elsewhere"))
     assert pending(landing, database_url) == []

@@ -1,4 +1,4 @@
-"""What is said of the labels that a drop brings, and which of them are refused."""
+"""The report on a drop's labels, and the labels that are refused."""
 
 import logging
 from datetime import date
@@ -48,12 +48,14 @@ def test_labels_of_the_drops_own_date_all_match(landing, database_url, archive):
     assert outcome.figures["labels"] == {"2024-01-31": told(20, 20, 0)}
 
 
-def test_without_labels_there_is_nothing_to_say(landing, database_url, archive):
+def test_without_labels_the_report_is_empty(landing, database_url, archive):
     assert arrive(landing, D31, USERS, None, database_url, archive).figures["labels"] == {}
     assert arrive(landing, F29, USERS, [], database_url, archive).figures["labels"] == {}
 
 
-def test_of_each_date_is_said_how_many_came_matched_and_changed(january, landing, database_url, archive, caplog):
+def test_the_report_counts_delivered_matched_and_changed_labels_by_date(
+    january, landing, database_url, archive, caplog
+):
     labels = [
         *((user, True, D31) for user in USERS[:10]),
         *((user, False, D31) for user in USERS[10:25]),
@@ -120,9 +122,7 @@ def test_labels_of_a_date_whose_snapshot_retention_removed_wait(january, landing
     assert outcome.figures["labels"]["2024-01-31"]["waiting"]
 
 
-def test_a_revision_that_was_loaded_before_is_loaded_again_whatever_its_labels_match_now(
-    landing, database_url, archive, monkeypatch
-):
+def test_a_loaded_revision_is_reloaded_whether_or_not_its_labels_match(landing, database_url, archive, monkeypatch):
     drop = write_drop(landing, F29, OTHERS, [(user, True, D31) for user in USERS])
     accepted = validate(drop, database_url, archive)
     load(accepted, database_url, archive)
@@ -138,7 +138,7 @@ def test_a_revision_that_was_loaded_before_is_loaded_again_whatever_its_labels_m
     }
 
 
-def test_a_reproduction_loads_what_was_loaded_before_elsewhere(january, landing, database_url, archive):
+def test_a_reproduction_loads_a_revision_loaded_elsewhere(january, landing, database_url, archive):
     drop = write_drop(landing, F29, OTHERS, [("unknown", True, D31)])
     accept(drop)
     accepted = validate(drop, database_url, archive)

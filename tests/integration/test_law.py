@@ -1,8 +1,7 @@
 """The law: what the system holds for AS_OF D depends on the drops up to D, and on nothing else.
 
-Hypothesis makes up drops, and what happens to them in which order; tests/law_model.py says in plain Python what must
-come of it. The plain in-order run is one of the orders, so that all of them agreeing with the model is all of them
-agreeing with it.
+Hypothesis generates drops and the order of events; tests/law_model.py computes the expected state in plain Python. The
+in-order run is one of the orders, so agreement with the model means that all orders agree.
 """
 
 import gc
@@ -323,7 +322,7 @@ def world(database_url, online_store, tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(3600)
-def test_what_is_held_depends_on_the_drops_up_to_its_date_and_on_nothing_else(world, online_store, request):
+def test_the_state_of_an_as_of_depends_only_on_the_drops_up_to_it(world, online_store, request):
     asked = request.config.getoption("--law-sequences")
     in_redis = isinstance(online_store, InRedis)
     # What Redis is not part of was tried with the other.

@@ -1,8 +1,8 @@
-"""The leak, replayed on the real drops: a Production that was trained on everybody, the gate cohort included.
+"""The leak, replayed on the real drops: a Production that was trained on everybody, including the gate cohort.
 
-Under the naive rule nothing ever replaces it: on customers whom it knows by heart it scores far above the truth, as an
-honest candidate does not. Here it is found out, by each of two ways of looking alone where both can judge, while an
-honest forest, which scores 1.00 on its own training rows just so, is compared as fairly as any other model.
+Under the naive rule nothing ever replaces it, as it scores far above the truth on memorized customers. Each of the two
+leak checks finds it alone where both can judge. An honest forest, which also scores 1.00 on its own training rows, is
+compared like any other model.
 """
 
 from dataclasses import replace
@@ -106,9 +106,7 @@ def failed(decision):
     ("as_of", "low", "high", "ways"),
     [(JANUARY, 0.80, 0.85, ["disjoint", "leak_alarm"]), (FEBRUARY, 0.45, 0.60, ["disjoint"])],
 )
-def test_a_production_that_was_trained_on_everybody_wins_under_the_naive_rule_and_is_caught_here(
-    pipeline, as_of, low, high, ways
-):
+def test_a_production_trained_on_the_cohort_wins_the_naive_rule_and_fails_the_gate(pipeline, as_of, low, high, ways):
     database_url = pipeline.database_url
     if as_of != JANUARY:
         pipeline.serve(as_of)
@@ -131,7 +129,7 @@ def test_a_production_that_was_trained_on_everybody_wins_under_the_naive_rule_an
     assert why in decided.reason
 
 
-def test_where_nothing_but_the_leak_speaks_against_the_candidate_a_person_is_asked(database_url):
+def test_a_person_is_asked_when_only_the_leak_keeps_the_candidate(database_url):
     train_on_everybody(database_url)
     candidate = train_by(database_url)
     grade(candidate, database_url)
@@ -141,7 +139,7 @@ def test_where_nothing_but_the_leak_speaks_against_the_candidate_a_person_is_ask
     assert registry.get_version(MlflowClient(), candidate).stage == registry.STAGING
 
 
-def test_each_way_of_looking_finds_the_leak_alone(database_url):
+def test_each_leak_check_alone_finds_the_leak(database_url):
     leaked = train_on_everybody(database_url)
     candidate = train_by(database_url)
     evidence = gather(candidate, database_url)

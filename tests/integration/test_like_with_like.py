@@ -1,7 +1,6 @@
-"""Like with like, on real versions: a correction, a late label or a new version of the code is compared as shipped with
-what it corrects, and a version is the one that it is, not the one that has its number.
+"""Like with like, on real versions: a correction, a late label or new code is compared as shipped with the old version.
 
-The customers are made so that February teaches what January does not: who has learned from a month is far better on it.
+In this data February differs from January, so a model trained on a month is far better on that month.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +87,7 @@ def test_a_correction_that_changes_nothing_is_promoted(corrected):
     assert moved.figures == {"version": 3, "previous_version": 2, "graded_again": False}
 
 
-def test_it_would_be_kept_were_its_twin_compared_with_what_it_corrects(corrected):
+def test_a_correction_compared_by_its_twin_would_be_kept(corrected):
     client = MlflowClient()
     rivals = gathering.Rivals(registry.get_version(client, 2), None, None)
     evidence = gathering.gather(registry.get_version(client, 3), rivals, corrected.database_url).evidence
@@ -118,7 +117,7 @@ def test_a_version_says_which_dates_it_learned_from(corrected):
     assert registry.get_version(MlflowClient(), 3).tags["learned_from"] == '["2024-01-31", "2024-02-29"]'
 
 
-def test_after_a_month_that_teaches_something_new_nobody_is_said_to_know_the_cohort_too_well(chain):
+def test_a_month_with_new_information_raises_no_leak_alarm(chain):
     """February's version was chosen by models that knew January alone; it ships knowing February too, like March."""
     chain(JANUARY)
     assert chain(FEBRUARY)[1].figures["decision"] == rule.PROMOTE
@@ -159,7 +158,7 @@ def make_model_again():
     MlflowClient().delete_registered_model(MODEL_NAME)
 
 
-def test_versions_of_a_model_that_was_made_again_are_not_those_that_had_their_numbers(chain):
+def test_versions_of_a_recreated_model_are_not_mistaken_for_old_ones(chain):
     first = [chain(as_of)[0].figures["run_id"] for as_of in (JANUARY, FEBRUARY)]
     make_model_again()
     trained, decided, moved = chain(JANUARY)
@@ -188,7 +187,7 @@ def test_versions_of_a_model_that_was_made_again_are_not_those_that_had_their_nu
         rollback(None, "ada", "wrong prices", chain.database_url)
 
 
-def test_a_decision_is_not_carried_out_on_another_version_of_its_number(chain):
+def test_a_decision_does_not_apply_to_another_version_of_the_same_number(chain):
     chain.pipeline.serve(JANUARY)
     decided = grade(train(JANUARY, chain.database_url).figures["version"], chain.database_url)
     make_model_again()
@@ -202,7 +201,7 @@ def test_a_decision_is_not_carried_out_on_another_version_of_its_number(chain):
 # --- one decision at a time --------------------------------------------------------------------------------------
 
 
-def test_two_gates_at_once_decide_once_though_the_server_ends_idle_transactions(chain, monkeypatch):
+def test_concurrent_gates_decide_once_despite_an_idle_transaction_timeout(chain, monkeypatch):
     chain.pipeline.serve(JANUARY)
     version = train(JANUARY, chain.database_url).figures["version"]
     with psycopg.connect(chain.database_url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""raw.* holds each accepted drop as it is, as one revision at a time, whoever reads meanwhile."""
+"""raw.* holds each accepted drop unchanged, one revision at a time, for every concurrent reader."""
 
 import os
 import shutil
@@ -60,7 +60,7 @@ def revisions(database_url):
 
 
 @pytest.mark.parametrize("late_labels", [0, 1], ids=["own labels", "late labels"])
-def test_raw_holds_what_the_files_say_with_every_empty_value_as_null(late_labels, landing, archive, database_url):
+def test_raw_holds_the_file_values_with_empty_as_null(late_labels, landing, archive, database_url):
     write_drops(landing, customers=200, months=2, seed=3, start=D31, late_labels=late_labels)
     for as_of in (D31, F29):
         drop = find_drop(landing, as_of)
@@ -142,7 +142,7 @@ def test_a_revision_that_was_accepted_by_rules_1_is_loaded_again_by_new_code(
 # --- revisions ---------------------------------------------------------------------------------------------------
 
 
-def test_the_same_drop_again_is_unchanged_and_writes_nothing(landing, archive, database_url):
+def test_reloading_the_same_drop_is_unchanged_and_writes_nothing(landing, archive, database_url):
     load(validate(with_months(landing, 1), database_url, archive), database_url, archive)
     before, revision = dump(database_url), revisions(database_url)
     again = load(validate(find_drop(landing, D31), database_url, archive), database_url, archive)
@@ -198,7 +198,7 @@ def test_every_revision_can_be_loaded_again_from_the_archive_alone(landing, arch
         assert {row["months_active"] for row in rows_of(database_url, "subscriptions", D31)} == {months}
 
 
-def test_what_was_checked_is_loaded_whatever_happened_to_the_landing_directory_since(landing, archive, database_url):
+def test_the_validated_content_is_loaded_despite_later_landing_changes(landing, archive, database_url):
     accepted = validate(with_months(landing, 1), database_url, archive)
     with_months(landing, 2)
     load(accepted, database_url, archive)
@@ -266,7 +266,7 @@ def test_an_archived_drop_that_breaks_a_stricter_contract_is_refused_and_the_old
     assert dump(database_url) == before
 
 
-def test_a_load_that_fails_on_its_way_leaves_the_old_revision(landing, archive, database_url):
+def test_a_failed_load_leaves_the_old_revision(landing, archive, database_url):
     load(validate(with_months(landing, 1), database_url, archive), database_url, archive)
     accepted = validate(with_months(landing, 2), database_url, archive)
     with connect(database_url) as connection:
@@ -319,14 +319,14 @@ def test_a_read_committed_reader_sees_the_old_revision_or_the_new_one(landing, a
     assert set(seen) == {(60, 1, 1, 1, 1), (60, 2, 2, 2, 2)}
 
 
-def test_loads_of_the_same_drop_at_once_are_one(landing, archive, database_url):
+def test_concurrent_loads_of_a_drop_make_one_revision(landing, archive, database_url):
     accepted = validate(with_months(landing, 1), database_url, archive)
     with ThreadPoolExecutor() as pool:
         runs = [pool.submit(load, accepted, database_url, archive) for _ in range(4)]
     assert sorted(run.result().outcome for run in runs) == [DONE, UNCHANGED, UNCHANGED, UNCHANGED]
 
 
-def test_loads_of_different_dates_at_once_do_not_disturb_each_other(landing, archive, database_url):
+def test_concurrent_loads_of_different_dates_are_independent(landing, archive, database_url):
     dates = [D31 - timedelta(days=days) for days in range(4)]
     drops = [validate(with_months(landing, n, as_of=day), database_url, archive) for n, day in enumerate(dates)]
     with ThreadPoolExecutor() as pool:

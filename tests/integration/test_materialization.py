@@ -1,4 +1,4 @@
-"""One AS_OF is served online: the newest materialized, whole, and the one before it until then."""
+"""One AS_OF is served online: the newest materialized, completely, and the previous one until then."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +67,7 @@ def test_the_newest_as_of_is_served_and_an_older_one_is_a_recorded_no_op(snapsho
     assert online_store.builds_left(database_url) == ONE_EACH
 
 
-def test_what_is_served_at_last_does_not_depend_on_the_order_of_runs(snapshots, database_url, online_store):
+def test_the_served_as_of_does_not_depend_on_the_order_of_runs(snapshots, database_url, online_store):
     for months, as_of in enumerate((D31, F29, M31), 1):
         snapshots(as_of, months)
     for order in list(permutations((D31, F29, M31)))[::3]:
@@ -77,9 +77,7 @@ def test_what_is_served_at_last_does_not_depend_on_the_order_of_runs(snapshots, 
         assert served(database_url) == dict.fromkeys("abc", (M31, 3))
 
 
-def test_a_store_that_lost_what_it_served_is_not_given_a_date_whose_snapshot_retention_removed(
-    snapshots, database_url, online_store
-):
+def test_a_store_that_lost_its_build_is_not_given_a_date_without_snapshot(snapshots, database_url, online_store):
     for months, as_of in enumerate((D31, F29, M31), 1):
         snapshots(as_of, months)
         materialize(as_of, database_url)
@@ -124,7 +122,7 @@ def test_materializing_again_is_unchanged_and_writes_nothing(snapshots, database
     assert builds(database_url) == before
 
 
-def test_other_code_materializes_again(snapshots, database_url, monkeypatch, online_store):
+def test_changed_code_materializes_again(snapshots, database_url, monkeypatch, online_store):
     snapshots(D31, 1)
     materialize(D31, database_url)
     monkeypatch.setattr(materialization, "step_digest", lambda step: "other code")
@@ -172,7 +170,7 @@ def run_out_of_disk():
     ],
     ids=["a row lost", "disk full"],
 )
-def test_a_failed_materialization_leaves_what_is_served_and_the_next_one_mends_it(
+def test_a_failed_materialization_keeps_the_served_build_and_can_be_retried(
     failure, error, snapshots, database_url, monkeypatch, online_store
 ):
     snapshots(D31, 1)
@@ -215,7 +213,7 @@ def test_a_failed_first_materialization_serves_nothing(snapshots, database_url, 
 # --- at the same time --------------------------------------------------------------------------------------------
 
 
-def test_whoever_comes_first_makes_the_registry_and_the_others_wait(database_url):
+def test_concurrent_first_runs_create_the_registry_once(database_url):
     """Left to itself, Feast fails for the others: their CREATE TABLE comes too late."""
     together = Barrier(AT_ONCE)
 
@@ -228,7 +226,7 @@ def test_whoever_comes_first_makes_the_registry_and_the_others_wait(database_url
     assert sorted(outcomes) == [DONE] + [UNCHANGED] * (AT_ONCE - 1)
 
 
-def test_materializations_at_once_end_with_the_newest_served(snapshots, database_url, online_store):
+def test_concurrent_materializations_serve_the_newest(snapshots, database_url, online_store):
     dates = (D31, F29, M31)
     for months, as_of in enumerate(dates, 1):
         snapshots(as_of, months)
@@ -240,7 +238,7 @@ def test_materializations_at_once_end_with_the_newest_served(snapshots, database
     assert online_store.builds_left(database_url) == ONE_EACH
 
 
-def test_a_materialization_waits_for_another_and_goes_on_when_that_one_dies(snapshots, database_url):
+def test_a_materialization_waits_for_another_and_continues_when_it_dies(snapshots, database_url):
     snapshots(D31, 1)
     other = connect(database_url, autocommit=True)
     lock_session(other, STORE_LOCK)
@@ -254,9 +252,7 @@ def test_a_materialization_waits_for_another_and_goes_on_when_that_one_dies(snap
 
 
 @IN_POSTGRES
-def test_a_build_that_somebody_reads_for_long_is_dropped_by_the_next_materialization(
-    online_store, snapshots, database_url
-):
+def test_a_build_with_a_long_reader_is_dropped_by_the_next_materialization(online_store, snapshots, database_url):
     for months, as_of in enumerate((D31, F29, M31), 1):
         snapshots(as_of, months)
     materialize(D31, database_url)

@@ -1,4 +1,4 @@
-"""Which migrations a database lacks, as `make doctor` asks before anything is applied, and a worker in a container."""
+"""Missing migrations, as `make doctor` and waiting container workers find them."""
 
 import pytest
 from psycopg import sql
@@ -15,11 +15,11 @@ def forget(database_url, name):
         assert connection.execute("DELETE FROM churn_migrations WHERE name = %s", [name]).rowcount == 1
 
 
-def test_a_migrated_database_lacks_none(database_url):
+def test_a_migrated_database_misses_no_migration(database_url):
     assert find_missing(database_url) == []
 
 
-def test_a_database_that_was_never_migrated_lacks_all_and_is_left_as_it_is(postgres_url):
+def test_an_unmigrated_database_misses_all_migrations_and_is_unchanged(postgres_url):
     with connect(postgres_url("postgres"), autocommit=True) as connection:
         connection.execute("CREATE DATABASE never_migrated")
     url = postgres_url("never_migrated")
@@ -30,21 +30,21 @@ def test_a_database_that_was_never_migrated_lacks_all_and_is_left_as_it_is(postg
     assert find_missing(url) == []
 
 
-def test_what_is_missing_is_named_in_the_order_in_which_it_will_be_applied(database_url):
+def test_missing_migrations_are_listed_in_order(database_url):
     for name in ("0007_predictions", "0006_moves"):
         forget(database_url, name)
     assert find_missing(database_url) == ["0006_moves", "0007_predictions"]
 
 
 @pytest.mark.parametrize("change", ["sha256 = 'another'", "name = 'of_another_branch'"], ids=["changed", "unknown"])
-def test_a_history_that_is_not_this_codes_is_told_with_the_migration_that_differs(database_url, change):
+def test_a_differing_history_is_an_error_that_names_the_migration(database_url, change):
     with connect(database_url) as connection:
         connection.execute(sql.SQL("UPDATE churn_migrations SET " + change + " WHERE name = '0006_moves'"))
     with pytest.raises(MigrationError, match=r"migration (0006_moves|of_another_branch) was applied"):
         find_missing(database_url)
 
 
-def test_a_worker_in_a_container_waits_for_what_is_missing(database_url, monkeypatch):
+def test_a_container_worker_waits_for_missing_migrations(database_url, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", database_url)
     assert why_not_ready("churn-migrations") is None
     forget(database_url, "0007_predictions")

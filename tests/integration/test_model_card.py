@@ -79,7 +79,7 @@ def decided(postgres_url, churn_template, mlflow_template, tmp_path_factory):
         yield decided
 
 
-def test_a_report_is_its_page_and_a_picture_of_each_thing(decided):
+def test_a_report_is_a_page_and_its_pictures(decided):
     assert decided.first.outcome == DONE
     assert decided.first.figures["report"] == "decisions/2/report.html"
     pictures = sorted(name for name in decided.files if name.startswith("pictures/"))
@@ -101,7 +101,7 @@ def test_the_page_says_what_was_decided_with_every_check_and_the_figures(decided
     assert f"{auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})" in text
 
 
-def test_the_page_says_what_the_model_was_made_of(decided):
+def test_the_page_describes_the_training_data_of_the_model(decided):
     text = text_of(decided.page)
     tags = registry.get_version(MlflowClient(), decided.version).tags
     for tag in ("data_digest", "code_digest", "git_commit", "feature_service", "threshold"):
@@ -131,7 +131,7 @@ def test_writing_a_report_again_changes_nothing(decided):
     assert decided.files == before
 
 
-def test_a_report_that_was_not_finished_is_written_again_to_the_same_bytes(decided, monkeypatch):
+def test_an_unfinished_report_is_rewritten_to_the_same_bytes(decided, monkeypatch):
     before = decided.files
     MlflowClient().log_text(decided.run_id, "cut short", f"decisions/2/{model_card.SEAL}")
     monkeypatch.setattr(model_card, "importance_of", None)  # what was worked out once is not worked out again

@@ -1,7 +1,7 @@
-"""No leak: nothing that is known after AS_OF D moves D's snapshot, training set, model or metrics by a bit.
+"""No leak: nothing that is known after AS_OF D changes D's snapshot, training set, model or metrics by a bit.
 
-The chain of D runs twice: where nothing later exists, and where absurd drops of later dates came before and after it,
-with labels that contradict every one that D knows.
+The chain of D runs twice: without later drops, and with absurd later drops loaded before and after it, whose labels
+contradict all labels of D.
 """
 
 from dataclasses import dataclass
@@ -171,7 +171,7 @@ def figures_of(candidate):
     return {name: repr(value) for name, value in candidate.metrics.items() if name != "train_seconds"}
 
 
-def test_the_poison_is_there_and_is_learnt_from_later(poisoned):
+def test_the_poisoned_drops_are_loaded_and_used_by_later_trainings(poisoned):
     later, found = training_set(poisoned.database_url, LATER[0]).table, poisoned.training_set.table
     of_d = later.filter(pc.less_equal(later["as_of"], D))
     assert of_d.drop([LABEL]).equals(found.drop([LABEL]))
@@ -180,31 +180,31 @@ def test_the_poison_is_there_and_is_learnt_from_later(poisoned):
     assert set(absurd["monthly_fee"].to_pylist()) == {1e30}
 
 
-def test_the_poison_is_served(poisoned):
+def test_the_poisoned_features_are_served(poisoned):
     with opened_store(poisoned.database_url) as store:
         user = poisoned.training_set.table["user_id"][0].as_py()
         found = read_online(store, store.get_feature_service(FEATURE_SERVICE), [user])[0]
     assert (found.as_of, found.values["monthly_fee"]) == (LATER[1], 1e30)
 
 
-def test_raw_tables_and_snapshots_of_d_do_not_move(clean, poisoned):
+def test_later_drops_do_not_change_raw_tables_and_snapshots(clean, poisoned):
     found = held_up_to_d(clean.database_url)
     assert all(found.values())
     assert held_up_to_d(poisoned.database_url) == found
 
 
-def test_the_training_set_does_not_move(clean, poisoned):
+def test_later_drops_do_not_change_the_training_set(clean, poisoned):
     assert len(clean.training_set.dates) == 3
     assert poisoned.training_set.table.equals(clean.training_set.table)
     assert poisoned.training_set.digest == clean.training_set.digest
 
 
-def test_the_chosen_recipe_does_not_move(clean, poisoned):
+def test_later_drops_do_not_change_the_recipe(clean, poisoned):
     assert poisoned.candidate.selection.recipe == clean.candidate.selection.recipe
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_fitted_model_of_no_family_moves(clean, poisoned, family):
+def test_later_drops_do_not_change_the_model_of_any_family(clean, poisoned, family):
     found = []
     for chain in (clean, poisoned):
         learn = ~chain.training_set.cohort
@@ -216,22 +216,20 @@ def test_the_fitted_model_of_no_family_moves(clean, poisoned, family):
     assert found[0] == found[1]
 
 
-def test_the_scores_of_the_model_do_not_move(clean, poisoned):
+def test_later_drops_do_not_change_the_scores(clean, poisoned):
     features = clean.training_set.features(np.ones(len(clean.training_set.table), bool))
     scores = [recipe.score(chain.candidate.pipeline, features).tobytes() for chain in (clean, poisoned)]
     assert scores[0] == scores[1]
 
 
-def test_metrics_threshold_and_grades_do_not_move(clean, poisoned):
+def test_later_drops_do_not_change_metrics_threshold_and_grades(clean, poisoned):
     assert figures_of(poisoned.candidate) == figures_of(clean.candidate)
     assert repr(poisoned.candidate.threshold) == repr(clean.candidate.threshold)
     assert poisoned.candidate.graded_on == clean.candidate.graded_on == D
     assert poisoned.candidate.grades.equals(clean.candidate.grades)
 
 
-def test_a_version_trained_before_the_poison_is_the_one_that_is_trained_after_it(
-    clean, poisoned, mlflow_uri, monkeypatch
-):
+def test_retraining_after_the_poisoned_drops_gives_the_same_version(clean, poisoned, mlflow_uri, monkeypatch):
     monkeypatch.setattr(training.recipe, "Parameters", lambda: EVERY_FAMILY)
     before, after = train(D, clean.database_url), train(D, poisoned.database_url)
     assert (before.outcome, after.outcome) == (DONE, UNCHANGED)

@@ -1,4 +1,4 @@
-"""The online store returns what the snapshot holds, of one AS_OF at a time, and outlives its connections."""
+"""The online store returns the values of the snapshot, of one AS_OF at a time, and survives dropped connections."""
 
 import threading
 import time
@@ -128,12 +128,12 @@ def test_the_tables_have_columns_of_the_types_declared(online_store, served_url)
     assert {name: type_ for name, type_ in columns if name in FEATURES} == {n: postgres[t] for n, t in FEATURES.items()}
 
 
-def test_a_customer_whom_no_view_has_is_unknown(read):
+def test_a_customer_in_no_view_is_unknown(read):
     (stranger,) = read(["999999"])
     assert (stranger.values, stranger.missing, stranger.as_of) == ({}, tuple(FEATURES), None)
 
 
-def test_answers_come_in_the_order_of_the_question_also_for_strangers_and_repeated_customers(read, expected):
+def test_rows_keep_the_request_order_with_unknown_and_repeated_customers(read, expected):
     first, second, *_ = expected
     asked = [second, "999999", first, "", second, "'; --"]
     found = read(asked)
@@ -164,9 +164,7 @@ DAY_FEATURES = ("months_active", "skips_7d", "failed_payments_90d", "support_tic
 
 
 @pytest.mark.parametrize("asked", [["a", "b", "c"], ["a"]], ids=["three customers", "one customer"])
-def test_all_that_a_read_returns_is_of_one_as_of_while_others_are_published(
-    own_online_store, tmp_path, database_url, asked
-):
+def test_a_read_is_of_one_as_of_while_others_are_published(own_online_store, tmp_path, database_url, asked):
     users, days = ["a", "b", "c"], [D1 + timedelta(days=number) for number in range(4)]
     for number, day in enumerate(days, 1):
         values = dict.fromkeys(DAY_FEATURES, str(number))
@@ -199,9 +197,7 @@ def test_all_that_a_read_returns_is_of_one_as_of_while_others_are_published(
 
 
 @IN_POSTGRES
-def test_who_is_missing_from_a_build_that_was_not_seen_before_is_asked_for_again(
-    online_store, store, service, expected, monkeypatch
-):
+def test_a_miss_in_a_new_build_is_retried(online_store, store, service, expected, monkeypatch):
     execute, asked = OnlineReader._execute, []
 
     def planned_too_early(*arguments):
@@ -274,9 +270,7 @@ def test_reads_fail_while_the_database_refuses_and_work_at_once_when_it_does_not
 
 
 @IN_POSTGRES
-def test_a_server_that_does_not_answer_is_given_up_and_read_from_again_when_it_does(
-    online_store, served_url, read, expected
-):
+def test_reads_of_a_hanging_server_time_out_and_recover(online_store, served_url, read, expected):
     user = next(iter(expected))
     with connect(served_url) as connection:
         # A lock that a read waits for, as it would wait for a server that was stopped.
@@ -287,7 +281,7 @@ def test_a_server_that_does_not_answer_is_given_up_and_read_from_again_when_it_d
 
 
 @IN_POSTGRES
-def test_all_that_a_read_waits_for_has_one_deadline(online_store, served_url, service, monkeypatch):
+def test_a_read_has_one_deadline_for_all_its_waits(online_store, served_url, service, monkeypatch):
     limits = []
 
     def noting(wait):
@@ -308,7 +302,7 @@ def test_all_that_a_read_waits_for_has_one_deadline(online_store, served_url, se
 
 
 @IN_POSTGRES
-def test_a_read_that_comes_soon_after_one_that_failed_has_a_third_of_the_time(
+def test_a_read_soon_after_a_failed_one_has_a_third_of_the_time(
     online_store, served_url, service, expected, monkeypatch
 ):
     user, limits = next(iter(expected)), []

@@ -1,4 +1,4 @@
-"""The prediction log keeps what was answered, whatever the database does, and holds nobody up."""
+"""The prediction log stores every prediction, survives database failures, and never blocks a request."""
 
 import logging
 import threading
@@ -73,14 +73,14 @@ def log(database_url):
 # --- what is written ---------------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_kept_as_it_was_given(log, database_url):
+def test_a_prediction_is_logged_as_answered(log, database_url):
     log.start()
     log.append(answered(1))
     eventually(lambda: rows(database_url))
     assert rows(database_url) == [tuple(answered(1))]
 
 
-def test_features_keep_their_types_and_null_is_null(log, database_url):
+def test_logged_features_keep_their_types_and_nulls(log, database_url):
     features = {"a": 1, "b": 1.0, "c": 0.1 + 0.2, "d": True, "e": None, "f": 'naïve "text" \\ \t\n%'}
     log.start()
     log.append(answered(1, features=features))
@@ -91,7 +91,7 @@ def test_features_keep_their_types_and_null_is_null(log, database_url):
     ]
 
 
-def test_each_answer_of_many_threads_is_kept_once(log, database_url):
+def test_each_prediction_of_many_threads_is_logged_once(log, database_url):
     log.start()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda first: [log.append(answered(first + n)) for n in range(500)], range(0, 4000, 500)))
@@ -99,7 +99,7 @@ def test_each_answer_of_many_threads_is_kept_once(log, database_url):
     assert users(database_url) == names(range(4000))
 
 
-def test_many_answers_are_written_by_one_statement(log, database_url):
+def test_a_batch_is_written_in_one_statement(log, database_url):
     for number in range(3 * BATCH):
         log.append(answered(number))
     log.start()
@@ -109,7 +109,7 @@ def test_many_answers_are_written_by_one_statement(log, database_url):
     assert transactions == [(BATCH,)] * 3
 
 
-def test_what_is_written_is_counted(log, database_url):
+def test_written_predictions_are_counted(log, database_url):
     before = count("written_total")
     for number in range(30):
         log.append(answered(number))
@@ -118,7 +118,7 @@ def test_what_is_written_is_counted(log, database_url):
     assert count("written_total") == before + 30
 
 
-def test_it_writes_over_a_connection_of_its_own_that_has_a_name(log, database_url):
+def test_the_log_writes_over_its_own_named_connection(log, database_url):
     log.start()
     log.append(answered(1))
     eventually(lambda: rows(database_url))
@@ -138,7 +138,7 @@ def test_it_writes_over_a_connection_of_its_own_that_has_a_name(log, database_ur
     ],
     ids=["NUL", "half a character", "check of the table", "not JSON", "not serializable"],
 )
-def test_an_answer_that_the_database_refuses_takes_no_other_with_it(wrong, log, database_url):
+def test_a_rejected_row_does_not_lose_others(wrong, log, database_url):
     written, refused = count("written_total"), count("dropped_total", reason="refused")
     for number in range(BATCH):
         log.append(answered(number, **(wrong if number in (0, 137, BATCH - 1) else {})))
@@ -152,7 +152,7 @@ def test_an_answer_that_the_database_refuses_takes_no_other_with_it(wrong, log, 
 # --- a database that is away -------------------------------------------------------------------------------------
 
 
-def test_an_outage_of_the_database_loses_nothing_and_is_told_once(log, database_url, caplog):
+def test_a_database_outage_loses_nothing_and_is_logged_once(log, database_url, caplog):
     caplog.set_level(logging.INFO, "serving.prediction_log")
     log.start()
     log.append(answered(0))
@@ -170,7 +170,7 @@ def test_an_outage_of_the_database_loses_nothing_and_is_told_once(log, database_
     assert caplog.text.count("the prediction log cannot be written, answers wait") == 1
 
 
-def test_a_service_that_started_without_its_database_writes_when_it_comes(log, database_url):
+def test_the_log_starts_without_its_database_and_writes_later(log, database_url):
     with refusing(database_url):
         log.start()
         log.append(answered(1))
@@ -178,7 +178,7 @@ def test_a_service_that_started_without_its_database_writes_when_it_comes(log, d
     eventually(lambda: users(database_url) == names([1]))
 
 
-def test_answers_that_come_during_an_outage_make_no_further_attempts_to_connect(log, database_url, monkeypatch):
+def test_predictions_during_an_outage_cause_no_further_connection_attempts(log, database_url, monkeypatch):
     attempts, connect_really = [], psycopg.connect
 
     def counted(*arguments, **named):
@@ -197,7 +197,7 @@ def test_answers_that_come_during_an_outage_make_no_further_attempts_to_connect(
     assert min(later - earlier for earlier, later in pairwise(attempts)) > PAUSE_SECONDS / 2
 
 
-def test_a_table_that_is_not_there_yet_is_waited_for(log, database_url):
+def test_a_missing_table_is_waited_for(log, database_url):
     with connect(database_url) as connection:
         connection.execute("ALTER SCHEMA predictions RENAME TO not_yet")
     log.start()
@@ -211,7 +211,7 @@ def test_a_table_that_is_not_there_yet_is_waited_for(log, database_url):
 # --- a full queue ------------------------------------------------------------------------------------------------
 
 
-def test_what_finds_the_queue_full_is_dropped_and_counted_and_the_oldest_are_kept(database_url):
+def test_a_full_queue_drops_and_counts_the_newest(database_url):
     log, before = PredictionLog(database_url, capacity=10), count("dropped_total", reason="full")
     for number in range(25):
         log.append(answered(number))
@@ -221,7 +221,7 @@ def test_what_finds_the_queue_full_is_dropped_and_counted_and_the_oldest_are_kep
     assert users(database_url) == names(range(10))
 
 
-def test_who_waits_is_told_while_the_database_does_not_answer(database_url):
+def test_a_hanging_database_shows_as_waiting_predictions(database_url):
     log = PredictionLog(database_url, capacity=20)
     log.append(answered(0))
     with connect(database_url) as connection:

@@ -1,4 +1,4 @@
-"""Connections to a Redis: dropped, silent, refused; and what a user who may only read can do."""
+"""Redis connections that are dropped, silent or refused; and the rights of a read-only user."""
 
 import re
 import time
@@ -22,7 +22,7 @@ __all__ = ["lookup", "snapshots", "world"]
 """Fixtures."""
 
 
-def test_connections_that_the_server_dropped_are_replaced_without_failing_a_read(world, lookup):
+def test_dropped_connections_are_replaced_without_failing_a_read(world, lookup):
     # More often than the pool has connections: a slot that leaked each time would show.
     for _ in range(12):
         world.redis.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -37,7 +37,7 @@ def test_every_connection_of_the_pool_may_have_been_dropped(world, lookup):
             world.redis.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
-def test_a_redis_that_does_not_answer_is_given_up_as_postgres_is_and_read_from_again_when_it_does(world, lookup):
+def test_reads_of_a_hanging_redis_time_out_and_recover(world, lookup):
     with opened_store(world.database_url, patience_seconds=0.7) as store:
         read = partial(read_online, store, store.get_feature_service(FEATURE_SERVICE), ["a"])
         read()
@@ -61,7 +61,7 @@ def test_reads_fail_while_redis_is_down_and_work_at_once_when_it_is_up(world, lo
     assert lookup.read(["a"])[0].as_of == F29
 
 
-def test_the_password_of_a_url_is_not_told(world, monkeypatch):
+def test_no_error_contains_the_password_of_the_url(world, monkeypatch):
     monkeypatch.setenv("CHURN_REDIS_URL", "redis://churn:s3cret@127.0.0.1:1/0")
     with connect(world.database_url) as connection, pytest.raises(OnlineStoreAway) as raised:
         builds_of(connection).served()
@@ -69,7 +69,7 @@ def test_the_password_of_a_url_is_not_told(world, monkeypatch):
 
 
 @pytest.mark.parametrize("database", ["", "?db=1"], ids=["in the first database", "in another"])
-def test_the_user_of_the_manual_can_read_and_no_more(world, monkeypatch, database):
+def test_the_redis_user_of_the_manual_can_only_read(world, monkeypatch, database):
     monkeypatch.setenv("CHURN_REDIS_URL", world.redis.url + database)
     materialize(F29, world.database_url)
     manual = (REPOSITORY / "docs" / "redis.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What only Redis can do to an online store: lose what it holds, or fill up. And who writes it as another does."""
+"""Failures that only a Redis online store has (lost data, full memory), and concurrent writers."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ __all__ = ["lookup", "snapshots", "world"]
 """Fixtures."""
 
 
-def test_its_settings_are_those_of_postgres_but_for_the_online_store():
+def test_feast_settings_differ_from_postgres_only_in_the_online_store():
     ours, other = (
         yaml.safe_load((FEATURE_REPO / name).read_text(encoding="utf-8"))
         for name in ("feature_store.redis.yaml", "feature_store.yaml")
@@ -40,7 +40,7 @@ def test_definitions_are_applied_again_when_the_online_store_is_another(world, m
     assert apply_definitions(world.database_url).outcome == DONE
 
 
-def test_who_goes_back_to_postgres_is_not_answered_with_what_it_served_before(world, monkeypatch):
+def test_switching_back_to_postgres_does_not_serve_its_old_build(world, monkeypatch):
     monkeypatch.delenv("CHURN_REDIS_URL")
     apply_definitions(world.database_url)
     materialize(F29, world.database_url)
@@ -56,13 +56,13 @@ def test_who_goes_back_to_postgres_is_not_answered_with_what_it_served_before(wo
     assert world.served() == {"a": (M31, 3), "b": (M31, 3)}
 
 
-def test_many_customers_are_read_in_one_question_in_the_order_asked(world, lookup):
+def test_many_customers_are_read_in_one_call_in_request_order(world, lookup):
     asked = [user for number in range(5_000) for user in ("a", f"nobody {number}", "b")]
     found = lookup.read(asked)
     assert [each.values.get("months_active") for each in found] == [2, None, 2] * 5_000
 
 
-def test_what_is_not_ours_is_left_alone(world):
+def test_foreign_redis_keys_are_left_alone(world):
     world.redis.client.set("streamflower", "somebody's")
     materialize(M31, world.database_url)
     with opened_store(world.database_url) as store:
@@ -84,7 +84,7 @@ def lose_a_view(world):
 
 
 @pytest.mark.parametrize("loss", [lose_everything, lose_a_view])
-def test_what_was_lost_is_not_served_and_is_written_again_by_the_next_materialization(world, loss):
+def test_a_lost_build_is_not_served_and_is_rewritten_by_the_next_materialization(world, loss):
     loss(world)
     with connect(world.database_url) as connection:
         assert builds_of(connection).served() is None
@@ -94,13 +94,13 @@ def test_what_was_lost_is_not_served_and_is_written_again_by_the_next_materializ
     assert [each.as_of for each in board.read_board(world.database_url).dates if each.is_served] == [F29]
 
 
-def test_an_older_date_does_not_take_the_place_of_what_was_lost(world):
+def test_an_older_date_does_not_replace_a_lost_build(world):
     world.redis.restart()
     assert materialize(D31, world.database_url).outcome == OLDER
     assert world.served() == SERVED
 
 
-def test_nobody_is_called_unknown_while_nothing_is_served(world, lookup):
+def test_without_a_served_build_a_read_fails_instead_of_finding_nobody(world, lookup):
     assert lookup.read(["stranger"])[0].as_of is None
     world.redis.restart()
     for user in ("a", "stranger"):
@@ -108,7 +108,7 @@ def test_nobody_is_called_unknown_while_nothing_is_served(world, lookup):
             lookup.read([user])
 
 
-def test_nobody_is_answered_from_what_redis_still_has_of_a_build_that_lost_a_view(world, lookup):
+def test_a_build_that_lost_a_view_is_not_served(world, lookup):
     lose_a_view(world)
     for user in ("a", "stranger"):
         with pytest.raises(NothingServed, match="nothing is served: run churn_materialize"):
@@ -131,7 +131,7 @@ def test_a_redis_that_is_restarted_while_a_build_is_written_does_not_serve_half_
     assert materialize(M31, world.database_url).outcome == DONE
 
 
-def test_a_full_redis_goes_on_serving_what_it_served(world):
+def test_a_full_redis_keeps_serving_its_build(world):
     used = world.redis.client.info("memory")["used_memory"]
     world.redis.client.config_set("maxmemory", used // 2)
     try:
@@ -163,7 +163,7 @@ def written(world, connection, as_of):
     return Build(number, begun_at, as_of, "d", "c", {view.name: columns_of(view) for view in views}, builds.served())
 
 
-def test_a_build_that_was_overtaken_is_not_served_whatever_its_date(world):
+def test_an_overtaken_build_is_not_served(world):
     with connect(world.database_url) as connection:
         builds = builds_of(connection)
         late = written(world, connection, F29)
@@ -176,7 +176,7 @@ def test_a_build_that_was_overtaken_is_not_served_whatever_its_date(world):
     assert world.served() == {"a": (M31, 3), "b": (M31, 3)}
 
 
-def test_a_build_that_another_has_cleared_away_is_not_served(world):
+def test_a_deleted_build_is_not_served(world):
     with connect(world.database_url) as connection:
         builds = builds_of(connection)
         build = written(world, connection, M31)
@@ -187,7 +187,7 @@ def test_a_build_that_another_has_cleared_away_is_not_served(world):
     assert world.served() == SERVED
 
 
-def test_the_served_build_is_left_and_every_other_cleared_away(world):
+def test_all_builds_but_the_served_one_are_deleted(world):
     with connect(world.database_url) as connection:
         builds = builds_of(connection)
         build = written(world, connection, M31)
@@ -198,7 +198,7 @@ def test_the_served_build_is_left_and_every_other_cleared_away(world):
     assert len(world.keys()) == 1 + 4
 
 
-def test_a_database_that_was_restored_counts_again_and_meets_no_build_of_that_number(world):
+def test_a_restored_database_does_not_reuse_a_build_number(world):
     before = set(world.keys())
     with connect(world.database_url, autocommit=True) as connection:
         (number,) = connection.execute("SELECT max(build) FROM online.builds").fetchone()

@@ -1,4 +1,4 @@
-"""A version is made again from what it keeps: equal to the bit, or the first thing that differs is named."""
+"""A version is reproduced bit for bit, or the first difference is named."""
 
 import copy
 import json
@@ -116,7 +116,7 @@ def other_models(monkeypatch):
         monkeypatch.setitem(FAMILIES, name, replace(FAMILIES[name], grid=(grid,)))
 
 
-def test_a_version_is_made_again_equal_to_the_bit(world):
+def test_a_version_is_reproduced_bit_for_bit(world):
     made = world.reproduce()
     assert made.equal, str(made)
     for what in EVERYTHING:
@@ -126,13 +126,13 @@ def test_a_version_is_made_again_equal_to_the_bit(world):
     assert not world.scratch_databases()
 
 
-def test_making_a_version_again_changes_neither_mlflow_nor_the_database(world):
+def test_a_reproduction_changes_neither_mlflow_nor_the_database(world):
     before = dump(world.pipeline.database_url), dump(world.mlflow_url)
     assert world.reproduce().equal
     assert (dump(world.pipeline.database_url), dump(world.mlflow_url)) == before
 
 
-def test_a_version_keeps_everything_that_it_takes_to_make_it_again(world):
+def test_a_version_keeps_all_inputs_of_its_reproduction(world):
     kept = read_lineage(world.run_id)
     tags = registry.get_version(MlflowClient(), world.version).tags
     assert {as_of: drop["digest"] for as_of, drop in kept["drops"].items()} == json.loads(tags["drops"])
@@ -160,7 +160,7 @@ def test_a_version_keeps_everything_that_it_takes_to_make_it_again(world):
     assert kept["metrics"]["train_rows"] == MlflowClient().get_run(world.run_id).data.metrics["train_rows"]
 
 
-def test_a_training_set_above_the_size_is_not_kept_and_the_version_is_made_again_all_the_same(
+def test_a_version_is_reproduced_without_its_large_training_set(
     postgres_url, churn_template, mlflow_template, world, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(lineage, "LARGEST_KEPT_SET", 1000)
@@ -175,7 +175,7 @@ def test_a_training_set_above_the_size_is_not_kept_and_the_version_is_made_again
         assert large.reproduce().equal
 
 
-def test_a_byte_of_an_archived_file_that_changed_is_named_as_data(world):
+def test_a_changed_archived_byte_is_named_as_data(world):
     sha256 = read_lineage(world.run_id)["drops"]["2024-01-31"]["files"]["usage_agg_30d.csv"]["sha256"]
     file = world.pipeline.archive / sha256[:2] / f"{sha256}.csv.zst"
     content = file.read_bytes()
@@ -194,7 +194,7 @@ def test_a_byte_of_an_archived_file_that_changed_is_named_as_data(world):
     assert not world.scratch_databases()
 
 
-def test_another_file_in_the_drop_than_was_trained_on_is_named_as_data_with_the_first_value(world, recorded, tmp_path):
+def test_a_changed_file_of_a_drop_is_named_as_data_with_the_first_value(world, recorded, tmp_path):
     file = tmp_path / "drops" / "2024-02-29" / "usage_agg_30d.csv"
     write_drops(tmp_path / "drops", customers=1500, months=3, seed=5, late_labels=1)
     header, first, *rest = file.read_text().splitlines()
@@ -249,7 +249,7 @@ def test_another_version_of_a_library_with_other_results_is_named_as_environment
     assert not world.scratch_databases()
 
 
-def test_what_differs_without_making_a_difference_is_said_and_the_version_is_equal(world, recorded):
+def test_differences_without_effect_are_reported_and_the_version_is_equal(world, recorded):
     def long_ago(said):
         said["environment"]["machine"]["cpu"] = "another"
         said["code"] |= {"digest": "0" * 64, "commit": "f" * 40, "clean": False}
@@ -263,7 +263,7 @@ def test_what_differs_without_making_a_difference_is_said_and_the_version_is_equ
     assert any("was not clean" in note for note in made.notes)
 
 
-def test_a_record_that_was_changed_is_named_where_data_code_and_environment_are_the_same(world):
+def test_a_changed_record_is_named_if_data_code_and_environment_are_equal(world):
     client = MlflowClient()
     threshold = registry.get_version(client, world.version).tags["threshold"]
     client.set_model_version_tag("streamflow_churn", str(world.version), "threshold", "0.123")
@@ -274,7 +274,7 @@ def test_a_record_that_was_changed_is_named_where_data_code_and_environment_are_
     assert made.difference.startswith(f"record: threshold: was 0.123, is {threshold}")
 
 
-def test_a_fault_on_the_way_is_not_hidden_and_leaves_no_scratch_database(world, monkeypatch):
+def test_an_error_is_raised_and_leaves_no_scratch_database(world, monkeypatch):
     def fail(*_):
         raise RuntimeError("no more room")
 
@@ -284,7 +284,7 @@ def test_a_fault_on_the_way_is_not_hidden_and_leaves_no_scratch_database(world, 
     assert not world.scratch_databases()
 
 
-def test_what_a_killed_one_has_left_is_cleared_away_by_the_next(world):
+def test_the_next_reproduction_removes_the_remains_of_a_killed_one(world):
     with psycopg.connect(world.pipeline.database_url, autocommit=True) as connection:
         name = connection.execute("SELECT current_database() || '_reproduce_0a0a0a0a'").fetchone()[0]
         connection.execute(f'CREATE DATABASE "{name}"')
@@ -292,7 +292,7 @@ def test_what_a_killed_one_has_left_is_cleared_away_by_the_next(world):
     assert not world.scratch_databases()
 
 
-def test_a_version_without_lineage_and_one_that_is_not_there_are_refused(world):
+def test_an_unknown_version_and_one_without_lineage_are_refused(world):
     with pytest.raises(NotReproducible, match="no version 99 "):
         reproduce(99, world.pipeline.database_url, world.pipeline.archive, print)
     client = MlflowClient()
@@ -309,7 +309,7 @@ def test_a_version_whose_tags_cannot_be_read_is_refused_with_the_value(world):
         reproduce(int(made.version), world.pipeline.database_url, world.pipeline.archive, print)
 
 
-def test_a_drop_that_was_corrected_since_is_taken_from_the_archive_as_it_was(world, tmp_path):
+def test_a_corrected_drop_is_read_from_the_archive_in_its_old_revision(world, tmp_path):
     world.correct_february(tmp_path)
     made = world.reproduce()
     assert made.equal, str(made)

@@ -1,4 +1,4 @@
-"""A backup on another server than that which it was made of: of a newer Postgres, and with a role for each part."""
+"""A backup restored on another server: a newer Postgres, and with a role for each part."""
 
 import os
 import re
@@ -127,13 +127,13 @@ def with_roles(new, made) -> str:
     return new
 
 
-def test_what_each_role_owns_and_may_comes_back_with_its_database(old, with_roles):
+def test_ownership_and_rights_of_each_role_are_restored(old, with_roles):
     for database in OWNERS:
         assert dump(database_url(with_roles, database)) == dump(database_url(old, database))
         assert found(with_roles, database) == found(old, database)
 
 
-def test_the_roles_work_in_what_was_restored(with_roles):
+def test_the_roles_work_in_the_restored_databases(with_roles):
     assert migrate(as_role(with_roles, PIPELINE)) == []
     with connect(as_role(with_roles, PIPELINE)) as connection:
         connection.execute("CREATE TABLE online.made_later (a int)")

@@ -1,4 +1,4 @@
-"""Old drops and snapshots go, and what the system does and says is what it would have been with them, or is refused."""
+"""Retention deletes old drops and snapshots. Afterwards the system answers as before, or refuses."""
 
 import shutil
 from datetime import UTC, date, datetime, timedelta
@@ -119,28 +119,28 @@ def run_again(database_url, landing, archive, as_of):
 # --- what goes and what stays ------------------------------------------------------------------------------------
 
 
-def test_what_a_training_at_the_newest_date_is_made_of_stays_and_what_is_older_goes(filled):
+def test_retention_keeps_the_newest_training_set_and_deletes_older_dates(filled):
     assert expire_raw(ALL, filled).figures["dates"] == [str(each) for each in OLD]
     assert expire_snapshots(ALL, filled).figures["dates"] == [str(each) for each in OLD]
     assert sorted(raw(filled)) == sorted(snapshots(filled)) == KEPT
 
 
 @both
-def test_a_date_stays_for_its_number_of_days(expire, filled):
+def test_a_date_is_kept_for_its_retention_period(expire, filled):
     days = (datetime.now(UTC).date() - DATES[1]).days
     assert expire(days, filled).figures["dates"] == [str(DATES[0])]
     assert expire(days - 1, filled).figures["dates"] == [str(DATES[1])]
 
 
 @both
-def test_without_a_number_of_days_everything_stays(expire, filled):
+def test_without_a_retention_period_nothing_is_deleted(expire, filled):
     before = dump(filled)
     assert expire(None, filled).outcome == UNCHANGED
     assert dump(filled) == before
 
 
 @both
-def test_while_there_are_too_few_labelled_dates_everything_stays(expire, database_url, landing, archive):
+def test_with_too_few_labelled_dates_nothing_is_deleted(expire, database_url, landing, archive):
     take_in(write_drop(landing, FIRST, USERS), database_url, archive)
     for as_of in DATES[1:LABELLED_DATES]:
         take_in(write_drop(landing, as_of, USERS, LABELS), database_url, archive)
@@ -149,11 +149,11 @@ def test_while_there_are_too_few_labelled_dates_everything_stays(expire, databas
 
 
 @both
-def test_of_an_empty_database_nothing_goes(expire, database_url):
+def test_an_empty_database_is_left_unchanged(expire, database_url):
     assert expire(ALL, database_url).outcome == UNCHANGED
 
 
-def test_what_is_served_stays_though_newer_dates_would_do_without_it(database_url, landing, archive):
+def test_the_served_date_is_kept_although_no_training_needs_it(database_url, landing, archive):
     for as_of in DATES:
         take_in(write_drop(landing, as_of, USERS, LABELS), database_url, archive)
         if as_of == DATES[1]:
@@ -163,7 +163,7 @@ def test_what_is_served_stays_though_newer_dates_would_do_without_it(database_ur
     assert expire_snapshots(ALL, database_url).figures["dates"] == [str(DATES[0])]
 
 
-def test_a_drop_that_brought_labels_of_a_date_of_the_training_set_stays_with_it(database_url, landing, archive):
+def test_a_drop_with_labels_of_the_training_set_is_kept(database_url, landing, archive):
     late = [(user, label, DATES[1]) for user, label in LABELS]
     take_in(write_drop(landing, DATES[0], USERS, LABELS), database_url, archive)
     take_in(write_drop(landing, DATES[1], USERS), database_url, archive)
@@ -175,20 +175,20 @@ def test_a_drop_that_brought_labels_of_a_date_of_the_training_set_stays_with_it(
 
 
 @both
-def test_a_date_that_a_chain_has_just_brought_back_stays_for_two_days(expire, filled, landing, archive):
+def test_a_reloaded_date_is_kept_for_two_days(expire, filled, landing, archive):
     expire_all(filled)
     run_again(filled, landing, archive, FIRST)
     assert expire(ALL, filled).figures["dates"] == []
 
 
 @both
-def test_a_date_that_a_chain_has_just_found_unchanged_stays_for_two_days(expire, filled, landing, archive):
+def test_a_date_just_found_unchanged_is_kept_for_two_days(expire, filled, landing, archive):
     assert run_again(filled, landing, archive, FIRST) == (UNCHANGED, UNCHANGED)
     assert expire(ALL, filled).figures["dates"] == [str(each) for each in OLD[1:]]
 
 
 @both
-def test_a_dry_run_says_what_goes_to_the_row_and_the_byte_and_changes_nothing(expire, filled):
+def test_a_dry_run_reports_exact_rows_and_bytes_and_changes_nothing(expire, filled):
     before = dump(filled)
     tried = expire(ALL, filled, dry_run=True)
     assert dump(filled) == before
@@ -201,7 +201,7 @@ def test_a_dry_run_says_what_goes_to_the_row_and_the_byte_and_changes_nothing(ex
 
 
 @both
-def test_done_again_there_is_nothing_left_to_do(expire, filled):
+def test_a_second_run_deletes_nothing(expire, filled):
     expire(ALL, filled)
     before = dump(filled)
     assert expire(ALL, filled).outcome == UNCHANGED
@@ -209,7 +209,7 @@ def test_done_again_there_is_nothing_left_to_do(expire, filled):
 
 
 @both
-def test_no_number_of_days_takes_today(expire, database_url):
+def test_a_retention_period_below_one_day_is_refused(expire, database_url):
     with pytest.raises(ValueError, match="1 day or more, not for 0"):
         expire(0, database_url)
 
@@ -251,7 +251,7 @@ def test_no_version_is_superseded_by_retention(filled):
     assert planned(filled) == before
 
 
-def test_a_date_that_is_run_again_is_what_it_was_and_so_is_a_training_at_it(filled, landing, archive):
+def test_a_rerun_restores_a_date_and_its_training(filled, landing, archive):
     rows, digest = dump_of_drops(filled), train_on(filled, DATES[-2]).digest
     expire_all(filled)
     for as_of in OLD:
@@ -260,7 +260,7 @@ def test_a_date_that_is_run_again_is_what_it_was_and_so_is_a_training_at_it(fill
     assert train_on(filled, DATES[-2]).digest == digest
 
 
-def test_a_date_that_was_brought_back_goes_again(filled, landing, archive):
+def test_a_reloaded_date_is_deleted_again_later(filled, landing, archive):
     expire_all(filled)
     run_again(filled, landing, archive, FIRST)
     days_pass(filled)
@@ -268,14 +268,14 @@ def test_a_date_that_was_brought_back_goes_again(filled, landing, archive):
     assert expire_snapshots(ALL, filled).figures["dates"] == [str(FIRST)]
 
 
-def test_a_training_is_refused_while_only_some_of_what_it_needs_is_back(filled, landing, archive):
+def test_a_training_is_refused_while_some_of_its_dates_are_deleted(filled, landing, archive):
     expire_all(filled)
     run_again(filled, landing, archive, OLD[1])
     with pytest.raises(Expired, match=f"made of {OLD[0]}, {OLD[2]} too"):
         train_on(filled, DATES[LABELLED_DATES - 1])
 
 
-def test_labels_that_another_removed_drop_brought_count_as_removed_too(database_url, landing, archive):
+def test_labels_of_another_deleted_drop_count_as_deleted(database_url, landing, archive):
     late = [(user, label, DATES[0]) for user, label in LABELS]
     take_in(write_drop(landing, DATES[0], USERS), database_url, archive)
     take_in(write_drop(landing, DATES[1], USERS, late), database_url, archive)
@@ -297,12 +297,12 @@ def test_snapshots_are_never_built_of_a_drop_whose_rows_were_removed(filled):
         build_snapshots(FIRST, filled)
 
 
-def test_snapshots_that_are_there_are_unchanged_though_their_drop_was_removed(filled):
+def test_existing_snapshots_are_unchanged_after_their_drop_is_deleted(filled):
     expire_raw(ALL, filled)
     assert build_snapshots(FIRST, filled).outcome == UNCHANGED
 
 
-def test_what_was_removed_is_not_served(filled):
+def test_a_deleted_date_is_not_served(filled):
     expire_all(filled)
     with connect(filled) as connection:
         connection.execute("DELETE FROM online.served")

@@ -1,4 +1,4 @@
-"""Old predictions go, by whole months, and nobody who writes has to wait for it."""
+"""Retention drops old predictions by monthly partitions, without blocking writers."""
 
 import threading
 from datetime import UTC, date, datetime, timedelta
@@ -63,7 +63,7 @@ def first_of_month(day, months=0):
 # --- what goes ---------------------------------------------------------------------------------------------------
 
 
-def test_a_month_goes_with_its_answers_and_later_ones_stay(database_url, now):
+def test_a_month_of_predictions_is_dropped_and_later_ones_are_kept(database_url, now):
     ages = [timedelta(days=DAYS + age) for age in (200, 100, -100)]
     *old, young = [make_month(database_url, now - age) for age in ages]
     answer(database_url, *[now - age for age in ages], now)
@@ -77,14 +77,14 @@ def test_a_month_goes_with_its_answers_and_later_ones_stay(database_url, now):
 @pytest.mark.parametrize(
     ("later", "stays"), [(0, False), (1, True)], ids=["all of it is too old", "its last day is not"]
 )
-def test_a_month_stays_for_as_long_as_any_of_it_must(database_url, now, later, stays):
+def test_a_month_is_kept_while_any_of_its_days_must_be(database_url, now, later, stays):
     end = first_of_month(now, -2)
     name = make_month(database_url, end - timedelta(days=1))
     expire_predictions((now.date() - end).days + later, database_url)
     assert (name in tables(database_url)) == stays
 
 
-def test_answers_of_months_that_nobody_had_made_go_to_the_day(database_url, now):
+def test_predictions_in_the_default_partition_are_deleted_by_day(database_url, now):
     ages = [timedelta(days=DAYS + age) for age in (100, 1, -1, -100)]
     answer(database_url, *[now - age for age in ages])
     done = expire_predictions(DAYS, database_url)
@@ -92,7 +92,7 @@ def test_answers_of_months_that_nobody_had_made_go_to_the_day(database_url, now)
     assert instants(database_url) == {now - ages[2], now - ages[3]}
 
 
-def test_where_nothing_is_old_enough_nothing_changes(database_url, now):
+def test_without_old_predictions_nothing_changes(database_url, now):
     answer(database_url, now)
     before = dump(database_url)
     done = expire_predictions(DAYS, database_url)
@@ -100,13 +100,13 @@ def test_where_nothing_is_old_enough_nothing_changes(database_url, now):
     assert dump(database_url) == before
 
 
-def test_done_again_there_is_nothing_left_to_do(database_url, now):
+def test_a_second_run_deletes_nothing(database_url, now):
     make_month(database_url, now - timedelta(days=DAYS + 100))
     assert expire_predictions(DAYS, database_url).outcome == DONE
     assert expire_predictions(DAYS, database_url).outcome == UNCHANGED
 
 
-def test_a_dry_run_says_what_would_go_and_changes_nothing(database_url, now):
+def test_a_dry_run_reports_the_deletions_and_changes_nothing(database_url, now):
     old = make_month(database_url, now - timedelta(days=DAYS + 200))
     answer(database_url, now - timedelta(days=DAYS + 200), now - timedelta(days=DAYS + 100))
     before = dump(database_url)
@@ -118,7 +118,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(database_url, now):
     assert (done.figures["months"], done.figures["others"]) == ([old], 1)
 
 
-def test_no_number_of_days_takes_today(database_url):
+def test_a_retention_period_below_one_day_is_refused(database_url):
     with pytest.raises(ValueError, match="1 day or more, not for 0"):
         expire_predictions(0, database_url)
 
@@ -134,7 +134,7 @@ def test_a_migrated_database_has_this_month_and_the_next_two(database_url, now):
     assert tables(database_url) == {*coming(now), "answered_any_month"}
 
 
-def test_the_months_that_come_are_made_ahead(database_url, now):
+def test_partitions_of_coming_months_are_created(database_url, now):
     with connect(database_url) as connection:
         for name in coming(now):
             connection.execute(f"DROP TABLE predictions.{name}")
@@ -145,7 +145,7 @@ def test_the_months_that_come_are_made_ahead(database_url, now):
         assert [connection.execute(indexes, [name]).fetchone() for name in coming(now)] == [(1,)] * 3
 
 
-def test_a_month_that_answers_came_in_before_it_was_made_is_left_where_they_are(database_url, now):
+def test_a_month_with_rows_in_the_default_partition_gets_no_partition(database_url, now):
     with connect(database_url) as connection:
         for name in coming(now):
             connection.execute(f"DROP TABLE predictions.{name}")
@@ -158,7 +158,7 @@ def test_a_month_that_answers_came_in_before_it_was_made_is_left_where_they_are(
 # --- nobody waits ------------------------------------------------------------------------------------------------
 
 
-def test_a_month_that_is_read_for_long_is_left_to_the_next_run_and_writers_go_on(database_url, now):
+def test_a_month_with_a_long_reader_is_left_to_the_next_run_without_blocking_writers(database_url, now):
     old = make_month(database_url, now - timedelta(days=DAYS + 100))
     with connect(database_url) as reader:
         reader.execute(f"SELECT FROM {ANSWERED}")
@@ -170,7 +170,7 @@ def test_a_month_that_is_read_for_long_is_left_to_the_next_run_and_writers_go_on
     assert instants(database_url) == {now}
 
 
-def test_writers_that_give_up_after_a_second_never_have_to(database_url, now):
+def test_retention_never_blocks_writers_for_a_second(database_url, now):
     for age in range(100, 1000, 100):
         make_month(database_url, now - timedelta(days=DAYS + age))
     ended, written = threading.Event(), []

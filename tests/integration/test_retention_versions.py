@@ -1,4 +1,4 @@
-"""Old model versions go with their files, those that may still be asked for stay, and what was decided can be shown."""
+"""Retention deletes old model versions with their files, keeps those in use, and keeps decisions readable."""
 
 import time
 from datetime import UTC, date, datetime, timedelta
@@ -85,14 +85,14 @@ def files(run_id, path=None):
 # --- what goes ---------------------------------------------------------------------------------------------------
 
 
-def test_a_version_goes_when_it_is_old_enough(url):
+def test_an_old_version_is_deleted(url):
     old, young = register(url, DAYS + 1), register(url, DAYS - 1)
     done = expire_versions(DAYS, url)
     assert (done.outcome, done.figures["versions"], done.figures["kept"]) == (DONE, [old], {})
     assert there() == {young}
 
 
-def test_with_it_go_its_model_and_the_large_files_of_its_run_and_its_story_stays(url):
+def test_a_deleted_version_loses_model_and_large_files_but_keeps_its_decisions(url):
     version = register(url)
     found = MlflowClient().get_model_version(MODEL_NAME, str(version))
     expire_versions(DAYS, url)
@@ -103,7 +103,7 @@ def test_with_it_go_its_model_and_the_large_files_of_its_run_and_its_story_stays
         registry.load_pipeline(version)
 
 
-def test_a_dry_run_says_what_goes_to_the_byte_and_changes_nothing(url, tmp_path):
+def test_a_dry_run_reports_exact_bytes_and_changes_nothing(url, tmp_path):
     def on_disk():
         return {path: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
 
@@ -119,13 +119,13 @@ def test_a_dry_run_says_what_goes_to_the_byte_and_changes_nothing(url, tmp_path)
     assert removed == done.figures["bytes"]
 
 
-def test_without_a_number_of_days_every_version_stays(url):
+def test_without_a_retention_period_no_version_is_deleted(url):
     register(url)
     assert expire_versions(None, url).outcome == UNCHANGED
     assert there() == {1}
 
 
-def test_no_number_of_days_takes_today(url):
+def test_a_retention_period_below_one_day_is_refused(url):
     with pytest.raises(ValueError, match="1 day or more, not for 0"):
         expire_versions(0, url)
 
@@ -134,7 +134,7 @@ def test_with_no_model_registered_there_is_nothing_to_do(mlflow_uri, database_ur
     assert expire_versions(DAYS, database_url).outcome == UNCHANGED
 
 
-def test_files_that_another_version_shares_stay_for_as_long_as_that_one(url):
+def test_shared_files_are_kept_as_long_as_any_of_their_versions(url):
     version = register(url)
     found = MlflowClient().get_model_version(MODEL_NAME, str(version))
     again = int(mlflow.register_model(found.source, MODEL_NAME).version)
@@ -150,7 +150,7 @@ def test_files_that_another_version_shares_stay_for_as_long_as_that_one(url):
 # --- what stays --------------------------------------------------------------------------------------------------
 
 
-def test_what_is_in_production_or_waits_in_staging_stays(url):
+def test_versions_in_production_or_staging_are_kept(url):
     production, staging, other = (register(url) for _ in range(3))
     promote(url, production)
     MlflowClient().transition_model_version_stage(MODEL_NAME, str(staging), "Staging")
@@ -158,7 +158,7 @@ def test_what_is_in_production_or_waits_in_staging_stays(url):
     assert (done.figures["versions"], done.figures["kept"]) == ([other], {production: "Production", staging: "Staging"})
 
 
-def test_the_last_three_that_were_in_production_before_and_the_anchor_stay(url):
+def test_the_last_three_productions_and_the_anchor_are_kept(url):
     versions = [register(url) for _ in range(6)]
     for version in versions:
         promote(url, version, superior=version == versions[0])
@@ -172,7 +172,7 @@ def test_the_last_three_that_were_in_production_before_and_the_anchor_stay(url):
     assert rollback.rollback(None, "ada", "wrong prices", url).figures["version"] == versions[4]
 
 
-def test_what_production_is_pinned_to_stays_though_somebody_moved_it_away_by_hand(url):
+def test_the_pinned_version_is_kept_even_outside_production(url):
     first, second = register(url), register(url)
     promote(url, first)
     rollback.rollback(first, "ada", "hold it", url)
@@ -182,13 +182,13 @@ def test_what_production_is_pinned_to_stays_though_somebody_moved_it_away_by_han
     assert expire_versions(DAYS, url).figures["kept"][first] == "pinned"
 
 
-def test_what_has_an_alias_stays(url):
+def test_a_version_with_an_alias_is_kept(url):
     register(url)
     MlflowClient().set_registered_model_alias(MODEL_NAME, "best", "1")
     assert expire_versions(DAYS, url).figures["kept"] == {1: "alias best"}
 
 
-def test_what_the_newest_drop_trained_stays_so_that_running_it_again_changes_nothing(url):
+def test_the_version_of_the_newest_drop_is_kept(url):
     with connect(url) as connection:
         execute(connection, "loading/record_revision", {
             "as_of": AS_OF, "revision": 1, "digest": "d", "code_digest": "c",
@@ -200,7 +200,7 @@ def test_what_the_newest_drop_trained_stays_so_that_running_it_again_changes_not
     assert (done.figures["versions"], done.figures["kept"]) == ([old], {1: "of 2024-01-31, the newest AS_OF"})
 
 
-def test_what_a_training_returned_within_two_days_stays_for_the_gate_of_its_run(url):
+def test_a_version_returned_by_a_training_is_kept_for_two_days(url):
     recent, before = register(url), register(url)
     for version, days in ((recent, 1), (before, 3)):
         tag = used_at(datetime.now(UTC) - timedelta(days=days))
@@ -210,7 +210,7 @@ def test_what_a_training_returned_within_two_days_stays_for_the_gate_of_its_run(
     assert (done.figures["versions"], done.figures["kept"]) == ([before], kept)
 
 
-def test_what_a_training_that_runs_may_return_stays(url):
+def test_a_version_that_a_running_training_can_return_is_kept(url):
     busy, idle = register(url), register(url, as_of=date(2023, 12, 31))
     with connect(url, autocommit=True) as training:
         lock_session(training, *lock_of(AS_OF.isoformat()))
@@ -218,7 +218,7 @@ def test_what_a_training_that_runs_may_return_stays(url):
     assert (done.figures["versions"], done.figures["kept"]) == ([idle], {busy: "its AS_OF is being trained"})
 
 
-def test_a_pin_that_cannot_be_read_keeps_everything(url):
+def test_an_unreadable_pin_stops_the_deletion_of_versions(url):
     register(url)
     MlflowClient().set_registered_model_tag(MODEL_NAME, moves.PIN, "mine")
     with pytest.raises(moves.PinUnreadable):
@@ -229,7 +229,7 @@ def test_a_pin_that_cannot_be_read_keeps_everything(url):
 # --- what is shown of it, and what may happen meanwhile ----------------------------------------------------------
 
 
-def test_the_board_shows_the_decision_its_report_and_the_grades_of_a_version_that_is_gone(url):
+def test_the_board_shows_decision_report_and_grades_of_a_deleted_version(url):
     version = register(url)
     expire_versions(DAYS, url)
     shown = board.read_board(url)
@@ -241,7 +241,7 @@ def test_the_board_shows_the_decision_its_report_and_the_grades_of_a_version_tha
     assert board.read_grades(url, version, run_id)
 
 
-def test_a_version_that_is_gone_cannot_be_brought_back_and_it_is_said_why(url):
+def test_a_rollback_to_a_deleted_version_is_refused_with_the_reason(url):
     old = register(url)
     promote(url, register(url))
     expire_versions(DAYS, url)
@@ -249,7 +249,7 @@ def test_a_version_that_is_gone_cannot_be_brought_back_and_it_is_said_why(url):
         rollback.rollback(old, "ada", "why not", url)
 
 
-def test_killed_between_the_files_and_the_entry_it_goes_on_the_next_time(url, monkeypatch):
+def test_a_killed_deletion_of_versions_is_completed_by_the_next_run(url, monkeypatch):
     version = register(url)
     size = expire_versions(DAYS, url, dry_run=True).figures["bytes"]
 
@@ -266,7 +266,7 @@ def test_killed_between_the_files_and_the_entry_it_goes_on_the_next_time(url, mo
     assert again.figures["bytes"] < size
 
 
-def test_it_waits_while_a_backup_is_taken(url):
+def test_retention_waits_for_a_running_backup(url):
     """A backup holds this lock from its first database to its last file."""
     register(url)
     with connect(url, autocommit=True) as backup, connect(url, autocommit=True) as watcher:

@@ -1,4 +1,4 @@
-"""The databases and roles of a server: each part of the system has its own, and reaches nobody else's."""
+"""The databases and roles of a server: each part has its own role, which can use only its own database."""
 
 import os
 import re
@@ -79,7 +79,7 @@ def test_the_owner_makes_schemas_in_its_database(database, owner, admin):
 
 @pytest.mark.parametrize("forbidden", ["CREATE ROLE more", "CREATE DATABASE more", "SELECT FROM pg_authid"])
 @pytest.mark.parametrize("role", PASSWORDS)
-def test_no_role_may_more_than_what_is_in_its_database(role, forbidden, admin):
+def test_no_role_has_rights_outside_its_database(role, forbidden, admin):
     database = next((name for name, owner in OWNERS.items() if owner == role), "churn")
     with (
         psycopg.connect(as_role(admin, role, database), autocommit=True) as connection,
@@ -95,12 +95,12 @@ def test_serving_has_its_rights_from_the_migrations_of_the_pipeline(admin):
             connection.execute("CREATE TEMPORARY TABLE more (a int)")
 
 
-def test_the_server_has_seen_no_password(admin):
+def test_the_server_log_contains_no_password(admin):
     found = verifiers(admin)
     assert {role: text.split("$")[0] for role, text in found.items()} == dict.fromkeys(PASSWORDS, "SCRAM-SHA-256")
 
 
-def test_again_it_makes_nothing_and_sets_the_passwords_that_it_is_given(admin):
+def test_a_second_run_creates_nothing_and_sets_the_given_passwords(admin):
     before = verifiers(admin)
     assert set_up(admin, GIVEN) == []
     after = verifiers(admin)
@@ -128,15 +128,15 @@ def doctor(admin, tmp_path_factory):
     return done.stdout + done.stderr, home
 
 
-def test_doctor_makes_nothing_of_a_stack_that_is_not_there(doctor):
+def test_doctor_creates_no_state_for_a_missing_stack(doctor):
     page, home = doctor
     assert "schema of airflow" in page
     assert not home.exists()
 
 
-def test_doctor_tells_of_each_database_that_its_role_may_not_read_and_goes_on(doctor):
+def test_doctor_reports_each_unreadable_database_and_continues(doctor):
     page, _ = doctor
     for database in ("churn", "mlflow"):
         assert re.search(f"schema of {database} +bad +cannot be read: .*permission denied for database", page)
-        assert f"schema of {database}: the server must have connections left, and the role" in page
+        assert f"schema of {database}: check that the server has free connections, and that the role" in page
     assert re.search("schema of airflow +bad +at nothing, and the installed airflow wants", page)

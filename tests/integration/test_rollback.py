@@ -1,5 +1,4 @@
-"""Promotion, rollback, pin and release on real Postgres and MLflow: what Production holds, what is on record, and that
-killed before any act they end in the one right state."""
+"""Promotion, rollback, pin and release on real Postgres and MLflow, their record, and recovery from kills."""
 
 import itertools
 import json
@@ -143,7 +142,7 @@ def three(promoted, postgres_url):
         yield House(copy, model, MlflowClient())
 
 
-def test_each_promotion_is_on_record_with_what_it_replaced(three):
+def test_each_promotion_is_recorded_with_the_version_it_replaced(three):
     assert three.moves == [("promotion", 1, None, "gate"), ("promotion", 2, 1, "gate"), ("promotion", 3, 2, "gate")]
     assert three.anchor() == 1
 
@@ -153,13 +152,13 @@ def test_a_superior_promotion_is_the_next_anchor(three):
     assert three.anchor() == 4
 
 
-def test_the_history_can_be_added_to_and_not_rewritten(three):
+def test_the_history_is_append_only(three):
     for statement in ("UPDATE gate.moves SET who = 'me'", "DELETE FROM gate.moves", "TRUNCATE gate.moves"):
         with pytest.raises(psycopg.errors.RaiseException, match=r"gate.moves is append-only"), connect(three.url) as c:
             c.execute(statement)
 
 
-def test_a_rollback_moves_production_to_the_version_before_and_pins_it(three):
+def test_a_rollback_moves_production_to_the_previous_version_and_pins_it(three):
     outcome = three.back()
     assert outcome.outcome == DONE
     assert (three.production, three.champion) == ([2], 2)
@@ -174,7 +173,7 @@ def test_a_rollback_to_a_named_version_goes_there(three):
     assert three.production == [1]
 
 
-def test_a_rollback_that_is_run_again_does_not_go_back_twice(three):
+def test_a_repeated_rollback_does_not_go_back_twice(three):
     three.back()
     before = registered(three.world)
     for version in (None, 2):
@@ -210,7 +209,7 @@ def test_a_version_that_was_deleted_is_passed_over(three):
     [(9, "w", "no such version"), (2, "w", "no tag threshold"), (1, " ", "say who and why"), (1, "x" * 1001, "1000")],
     ids=["unknown", "not to be served", "no reason", "a long reason"],
 )
-def test_a_rollback_that_cannot_be_is_refused_and_moves_nothing(three, version, why, said):
+def test_an_impossible_rollback_is_refused_and_moves_nothing(three, version, why, said):
     three.client.delete_model_version_tag(MODEL_NAME, "2", "threshold")
     before = registered(three.world)
     with pytest.raises(rollback.RollbackRefused, match=said):
@@ -218,7 +217,7 @@ def test_a_rollback_that_cannot_be_is_refused_and_moves_nothing(three, version, 
     assert registered(three.world) == before
 
 
-def test_there_is_nothing_before_the_first_version(house):
+def test_a_rollback_from_the_first_version_is_refused(house):
     house.promote(house.register(), None)
     with pytest.raises(rollback.RollbackRefused, match="knows of none before"):
         house.back()
@@ -252,7 +251,7 @@ def test_after_the_release_the_same_promotion_goes_through(three):
     assert three.moves[-2:] == [("release", 2, 2, "bob"), ("promotion", version, 2, "gate")]
 
 
-def test_what_was_rolled_back_from_is_never_brought_back_by_the_gate(three):
+def test_the_gate_never_promotes_a_rolled_back_version(three):
     three.back()
     rollback.release("ada", "mended", three.url)
     assert "taken out" in three.promote(3, 2).reason
@@ -275,7 +274,7 @@ def test_releasing_what_is_not_pinned_changes_nothing(three):
     assert registered(three.world) == before
 
 
-def test_a_pin_that_was_written_by_hand_stops_everything_and_says_so(three):
+def test_an_invalid_manual_pin_stops_every_move_and_is_named(three):
     three.client.set_registered_model_tag(MODEL_NAME, moves.PIN, "please stay")
     with pytest.raises(moves.PinUnreadable, match="please stay"):
         three.back()
@@ -284,14 +283,14 @@ def test_a_pin_that_was_written_by_hand_stops_everything_and_says_so(three):
     assert three.production == [3]
 
 
-def test_two_rollbacks_at_once_make_one_move(three):
+def test_concurrent_rollbacks_make_one_move(three):
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(lambda _: three.back(), range(2)))
     assert {each.outcome for each in outcomes} == {DONE, UNCHANGED}
     assert three.moves[3:] == [("rollback", 2, 3, "ada")]
 
 
-def test_a_move_by_hand_is_noticed_once_and_anchors(three):
+def test_a_manual_move_is_recorded_once_and_becomes_the_anchor(three):
     three.by_hand(1)
     for _ in range(2):
         three.notice()
@@ -299,7 +298,7 @@ def test_a_move_by_hand_is_noticed_once_and_anchors(three):
     assert three.anchor() == 1
 
 
-def test_a_production_emptied_by_hand_is_noticed(three):
+def test_a_manually_emptied_production_is_recorded(three):
     three.client.transition_model_version_stage(MODEL_NAME, "3", "Archived")
     three.notice()
     assert three.moves[-1] == ("person", None, 3, moves.BY_HAND)
@@ -307,14 +306,14 @@ def test_a_production_emptied_by_hand_is_noticed(three):
     assert three.back().figures["version"] == 3
 
 
-def test_a_move_back_and_forth_by_hand_is_a_persons_both_times(three):
+def test_a_manual_move_and_its_reversal_are_both_recorded_as_a_persons(three):
     for version in (1, 3):
         three.by_hand(version)
         three.notice()
     assert [kind for kind, *_ in three.moves[3:]] == ["person", "person"]
 
 
-def test_a_promotion_that_has_not_recorded_itself_yet_is_no_persons_move(three):
+def test_an_unrecorded_promotion_is_not_taken_for_a_manual_move(three):
     version = three.register()
     three.decide(version, 3)
     three.client.set_model_version_tag(MODEL_NAME, str(version), moves.PROMOTING, "3")
@@ -325,7 +324,7 @@ def test_a_promotion_that_has_not_recorded_itself_yet_is_no_persons_move(three):
     assert three.moves[3:] == [("promotion", version, 3, "gate"), ("rollback", 3, version, "ada")]
 
 
-def test_a_person_who_moves_what_the_gate_would_promote_moved_it_and_anchors(three):
+def test_a_manual_move_of_the_candidate_counts_as_a_persons_and_anchors(three):
     version = three.register()
     three.decide(version, 3)
     three.by_hand(version)
@@ -334,7 +333,7 @@ def test_a_person_who_moves_what_the_gate_would_promote_moved_it_and_anchors(thr
     assert three.anchor() == version
 
 
-def test_a_candidate_graded_before_a_persons_move_does_not_go_over_it(three):
+def test_a_candidate_graded_before_a_manual_move_does_not_replace_it(three):
     by_hand, late = three.register(), three.register()
     three.decide(by_hand, 3)
     three.decide(late, 3)
@@ -345,7 +344,7 @@ def test_a_candidate_graded_before_a_persons_move_does_not_go_over_it(three):
     assert three.production == [by_hand]
 
 
-def test_while_somebody_moves_production_nobody_is_noticed(three):
+def test_a_move_in_progress_is_not_recorded_as_manual(three):
     with connect(three.url, autocommit=True) as connection:
         lock_session(connection, moves.PROMOTE_LOCK)
         three.by_hand(1)
@@ -355,7 +354,7 @@ def test_while_somebody_moves_production_nobody_is_noticed(three):
     assert three.moves[-1] == ("person", 1, 3, moves.BY_HAND)
 
 
-def test_a_rejection_is_on_record_though_production_was_pinned_meanwhile(three):
+def test_a_rejection_is_recorded_even_if_production_was_pinned_meanwhile(three):
     version = three.register()
     three.decide(version, 3)
     three.back()
@@ -363,7 +362,7 @@ def test_a_rejection_is_on_record_though_production_was_pinned_meanwhile(three):
     assert "rejected by" in rejected.reason
 
 
-def test_a_rejected_version_that_a_person_moves_by_hand_is_a_persons(three):
+def test_a_manual_move_of_a_rejected_version_is_recorded_as_a_persons(three):
     version = three.register()
     three.promote(version, 3, approval=NO)
     three.by_hand(version)
@@ -411,7 +410,7 @@ def test_a_rejection_is_one_decision_keep_with_the_figures_that_were_judged(thre
     assert [source_of(number, report) for *_, number, report in found] == [found[0][3]] * 2
 
 
-def test_what_was_approved_against_another_production_is_kept(three):
+def test_an_approval_against_another_production_is_kept_back(three):
     version = three.register()
     three.decide(version, 2)
     outcome = promotion.promote(version, 2, "good", three.url, approval=YES)
@@ -525,9 +524,7 @@ def run_rejected(world):
     ],
     ids=["rollback", "rollback of a rollback", "release", "approved promotion", "rejected promotion"],
 )
-def test_killed_before_any_act_and_looked_at_by_the_gate_it_is_finished_by_the_retry(
-    three, step, pinned, least, children, postgres_url
-):
+def test_a_killed_move_seen_by_the_gate_is_completed_by_the_retry(three, step, pinned, least, children, postgres_url):
     waiting = three.register()
     three.decide(waiting, 3, superior=True)
     three.client.transition_model_version_stage(MODEL_NAME, str(waiting), "Staging")

@@ -1,5 +1,4 @@
-"""The chain without a disk of its own: drops on a mounted directory, the archive and MLflow's artifacts in an object
-store, and no MLflow server."""
+"""The chain without a local disk: drops on a mounted directory, archive and artifacts in an object store."""
 
 from datetime import date
 
@@ -39,7 +38,7 @@ def chain(postgres_url, churn_template, mlflow_template, object_store, tmp_path_
         yield chain
 
 
-def test_nothing_is_left_on_the_disk_but_the_landing_directory(chain):
+def test_only_the_landing_directory_is_on_the_disk(chain):
     assert [path.name for path in chain.pipeline.landing.parent.iterdir()] == ["landing"]
 
 
@@ -56,14 +55,12 @@ def test_the_version_in_production_is_loaded_from_the_object_store(chain):
     assert registry.load_pipeline(production.version).steps
 
 
-def test_a_version_is_made_again_from_the_object_store(chain):
+def test_a_version_is_reproduced_from_the_object_store(chain):
     made = reproduce(1, chain.database_url, chain.pipeline.archive, lambda _: None)
     assert made.equal, str(made)
 
 
-def test_two_machines_that_share_a_directory_do_not_remove_what_the_other_is_writing(
-    pipeline_on, monkeypatch, tmp_path
-):
+def test_machines_sharing_an_archive_do_not_delete_each_others_files_in_progress(pipeline_on, monkeypatch, tmp_path):
     """Machine B validates a drop while A is on its way with another: A's files are there when it accepts them."""
     pipeline = pipeline_on(tmp_path / "landing")
     write_drops(tmp_path / "landing", customers=50, months=1, seed=5)

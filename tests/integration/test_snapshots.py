@@ -1,4 +1,4 @@
-"""snapshots.* holds each loaded drop by (user_id, as_of), the same whatever happened in which order."""
+"""snapshots.* holds each loaded drop by (user_id, as_of), independent of the order of events."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -131,7 +131,7 @@ def test_building_again_is_unchanged_and_writes_nothing(landing, archive, databa
     assert dump(database_url) == before
 
 
-def test_other_code_builds_again(landing, archive, database_url, monkeypatch):
+def test_changed_code_builds_again(landing, archive, database_url, monkeypatch):
     take_in(with_months(landing, 1), database_url, archive)
     before = dump_of_drops(database_url)
     monkeypatch.setattr(snapshots, "step_digest", lambda step: "other code")
@@ -153,9 +153,7 @@ def test_a_corrected_drop_replaces_the_snapshots_of_its_date_and_of_no_other(lan
     assert {drop_as_of for _, drop_as_of, _, _ in labels_of(database_url)} == {F29}
 
 
-def test_labels_are_kept_by_date_and_by_the_drop_that_brought_them_also_of_those_who_are_gone(
-    landing, archive, database_url
-):
+def test_labels_are_kept_by_date_and_drop_even_for_departed_customers(landing, archive, database_url):
     take_in(write_drop(landing, D31, ["a", "b"], [("a", False), ("b", True)]), database_url, archive)
     late = [("a", True, D31), ("gone", True, D31), ("a", False, F29)]
     take_in(write_drop(landing, F29, ["a", "c"], late), database_url, archive)
@@ -171,7 +169,7 @@ def test_labels_are_kept_by_date_and_by_the_drop_that_brought_them_also_of_those
 # --- the law: the drops, and nothing else ------------------------------------------------------------------------
 
 
-def test_what_is_held_depends_on_the_drops_and_not_on_the_order_or_number_of_runs(tmp_path, archive, database_url):
+def test_snapshots_do_not_depend_on_order_or_number_of_runs(tmp_path, archive, database_url):
     accepted = []
     for number, as_of in enumerate((D31, F29, M31), 1):
         labels = [(user, True, D31) for user in CUSTOMERS[:number]]
@@ -239,7 +237,7 @@ def test_a_read_committed_reader_sees_the_old_rows_or_the_new_ones(landing, arch
     assert set(seen) == {OLD, NEW}
 
 
-def test_a_date_is_read_from_the_partition_of_its_month_alone(landing, archive, database_url):
+def test_a_date_reads_only_the_partition_of_its_month(landing, archive, database_url):
     for as_of in (D31, F29, M31):
         take_in(with_months(landing, 1, as_of), database_url, archive)
     with connect(database_url) as connection:

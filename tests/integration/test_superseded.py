@@ -1,4 +1,4 @@
-"""A model version says when it was trained on drops that are no longer what the system holds."""
+"""A model version is tagged when the drops it was trained on have changed."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -84,7 +84,7 @@ def small_forests(monkeypatch):
 # --- a corrected drop --------------------------------------------------------------------------------------------
 
 
-def test_a_corrected_drop_supersedes_its_as_of_and_the_later_ones_whose_window_holds_it(world):
+def test_a_corrected_drop_supersedes_its_as_of_and_later_ones_with_it_in_their_window(world):
     for day in DAYS:
         world.take_in(day)
     world.register(*DAYS)
@@ -192,7 +192,7 @@ def test_an_older_drop_supersedes_those_that_would_have_used_it(world):
     assert world.superseded_as_ofs() == DAYS[2:8]
 
 
-def test_the_tag_tells_a_new_drop_and_one_that_left_the_window(world):
+def test_the_tag_names_a_new_drop_and_one_that_left_the_window(world):
     for day in [DAYS[0], *DAYS[2:7]]:
         world.take_in(day)
     world.register(DAYS[6])
@@ -319,7 +319,7 @@ def test_a_version_whose_drops_change_while_it_is_fitted_is_superseded_from_the_
 
 
 @pytest.mark.parametrize(("tag", "value"), [("as_of", "31.01.2024"), (DROPS, "[]"), (DROPS, "none")])
-def test_a_version_whose_tags_somebody_spoiled_does_not_hold_up_the_others(world, tag, value):
+def test_a_version_with_broken_tags_does_not_block_the_others(world, tag, value):
     world.take_in(D31)
     world.register(D31)
     world.register(D31)
@@ -341,20 +341,20 @@ def tags_after_withdrawal(world, withdrawn, *left):
     return world.superseded()
 
 
-def test_a_version_of_a_withdrawn_as_of_is_told_to_run_the_newest_that_is_left(world):
+def test_the_tag_of_a_withdrawn_as_of_advises_to_run_the_newest_remaining_one(world):
     assert tags_after_withdrawal(world, F29, D31) == {
         2: "the drops that it was trained on changed: 2024-02-29 withdrawn; its AS_OF 2024-02-29 was withdrawn: "
         "run 2024-01-31, the newest AS_OF that is left"
     }
 
 
-def test_a_later_version_that_was_trained_with_a_withdrawn_drop_is_told_to_run_again(world):
+def test_the_tag_of_a_later_version_with_a_withdrawn_drop_advises_to_run_again(world):
     assert tags_after_withdrawal(world, D31, F29)[2] == (
         "the drops that it was trained on changed: 2024-01-31 withdrawn; run 2024-02-29 again to train on those of now"
     )
 
 
-def test_a_version_of_a_withdrawn_as_of_is_told_where_no_drop_is_left(world):
+def test_the_tag_of_a_withdrawn_as_of_says_when_no_drop_remains(world):
     assert tags_after_withdrawal(world, D31)[1].endswith("was withdrawn: load another drop: none is left")
 
 

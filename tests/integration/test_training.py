@@ -133,14 +133,14 @@ def test_a_run_in_mlflow_has_parameters_metrics_schema_signature_example_and_dat
     assert info.saved_input_example_info
 
 
-def test_running_a_date_again_learns_nothing_new_and_decides_nothing_new(january):
+def test_rerunning_a_date_trains_and_decides_nothing_new(january):
     again = january(JANUARY)
     assert [step.outcome for step in again] == [UNCHANGED, UNCHANGED, UNCHANGED]
     assert again[0].figures["version"] == january.steps[0].figures["version"]
     assert len(decisions(january.database_url)) == 1
 
 
-def test_other_parameters_are_something_new_to_learn(chain, monkeypatch):
+def test_changed_parameters_train_a_new_version(chain, monkeypatch):
     first = chain(JANUARY)[0]
     monkeypatch.setattr(training.recipe, "Parameters", lambda: replace(QUICK, folds=4))
     second = train(JANUARY, chain.database_url)
@@ -189,7 +189,7 @@ def test_the_same_training_set_gives_the_same_candidate_to_the_bit(january):
     assert repr(candidate.threshold) == registry.get_version(MlflowClient(), 1).tags["threshold"]
 
 
-def test_what_is_loaded_back_from_the_registry_scores_like_what_was_trained(january):
+def test_a_registered_model_scores_like_the_trained_one(january):
     rows = january.training_set(JANUARY)
     loaded = recipe.score(registry.load_pipeline(1), rows.features(rows.cohort))
     assert np.array_equal(loaded, read_evidence(january.steps[0].figures["run_id"], "grades")["score"].to_numpy())
@@ -205,14 +205,14 @@ def test_earlier_dates_of_which_only_leavers_are_known_do_not_keep_a_model_from_
     assert candidate.metrics["cohort_auc"] > 0.7
 
 
-def test_without_any_label_there_is_nothing_to_learn(pipeline, mlflow_uri):
+def test_without_labels_no_version_is_trained(pipeline, mlflow_uri):
     write_drop(pipeline.landing, JANUARY, ["a", "b"])
     pipeline.serve(JANUARY)
     with pytest.raises(NothingToLearn, match=r"labels\.csv"):
         train(JANUARY, pipeline.database_url)
 
 
-def test_a_signature_that_is_not_the_services_fails_the_gate_and_is_on_record(chain, client, monkeypatch):
+def test_a_wrong_signature_fails_the_gate_and_is_recorded(chain, client, monkeypatch):
     chain.pipeline.serve(JANUARY)
     signature_of = registration.signature_of
     monkeypatch.setattr(registration, "signature_of", lambda types: signature_of(dict(list(types.items())[:-1])))
@@ -260,7 +260,7 @@ def test_labels_that_changed_since_training_call_for_training_again(chain):
     assert decisions(chain.database_url) == []
 
 
-def test_what_a_person_took_out_of_production_is_not_brought_back_by_running_again(chain, client):
+def test_a_rerun_does_not_promote_a_version_that_a_person_removed(chain, client):
     chain(JANUARY)
     newest = chain(MARCH)[0].figures["version"]
     client.transition_model_version_stage("streamflow_churn", "1", "Production", archive_existing_versions=True)
@@ -275,7 +275,7 @@ def test_what_a_person_took_out_of_production_is_not_brought_back_by_running_aga
 @pytest.mark.parametrize(
     "step", ["transition_model_version_stage", "set_registered_model_alias", "set_model_version_tag"]
 )
-def test_a_promotion_killed_before_any_step_is_finished_by_the_next_run(chain, client, monkeypatch, step):
+def test_a_promotion_killed_before_any_step_is_completed_by_the_next_run(chain, client, monkeypatch, step):
     chain.pipeline.serve(JANUARY)
     version = train(JANUARY, chain.database_url).figures["version"]
     decided = grade(version, chain.database_url)
@@ -296,7 +296,7 @@ def test_a_promotion_killed_before_any_step_is_finished_by_the_next_run(chain, c
     assert registry.get_version(client, version).tags["gate.decision"] == rule.PROMOTE
 
 
-def test_a_production_that_was_not_trained_without_the_cohort_is_left_to_a_person(chain, client):
+def test_a_production_trained_on_the_cohort_is_left_to_a_person(chain, client):
     chain(JANUARY)
     client.set_model_version_tag("streamflow_churn", "1", "cohort_salt", "another")
     trained, decided, _ = chain(MARCH)
@@ -323,7 +323,7 @@ def impatient(chain):
     return chain
 
 
-def test_two_trainings_of_an_as_of_at_once_register_one_version_whatever_limits_idle_sessions(impatient, monkeypatch):
+def test_concurrent_trainings_register_one_version_despite_idle_session_timeouts(impatient, monkeypatch):
     impatient.pipeline.serve(JANUARY)
 
     def slowly(*arguments):
@@ -352,9 +352,7 @@ def test_no_transaction_idles_while_features_are_joined(chain, monkeypatch):
     assert idle == [0]
 
 
-def test_a_training_looks_before_it_fits_whether_the_experiment_was_deleted_and_says_how_to_restore_it(
-    chain, client, monkeypatch
-):
+def test_a_deleted_experiment_fails_the_training_before_fitting_with_advice(chain, client, monkeypatch):
     chain.pipeline.serve(JANUARY)
     number = client.create_experiment("streamflow")
     client.delete_experiment(number)
@@ -381,7 +379,7 @@ def test_a_production_whose_tags_cannot_be_read_is_left_to_a_person(chain, clien
     assert registry.get_version(client, trained.figures["version"]).stage == "Staging"
 
 
-def test_a_version_that_a_training_returned_again_is_there_for_its_gate_though_retention_came_between(chain):
+def test_retention_keeps_a_version_returned_by_a_training_for_its_gate(chain):
     chain(MARCH)
     older = chain(JANUARY)[0].figures["version"]
     make_older(older, 40)

@@ -1,4 +1,4 @@
-"""A training set at D: labels as the drops up to D delivered them, each with the features of its own date."""
+"""A training set at D: labels as delivered by the drops up to D, with the features of their own dates."""
 
 from datetime import date, timedelta
 
@@ -70,7 +70,7 @@ def months(number, *users):
 # --- labels ------------------------------------------------------------------------------------------------------
 
 
-def test_labels_are_those_delivered_up_to_the_as_of_the_latest_of_each(landing, archive, url):
+def test_labels_are_the_latest_delivered_up_to_the_as_of(landing, archive, url):
     take_in(write_drop(landing, D31, months(1, "a", "b"), [("a", False), ("b", False)]), url, archive)
     take_in(write_drop(landing, F29, months(2, "a", "b"), [("a", True, D31), ("a", False, F29)]), url, archive)
     take_in(write_drop(landing, M31, months(3, "a", "b"), [("b", True, F29), ("a", True, F29)]), url, archive)
@@ -177,7 +177,7 @@ def _build(connection, drop, digest, labels):
 # --- features ----------------------------------------------------------------------------------------------------
 
 
-def test_the_day_before_does_not_stand_in_for_a_customer_who_left(landing, archive, url):
+def test_a_departed_customer_does_not_get_the_features_of_the_day_before(landing, archive, url):
     next_day = D31 + timedelta(days=1)
     take_in(write_drop(landing, D31, months(1, "a", "left"), [("a", False), ("left", True)]), url, archive)
     take_in(write_drop(landing, next_day, months(2, "a"), [("a", False)]), url, archive)
@@ -298,6 +298,6 @@ def test_a_null_has_another_digest_than_any_value():
     assert digest_of(pa.table({"x": [1]})) != digest_of(pa.table({"y": [1]}))
 
 
-def test_the_digest_does_not_depend_on_how_the_table_lies_in_memory():
+def test_the_digest_does_not_depend_on_the_memory_layout():
     whole = pa.table({"x": [1, 2, 3]})
     assert digest_of(pa.concat_tables([whole.slice(0, 1), whole.slice(1)])) == digest_of(whole)

@@ -1,4 +1,4 @@
-"""Each part is brought from an older version to this one with what it held, and the chain goes on from there."""
+"""Each part is upgraded from an older version with its data, and the chain continues."""
 
 import os
 import secrets
@@ -107,7 +107,7 @@ def held(database_url, tables):
     return {table: rows for table, rows in dump(database_url).items() if table in tables and rows}
 
 
-def test_a_version_of_churn_keeps_what_it_held_and_gets_every_later_migration(older, full):
+def test_an_old_churn_database_keeps_its_data_and_gets_every_later_migration(older, full):
     url, missing = older
     with connect(url) as connection:
         tables = {(schema, table) for schema, table, _ in connection.execute(COLUMNS).fetchall()}
@@ -116,7 +116,7 @@ def test_a_version_of_churn_keeps_what_it_held_and_gets_every_later_migration(ol
     assert held(url, tables | months) == held(full[0], tables | months)
 
 
-def test_the_chain_goes_on_from_where_a_version_of_churn_stopped(older, full, tmp_path):
+def test_the_chain_continues_on_an_upgraded_churn_database(older, full, tmp_path):
     url, missing = older
     migrate(url)
     archive = full[1]
@@ -132,7 +132,7 @@ def test_the_chain_goes_on_from_where_a_version_of_churn_stopped(older, full, tm
     assert migrate(url) == []
 
 
-def test_the_history_of_production_is_made_from_the_decisions_of_versions_that_kept_none(older):
+def test_the_history_of_production_is_backfilled_from_decisions(older):
     url, missing = older
     migrate(url)
     moves = [(each.kind, each.version, each.who) for each in board.read_board(url).moves]
@@ -155,7 +155,7 @@ def online(database_url):
         return read_online(store, store.get_feature_service(FEATURE_SERVICE), USERS)
 
 
-def test_a_registry_of_feast_that_older_code_wrote_is_applied_again_and_serves_the_same(served):
+def test_a_feast_registry_of_older_code_is_reapplied_and_serves_the_same(served):
     before = online(served)
     with opened_store(served) as store:
         service = store.get_feature_service(FEATURE_SERVICE)
@@ -166,7 +166,7 @@ def test_a_registry_of_feast_that_older_code_wrote_is_applied_again_and_serves_t
     assert online(served) == before
 
 
-def test_a_registry_of_feast_that_a_new_version_cannot_read_is_made_again_from_the_definitions(served):
+def test_an_unreadable_feast_registry_is_recreated_from_the_definitions(served):
     """What docs/upgrades.md says to do: nothing is in it that the code does not say."""
     before = online(served)
     with connect(served) as connection:
@@ -236,7 +236,7 @@ run("pools", "list", "--output", "json")
 """
 
 
-def test_airflow_is_upgraded_from_its_version_before_with_its_connections_and_pools(empty, tmp_path):
+def test_airflow_is_upgraded_from_the_previous_version_with_connections_and_pools(empty, tmp_path):
     said = in_a_process(
         AIRFLOW,
         str(stack.POOLS),

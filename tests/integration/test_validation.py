@@ -1,4 +1,4 @@
-"""Every kind of damage is refused with the error of the contract and leaves no trace, or is loaded right."""
+"""Every kind of damage is rejected with the contract's error and without a trace, or is loaded correctly."""
 
 import json
 import re
@@ -341,7 +341,7 @@ def test_the_first_twenty_of_each_rule_are_named_and_the_others_counted(drop, da
     assert violations[20] == "payments_agg_90d.csv, column user_id: … and 10 more, expected each user_id once"
 
 
-def test_everything_wrong_with_a_drop_is_told_at_once(drop, database_url, archive):
+def test_all_errors_of_a_drop_are_reported_at_once(drop, database_url, archive):
     (drop.path / "users.csv").unlink()
     edit(drop, "usage_agg_30d.csv", LINE_3_OF_USAGE, b"0002-ABCDE,x,y,3,4,1\n")
     edit(drop, "labels.csv", b"True", b"x")
@@ -415,7 +415,7 @@ def test_a_manifest_that_is_no_json_is_refused(drop, database_url, archive):
 # --- labels ------------------------------------------------------------------------------------------------------
 
 
-def test_labels_of_an_earlier_date_may_speak_of_customers_who_are_gone(landing, database_url, archive):
+def test_labels_of_an_earlier_date_may_be_of_departed_customers(landing, database_url, archive):
     late = write_drop(landing, F29, USERS, [("gone", True, D31), (USERS[0], False, D31), (USERS[0], True, F29)])
     assert validate(late, database_url, archive).files["labels.csv"].rows == 3
 
@@ -529,7 +529,7 @@ def test_a_drop_cannot_be_judged_without_the_database_and_nothing_is_archived(dr
 
 
 @pytest.mark.parametrize("name", ["users.csv", "labels.csv", "manifest.json", "_ACCEPT"])
-def test_a_link_is_refused_and_what_it_leads_to_is_in_no_message(name, drop, tmp_path, database_url, archive, caplog):
+def test_a_symlink_is_rejected_and_no_message_has_its_target(name, drop, tmp_path, database_url, archive, caplog):
     secret = tmp_path / "secrets.json"
     secret.write_text('{"JWT_SECRET": "hunter2"}', encoding="utf-8")
     (drop.path / name).unlink(missing_ok=True)
@@ -539,7 +539,7 @@ def test_a_link_is_refused_and_what_it_leads_to_is_in_no_message(name, drop, tmp
     assert "hunter2" not in caplog.text + "\n".join(found)
 
 
-def test_a_text_of_its_own_for_each_customer_is_refused_where_kinds_belong(landing, database_url, archive):
+def test_a_category_with_a_distinct_value_per_customer_is_refused(landing, database_url, archive):
     users = [f"user-{number}" for number in range(101)]
     drop = write_drop(landing, D31, {user: {"net_service": user} for user in users})
     assert rejection(drop, database_url, archive) == [

@@ -1,4 +1,4 @@
-"""The landing directory is watched for drops that are complete, and not loaded or changed since."""
+"""The landing directory is watched for complete drops that are not loaded or have changed."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def run_ids(landing, database_url):
     return [drop.run_id for drop in find_pending(landing, database_url)]
 
 
-def test_drops_wait_oldest_first_until_they_are_loaded(settled, landing, archive, database_url):
+def test_drops_are_pending_oldest_first_until_they_are_loaded(settled, landing, archive, database_url):
     for as_of in (M31, D31, F29):
         write_drop(landing, as_of, ["a"])
     assert pending(landing, database_url) == [(D31, 1), (F29, 1), (M31, 1)]
@@ -49,19 +49,19 @@ def test_drops_wait_oldest_first_until_they_are_loaded(settled, landing, archive
     assert pending(landing, database_url) == [(D31, 1), (M31, 1)]
 
 
-def test_a_late_drop_waits_while_later_dates_are_loaded(settled, landing, archive, database_url):
+def test_a_late_drop_is_pending_while_later_dates_are_loaded(settled, landing, archive, database_url):
     take_in(write_drop(landing, F29, ["a"]), database_url, archive)
     write_drop(landing, D31, ["a"])
     assert pending(landing, database_url) == [(D31, 1)]
 
 
-def test_a_corrected_drop_waits_as_the_next_revision(settled, landing, archive, database_url):
+def test_a_corrected_drop_is_pending_as_the_next_revision(settled, landing, archive, database_url):
     take_in(write_drop(landing, D31, ["a"]), database_url, archive)
     write_drop(landing, D31, ["a"], [("a", True)])
     assert pending(landing, database_url) == [(D31, 2)]
 
 
-def test_a_drop_that_was_copied_again_with_the_same_content_does_not_wait(settled, landing, archive, database_url):
+def test_a_recopied_drop_with_the_same_content_is_not_pending(settled, landing, archive, database_url):
     drop = write_drop(landing, D31, ["a"])
     take_in(drop, database_url, archive)
     for path in drop.files():
@@ -76,14 +76,14 @@ def test_a_change_while_the_drop_was_loaded_is_seen(settled, landing, archive, d
     assert pending(landing, database_url) == [(D31, 2)]
 
 
-def test_an_incomplete_drop_does_not_wait(settled, landing, database_url):
+def test_an_incomplete_drop_is_not_pending(settled, landing, database_url):
     (write_drop(landing, D31, ["a"]).path / "users.csv").unlink()
     write_manifest(write_drop(landing, F29, ["a"], [("a", True)]))
     (landing / "2024-02-29" / "labels.csv").unlink()
     assert pending(landing, database_url) == []
 
 
-def test_a_drop_without_manifest_and_success_rests_first(landing, database_url, monkeypatch):
+def test_a_drop_without_manifest_and_success_must_be_unchanged_for_a_while(landing, database_url, monkeypatch):
     drop = write_drop(landing, D31, ["a"])
     # A copy keeps the time of the original's last change, which says nothing of when it came.
     for path in drop.files():
@@ -95,7 +95,7 @@ def test_a_drop_without_manifest_and_success_rests_first(landing, database_url, 
 
 
 @pytest.mark.parametrize("say", [write_manifest, lambda drop: (drop.path / "_SUCCESS").touch()])
-def test_a_drop_whose_sender_says_that_it_is_whole_need_not_rest(say, landing, database_url, monkeypatch):
+def test_a_drop_with_manifest_or_success_is_pending_at_once(say, landing, database_url, monkeypatch):
     monkeypatch.setattr(watch, "QUIET_SECONDS", 3600)
     say(write_drop(landing, D31, ["a"]))
     assert pending(landing, database_url) == [(D31, 1)]
@@ -126,14 +126,14 @@ def test_an_empty_landing_directory_or_none_has_no_pending_drops(landing, databa
     assert find_pending(landing, database_url) == []
 
 
-def test_a_link_in_the_place_of_a_file_starts_a_run_that_says_so(settled, landing, archive, database_url):
+def test_a_symlink_instead_of_a_file_starts_a_run_that_rejects_it(settled, landing, archive, database_url):
     drop = write_drop(landing, D31, ["a"])
     take_in(drop, database_url, archive)
     (drop.path / "labels.csv").symlink_to("/etc/passwd")
     assert pending(landing, database_url) == [(D31, 2)]
 
 
-def test_a_drop_that_cannot_be_read_does_not_hold_up_the_others(settled, landing, database_url, monkeypatch, caplog):
+def test_an_unreadable_drop_does_not_block_the_others(settled, landing, database_url, monkeypatch, caplog):
     for as_of in (D31, F29):
         write_drop(landing, as_of, ["a"])
     whole = watch.sha256_of
@@ -148,7 +148,7 @@ def test_a_drop_that_cannot_be_read_does_not_hold_up_the_others(settled, landing
     assert "2024-01-31: not yet, Permission denied" in caplog.text
 
 
-def test_a_drop_of_a_date_after_today_never_waits_and_the_log_says_why(settled, landing, database_url, caplog):
+def test_a_drop_of_a_future_date_is_not_pending_and_the_log_says_why(settled, landing, database_url, caplog):
     caplog.set_level("INFO")
     write_drop(landing, date(2124, 2, 29), ["a"])
     write_drop(landing, D31, ["a"])
@@ -164,7 +164,7 @@ def hashed(monkeypatch):
     return names
 
 
-def test_a_drop_that_was_copied_again_is_read_once(settled, landing, archive, database_url, hashed):
+def test_a_recopied_drop_is_read_once(settled, landing, archive, database_url, hashed):
     drop = write_drop(landing, D31, ["a"])
     take_in(drop, database_url, archive)
     for path in drop.files():
@@ -173,7 +173,7 @@ def test_a_drop_that_was_copied_again_is_read_once(settled, landing, archive, da
     assert (pending(landing, database_url), len(hashed)) == ([], 5)
 
 
-def test_a_withdrawn_drop_that_was_copied_again_is_read_once(settled, landing, archive, database_url, hashed):
+def test_a_recopied_withdrawn_drop_is_read_once(settled, landing, archive, database_url, hashed):
     drop = write_drop(landing, D31, ["a"])
     take_in(drop, database_url, archive)
     withdraw(D31, "ada", "a test", database_url)
@@ -184,9 +184,7 @@ def test_a_withdrawn_drop_that_was_copied_again_is_read_once(settled, landing, a
     assert (pending(landing, database_url), len(hashed)) == ([], 5)
 
 
-def test_a_change_while_a_copied_drop_was_read_is_seen_at_the_next_look(
-    settled, landing, archive, database_url, monkeypatch
-):
+def test_a_change_during_the_reading_is_seen_at_the_next_check(settled, landing, archive, database_url, monkeypatch):
     drop = write_drop(landing, D31, ["a"])
     take_in(drop, database_url, archive)
     for path in drop.files():

@@ -1,4 +1,4 @@
-"""A drop that was withdrawn leaves what would be there had it never come."""
+"""After a withdrawal the state is as if the drop had never come."""
 
 import shutil
 from datetime import UTC, date, datetime
@@ -88,7 +88,7 @@ def world(database_url, tmp_path, monkeypatch, request):
 
 
 @pytest.mark.parametrize("withdrawn", [D31, F29, M31])
-def test_what_is_left_is_what_would_be_there_had_the_drop_never_come(
+def test_after_a_withdrawal_the_state_is_as_if_the_drop_never_came(
     withdrawn, world, postgres_url, churn_template, own_online_store, tmp_path
 ):
     own_online_store.empty()
@@ -108,7 +108,7 @@ def trained_on(url):
         return build_training_set(store, FEATURE_SERVICE, M31, url).digest
 
 
-def test_the_revisions_of_a_withdrawn_drop_stay_and_say_so_and_so_do_its_files(world):
+def test_revisions_and_archived_files_of_a_withdrawn_drop_are_kept_and_marked(world):
     world.snapshot(F29)
     take_in(world.write(F29, 7), world.url, world.archive)
     before = sorted(world.archive.rglob("*"))
@@ -121,14 +121,14 @@ def test_the_revisions_of_a_withdrawn_drop_stay_and_say_so_and_so_do_its_files(w
     assert sorted(world.archive.rglob("*")) == before
 
 
-def test_a_withdrawal_records_who_and_why(world):
+def test_a_withdrawal_records_author_and_reason(world):
     world.snapshot(F29)
     world.withdraw(F29)
     assert world.fetch("SELECT as_of, who, why FROM raw.withdrawals") == [(F29, "ada", WHY)]
 
 
 @pytest.mark.parametrize(("who", "why"), [("", WHY), ("ada", "  "), ("ada", "x" * 1001)])
-def test_a_withdrawal_without_who_or_why_is_refused(world, who, why):
+def test_a_withdrawal_without_author_or_reason_is_refused(world, who, why):
     world.snapshot(F29)
     with pytest.raises(WithdrawalRefused, match="say who and why, the reason in at most 1000 characters"):
         withdraw(F29, who, why, world.url)
@@ -152,7 +152,7 @@ def test_a_second_withdrawal_changes_nothing_and_says_who_made_the_first(world):
     assert world.fetch("SELECT who FROM raw.withdrawals") == [("ada",)]
 
 
-def test_a_reader_of_an_older_moment_sees_the_drop_whole(world):
+def test_an_older_read_snapshot_sees_the_whole_drop(world):
     world.snapshot(F29)
     counts = "SELECT (SELECT count(*) FROM raw.users), (SELECT count(*) FROM snapshots.usage_agg_30d_snapshots)"
     with connect(world.url) as reader:
@@ -182,7 +182,7 @@ def test_a_date_that_older_code_loaded_and_python_cannot_add_a_day_to_is_withdra
 # --- what is served ----------------------------------------------------------------------------------------------
 
 
-def test_the_newest_that_is_left_is_served_in_place_of_the_withdrawn_one(world, online_store):
+def test_the_newest_remaining_date_replaces_a_withdrawn_served_one(world, online_store):
     world.serve(D31, F29, M31)
     world.withdraw(M31)
     outcome = serve_what_is_left(world.url)
@@ -192,34 +192,34 @@ def test_the_newest_that_is_left_is_served_in_place_of_the_withdrawn_one(world, 
     assert set(online_store.builds_left(world.url).values()) == {1}
 
 
-def test_one_that_was_older_than_the_withdrawn_one_when_it_was_materialized_is_served(world, online_store):
+def test_a_date_materialized_as_older_than_the_withdrawn_one_is_served(world, online_store):
     world.serve(M31, D31)
     world.withdraw_all(M31)
     assert world.served() == dict.fromkeys("abc", (D31, 1))
 
 
-def test_where_none_is_left_nothing_is_served(world, online_store):
+def test_without_remaining_dates_nothing_is_served(world, online_store):
     world.serve(F29)
     assert world.withdraw_all(F29).reason == "nothing is served in place of 2024-02-29, which was withdrawn"
     assert world.served() == {}
     assert not online_store.builds_left(world.url)
 
 
-def test_after_nothing_was_served_the_next_drop_is(world, online_store):
+def test_after_an_empty_store_the_next_drop_is_served(world, online_store):
     world.serve(F29)
     world.withdraw_all(F29)
     world.serve(D31)
     assert world.served() == dict.fromkeys("abc", (D31, 1))
 
 
-def test_what_is_served_stays_where_another_date_was_withdrawn(world, online_store):
+def test_withdrawing_another_date_keeps_the_served_one(world, online_store):
     world.serve(D31, F29)
     world.withdraw(D31)
     outcome = serve_what_is_left(world.url)
     assert (outcome.outcome, outcome.reason) == (UNCHANGED, "2024-02-29 is served, which was not withdrawn")
 
 
-def test_a_withdrawal_that_died_before_it_served_what_is_left_does_not_hold_back_an_older_date(world, online_store):
+def test_after_a_killed_withdrawal_an_older_date_can_be_served(world, online_store):
     world.serve(F29)
     world.withdraw(F29)
     world.snapshot(D31)
@@ -227,16 +227,14 @@ def test_a_withdrawal_that_died_before_it_served_what_is_left_does_not_hold_back
     assert world.served() == dict.fromkeys("abc", (D31, 1))
 
 
-def test_a_withdrawal_that_died_before_it_served_what_is_left_does_not_let_a_backfill_take_its_place(
-    world, online_store
-):
+def test_after_a_killed_withdrawal_a_backfill_does_not_serve_an_old_date(world, online_store):
     world.serve(D31, F29, M31)
     world.withdraw(M31)
     assert materialize(D31, world.url).outcome == OLDER
     assert world.served() == dict.fromkeys("abc", (F29, 2))
 
 
-def test_a_store_that_lost_what_it_served_is_not_given_a_withdrawn_date(world, online_store):
+def test_a_store_that_lost_its_build_is_not_given_a_withdrawn_date(world, online_store):
     world.serve(D31, F29, M31)
     online_store.serve_nothing(world.url)
     world.withdraw(M31)
@@ -279,7 +277,7 @@ def test_a_run_that_validated_before_the_withdrawal_does_not_bring_the_drop_back
         load(validated, world.url, world.archive)
 
 
-def test_the_content_that_was_withdrawn_does_not_wait_and_its_log_says_why(world, caplog):
+def test_withdrawn_content_is_not_pending_and_the_log_says_why(world, caplog):
     caplog.set_level("INFO")
     world.snapshot(F29)
     world.withdraw(F29)
@@ -287,7 +285,7 @@ def test_the_content_that_was_withdrawn_does_not_wait_and_its_log_says_why(world
     assert "2024-02-29: not loaded again, this content was withdrawn on" in caplog.text
 
 
-def test_the_content_that_was_withdrawn_does_not_wait_when_its_files_are_copied_again(world):
+def test_recopied_withdrawn_content_is_not_pending(world):
     world.snapshot(F29)
     world.withdraw(F29)
     shutil.rmtree(world.landing)
@@ -295,14 +293,14 @@ def test_the_content_that_was_withdrawn_does_not_wait_when_its_files_are_copied_
     assert world.pending() == []
 
 
-def test_a_corrected_drop_of_a_withdrawn_date_waits_as_the_next_revision(world):
+def test_a_corrected_drop_of_a_withdrawn_date_is_pending_as_the_next_revision(world):
     world.snapshot(F29)
     world.withdraw(F29)
     world.write(F29, 7)
     assert world.pending() == [(F29, 2)]
 
 
-def test_no_revision_that_was_withdrawn_is_loaded_again(world):
+def test_no_withdrawn_revision_is_reloaded(world):
     world.snapshot(F29)
     take_in(world.write(F29, 7), world.url, world.archive)
     world.withdraw(F29)
@@ -310,7 +308,7 @@ def test_no_revision_that_was_withdrawn_is_loaded_again(world):
     assert world.pending() == []
 
 
-def test_the_content_that_was_withdrawn_is_held_with_when_by_whom_and_why(world):
+def test_withdrawn_content_is_held_with_time_author_and_reason(world):
     world.snapshot(F29)
     world.withdraw(F29)
     with pytest.raises(DropHeld, match=f"this content was withdrawn on .* by ada: {WHY}\n.* into its file _ACCEPT"):

@@ -1,4 +1,4 @@
-"""The chain from a drop to Production, a step a call, for tests of training and of the gate."""
+"""The chain from a drop to Production, one call per step, for tests of training and gate."""
 
 import mlflow
 from mlflow import MlflowClient

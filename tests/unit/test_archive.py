@@ -76,7 +76,7 @@ def archived(archive, file):
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=3000))
-def test_what_is_archived_is_read_back_under_its_sha256(archive, tmp_path, content):
+def test_an_archived_file_is_read_back_by_its_sha256(archive, tmp_path, content):
     path = tmp_path / "users.csv"
     path.write_bytes(content)
     sha256 = put(archive, path)
@@ -84,7 +84,7 @@ def test_what_is_archived_is_read_back_under_its_sha256(archive, tmp_path, conte
     assert read(archive, sha256) == content
 
 
-def test_it_is_compressed_and_survives_the_file_it_came_from(archive, file, archived):
+def test_an_archived_file_is_compressed_and_independent_of_its_source(archive, file, archived):
     file.unlink()
     assert len(content_of(archive)) < len(CONTENT) / 2
     assert read(archive, archived) == CONTENT
@@ -94,12 +94,12 @@ def test_a_file_of_the_archive_has_the_same_name_wherever_it_lies(archive, archi
     assert files_of(archive) == [f"{archived[:2]}/{archived}.csv.zst"]
 
 
-def test_nothing_stays_of_files_that_are_not_accepted(archive, file):
+def test_rejected_files_leave_nothing_in_the_archive(archive, file):
     put(archive, file, accept=False)
     assert files_of(archive) == []
 
 
-def test_nothing_stays_when_reading_fails(archive, file):
+def test_a_failed_read_leaves_nothing_in_the_archive(archive, file):
     def read_and_fail():
         with Incoming(archive) as incoming, incoming.reading(file) as reader:
             reader.read(10)
@@ -124,7 +124,7 @@ def test_a_file_that_is_missing_is_an_error_that_says_how_to_get_it_back(archive
         read(archive, archived)
 
 
-def test_an_object_store_that_cannot_be_reached_is_not_told_as_damage(object_store, file, monkeypatch):
+def test_an_unreachable_object_store_is_not_reported_as_damage(object_store, file, monkeypatch):
     archive = f"{object_store}/{secrets.token_hex(4)}"
     sha256 = put(archive, file)
     store = filesystem("s3")
@@ -158,7 +158,7 @@ DAMAGES = pytest.mark.parametrize("damage", [swap_content, flip_a_bit, cut_off, 
 
 @DAMAGES
 @pytest.mark.parametrize("reads", [1, 100, 10**6])
-def test_a_damaged_file_is_an_error_that_says_so_however_much_of_it_was_read(archive, archived, damage, reads):
+def test_a_damaged_file_is_reported_even_if_read_in_part(archive, archived, damage, reads):
     damage_it(archive, damage)
     with (
         pytest.raises(ArchiveError, match=r"is damaged.*validate the drop again"),
@@ -173,14 +173,14 @@ def read_and_fail(archive, sha256):
         raise ZeroDivisionError
 
 
-def test_an_error_that_damage_led_to_is_told_as_the_damage(archive, archived):
+def test_an_error_caused_by_damage_is_reported_as_damage(archive, archived):
     damage_it(archive, swap_content)
     with pytest.raises(ArchiveError, match="is damaged") as error:
         read_and_fail(archive, archived)
     assert isinstance(error.value.__context__, ZeroDivisionError)
 
 
-def test_an_error_that_damage_did_not_lead_to_is_told_as_it_is(archive, archived):
+def test_an_error_without_damage_is_raised_unchanged(archive, archived):
     with pytest.raises(ZeroDivisionError):
         read_and_fail(archive, archived)
 
@@ -221,13 +221,13 @@ def dead():
     return ended.pid
 
 
-def test_what_a_dead_process_of_this_machine_left_is_removed(shared, dead):
+def test_files_of_a_dead_local_process_are_removed(shared, dead):
     left = left_by(shared, this_machine(), dead, seconds_ago=0)
     somebody_writes(shared)
     assert not left.exists()
 
 
-def test_what_a_living_process_of_this_machine_writes_is_left_alone(shared):
+def test_files_of_a_live_local_process_are_kept(shared):
     with storage_at(shared).incoming() as writing:
         (writing / "users.csv").write_text("user_id\n")
         code = "import sys; from churn.drops.storage import storage_at\nwith storage_at(sys.argv[1]).incoming(): pass"
@@ -240,20 +240,20 @@ def test_what_a_living_process_of_this_machine_writes_is_left_alone(shared):
 
 
 @pytest.mark.parametrize("host", ["worker-b-0123abcd", f"{this_machine()}0", "worker-b"])
-def test_what_another_machine_writes_is_left_alone_though_no_such_process_is_here(shared, dead, host):
+def test_files_of_another_machine_are_kept(shared, dead, host):
     left = left_by(shared, host, dead, seconds_ago=ABANDONED_SECONDS - 60)
     somebody_writes(shared)
     assert left.exists()
 
 
 @pytest.mark.parametrize("host", ["worker-b-0123abcd", this_machine()])
-def test_what_is_older_than_a_day_is_removed_whoever_made_it(shared, host):
+def test_temporary_files_older_than_a_day_are_removed(shared, host):
     left = left_by(shared, host, os.getpid(), seconds_ago=ABANDONED_SECONDS + 60)
     somebody_writes(shared)
     assert not left.exists()
 
 
-def test_what_an_earlier_version_left_is_removed_after_a_day(shared):
+def test_temporary_files_of_earlier_versions_are_removed_after_a_day(shared):
     left = shared / f"{INCOMING}k2j3h4g5"
     left.mkdir(parents=True)
     somebody_writes(shared)

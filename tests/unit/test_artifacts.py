@@ -1,4 +1,4 @@
-"""Files in MLflow are fetched from its server and from nowhere else, and no more than there is room for."""
+"""Artifacts are downloaded only from the MLflow server, and only up to the available space."""
 
 import pytest
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -29,22 +29,22 @@ def kept(tmp_path):
      "gs://theirs/x", "wasbs://a@b.blob.core.windows.net/x", "dbfs:/x", "models:/another/1", "runs:/another/x"],
 )  # fmt: skip
 @pytest.mark.usefixtures("server")
-def test_behind_a_server_an_address_of_anything_else_is_refused(address):
+def test_with_a_server_other_artifact_addresses_are_refused(address):
     with pytest.raises(ArtifactRefused, match="register it through the server"):
         at(address)
 
 
 @pytest.mark.usefixtures("server")
-def test_behind_a_server_its_own_files_are_asked_of_it_with_what_it_is_called_here():
+def test_with_a_server_files_are_fetched_by_its_local_address():
     assert at("mlflow-artifacts:/1/run/artifacts").artifact_uri.startswith("http://127.0.0.1:9/api/")
 
 
-def test_without_a_server_files_lie_where_the_database_says(tmp_path):
+def test_without_a_server_files_are_read_from_the_recorded_address(tmp_path):
     with mlflow_at(f"sqlite:///{tmp_path}/mlflow.db"):
         assert at(str(tmp_path)).artifact_uri == str(tmp_path)
 
 
-def test_a_file_is_fetched_and_one_that_is_not_there_is_none(kept, tmp_path):
+def test_a_file_is_fetched_and_a_missing_one_is_none(kept, tmp_path):
     assert sizes(kept, "evidence") == {"evidence/golden.parquet": 1000}
     into = tmp_path / "into"
     into.mkdir()

@@ -54,7 +54,7 @@ def test_the_partition_key_comes_second(parameter, key, logical_date):
 
 
 @given(st.sampled_from([None, ""]), st.sampled_from([None, ""]), st.dates(date(1, 1, 3), date(9999, 12, 29)), ZONES)
-def test_the_day_whose_midnight_in_utc_the_logical_date_is_comes_third(parameter, key, day, zone):
+def test_the_logical_date_at_midnight_utc_comes_third(parameter, key, day, zone):
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     assert resolve_as_of(parameter, key, midnight.astimezone(zone)) == day
 
@@ -112,7 +112,7 @@ def test_a_parameter_or_partition_key_that_is_no_date_is_refused_even_where_the_
         resolve_as_of(parameter, key, datetime(2024, 1, 31, tzinfo=UTC))
 
 
-def test_a_run_without_any_of_the_three_is_told_to_give_the_parameter():
+def test_a_run_without_any_of_the_three_is_refused_with_advice():
     with pytest.raises(AsOfError, match="has no AS_OF: trigger it with the parameter as_of"):
         resolve_as_of(None, None, None)
 

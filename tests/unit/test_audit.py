@@ -1,4 +1,4 @@
-"""`make audit` against a service that answers in OSV's format: clean, a finding, one that was reviewed, no service."""
+"""`make audit` against a fake OSV: no finding, a finding, an accepted one, no service."""
 
 import json
 import subprocess
@@ -71,16 +71,16 @@ def review(directory, **entry):
     return "--reviewed", str(file)
 
 
-def test_where_nothing_is_known_it_is_green_and_every_lock_was_asked_about():
+def test_without_findings_the_audit_succeeds_and_covers_every_lock():
     with osv({}) as (url, asked):
         status, said = audit(url)
     assert status == 0
-    assert "0 known vulnerabilities that nobody has reviewed" in said
+    assert "0 unreviewed vulnerabilities" in said
     assert {"apache-airflow", "feast", "pip-audit", "ruff", "mlflow-skinny", "gunicorn"} <= set(asked)
     assert len(asked) > 250
 
 
-def test_a_finding_is_red_and_names_package_version_vulnerability_and_fix():
+def test_a_finding_fails_the_audit_and_names_package_version_vulnerability_and_fix():
     with osv({"numpy": [NUMPY]}) as (url, _):
         status, said = audit(url)
     assert status == 1
@@ -88,39 +88,39 @@ def test_a_finding_is_red_and_names_package_version_vulnerability_and_fix():
     assert "CVE-2026-12345, GHSA-0000-1111-2222: Numbers that are not (fixed in 99.1)" in said
 
 
-def test_a_finding_that_was_reviewed_is_green_and_says_why_and_until_when(tmp_path):
+def test_an_accepted_finding_succeeds_with_its_reason_and_expiry_date(tmp_path):
     until = TODAY + timedelta(days=10)
     with osv({"numpy": [NUMPY]}) as (url, _):
         status, said = audit(url, *review(tmp_path, until=until))
     assert status == 0
-    assert f"left until {until}, no such numbers here: numpy" in said
+    assert f"accepted until {until}, no such numbers here: numpy" in said
 
 
 @pytest.mark.parametrize(
     "entry", [{"until": TODAY - timedelta(days=10)}, {"until": TODAY + timedelta(days=10), "package": '"scipy"'}]
 )
-def test_a_review_that_is_past_its_day_or_of_another_package_does_not_count(tmp_path, entry):
+def test_an_expired_review_or_one_of_another_package_does_not_count(tmp_path, entry):
     with osv({"numpy": [NUMPY]}) as (url, _):
         status, said = audit(url, *review(tmp_path, **entry))
     assert status == 1
-    assert "look at it again" in said or "take it out of audit.toml" in said
+    assert "review it again" in said or "remove it from audit.toml" in said
 
 
 @pytest.mark.parametrize("entry", [{"reason": ""}, {"until": '"some day"'}, {}])
-def test_a_review_without_reason_or_day_is_refused(tmp_path, entry):
+def test_a_review_without_reason_or_expiry_date_is_refused(tmp_path, entry):
     with osv({}) as (url, asked):
         status, said = audit(url, *review(tmp_path, **entry))
     assert (status, asked) == (2, [])
     assert "an entry has id, package, reason and until" in said
 
 
-def test_where_the_service_is_not_reached_it_is_green_and_says_that_nothing_is_known():
+def test_the_audit_is_skipped_when_osv_is_unreachable():
     status, said = audit("http://127.0.0.1:9/v1/query")
     assert status == 0
-    assert "SKIPPED, nothing is known of the locks: http://127.0.0.1:9/v1/query was not reached" in said
+    assert "SKIPPED: http://127.0.0.1:9/v1/query cannot be reached" in said
 
 
-def test_where_the_service_goes_away_meanwhile_it_says_the_same():
+def test_the_audit_is_skipped_when_osv_fails_meanwhile():
     with osv({"numpy": [NUMPY]}, fails_after=20) as (url, _):
         status, said = audit(url)
     assert status == 0

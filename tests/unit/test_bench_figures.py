@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks, and the shape of what they write."""
+"""The arithmetic of the benchmarks and the format of their results."""
 
 import json
 from datetime import date

@@ -1,4 +1,4 @@
-"""The benchmark of false holds compares what validate compares."""
+"""The benchmark of false holds compares the same figures as validate."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ def test_a_small_chain_of_true_drops_is_not_held():
     assert list(held_in(Case(daily=False, customers=250, drift=0.1), seed=3)) == []
 
 
-def test_a_drop_with_its_fees_in_cents_would_be_seen():
+def test_a_drop_with_fees_in_cents_is_held():
     before, now = simulate(customers=250, months=2, seed=3)
     subscriptions = now.tables["subscriptions"]
     cents = pc.multiply(subscriptions["monthly_fee"], pa.scalar(100.0))

@@ -25,14 +25,14 @@ def start(done):
         done.append("used")
 
 
-def test_an_interrupt_comes_when_what_cleans_up_is_there():
+def test_an_interrupt_is_raised_after_the_block():
     done = []
     with pytest.raises(KeyboardInterrupt):
         start(done)
     assert done == ["started", "stopped"]
 
 
-def test_afterwards_ctrl_c_is_what_it_was():
+def test_the_signal_handler_is_restored():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(ZeroDivisionError), interrupted_later():
         raise ZeroDivisionError

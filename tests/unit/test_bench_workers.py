@@ -1,4 +1,4 @@
-"""What the benchmark of one worker against two makes of the tasks that ran."""
+"""The figures of the worker benchmark, computed from its tasks."""
 
 from datetime import UTC, datetime, timedelta
 

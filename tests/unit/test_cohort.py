@@ -9,19 +9,19 @@ from churn.training.cohort import cohorts, in_cohort
 IDS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), max_size=20)
 
 
-def test_about_a_fifth_of_customers_are_in_it():
+def test_about_a_fifth_of_customers_are_in_the_gate_cohort():
     share = in_cohort(f"{number:04d}-ABCDE" for number in range(20_000)).mean()
     assert 0.19 < share < 0.21
 
 
-def test_it_is_the_same_for_ever():
+def test_the_gate_cohort_never_changes():
     # Written down when it was fixed: another answer would put customers whom models have learned from into the cohort.
     members = [user for user in (f"{number:04d}-ABCDE" for number in range(100)) if in_cohort([user])[0]]
     assert hashlib.sha256(",".join(members).encode()).hexdigest()[:16] == "3d8390aa8c68789d"
 
 
 @given(IDS)
-def test_a_customer_is_in_it_or_not_whoever_else_is_asked_about(users):
+def test_cohort_membership_does_not_depend_on_other_customers(users):
     together = in_cohort(users)
     assert together.dtype == bool
     assert together.tolist() == [in_cohort([user])[0] for user in users]

@@ -1,4 +1,4 @@
-"""docker-compose.airflow.yml and what it builds on, as files: `make prove` runs them, CI does not."""
+"""docker-compose.airflow.yml and the files it uses, checked statically: `make prove` runs them, CI does not."""
 
 import ast
 import configparser
@@ -52,7 +52,7 @@ def test_every_variable_of_the_file_is_explained_in_env_and_every_one_of_env_is_
     assert {name for name, _, _ in USES} == set(SECRETS) | set(SETTINGS)
 
 
-def test_without_a_secret_nothing_starts_and_none_has_a_default() -> None:
+def test_every_secret_is_required_and_has_no_default() -> None:
     assert {(name, kind) for name, kind, _ in USES if name in SECRETS} == {(name, ":?") for name in SECRETS}
 
 
@@ -62,7 +62,7 @@ def test_every_setting_has_the_default_that_env_says_it_has() -> None:
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_no_variable_of_a_service_has_the_name_of_a_setting_that_the_rest_of_it_uses(service: str) -> None:
+def test_no_service_variable_shadows_a_setting(service: str) -> None:
     """podman-compose would take the variable for the setting, where .env leaves that at its default."""
     rest = {key: value for key, value in SERVICES[service].items() if key != "environment"}
     assert {name for name, _, _ in VARIABLE.findall(json.dumps(rest))} & told(service) == set()
@@ -100,27 +100,27 @@ def told(*services: str) -> set[str]:
     return {name for service in services for name in SERVICES[service].get("environment", {})}
 
 
-def test_what_dags_pipeline_and_plugins_read_of_their_environment_some_service_is_told() -> None:
+def test_every_variable_read_by_dags_pipeline_and_plugins_is_set_in_a_service() -> None:
     ours = [name for name, spec in SERVICES.items() if "churn-airflow" in spec["image"]]
     assert read_in("dags", "include", "plugins") - told(*ours) - set(NOT_OF_ENV) == set()
 
 
-def test_what_serving_reads_of_its_environment_it_is_told() -> None:
+def test_every_variable_read_by_serving_is_set() -> None:
     assert read_in("serving") - told("serving") - set(NOT_OF_ENV) == set()
 
 
-def test_who_looks_for_a_setting_of_dags_finds_it_wherever_dag_files_are_read() -> None:
+def test_dag_settings_are_set_wherever_dag_files_are_parsed() -> None:
     readers = ("worker-1", "worker-2", *(name for name in SERVICES if name.startswith("airflow-")))
     assert {name: read_in("dags") - told(name) for name in readers} == {name: set() for name in readers}
 
 
-def test_links_of_airflow_lead_where_browsers_get() -> None:
+def test_links_in_airflow_use_the_browsers_addresses() -> None:
     links = (REPOSITORY / "plugins" / "churn_links.py").read_text(encoding="utf-8")
     addresses = {name: SERVICES["airflow-api"]["environment"][name] for name in re.findall(r'"(\w+_URL)"', links)}
     assert addresses == {name: f"${{{name}:-{SETTINGS[name][0]}}}" for name in ("MLFLOW_URL", "SERVING_URL")}
 
 
-def test_what_sounds_like_a_secret_is_one() -> None:
+def test_every_variable_named_like_a_secret_is_a_secret() -> None:
     assert [name for name in SETTINGS if re.search("PASSWORD|SECRET|TOKEN|_KEY$", name)] == []
 
 
@@ -151,38 +151,38 @@ def test_a_fresh_env_holds_every_secret_and_nothing_else(env: Path) -> None:
     assert set(values(env)) == set(SECRETS)
 
 
-def test_only_its_owner_reads_it(env: Path) -> None:
+def test_only_the_owner_can_read_the_env_file(env: Path) -> None:
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
 
 
-def test_one_that_is_there_is_never_overwritten(env: Path) -> None:
+def test_an_existing_env_file_is_never_overwritten(env: Path) -> None:
     before = env.read_bytes()
     assert not write(env)
     assert env.read_bytes() == before
 
 
-def test_no_two_secrets_are_alike_in_one_file_or_in_two(env: Path, tmp_path: Path) -> None:
+def test_secrets_differ_within_and_between_env_files(env: Path, tmp_path: Path) -> None:
     write(tmp_path / "other")
     every = [*values(env).values(), *values(tmp_path / "other").values()]
     assert len(set(every)) == 2 * len(SECRETS)
     assert min(map(len, every)) >= 43
 
 
-def test_the_fernet_key_is_one(env: Path) -> None:
+def test_the_fernet_key_is_valid(env: Path) -> None:
     Fernet(values(env)["AIRFLOW_FERNET_KEY"])
 
 
-def test_passwords_go_into_a_uri_as_they_are(env: Path) -> None:
+def test_passwords_need_no_encoding_in_a_uri(env: Path) -> None:
     assert all(re.fullmatch(r"[0-9a-f]{64}", value) for name, value in values(env).items() if "PASSWORD" in name)
 
 
-def test_the_command_needs_nothing_but_python(tmp_path: Path) -> None:
+def test_the_env_command_needs_only_python(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-S", str(CONTAINERS / "env_file.py"), str(tmp_path / ".env")]
     for said in ("wrote", "stays as it is"):
         assert said in subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
 
 
-def test_it_makes_the_directory_for_drops_which_docker_would_make_as_root(tmp_path: Path) -> None:
+def test_the_env_command_creates_the_landing_directory(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-I", "-S", str(CONTAINERS / "env_file.py")], check=True, cwd=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".env", "landing"}
 
@@ -200,7 +200,7 @@ def test_git_and_the_images_leave_env_out() -> None:
 # Services.
 
 
-def test_every_part_of_the_system_is_there() -> None:
+def test_the_compose_file_has_every_service() -> None:
     assert set(LONG_RUNNING) == {
         *("postgres", "redis", "mlflow", "serving", "proxy", "prometheus", "grafana", "worker-1", "worker-2"),
         *("airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
@@ -208,7 +208,7 @@ def test_every_part_of_the_system_is_there() -> None:
 
 
 @pytest.mark.parametrize("service", LONG_RUNNING)
-def test_a_service_has_a_health_check_a_memory_limit_and_is_started_again(service: str) -> None:
+def test_every_service_has_health_check_memory_limit_and_restart(service: str) -> None:
     spec = SERVICES[service]
     assert spec["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
     assert mebibytes(service) > 0
@@ -216,13 +216,13 @@ def test_a_service_has_a_health_check_a_memory_limit_and_is_started_again(servic
 
 
 @pytest.mark.parametrize("service", sorted(COMPLETED))
-def test_what_does_its_work_and_ends_is_tried_again_until_it_is_done(service: str) -> None:
+def test_one_shot_services_are_restarted_until_they_succeed(service: str) -> None:
     assert SERVICES[service]["restart"] == "on-failure"
     assert mebibytes(service) > 0
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_a_service_is_nobody_special_and_writes_to_its_volumes_and_tmp_alone(service: str) -> None:
+def test_services_are_unprivileged_and_write_only_to_volumes_and_tmp(service: str) -> None:
     spec = SERVICES[service]
     assert re.fullmatch(r"(postgres|redis)|[1-9]\d*:\d+", spec["user"])
     assert spec["read_only"] is True
@@ -233,7 +233,7 @@ def test_a_service_is_nobody_special_and_writes_to_its_volumes_and_tmp_alone(ser
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_the_log_of_a_service_does_not_fill_the_disk(service: str) -> None:
+def test_the_log_of_every_service_is_limited(service: str) -> None:
     assert SERVICES[service]["logging"]["options"]["max-size"] == "10m"
 
 
@@ -249,7 +249,7 @@ def test_the_manual_has_the_limit_of_each_service_and_what_they_come_to() -> Non
     assert told == limits | {"all": sum(limits.values())}
 
 
-def test_the_three_front_doors_are_published_and_on_this_machine_alone() -> None:
+def test_only_airflow_mlflow_and_serving_are_published_on_loopback() -> None:
     published = {
         name: [filled_in(port) for port in spec["ports"]] for name, spec in SERVICES.items() if "ports" in spec
     }
@@ -277,13 +277,13 @@ def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_no_image_is_the_latest(service: str) -> None:
+def test_no_image_uses_the_tag_latest(service: str) -> None:
     name, _, tag = filled_in(SERVICES[service]["image"]).rpartition(":")
     assert name
     assert re.match(r"v?\d|local$", tag)
 
 
-def test_every_volume_that_keeps_something_has_a_name() -> None:
+def test_every_persistent_volume_is_named() -> None:
     mounted = [volume.split(":")[0] for spec in SERVICES.values() for volume in spec.get("volumes", [])]
     named = {volume for volume in mounted if re.fullmatch(r"[a-z-]+", volume)}
     assert named == set(COMPOSE["volumes"])
@@ -299,7 +299,7 @@ def database(role: str, name: str) -> str:
 OURS = [name for name, spec in SERVICES.items() if "churn-airflow" in spec["image"]]
 
 
-def test_a_service_of_our_own_waits_for_what_it_needs_whatever_the_engine_does() -> None:
+def test_every_own_service_waits_for_its_dependencies_itself() -> None:
     airflow = [database("airflow", "airflow"), "airflow-migrations"]
     worker = [
         *("tcp://redis:6379", "http://mlflow:5000/health", "http://airflow-api:8080/api/v2/monitor/health"),
@@ -318,21 +318,21 @@ def test_a_service_of_our_own_waits_for_what_it_needs_whatever_the_engine_does()
     }
 
 
-def test_who_waits_for_the_migrations_of_churn_is_told_where_it_is() -> None:
+def test_services_that_wait_for_churn_migrations_have_its_address() -> None:
     waiting = [name for name in OURS if "churn-migrations" in SERVICES[name]["environment"]["WAIT_FOR"]]
     told = {filled_in(SERVICES[name]["environment"]["AIRFLOW_CONN_CHURN_POSTGRES"]) for name in waiting}
     assert told == {database("churn_pipeline", "churn")}
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_who_depends_on_a_service_says_in_which_state(service: str) -> None:
+def test_every_dependency_has_a_condition(service: str) -> None:
     needed = SERVICES[service].get("depends_on", {})
     for other in needed:
         expected = "service_completed_successfully" if other in COMPLETED else "service_healthy"
         assert needed[other]["condition"] == expected
 
 
-def test_each_service_has_the_secrets_that_it_cannot_do_without_and_no_other() -> None:
+def test_each_service_has_only_the_secrets_it_needs() -> None:
     core = {"AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY"}
     assert {service: secrets_of(service) for service in SERVICES} == {
         "postgres": {"POSTGRES_PASSWORD"},
@@ -354,19 +354,19 @@ def test_each_service_has_the_secrets_that_it_cannot_do_without_and_no_other() -
     }
 
 
-def test_every_part_of_airflow_is_told_the_same() -> None:
+def test_all_airflow_services_have_the_same_settings() -> None:
     told = [SERVICES[name]["environment"] for name in SERVICES if name.startswith("airflow-")]
     for name in ("CORE__FERNET_KEY", "DATABASE__SQL_ALCHEMY_CONN", "CORE__EXECUTION_API_SERVER_URL"):
         assert len({each[f"AIRFLOW__{name}"] for each in told}) == 1
 
 
-def test_the_database_of_mlflow_is_brought_up_to_date_before_its_server_starts() -> None:
+def test_mlflow_migrates_its_database_before_the_server_starts() -> None:
     upgrade, serve = SERVICES["mlflow"]["command"][-1].split(" && ")
     assert upgrade == "python -m embedded.stack.mlflow_metadata"
     assert serve.startswith("exec mlflow server ")
 
 
-def test_either_worker_takes_either_queue() -> None:
+def test_both_workers_consume_both_queues() -> None:
     commands = {SERVICES[name]["command"] for name in ("worker-1", "worker-2")}
     assert len(commands) == 1
     assert "--queues default,training " in commands.pop()
@@ -385,7 +385,7 @@ PROGRAMS = ("celery", "redis-cli", "redis-server")
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_no_secret_is_in_a_command_line_where_everybody_on_the_machine_reads_it(service: str, tmp_path: Path) -> None:
+def test_no_secret_is_in_a_command_line_of_a_service(service: str, tmp_path: Path) -> None:
     """Shell commands are run, with programs that note what they are called with."""
     spec = SERVICES[service]
     commands = [spec.get("command", ""), spec.get("healthcheck", {}).get("test", "")]
@@ -414,7 +414,7 @@ def instructions(file: Path) -> list[tuple[str, str]]:
 AIRFLOW_IMAGE = instructions(CONTAINERS / "airflow" / "Dockerfile")
 
 
-def test_the_image_is_of_the_lock_that_the_tests_run_on_and_installs_nothing_later() -> None:
+def test_the_image_installs_the_tested_lock_at_build_time_only() -> None:
     installs = [rest for kind, rest in AIRFLOW_IMAGE if kind == "RUN" and "install --no-cache-dir" in rest]
     assert len(installs) == 1
     assert {"--require-hashes", "--no-deps", "--only-binary", "/tmp/requirements.txt"} <= set(installs[0].split())
@@ -428,7 +428,7 @@ def test_the_image_names_its_base_in_one_argument_and_its_user_by_number() -> No
     assert [rest for kind, rest in AIRFLOW_IMAGE if kind == "USER"] == ["10001:10001"]
 
 
-def test_what_the_image_copies_is_there_and_is_let_in() -> None:
+def test_every_file_the_image_copies_exists_and_is_not_ignored() -> None:
     copied = {
         source
         for kind, rest in AIRFLOW_IMAGE
@@ -440,7 +440,7 @@ def test_what_the_image_copies_is_there_and_is_let_in() -> None:
     assert all((REPOSITORY / source).exists() for source in copied)
 
 
-def test_what_a_service_runs_of_our_own_is_in_the_image_with_all_that_it_imports(tmp_path: Path) -> None:
+def test_every_module_a_service_runs_is_in_the_image_with_its_imports(tmp_path: Path) -> None:
     for sources in [rest.split()[:-1] for kind, rest in AIRFLOW_IMAGE if kind == "COPY" and "--from" not in rest]:
         for source in sources:
             copy = shutil.copytree if (REPOSITORY / source).is_dir() else shutil.copy
@@ -486,19 +486,19 @@ ASKED = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["ta
 
 
 @pytest.mark.parametrize("expression", [*(rule["expr"] for rule in RULES), *ASKED])
-def test_what_is_asked_of_prometheus_is_something_that_serving_counts(expression: str) -> None:
+def test_every_queried_metric_is_exported_by_serving(expression: str) -> None:
     asked = set(re.findall(r"churn_\w+", expression))
     assert asked <= metrics()
     assert asked or "up{" in expression or "ALERTS" in expression
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict) -> None:
+def test_every_alert_has_severity_and_advice(rule: dict) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert set(rule["annotations"]) == {"summary", "do"}
 
 
-def test_prometheus_takes_its_configuration_and_its_rules() -> None:
+def test_prometheus_accepts_its_configuration_and_rules() -> None:
     if not shutil.which("promtool"):
         pytest.skip("promtool is not installed")
     command = ["promtool", "check", "config", str(CONTAINERS / "prometheus" / "prometheus.yml")]
@@ -506,7 +506,7 @@ def test_prometheus_takes_its_configuration_and_its_rules() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_alerts_fire_when_they_must_and_only_then() -> None:
+def test_alerts_fire_exactly_when_expected() -> None:
     if not shutil.which("promtool"):
         pytest.skip("promtool is not installed")
     command = ["promtool", "test", "rules", str(REPOSITORY / "tests" / "unit" / "alert_rules.yml")]

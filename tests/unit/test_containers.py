@@ -1,4 +1,4 @@
-"""What runs in the containers beside the services themselves: waiting for others, and health checks."""
+"""The helpers in the containers: waiting for dependencies, and health checks."""
 
 import json
 import os
@@ -53,22 +53,22 @@ def nobody() -> int:
         return taken.getsockname()[1]
 
 
-def test_a_service_that_answers_200_is_waited_for_no_longer() -> None:
+def test_a_service_that_answers_200_is_ready() -> None:
     with answering(200) as port:
         assert why_not_ready(f"http://127.0.0.1:{port}/health") is None
 
 
-def test_one_that_answers_with_an_error_is() -> None:
+def test_a_service_that_answers_with_an_error_is_not_ready() -> None:
     with answering(503) as port:
         assert "503" in str(why_not_ready(f"http://127.0.0.1:{port}/health"))
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:{}/", "tcp://127.0.0.1:{}", "postgresql://a:b@127.0.0.1:{}/c"])
-def test_one_that_is_not_there_is(address: str, nobody: int) -> None:
+def test_an_unreachable_service_is_not_ready(address: str, nobody: int) -> None:
     assert why_not_ready(address.format(nobody))
 
 
-def test_a_port_where_somebody_listens_is_waited_for_no_longer() -> None:
+def test_a_listening_port_is_ready() -> None:
     with answering(200) as port:
         assert why_not_ready(f"tcp://127.0.0.1:{port}") is None
 
@@ -84,13 +84,13 @@ def started(wait_for: str, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_entry_point_becomes_the_command() -> None:
+def test_the_entry_point_execs_the_command() -> None:
     with answering(200) as port:
         done = started(f"http://127.0.0.1:{port}", "sh", "-c", "echo $WAIT_FOR; exit 3")
     assert (done.returncode, done.stdout) == (3, f"http://127.0.0.1:{port}\n")
 
 
-def test_a_mistyped_address_is_said_at_once_and_without_its_password() -> None:
+def test_a_mistyped_address_fails_at_once_without_its_password() -> None:
     done = started("postgres://user:hidden@host/db", "true")
     assert done.returncode == 1
     assert "host/db" in done.stderr
@@ -109,13 +109,13 @@ def test_a_mistyped_address_is_said_at_once_and_without_its_password() -> None:
         "http://hidden\x7f/",
     ],
 )
-def test_what_is_no_address_ends_the_start_at_once_and_is_not_quoted(address: str) -> None:
+def test_an_invalid_address_fails_at_once_and_is_not_quoted(address: str) -> None:
     done = started(address, "true")
     assert (done.returncode, "WAIT_FOR" in done.stderr) == (1, True)
     assert not {"hid", "Traceback"} & set(re.findall("Traceback|hid", done.stderr + done.stdout))
 
 
-def test_the_manual_backs_up_and_restores_what_there_is_in_the_directory_of_the_settings(
+def test_the_backup_commands_of_the_manual_cover_the_settings_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a program that notes how it is called and gives what it reads, or its arguments, back."""
@@ -151,7 +151,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return noted
 
 
-def test_the_proof_does_not_take_the_settings_of_the_shell_for_its_own(
+def test_the_proof_ignores_the_settings_of_the_shell(
     docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANDING_DIR", "/of/the/embedded/stack")
@@ -162,14 +162,14 @@ def test_the_proof_does_not_take_the_settings_of_the_shell_for_its_own(
     assert ("/of/the/embedded/stack" in seen, "DOCKER_HOST=unix:///where" in seen) == (False, True)
 
 
-def test_only_its_owner_reads_the_secrets_of_the_proof_and_everybody_its_drops(tmp_path: Path) -> None:
+def test_the_proofs_secrets_are_private_and_its_drops_are_readable(tmp_path: Path) -> None:
     settings = fresh_settings(tmp_path)
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path, *tmp_path.iterdir())}
     assert modes == {tmp_path.name: "0o711", ".env": "0o600", "landing": "0o755"}
     assert (settings["LANDING_DIR"], len(settings["POSTGRES_PASSWORD"])) == (str(tmp_path / "landing"), 64)
 
 
-def test_the_secrets_of_the_proof_go_where_the_engine_fails_too(
+def test_the_proofs_secrets_are_deleted_even_if_the_engine_fails(
     docker: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     directory = tmp_path / "proof"
@@ -184,12 +184,12 @@ REPORT = {"scheduler": {"status": "healthy"}, "dag_processor": {"status": "unhea
 @pytest.mark.parametrize(
     ("component", "status"), [("api", 0), ("scheduler", 0), ("dag_processor", 1), ("triggerer", 1)]
 )
-def test_a_part_of_airflow_is_as_healthy_as_the_api_server_says(component: str, status: int) -> None:
+def test_an_airflow_component_is_as_healthy_as_the_api_server_reports(component: str, status: int) -> None:
     with answering(200, REPORT) as port:
         assert checked(component, port) == status
 
 
-def test_without_the_api_server_none_is(nobody: int) -> None:
+def test_without_the_api_server_no_component_is_healthy(nobody: int) -> None:
     assert checked("api", nobody) == 1
 
 
@@ -203,5 +203,5 @@ def checked(component: str, port: int) -> int:
 @pytest.mark.parametrize(
     ("shown", "expected"), [("1.5GB", 1430.51), ("512MiB", 512), ("90.2kB", 0.086021), ("7B", 6.6757e-06)]
 )
-def test_what_docker_and_podman_show_of_memory_is_read(shown: str, expected: float) -> None:
+def test_memory_figures_of_docker_and_podman_are_parsed(shown: str, expected: float) -> None:
     assert mebibytes(shown) == pytest.approx(expected, rel=1e-4)

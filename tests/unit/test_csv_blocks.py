@@ -29,7 +29,7 @@ def read(data):
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["no BOM", "BOM"])
-def test_lines_come_whole_numbered_and_without_byte_order_mark_and_carriage_return(mark, ending):
+def test_lines_are_whole_numbered_and_without_bom_and_carriage_return(mark, ending):
     data = mark + ending.join([b"user_id,n", b"a,1", b'"b",2', b""])
     assert read(data) == ({1: b"user_id,n", 2: b"a,1", 3: b'"b",2'}, {})
 
@@ -73,7 +73,7 @@ def test_a_last_line_without_a_newline_is_a_block_of_its_own():
     assert (last.first_line, last.data, last.ended) == (3, b"b,\n", False)
 
 
-def test_what_is_wrong_with_a_last_line_without_a_newline_may_come_of_a_truncated_file():
+def test_an_error_in_a_last_line_without_newline_hints_at_truncation():
     _, reported = read(HEADER + b"a,1\n\xc3")
     assert reported == {3: (b"\xc3", "text in UTF-8 (the last line has no newline: the file may be truncated)")}
 

@@ -21,7 +21,7 @@ HOSTS = st.sampled_from(["localhost", "db.example.com", "10.0.0.7", "::1", "/tmp
     database=NAMES,
     options=st.none() | st.just({"sslmode": "require", "application_name": "a & b = c"}),
 )
-def test_a_url_says_to_libpq_what_it_was_made_of(*, host, port, user, password, database, options):
+def test_libpq_reads_a_url_back_to_its_parts(*, host, port, user, password, database, options):
     url = make_url(host=host, port=port, user=user, password=user and password, database=database, options=options)
     expected = {"host": host, "port": port and str(port), "user": user, "password": user and password}
     expected |= {"dbname": database, **(options or {})}
@@ -29,7 +29,7 @@ def test_a_url_says_to_libpq_what_it_was_made_of(*, host, port, user, password, 
 
 
 @given(host=HOSTS, port=st.none() | st.integers(1, 65535))
-def test_a_url_says_the_same_to_sqlalchemy(host, port):
+def test_sqlalchemy_reads_a_url_back_to_its_parts(host, port):
     url = make_url(host=host, port=port, user="me", password="p@ss/wörd", database="churn")
     dialect = registry.load("postgresql.psycopg")()
     _, found = dialect.create_connect_args(sqlalchemy_url(url.replace("postgresql://", "postgresql+psycopg://")))
@@ -44,7 +44,7 @@ def test_a_statement_is_the_text_below_its_name():
     assert statement("loading/delete") == "DELETE FROM {table} WHERE as_of = %(as_of)s"
 
 
-def test_every_statement_names_its_values_and_quotes_none_of_them_itself():
+def test_every_statement_binds_its_parameters_by_name():
     for path in SQL_DIRECTORY.rglob("*.sql"):
         if path.parent.name != "migrations":
             text = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))

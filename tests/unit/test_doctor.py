@@ -1,4 +1,4 @@
-"""What doctor makes of what it finds, check by check, and that it works where there is no stack."""
+"""The judgement of each doctor check, and doctor without a stack."""
 
 import os
 import socket
@@ -55,7 +55,7 @@ def is_told(finding: Finding, outcome: str, *words: str) -> bool:
 
 
 @pytest.mark.parametrize(("version", "outcome"), [((3, 10), BAD), ((3, 11), OK), ((3, 13), OK), ((3, 14), BAD)])
-def test_python_is_one_that_the_project_is_tried_with(version: tuple[int, int], outcome: str) -> None:
+def test_an_unsupported_python_is_bad(version: tuple[int, int], outcome: str) -> None:
     assert is_told(judge_python(version), outcome)
 
 
@@ -65,7 +65,7 @@ def test_the_libraries_of_this_environment_are_those_of_the_lock() -> None:
     assert is_told(judge_libraries(asked, others), OK, str(asked))
 
 
-def test_a_library_that_is_missing_or_another_than_in_the_lock_is_told_and_one_for_other_machines_is_not() -> None:
+def test_a_missing_or_differing_library_is_bad_but_not_one_for_other_platforms() -> None:
     lock = (
         "psycopg==0.1 \\\n    --hash=sha256:00\n    # via -r requirements.in\nno-such-library==2.0\n"
         "tomli==1.0 ; python_full_version < '3.2' \\\n    --hash=sha256:00\n"
@@ -77,7 +77,7 @@ def test_a_library_that_is_missing_or_another_than_in_the_lock_is_told_and_one_f
     )
 
 
-def test_a_port_that_somebody_else_has_is_bad() -> None:
+def test_a_port_taken_by_another_process_is_bad() -> None:
     assert is_told(judge_ports({}), OK)
     assert is_told(judge_ports({"MLFLOW_PORT": "MLFLOW_PORT: port 5001 is taken"}), BAD, "5001", "MLFLOW_PORT=…")
 
@@ -86,11 +86,11 @@ def test_a_port_that_somebody_else_has_is_bad() -> None:
     ("free", "outcome"),
     [(FULL - 1, BAD), (FULL, WARN), (NEARLY_FULL - 1, WARN), (NEARLY_FULL, OK)],
 )
-def test_a_disk_is_told_of_before_it_is_full(free: int, outcome: str) -> None:
+def test_a_nearly_full_disk_is_a_warning_and_a_full_one_is_bad(free: int, outcome: str) -> None:
     assert is_told(judge_disk(Path("/state"), free, 10 * NEARLY_FULL), outcome, f"{free / 10**9:.1f} GB free", "/state")
 
 
-def test_nobody_is_told_to_make_room_where_what_is_archived_lies() -> None:
+def test_the_advice_on_disk_space_does_not_touch_the_archive() -> None:
     advice = judge_disk(Path("/state"), 0, 10 * NEARLY_FULL).advice
     assert "drops that are loaded" in advice
     assert "archive" not in advice
@@ -123,7 +123,7 @@ def test_a_schema_that_is_not_that_of_the_installed_package_is_bad() -> None:
 # --- services and Airflow ----------------------------------------------------------------------------------------
 
 
-def test_a_stack_that_is_down_is_a_warning_and_one_that_does_not_work_is_bad() -> None:
+def test_a_stopped_stack_is_a_warning_and_an_unready_one_is_bad() -> None:
     processes = {"mlflow": Process("mlflow", "app", "RUNNING", 1, 1, 0, "", Path("mlflow.log"))}
     assert is_told(judge_stack({}, [], "", "these ports"), WARN, "down", "make up")
     assert is_told(judge_stack(processes, [], "these ports", "these ports"), OK, "1, all ready")
@@ -131,7 +131,7 @@ def test_a_stack_that_is_down_is_a_warning_and_one_that_does_not_work_is_bad() -
     assert is_told(judge_stack(processes, [], "those ports", "these ports"), BAD, "those ports")
 
 
-def test_a_dag_that_cannot_be_read_or_is_not_known_is_bad_and_one_that_is_paused_a_warning() -> None:
+def test_an_unimportable_or_unknown_dag_is_bad_and_a_paused_one_is_a_warning() -> None:
     files = {"churn_train", "churn_landing"}
     both = dict.fromkeys(files, False)
     assert is_told(judge_dags(files, both, {}), OK, "2")
@@ -141,13 +141,13 @@ def test_a_dag_that_cannot_be_read_or_is_not_known_is_bad_and_one_that_is_paused
     assert is_told(judge_dags(files, both | {"churn_train": True}, {}), WARN, "paused: churn_train")
 
 
-def test_a_pool_of_another_size_or_none_is_bad() -> None:
+def test_a_missing_or_resized_pool_is_bad() -> None:
     wanted = {"churn_gate": {"slots": 1}, "churn_training": {"slots": 1}}
     assert is_told(judge_pools(wanted, {"churn_gate": 1, "churn_training": 1, "default_pool": 128}), OK)
     assert is_told(judge_pools(wanted, {"churn_gate": 2}), BAD, "churn_gate has 2 slots, not 1", "no churn_training")
 
 
-def test_a_connection_to_another_database_than_the_settings_name_is_bad_and_tells_neither_password() -> None:
+def test_a_connection_to_another_database_is_bad_without_passwords() -> None:
     assert is_told(judge_connection("postgresql://a:b@c/churn", "postgresql://a:b@c/churn"), OK)
     for given in ("postgresql://a:secret@there/churn", None):
         finding = judge_connection(given, "postgresql://a:secret@here/churn")
@@ -155,7 +155,7 @@ def test_a_connection_to_another_database_than_the_settings_name_is_bad_and_tell
         assert "secret" not in str(finding)
 
 
-def test_that_nobody_is_told_of_red_runs_is_a_warning() -> None:
+def test_a_missing_alert_connection_is_a_warning() -> None:
     assert is_told(judge_alerts(True), OK, "docs/operations.md says how to try it")
     assert is_told(judge_alerts(False), WARN, "churn_alerts", "docs/operations.md")
 
@@ -171,7 +171,7 @@ def test_a_redis_that_is_too_old_or_may_evict_features_is_bad() -> None:
 
 def test_a_queue_without_a_worker_is_bad() -> None:
     assert is_told(workers.judge_workers({"default": 2, "training": 1}), OK, "2 for default, 1 for training")
-    assert is_told(workers.judge_workers({"default": 1}), BAD, "no worker takes from training", "docs/cluster.md")
+    assert is_told(workers.judge_workers({"default": 1}), BAD, "no worker consumes training", "docs/cluster.md")
 
 
 # --- the pipeline ------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def states(*some: dict[str, object]) -> list[AsOfState]:
     return [AsOfState(**{**unknown, **each}) for each in some]  # type: ignore[arg-type]
 
 
-def test_freshness_tells_the_newest_date_of_each_step() -> None:
+def test_freshness_shows_the_newest_date_of_each_step() -> None:
     january = {"as_of": JANUARY, "revision": 1, "has_snapshot": True, "decision": 3}
     finding = judge_freshness(states({"as_of": FEBRUARY, "revision": 1}, january), "2024-01-31", None, [], NOW)
     assert is_told(finding, OK, "drop 2024-02-29, snapshot 2024-01-31, served 2024-01-31, decided on 2024-01-31")
@@ -199,12 +199,12 @@ def test_a_drop_without_a_decision_is_under_way_at_first_and_bad_after_the_deadl
     assert "2024-01-31" not in finding.advice
 
 
-def test_a_drop_that_was_promised_and_did_not_come_is_bad() -> None:
+def test_a_missing_promised_drop_is_bad() -> None:
     finding = judge_freshness([], "-", "the newest drop is of 2024-01-31, and one is expected", [], NOW)
     assert is_told(finding, BAD, "one is expected")
 
 
-def test_a_held_drop_is_bad_and_told_with_its_findings() -> None:
+def test_a_held_drop_is_bad_with_its_findings() -> None:
     held = Hold(FEBRUARY, NOW, "content", "verdict", (JANUARY, "digest"), ["the fee is in cents"])
     assert is_told(judge_held([], Path("landing")), OK, "none")
     words = ("2024-02-29 is held", "compared with 2024-01-31", "the fee is in cents", "landing/<AS_OF>/_ACCEPT")
@@ -226,7 +226,7 @@ def test_an_odd_registry_is_a_warning_and_bad_where_serving_cannot_load_producti
     assert is_told(judge_registry([alias, refused]), BAD, "champion", "version 4 cannot be served", "'0,5'")
 
 
-def test_serving_in_trouble_with_the_version_that_it_has_is_a_warning() -> None:
+def test_serving_that_cannot_load_a_newer_version_is_a_warning() -> None:
     ready = {"model": {"version": 2}, "trouble": "its threshold is '0,5'"}
     assert is_told(judge_serving(200, ready, Version(2, "2024-01-31")), WARN, "version 2", "'0,5'")
 
@@ -245,14 +245,14 @@ def test_serving_is_ready_with_the_version_in_production() -> None:
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "denied", "/landing"), requests.ConnectionError("/landing")])
-def test_what_was_found_before_something_cannot_be_read_is_told_too(error: Exception) -> None:
+def test_findings_before_an_error_are_kept(error: Exception) -> None:
     def checks() -> Iterator[Finding]:
         yield ok("first", "well")
         raise error
 
     first, last = asking("pipeline", checks())
     assert first == ok("first", "well")
-    assert is_told(last, BAD, "cannot be asked", "/landing")
+    assert is_told(last, BAD, "check failed", "/landing")
 
 
 @pytest.fixture
@@ -261,12 +261,10 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_with_the_stack_down_the_rest_is_checked_and_a_taken_port_is_told_with_who_has_it(
-    tmp_path: Path, taken: int
-) -> None:
+def test_with_the_stack_down_a_taken_port_is_reported_with_its_process(tmp_path: Path, taken: int) -> None:
     settings = load_settings({"CHURN_HOME": str(tmp_path / "state"), "MLFLOW_PORT": str(taken)})
     text, healthy = diagnosis.report(settings)
     assert not healthy
     assert f"port {taken} of 127.0.0.1 is taken by pid {os.getpid()}" in text
-    assert "the stack is down; what needs it was not looked at" in text
+    assert "the stack is down; checks that need it were skipped" in text
     assert not settings.home.exists()

@@ -1,4 +1,4 @@
-"""How drops get into the landing directory."""
+"""Drops are copied to the landing directory."""
 
 from datetime import date
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_a_new_drop_lands_with_its_content_and_nothing_else(tmp_path: Path) -> N
     assert (tmp_path / "landing/2024-01-31/users.csv").read_text() == "user_id\n1-A\n"
 
 
-def test_the_same_drop_again_touches_nothing(tmp_path: Path) -> None:
+def test_landing_the_same_drop_again_touches_nothing(tmp_path: Path) -> None:
     drop, landing = write_drop(tmp_path / "from", "2024-01-31"), tmp_path / "landing"
     land(drop, landing)
     inode = (landing / drop.name).stat().st_ino
@@ -52,7 +52,7 @@ def test_the_same_drop_again_touches_nothing(tmp_path: Path) -> None:
     assert (landing / drop.name).stat().st_ino == inode
 
 
-def test_a_drop_with_another_content_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
+def test_a_changed_drop_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
     landing = tmp_path / "landing"
     old = write_drop(tmp_path / "old", "2024-01-31")
     (old / "labels.csv").write_text("user_id,churn_label\n", encoding="utf-8")
@@ -62,7 +62,7 @@ def test_a_drop_with_another_content_takes_the_place_of_the_old_one_whole(tmp_pa
     assert any_customer(landing / "2024-01-31") == "2-B"
 
 
-def test_what_an_interrupted_copy_left_does_not_get_in_the_way(tmp_path: Path) -> None:
+def test_the_remains_of_an_interrupted_copy_are_replaced(tmp_path: Path) -> None:
     landing = tmp_path / "landing"
     write_drop(landing, ".incoming-2024-01-31", "half a file")
     assert land(write_drop(tmp_path / "from", "2024-01-31"), landing)

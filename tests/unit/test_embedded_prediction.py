@@ -1,4 +1,4 @@
-"""The prediction that ends `make run`: by the version in Production, or it says that it is not."""
+"""The prediction at the end of `make run` is by the version in Production, or says that it is not."""
 
 import json
 import threading
@@ -44,7 +44,7 @@ def serving(*versions: int | None) -> Iterator[Settings]:
 
 
 @pytest.mark.parametrize("before", [(1,), (1, 1), (None, 1), (2, 2)])
-def test_the_prediction_is_by_the_version_in_production_as_soon_as_serving_follows(before):
+def test_the_prediction_waits_for_the_version_in_production(before):
     with serving(*before, 2) as settings:
         assert json.loads(predict_by(settings, "a/b", 2, 30)) == {"user_id": "a/b", "model": {"version": 2}}
 
@@ -53,7 +53,7 @@ def test_a_prediction_by_another_version_is_an_error_that_shows_it():
     with serving(1) as settings, pytest.raises(PredictionError) as error:
         predict_by(settings, "a", 2, 0)
     assert '"version": 1' in str(error.value)
-    late = "serving does not answer by version 2, which is in Production, after 0 s: make doctor says why"
+    late = "after 0 s serving does not answer with version 2, which is in Production: make doctor shows why"
     assert late in str(error.value)
 
 
@@ -62,6 +62,6 @@ def test_a_problem_of_serving_is_an_error_that_shows_it():
         predict_by(settings, "a", 2, 0)
 
 
-def test_with_nothing_in_production_the_first_answer_counts():
+def test_without_a_production_the_first_answer_counts():
     with serving(None, 1) as settings, pytest.raises(PredictionError, match="none: "):
         predict_by(settings, "a", None, 30)

@@ -1,4 +1,4 @@
-"""The settings of the embedded stack: what they promise to every other part."""
+"""The settings of the embedded stack and the environment they produce."""
 
 import json
 import shlex
@@ -43,7 +43,7 @@ def test_a_port_that_is_not_a_port_is_named(port: str) -> None:
 
 
 def test_two_services_cannot_share_a_port() -> None:
-    with pytest.raises(SettingsError, match="a port each"):
+    with pytest.raises(SettingsError, match="each service needs its own port"):
         load_settings({"SERVING_PORT": "8080"})
 
 
@@ -96,7 +96,7 @@ def test_without_a_broker_tasks_are_forks_of_the_scheduler(settings: Settings) -
     assert not [name for name in variables if "CELERY" in name]
 
 
-def test_whoever_takes_the_settings_of_a_stack_finds_its_online_store(tmp_path: Path, settings: Settings) -> None:
+def test_the_environment_names_the_online_store(tmp_path: Path, settings: Settings) -> None:
     redis = {"CHURN_REDIS_URL": "redis://:secret@redis:6379/1"}
     assert redis.items() <= environment(load_settings({"CHURN_HOME": str(tmp_path), **redis})).items()
     assert "CHURN_REDIS_URL" not in environment(settings)
@@ -147,7 +147,7 @@ def test_two_stacks_have_different_secrets(settings: Settings, tmp_path: Path) -
     assert not set(ours.values()) & set(theirs.values())
 
 
-def test_a_server_of_ones_own_holds_the_three_databases(tmp_path: Path) -> None:
+def test_the_server_of_churn_postgres_has_the_three_databases(tmp_path: Path) -> None:
     server = "postgresql://churn:secret@db.example:5433/postgres?sslmode=require"
     variables = environment(load_settings({"CHURN_POSTGRES": server, "CHURN_HOME": str(tmp_path)}))
     assert variables["CHURN_DATABASE_URL"] == "postgresql://churn:secret@db.example:5433/churn?sslmode=require"
@@ -172,7 +172,7 @@ servers = st.builds(
 
 
 @given(servers)
-def test_libpq_and_sqlalchemy_find_the_server_that_was_meant(server: str) -> None:
+def test_urls_for_libpq_and_sqlalchemy_name_the_same_server(server: str) -> None:
     meant = conninfo_to_dict(server) | {"dbname": "churn"}
     assert conninfo_to_dict(database_url(server, "churn")) == meant
     url = make_url(with_driver(database_url(server, "churn"), "psycopg2"))
@@ -183,7 +183,7 @@ def test_libpq_and_sqlalchemy_find_the_server_that_was_meant(server: str) -> Non
 # The first example imports Airflow, which takes seconds.
 @hypothesis.settings(deadline=None)
 @given(servers)
-def test_an_airflow_connection_finds_the_server_that_was_meant(server: str) -> None:
+def test_an_airflow_connection_names_the_same_server(server: str) -> None:
     from airflow.models.connection import Connection
 
     found = Connection(uri=airflow_connection(server, "churn"))
@@ -210,7 +210,7 @@ def test_the_lines_can_also_be_exported_unquoted(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("command", [["trigger", "20240131"], ["backfill", "2024-01-31", "2024-W05-3"]])
-def test_an_as_of_has_one_way_to_be_written(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_as_of_has_one_spelling(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         _parser().parse_args(command)
     assert "AS_OF must be a calendar date like 2024-01-31" in capsys.readouterr().err

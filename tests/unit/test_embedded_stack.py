@@ -1,4 +1,4 @@
-"""The parts of the stack that can be tried without starting it."""
+"""The parts of the stack that can be tested without starting it."""
 
 import configparser
 import os
@@ -44,12 +44,12 @@ def settings_with(tmp_path: Path, mlflow_port: int) -> Settings:
     return load_settings({"CHURN_HOME": str(tmp_path / "state"), **ports})
 
 
-def test_a_port_that_somebody_else_has_is_reported_with_who_has_it(tmp_path: Path, taken: int) -> None:
+def test_a_port_taken_by_another_process_is_reported_with_it(tmp_path: Path, taken: int) -> None:
     with pytest.raises(StackError, match=rf"MLFLOW_PORT: port {taken} .* pid {os.getpid()}"):
         services.check_ports(settings_with(tmp_path, taken), {})
 
 
-def test_a_port_that_our_own_service_has_is_no_conflict(tmp_path: Path, taken: int) -> None:
+def test_a_port_of_our_own_service_is_no_conflict(tmp_path: Path, taken: int) -> None:
     mlflow = Process("mlflow", "app", "RUNNING", os.getpid(), 1, 0, "", tmp_path / "mlflow.log")
     services.check_ports(settings_with(tmp_path, taken), {"mlflow": mlflow})
 
@@ -66,7 +66,7 @@ def test_a_stack_that_is_down_can_be_stopped_again(tmp_path: Path, capsys: pytes
     assert "is down" in capsys.readouterr().out
 
 
-def test_clean_removes_only_what_is_the_state_of_a_stack(tmp_path: Path) -> None:
+def test_clean_deletes_only_the_state_of_a_stack(tmp_path: Path) -> None:
     settings = settings_with(tmp_path, free_port())
     settings.home.mkdir()
     (settings.home / "thesis.txt").write_text("years of work", encoding="utf-8")
@@ -75,7 +75,7 @@ def test_clean_removes_only_what_is_the_state_of_a_stack(tmp_path: Path) -> None
     assert (settings.home / "thesis.txt").exists()
 
 
-def test_clean_removes_what_an_up_that_was_refused_left(tmp_path: Path, taken: int) -> None:
+def test_clean_deletes_the_remains_of_a_refused_up(tmp_path: Path, taken: int) -> None:
     settings = settings_with(tmp_path, taken)
     with pytest.raises(StackError, match="MLFLOW_PORT"):
         stack.up(settings, stack.Progress())
@@ -83,9 +83,7 @@ def test_clean_removes_what_an_up_that_was_refused_left(tmp_path: Path, taken: i
     assert not settings.home.exists()
 
 
-def test_down_ends_what_outlived_its_service_and_nothing_of_another_stack(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_down_ends_orphaned_processes_of_this_stack_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = settings_with(tmp_path, free_port())
     settings.home.mkdir()
     ours = {"CHURN_HOME": str(settings.home), "CHURN_IDENTITY": "Airflow on 8080"}
@@ -104,14 +102,14 @@ def test_down_ends_what_outlived_its_service_and_nothing_of_another_stack(
             process.stdout.readline()
         stack.down(settings, stack.Progress())
         assert [is_alive(process.pid) for process in processes] == [False, True, True]
-        assert "ended what had outlived its service: a worker" in capsys.readouterr().out
+        assert "ended an orphaned process: a worker" in capsys.readouterr().out
     finally:
         for process in processes:
             process.kill()
             process.communicate()
 
 
-def test_a_stack_with_another_server_is_another_stack_and_does_not_tell_its_password(tmp_path: Path) -> None:
+def test_the_identity_has_the_server_without_its_password(tmp_path: Path) -> None:
     servers = ["postgresql://churn:secret@here/postgres", "postgresql://churn:secret@there/postgres"]
     identities = {
         ProcessManager(load_settings({"CHURN_HOME": str(tmp_path), "CHURN_POSTGRES": server})).identity()
@@ -121,7 +119,7 @@ def test_a_stack_with_another_server_is_another_stack_and_does_not_tell_its_pass
     assert "secret" not in "".join(identities)
 
 
-def test_a_stack_with_another_broker_is_another_stack_and_does_not_tell_its_password(tmp_path: Path) -> None:
+def test_the_identity_has_the_broker_without_its_password(tmp_path: Path) -> None:
     brokers = [None, "redis://:secret@here/0", "redis://:secret@there/0"]
     identities = {
         ProcessManager(replace(settings_with(tmp_path, 5001), airflow_port=1, serving_port=2, broker=broker)).identity()
@@ -131,7 +129,7 @@ def test_a_stack_with_another_broker_is_another_stack_and_does_not_tell_its_pass
     assert "secret" not in "".join(identities)
 
 
-def test_a_stack_with_another_online_store_is_another_stack_and_does_not_tell_its_password(tmp_path: Path) -> None:
+def test_the_identity_has_the_online_store_without_its_password(tmp_path: Path) -> None:
     stores = ["", "redis://:secret@here/0", "redis://:secret@there/0"]
     identities = {
         ProcessManager(load_settings({"CHURN_HOME": str(tmp_path), "CHURN_REDIS_URL": store})).identity()
@@ -187,7 +185,7 @@ def test_the_last_decision_is_the_one_made_last_and_not_the_one_about_the_newest
     assert last_decision([]) is None
 
 
-def test_the_status_tells_superseded_versions_and_says_of_production_why() -> None:
+def test_status_marks_superseded_versions_and_explains_that_of_production() -> None:
     january = state(date(2024, 1, 31), revision=2, candidate_version=1)
     february = state(date(2024, 2, 29), revision=1, candidate_version=2)
     march = state(date(2024, 3, 31), revision=1, candidate_version=3)
@@ -201,14 +199,14 @@ def test_columns_are_aligned() -> None:
     assert table(("a", "long name"), [(1, None), (None, 0.5)]) == "a  long name\n1  -\n-  0.5000"
 
 
-def test_the_heavy_imports_are_the_schedulers_alone() -> None:
+def test_only_the_scheduler_does_the_heavy_imports() -> None:
     import airflow_local_settings
 
     assert "scheduler" not in sys.argv
     assert airflow_local_settings.__all__ == []
 
 
-def test_where_tasks_run_mlflow_leaves_its_log_to_the_process_and_draws_no_progress() -> None:
+def test_tasks_disable_mlflows_logging_and_progress_bar() -> None:
     """Airflow logs as an error what a task writes to stderr, where MLflow's own handler and its bars write."""
     code = (
         "import logging, os, airflow_local_settings, mlflow\n"

@@ -1,4 +1,4 @@
-"""The gate's rule, on figures alone."""
+"""The gate's rule on fabricated figures."""
 
 import json
 from dataclasses import replace
@@ -132,7 +132,7 @@ def test_identical_scores_are_not_better():
     assert (decision.outcome, failed(decision)) == (KEEP, ["not_worse"])
 
 
-def test_where_superiority_is_asked_an_equal_is_kept_back_and_a_better_one_is_not():
+def test_with_required_superiority_an_equal_candidate_is_kept_back():
     asked = Thresholds(require_superior=True)
     assert failed(decide(evidence(production=rival()), asked)) == ["not_worse"]
     assert decide(evidence(scores=alike(0.84), production=rival()), asked).outcome == PROMOTE
@@ -144,7 +144,7 @@ def test_a_candidate_far_below_the_anchor_is_kept_back_though_it_is_as_good_as_p
     assert "version 3, the anchor" in decision.reason
 
 
-def test_superiority_is_asked_against_production_and_not_against_the_anchor():
+def test_superiority_is_required_against_production_only():
     asked = Thresholds(require_superior=True)
     found = decide(evidence(scores=alike(0.84), production=rival(0.80), anchor=rival(0.84, version=3)), asked)
     assert found.outcome == PROMOTE
@@ -172,7 +172,7 @@ def test_a_production_of_a_withdrawn_as_of_does_not_count_for_older():
 # --- like with like ----------------------------------------------------------------------------------------------
 
 
-def test_a_production_that_learned_from_the_grading_date_meets_the_candidate_as_shipped():
+def test_a_production_trained_on_the_grading_date_is_compared_with_the_candidate_as_shipped():
     """The twin, which did not, would lose against the same recipe."""
     corrected = evidence(scores=alike(0.70), shipped=alike(0.80), out_of_fold_auc=None, production=of_february())
     decision = decide(corrected)
@@ -180,7 +180,7 @@ def test_a_production_that_learned_from_the_grading_date_meets_the_candidate_as_
     assert "compared as shipped (both learned from 2024-02-29)" in decision.reason
 
 
-def test_a_production_that_did_not_learn_from_the_grading_date_meets_the_twin():
+def test_a_production_not_trained_on_the_grading_date_is_compared_with_the_twin():
     decision = decide(evidence(scores=alike(0.77), shipped=alike(0.90), production=rival(0.80)))
     assert (decision.outcome, decision.against_production.basis.name) == (KEEP, OUT_OF_TIME)
     assert failed(decision) == ["not_worse"]
@@ -191,7 +191,7 @@ def test_a_candidate_that_is_worse_as_shipped_is_kept_back_though_its_twin_is_be
     assert (decision.outcome, failed(decision)) == (KEEP, ["not_worse"])
 
 
-def test_where_it_is_not_known_what_production_learned_from_the_candidate_takes_no_advantage():
+def test_with_unknown_training_dates_of_production_the_candidate_gets_no_advantage():
     unknown = rival(0.80, learned=Learned())
     decision = decide(evidence(scores=alike(0.77), shipped=alike(0.90), production=unknown))
     assert (decision.outcome, failed(decision)) == (KEEP, ["not_worse"])
@@ -213,7 +213,7 @@ def test_production_and_anchor_are_each_compared_on_their_own_basis():
     assert (report["production"]["basis"], report["anchor"]["basis"]) == (AS_SHIPPED, OUT_OF_TIME)
 
 
-def test_the_figures_of_a_decision_are_a_pair_on_one_basis_and_the_floor_is_for_the_honest_one():
+def test_the_compared_figures_share_a_basis_and_the_floor_applies_to_the_out_of_time_one():
     decision = decide(evidence(scores=alike(0.52), shipped=alike(0.80), out_of_fold_auc=None, production=of_february()))
     assert failed(decision) == ["auc_floor"]
     assert decision.candidate_auc.value == pytest.approx(decision.production_auc.value, abs=0.02)
@@ -273,7 +273,7 @@ def test_as_shipped_is_the_basis_exactly_where_both_learned_from_the_date(dates,
 TURNED = {"out_of_fold_auc": Estimate(0.563, 0.01), "out_of_fold_differs": "its out-of-fold AUC is of 2024-01-31"}
 
 
-def test_no_candidate_is_accused_by_an_out_of_fold_figure_of_other_dates():
+def test_the_leak_alarm_ignores_a_candidates_out_of_fold_figure_of_other_dates():
     decision = decide(evidence(**TURNED))
     check = next(check for check in decision.checks if check.name == "leak_alarm")
     assert (decision.outcome, check.outcome) == (PROMOTE, "PASS")
@@ -281,7 +281,7 @@ def test_no_candidate_is_accused_by_an_out_of_fold_figure_of_other_dates():
 
 
 @pytest.mark.parametrize("role", ["production", "anchor"])
-def test_no_version_is_accused_by_an_out_of_fold_figure_of_other_dates(role):
+def test_the_leak_alarm_ignores_a_versions_out_of_fold_figure_of_other_dates(role):
     compared = {"production": rival(), "anchor": rival(version=3)}
     compared[role] = replace(compared[role], **TURNED)
     assert decide(evidence(**compared)).outcome == PROMOTE
@@ -330,9 +330,7 @@ JANUARYS = '{"2024-01-31": "a"}'
         ({}, [], Origin(JANUARY, False), "not known"),
     ],
 )
-def test_an_out_of_fold_figure_is_held_against_a_cohort_figure_of_the_same_date_and_basis_alone(
-    tags, dates, cohort, says
-):
+def test_the_leak_alarm_compares_figures_of_the_same_date_and_basis_only(tags, dates, cohort, says):
     found = difference_of_origin(out_of_fold_origin(tags, Learned(frozenset(dates), complete=True)), cohort)
     assert found is None if says is None else says in found
 
@@ -356,7 +354,7 @@ def test_too_few_of_a_class_are_not_enough_evidence(leavers):
     assert "each_class" in failed(decision)
 
 
-def test_labels_that_are_too_old_say_nothing_of_today():
+def test_labels_that_are_too_old_are_not_enough_evidence():
     decision = decide(evidence(as_of=date(2024, 6, 30)))
     assert (decision.outcome, failed(decision)) == (KEEP, ["label_age"])
     assert "122 days older" in decision.reason
@@ -410,7 +408,7 @@ def test_no_person_is_asked_about_a_candidate_that_fails_by_itself():
 @pytest.mark.parametrize(
     ("loading", "check"), [(Loading(problem="no model.skops"), "loads"), (Loading(None, 1e-4, 5.0), "golden_rows")]
 )
-def test_a_candidate_that_is_another_one_where_serving_loads_it_is_invalid(loading, check):
+def test_a_candidate_that_loads_differently_in_serving_is_invalid(loading, check):
     decision = decide(evidence(loading=loading))
     assert (decision.outcome, failed(decision)) == (INVALID, [check])
 
@@ -423,7 +421,7 @@ def test_a_candidate_that_is_another_one_where_serving_loads_it_is_invalid(loadi
         ({"pinned": "pinned by ada"}, "not_pinned"),
     ],
 )
-def test_what_keeps_a_candidate_from_going_out_today_may_pass(changes, check):
+def test_a_transient_failure_is_kept_and_marked_as_passing(changes, check):
     decision = decide(evidence(**changes))
     assert (decision.outcome, failed(decision), decision.passing_away) == (KEEP, [check], True)
 
@@ -440,19 +438,19 @@ def test_invalid_outweighs_every_other_failure():
     assert decision.reason == "the candidate does not load: gone"
 
 
-def test_what_was_promoted_once_and_replaced_is_not_brought_back():
+def test_a_replaced_production_is_not_promoted_again():
     decision = decide(evidence(was_promoted=True, production=rival(0.60)))
     assert (decision.outcome, failed(decision)) == (KEEP, ["first_promotion"])
 
 
-def test_probabilities_that_lie_are_kept_back_though_they_rank_as_well():
+def test_miscalibrated_probabilities_are_kept_back_despite_equal_ranking():
     honest = rival()
     lying = decide(evidence(scores=honest.scores**0.25, production=honest))
     assert failed(lying) == ["calibration"]
     assert lying.against_production.auc.value == 0
 
 
-def test_a_slice_that_is_harmed_blocks_and_one_that_differs_by_chance_does_not():
+def test_a_harmed_slice_blocks_and_a_chance_difference_does_not():
     some = np.arange(1000) % 3 == 0
     theirs = rival()
     harmed = np.where(some, alike(0.55, noise=0.1, seed=11), theirs.scores)
@@ -470,7 +468,7 @@ def test_a_slice_too_small_to_tell_is_reported_and_not_judged():
     assert (found.slices[0].rows, found.slices[0].p_value, found.slices[0].harmed) == (60, None, False)
 
 
-def test_a_small_training_set_must_know_more_than_chance():
+def test_a_candidate_of_a_small_training_set_must_beat_chance():
     random = np.random.default_rng(6)
     guess = random.random(1000)
     limits = Thresholds(min_auc=0.4)
@@ -481,7 +479,7 @@ def test_a_small_training_set_must_know_more_than_chance():
     assert "better_than_chance" not in {check.name for check in decide(evidence()).checks}
 
 
-def test_every_threshold_is_what_the_caller_says():
+def test_every_threshold_can_be_overridden():
     assert decide(evidence(production=rival()), Thresholds(max_auc_loss=0.0)).outcome == KEEP
     assert decide(evidence(), Thresholds().override({"min_rows": 1001})).outcome == KEEP
 
@@ -497,12 +495,12 @@ def test_every_threshold_is_what_the_caller_says():
         ({"confidence": 1.0}, "between 0.5 and 1"),
     ],
 )
-def test_an_override_that_is_none_is_refused_and_says_what_it_must_be(values, says):
+def test_an_invalid_override_is_refused_with_the_valid_range(values, says):
     with pytest.raises(ThresholdError, match=says):
         Thresholds().override(values)
 
 
-def test_the_audit_cohort_is_beside_the_decision_and_changes_nothing_of_it():
+def test_the_audit_cohort_does_not_change_the_decision():
     decision = decide(evidence(production=rival()))
     opened = with_audit(decision, Audit(LABELS, alike(0.8), alike(0.7)))
     assert replace(opened, audit=None) == decision
@@ -511,7 +509,7 @@ def test_the_audit_cohort_is_beside_the_decision_and_changes_nothing_of_it():
     assert opened.audit["production_auc"]["value"] < opened.audit["candidate_auc"]["value"]
 
 
-def test_a_decision_goes_into_json_with_every_check():
+def test_a_decision_is_json_with_every_check():
     some = {"some": np.arange(1000) % 3 == 0}
     decided = with_audit(decide(evidence(production=rival(), anchor=rival(version=3), slices=some)),
                          Audit(LABELS, alike(0.8)))  # fmt: skip
@@ -551,9 +549,7 @@ def test_a_decision_goes_into_json_with_every_check():
     newer=st.booleans(),
     learned=st.booleans(),
 )
-def test_whatever_the_figures_nothing_is_promoted_that_fails_a_check(
-    candidate_auc, production_auc, rows, newer, learned
-):
+def test_no_candidate_that_fails_a_check_is_promoted(candidate_auc, production_auc, rows, newer, learned):
     labels = LABELS[:rows]
     production = None
     if production_auc is not None:

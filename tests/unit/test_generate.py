@@ -101,7 +101,7 @@ def test_a_seed_writes_these_bytes_on_every_machine(tmp_path):
     assert hashlib.sha256(everything).hexdigest()[:16] == "631f30c883a9e58d"
 
 
-def test_another_seed_makes_other_customers():
+def test_another_seed_gives_other_customers():
     one, other = (next(simulate(customers=100, months=1, seed=seed)) for seed in (1, 2))
     assert not set(frame(one).index) & set(frame(other).index)
 
@@ -118,7 +118,7 @@ def test_another_seed_makes_other_customers():
     more=st.integers(1, 3),
 )  # fmt: skip
 @settings(max_examples=20, deadline=None)
-def test_a_drop_does_not_depend_on_how_many_follow(scenario, few, more):
+def test_a_drop_does_not_depend_on_the_number_of_later_drops(scenario, few, more):
     short = list(simulate(months=few, **scenario))
     assert short == list(simulate(months=few + more, **scenario))[:few]
 
@@ -197,14 +197,14 @@ def test_the_population_stays_within_half_a_percent():
     assert all(abs(len(customers) - 7000) <= 35 for customers in months())
 
 
-def test_only_customers_whose_label_said_so_are_gone_and_some_of_these_come_back():
+def test_only_labelled_leavers_are_gone_and_some_come_back():
     for before, after in zip(months(), months()[1:], strict=False):
         gone = ~before.index.isin(after.index)
         assert before[gone]["churn_label"].all()
         assert 0.2 < gone.sum() / before["churn_label"].sum() < 0.36
 
 
-def test_who_is_gone_never_returns_and_newcomers_are_new():
+def test_departed_ids_never_return_and_new_ids_are_new():
     seen, last = set(), set()
     for customers in months():
         present = set(customers.index)
@@ -343,14 +343,14 @@ def test_a_reader_never_sees_half_a_drop(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_writing_the_same_drops_again_leaves_them_alone(tmp_path):
+def test_rewriting_the_same_drops_changes_nothing(tmp_path):
     (first,) = write_drops(tmp_path, customers=50, months=1, seed=SEED)
     inode = first.stat().st_ino
     write_drops(tmp_path, customers=50, months=1, seed=SEED)
     assert first.stat().st_ino == inode
 
 
-def test_another_drop_that_is_there_already_is_not_overwritten(tmp_path):
+def test_an_existing_different_drop_is_not_overwritten(tmp_path):
     written = write_drops(tmp_path, customers=50, months=1, seed=SEED)
     before = contents(written)
     with pytest.raises(ScenarioError, match=r"2024-01-31 holds another drop: remove it"):
@@ -369,12 +369,12 @@ def test_another_drop_that_is_there_already_is_not_overwritten(tmp_path):
         ({"start": date(2024, 1, 30)}, "2024-01-30 is not a month end: say 2024-01-31"),
     ],
 )
-def test_a_scenario_that_cannot_be_is_refused(wrong, message):
+def test_an_impossible_scenario_is_refused(wrong, message):
     with pytest.raises(ScenarioError, match=message):
         simulate(**{"customers": 10, "months": 1, "seed": 1} | wrong)
 
 
-def test_the_command_writes_what_the_function_writes_and_tells_its_progress(tmp_path):
+def test_the_command_writes_the_same_drops_and_reports_progress(tmp_path):
     arguments = "--customers 100 --months 2 --seed 3 --start 2024-05-31 --late-labels 1 --churn-drift 0.1"
     command = [sys.executable, "-m", "churn.synthetic.generate", "--out", tmp_path / "command", *arguments.split()]
     run = subprocess.run(command, cwd=INCLUDE, capture_output=True, text=True, check=True)

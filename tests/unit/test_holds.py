@@ -1,4 +1,4 @@
-"""Each rule of holding, on either side of its limit; and when a held drop is compared again."""
+"""Each hold rule on both sides of its limit, and when a held drop is compared again."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -179,11 +179,11 @@ def test_a_column_that_is_empty_now_is_held():
 
 
 @pytest.mark.parametrize(("other", "findings"), [(9, 0), (10, 1)])
-def test_a_column_is_missed_where_ten_customers_with_another_value_would_be_expected(other, findings):
+def test_a_constant_column_is_held_where_ten_other_values_would_be_expected(other, findings):
     assert len(compare(look(skips_7d=constant()), look(sha256="before", skips_7d={"other": other}), ROWS)) == findings
 
 
-def test_of_half_as_many_customers_half_as_many_would_be_expected():
+def test_the_expected_count_scales_with_the_number_of_customers():
     before = look(sha256="before", skips_7d={"other": 19})
     assert compare(look(500, skips_7d=constant(500)), before, 500) == []
 
@@ -247,7 +247,7 @@ def test_an_accept_that_was_written_again_is_not_spent():
 
 
 @pytest.mark.parametrize(("after", "accepts"), [(0, False), (1000, True)])
-def test_withdrawn_content_wants_an_accept_that_is_newer_than_the_withdrawal(after, accepts):
+def test_withdrawn_content_needs_an_accept_newer_than_the_withdrawal(after, accepts):
     accept = replace(ACCEPT, modified_ns=int(WITHDRAWN.timestamp()) * 10**9 + after)
     found = why_not_accepted(accept, [revision(1, "x", withdrawn_at=WITHDRAWN)], "x")
     assert (found is None) == accepts

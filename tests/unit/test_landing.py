@@ -30,14 +30,14 @@ def say(drop, manifest):
     (drop.path / "manifest.json").write_text(text, encoding="utf-8")
 
 
-def test_drops_are_listed_oldest_first_and_what_is_not_named_by_a_date_is_none(tmp_path):
+def test_drops_are_listed_oldest_first_and_other_names_are_ignored(tmp_path):
     for name in ("2024-02-29", "2024-01-31", "2024-1-30", "20240130", ".2024-01-29", "2024-02-30", "tmp"):
         (tmp_path / name).mkdir()
     (tmp_path / "2024-01-01").write_text("a file")
     assert [drop.as_of for drop in list_drops(tmp_path)] == [D31, F29]
 
 
-def test_a_landing_directory_that_is_not_there_has_no_drops(tmp_path):
+def test_a_missing_landing_directory_has_no_drops(tmp_path):
     assert list_drops(tmp_path / "none") == []
 
 
@@ -53,7 +53,7 @@ def test_five_files_without_manifest_are_a_complete_drop_labels_or_not(drop):
 
 
 @pytest.mark.parametrize("name", ["users", "subscriptions", "usage_agg_30d", "payments_agg_90d", "support_agg_90d"])
-def test_a_drop_that_lacks_a_required_file_is_not_complete_whatever_it_says(drop, name):
+def test_a_drop_without_a_required_file_is_never_complete(drop, name):
     (drop.path / f"{name}.csv").unlink()
     write_manifest(drop)
     (drop.path / "_SUCCESS").touch()
@@ -108,7 +108,7 @@ def test_a_manifest_of_another_form_is_refused_with_what_it_says(drop, manifest,
     assert found in str(error.value)
 
 
-def test_a_drop_that_says_to_be_of_a_later_contract_is_not_read_as_one_of_this(drop):
+def test_a_drop_of_a_later_contract_version_is_not_complete(drop):
     write_manifest(drop)
     say(drop, {"contract_version": 2, **read_manifest(drop).files})
     assert not is_complete(drop)
@@ -128,7 +128,7 @@ def test_the_digest_of_a_drop_depends_on_names_and_content_and_on_nothing_else(d
     assert digest_of(files) != digest_of(files | {"users.csv": SHA256})
 
 
-def test_of_accept_no_more_is_read_than_a_log_can_show(drop):
+def test_reading_accept_is_limited_to_a_log_line(drop):
     (drop.path / "_ACCEPT").write_text("x" * 10**6, encoding="utf-8")
     assert drop.accepted_because == "x" * 1000
 
@@ -142,7 +142,7 @@ def secret(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["users.csv", "labels.csv"])
-def test_a_link_is_no_file_of_a_drop_and_is_named(drop, secret, name):
+def test_a_symlink_in_a_drop_is_named(drop, secret, name):
     (drop.path / name).unlink()
     (drop.path / name).symlink_to(secret)
     assert name not in {path.name for path in drop.files()}
@@ -151,7 +151,7 @@ def test_a_link_is_no_file_of_a_drop_and_is_named(drop, secret, name):
     assert is_complete(drop)
 
 
-def test_what_a_link_in_the_place_of_manifest_or_accept_leads_to_is_not_read(drop, secret):
+def test_a_symlinked_manifest_or_accept_is_not_read(drop, secret):
     for name in ("manifest.json", "_ACCEPT"):
         (drop.path / name).symlink_to(secret)
     assert read_manifest(drop) is None
@@ -159,7 +159,7 @@ def test_what_a_link_in_the_place_of_manifest_or_accept_leads_to_is_not_read(dro
     assert [path.name for path in drop.links()] == ["manifest.json", "_ACCEPT"]
 
 
-def test_a_link_that_takes_a_files_place_between_look_and_reading_is_not_followed(drop, secret):
+def test_a_file_replaced_by_a_symlink_before_reading_is_not_followed(drop, secret):
     (path,) = [path for path in drop.files() if path.name == "users.csv"]
     path.unlink()
     path.symlink_to(secret)
@@ -167,7 +167,7 @@ def test_a_link_that_takes_a_files_place_between_look_and_reading_is_not_followe
         sha256_of(path)
 
 
-def test_a_link_that_takes_the_drops_place_between_look_and_reading_is_not_followed(tmp_path, drop):
+def test_a_drop_replaced_by_a_symlink_before_reading_is_not_followed(tmp_path, drop):
     (path,) = [path for path in drop.files() if path.name == "users.csv"]
     drop.path.rename(tmp_path / "elsewhere")
     drop.path.symlink_to(tmp_path / "elsewhere")
@@ -176,14 +176,14 @@ def test_a_link_that_takes_the_drops_place_between_look_and_reading_is_not_follo
         sha256_of(path)
 
 
-def test_a_link_to_a_directory_is_no_drop(tmp_path, drop):
+def test_a_symlink_to_a_directory_is_not_a_drop(tmp_path, drop):
     (tmp_path / "2024-02-29").symlink_to(drop.path)
     assert find_drop(tmp_path, F29) is None
     assert list_drops(tmp_path) == [drop]
 
 
 @pytest.mark.parametrize("name", [".", "users.csv", "labels.csv", "manifest.json"])
-def test_a_drop_that_cannot_be_read_is_passed_over_and_the_log_says_why(drop, caplog, name):
+def test_an_unreadable_drop_is_skipped_and_the_log_says_why(drop, caplog, name):
     write_manifest(drop)
     assert is_readable(drop)
     (drop.path / name).chmod(0)
@@ -192,7 +192,7 @@ def test_a_drop_that_cannot_be_read_is_passed_over_and_the_log_says_why(drop, ca
     assert "2024-01-31: passed over, it cannot be read: [Errno 13] Permission denied" in caplog.text
 
 
-def test_a_link_to_where_nobody_may_look_is_a_link_like_others(tmp_path, drop):
+def test_a_symlink_to_an_unreadable_target_is_reported_as_a_symlink(tmp_path, drop):
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0)
     (tmp_path / "2024-02-29").symlink_to(hidden / "drop")

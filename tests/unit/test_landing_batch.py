@@ -1,4 +1,4 @@
-"""Which of the drops that wait are started at one look."""
+"""Which pending drops one landing check starts."""
 
 from datetime import date, timedelta
 
@@ -24,7 +24,7 @@ def airflow_with(started):
 
 
 @given(LOOKS, st.integers(1, 20))
-def test_the_oldest_that_were_not_started_before_are_started_and_the_rest_is_counted(was_started, limit):
+def test_the_oldest_unstarted_drops_start_and_the_rest_is_counted(was_started, limit):
     pending = drops(len(was_started))
     fresh = [drop for drop, started in zip(pending, was_started, strict=True) if not started]
     started = [drop for drop in pending if drop not in fresh]

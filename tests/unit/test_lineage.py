@@ -1,4 +1,4 @@
-"""What a version says of its making, compared with here and now."""
+"""The recorded environment of a version, compared with the current one."""
 
 import copy
 
@@ -14,7 +14,7 @@ def lineage():
     return copy.deepcopy({"code": code(), "queries": queries(), "environment": environment()})
 
 
-def test_here_and_now_nothing_differs(lineage):
+def test_a_lineage_of_this_environment_has_no_difference(lineage):
     assert not [*environment_differences(lineage["environment"]), *code_differences(lineage)]
     assert not [each for each in commit_differences(lineage) if "commit was" in each]
 
@@ -46,7 +46,7 @@ def test_a_library_that_was_not_recorded_is_named(lineage):
     assert difference.startswith("numpy was absent, is ")
 
 
-def test_other_code_is_named_with_the_queries_that_changed(lineage):
+def test_changed_code_is_named_with_the_changed_queries(lineage):
     lineage["code"]["digest"] = "1" * 64
     lineage["queries"]["training/entities.sql"] = "SELECT"
     lineage["queries"]["training/gone.sql"] = "SELECT"
@@ -55,13 +55,13 @@ def test_other_code_is_named_with_the_queries_that_changed(lineage):
     assert "training/entities and training/gone" in difference
 
 
-def test_a_tree_that_was_not_clean_and_another_commit_are_said(lineage):
+def test_a_dirty_tree_and_another_commit_are_named(lineage):
     lineage["code"] |= {"commit": "2" * 40, "clean": False}
     said = [*commit_differences(lineage)]
     assert said[0].startswith("the commit was 222222222222, is ")
     assert said[1].startswith("the tree was not clean: its commit 222222222222 ")
 
 
-def test_an_image_says_which_commit_it_was_made_of(monkeypatch):
+def test_an_image_names_its_commit(monkeypatch):
     monkeypatch.setenv("CHURN_GIT_COMMIT", "0123abc-dirty")
     assert git_commit.__wrapped__() == "0123abc-dirty"

@@ -1,4 +1,4 @@
-"""What is typed behind `make` reaches the program as it was typed."""
+"""Variables on the command line of `make` reach the program unchanged."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("text", ODD, ids=ascii)
-def test_an_id_and_a_reason_reach_the_program_as_they_were_typed(given, text):
+def test_an_id_and_a_reason_reach_the_program_unchanged(given, text):
     assert given("predict", f"USER={text}") == ["predict", "--", text]
     assert given("release", f"WHY={text}") == ["release", f"--why={text}"]
 
@@ -75,29 +75,29 @@ def test_an_id_and_a_reason_reach_the_program_as_they_were_typed(given, text):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_every_command_understands_what_was_typed(given, arguments, expected):
+def test_every_command_parses_its_variables(given, arguments, expected):
     assert given(*arguments, program=PARSES_THEM) == {"command": arguments[0], **expected}
 
 
-def test_what_stands_in_the_environment_is_taken_as_it_is_too(given):
+def test_environment_variables_reach_the_program_unchanged(given):
     assert given("release", WHY="$(shell id) 'x") == ["release", "--why=$(shell id) 'x"]
 
 
-def test_a_setting_that_was_typed_reaches_the_program_as_it_is():
+def test_a_setting_on_the_command_line_reaches_the_program_unchanged():
     done = run_make("env", "CHURN_POSTGRES=postgresql://me:pa$$wd@db/x", "EMBEDDED=env | grep ^CHURN_POSTGRES= #")
     assert done.stdout == "CHURN_POSTGRES=postgresql://me:pa$$wd@db/x\n"
 
 
-def test_the_user_of_the_environment_is_no_customer():
+def test_user_from_the_environment_is_not_used_as_a_customer():
     assert "say which: make predict USER=" in run_make("predict", USER="root").stderr
 
 
 @pytest.mark.parametrize("target", ["trigger", "backfill", "reproduce", "backup", "restore"])
-def test_a_command_that_lacks_an_argument_says_which(target):
+def test_a_missing_argument_is_named(target):
     assert f"say which: make {target} " in run_make(target).stderr
 
 
-def test_no_recipe_puts_what_was_typed_into_the_shells_command():
+def test_no_recipe_expands_variables_into_the_shell_command():
     text = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     recipes = [line for line in text.splitlines() if line.startswith("\t@$(EMBEDDED)")]
     assert len(recipes) > 10

@@ -1,4 +1,4 @@
-"""How many jobs run at once, and what a container leaves."""
+"""The number of concurrent jobs, and the memory available in a container."""
 
 import pytest
 from hypothesis import given
@@ -46,5 +46,5 @@ def test_a_cgroup_without_a_limit_leaves_what_the_machine_has(cgroup):
     assert cgroup_left(cgroup(".", memory__max="max", memory__current=700, memory__stat="anon 400")) is None
 
 
-def test_there_is_memory_on_this_machine():
+def test_this_machine_has_available_memory():
     assert 0 < available_memory() < 2**50

@@ -1,4 +1,4 @@
-"""What a version's tags say, and what is odd in the registry: which version counts, and what to do."""
+"""A version's tags, and inconsistencies of the registry: the version that is served, and the advice."""
 
 from contextlib import suppress
 from datetime import date
@@ -42,7 +42,7 @@ def test_an_as_of_that_is_no_date_is_refused_with_its_value_and_what_to_do(text)
 
 
 @given(st.text(max_size=200))
-def test_whatever_a_tag_holds_it_is_a_value_or_model_not_loadable(text):
+def test_any_tag_text_is_a_value_or_raises_model_not_loadable(text):
     for name in ("as_of", "threshold"):
         with suppress(ModelNotLoadable):
             found = getattr(version(**{name: text}), name)
@@ -66,7 +66,7 @@ def test_of_several_versions_in_production_the_highest_number_counts():
     assert odd.found.startswith("versions 1, 2, 3 are all in stage Production: version 3")
 
 
-def test_an_alias_that_was_moved_by_hand_moves_nothing():
+def test_a_manually_moved_alias_does_not_move_production():
     (odd,) = odd_stages([version(4)], {"champion": 3})
     assert odd.found == "alias champion names version 3, and stage Production holds version 4: the stage counts"
     assert odd.advice == ("set the alias to version 4 in MLflow; to serve version 3: make rollback VERSION=3")
@@ -74,7 +74,7 @@ def test_an_alias_that_was_moved_by_hand_moves_nothing():
     assert "stage Production is empty: the stage counts, so no version is served" in odd.found
 
 
-def test_an_alias_of_another_name_is_nobodys_business():
+def test_aliases_of_other_names_are_ignored():
     assert odd_stages([version(4)], {"best": 3}) == []
 
 
@@ -88,7 +88,7 @@ def test_an_alias_of_another_name_is_nobodys_business():
         ({"feature_service": "churn_v9"}, "Feast does not know its feature service 'churn_v9'"),
     ],
 )
-def test_a_production_that_serving_cannot_load_is_named_with_what_counts(tags, words):
+def test_a_production_that_serving_cannot_load_is_named_with_the_served_version(tags, words):
     (odd,) = odd_tags(version(**tags), {"churn_v1"})
     assert odd.found.startswith(
         "version 4 is in Production and cannot be served: serving keeps the version that it has"
@@ -102,5 +102,5 @@ def test_only_the_tags_of_the_version_that_counts_are_judged():
     assert ["both in stage Production" in each.found for each in found] == [True]
 
 
-def test_where_feast_cannot_be_asked_no_feature_service_is_called_unknown():
+def test_without_feast_no_feature_service_is_reported_as_unknown():
     assert odd_tags(version(feature_service="churn_v9"), None) == []

@@ -1,4 +1,4 @@
-"""A password in a database's address is in no message, where the server is away and where the address is wrong."""
+"""No message contains the password of a database URL, whether the server is down or the URL is wrong."""
 
 import logging
 import traceback
@@ -33,7 +33,7 @@ def adbc(url):
     "ask", [connect, lambda url: open_store(url).list_feature_services(), adbc],
     ids=["psycopg", "Feast and SQLAlchemy", "ADBC"],
 )  # fmt: skip
-def test_a_server_that_is_away_leaves_no_password_in_error_and_log(ask, caplog):
+def test_errors_and_logs_of_an_unreachable_server_have_no_password(ask, caplog):
     caplog.set_level(logging.DEBUG)
     with pytest.raises(Exception) as error:  # noqa: PT011 — each client has its own
         ask(AWAY)
@@ -44,14 +44,14 @@ def test_a_server_that_is_away_leaves_no_password_in_error_and_log(ask, caplog):
 
 @pytest.mark.parametrize("url", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("take", [parts_of, connect, open_store])
-def test_an_address_that_is_none_is_refused_and_not_quoted(take, url):
+def test_an_invalid_address_is_refused_and_not_quoted(take, url):
     with pytest.raises(BadDatabaseUrl, match="not a libpq URI") as error:
         take(url)
     assert PASSWORD not in "".join(traceback.format_exception(error.value))
 
 
 @pytest.mark.parametrize("url", WRONG.values(), ids=WRONG)
-def test_settings_refuse_it_by_the_name_of_the_variable_and_do_not_quote_it(url):
+def test_settings_name_the_invalid_variable_without_quoting_it(url):
     with pytest.raises(SettingsError, match="CHURN_POSTGRES is not a libpq URI") as embedded:
         load_settings({"CHURN_POSTGRES": url})
     given = {"CHURN_DATABASE_URL": AWAY, "SERVING_DATABASE_URL": url, "MLFLOW_TRACKING_URI": "http://mlflow"}
@@ -68,5 +68,5 @@ def test_a_login_in_the_address_of_mlflow_is_refused_and_not_quoted():
     assert PASSWORD not in str(error.value)
 
 
-def test_settings_that_are_printed_show_no_address():
+def test_printed_settings_show_no_address():
     assert PASSWORD not in repr(Settings(AWAY, AWAY)) + repr(load_settings({"CHURN_POSTGRES": AWAY}))

@@ -1,4 +1,4 @@
-"""Load at a constant rate, against a server that does what a test wants."""
+"""Load at a constant rate, against a scripted server."""
 
 import asyncio
 import itertools
@@ -64,7 +64,7 @@ def test_a_broken_connection_is_counted_and_the_next_request_has_a_new_one():
     assert answers.good == RATE * SECONDS - 1
 
 
-def test_what_a_request_waits_for_a_connection_counts_as_time_of_its_answer():
+def test_waiting_for_a_connection_counts_as_latency():
     # The last of a hundred is answered in the fourth turn of the 32 connections at the earliest.
     answers, _ = load(lambda _: 200, pause=0.4)
     assert answers.good == RATE * SECONDS

@@ -46,7 +46,7 @@ def pictures():
     return {each.name: each for each in draw_scores(graded())}
 
 
-def test_there_is_a_picture_of_each_thing_that_scores_can_show(pictures):
+def test_every_kind_of_picture_is_drawn(pictures):
     assert list(pictures) == ["roc", "precision_recall", "calibration", "scores"]
 
 
@@ -75,7 +75,7 @@ def test_without_production_the_candidate_is_drawn_alone():
     assert "Production" not in "".join(map(text_of, pictures))
 
 
-def test_of_one_class_there_are_no_curves_and_of_no_rows_no_picture():
+def test_one_class_gives_no_curves_and_no_rows_give_no_picture():
     assert [each.name for each in draw_scores(graded(labels=np.zeros(1400, dtype=bool)))] == ["calibration", "scores"]
     nobody = np.empty(0)
     assert draw_scores(graded(labels=nobody.astype(bool), scores={"candidate": nobody})) == []
@@ -96,7 +96,7 @@ def test_a_harmed_slice_is_marked_and_named_in_the_title():
     assert "nobody harmed" in draw_slices(slices(), 0.05, "The gate cohort").title
 
 
-def test_slices_that_were_not_compared_are_no_picture():
+def test_uncompared_slices_have_no_picture():
     assert draw_slices([{**each, "difference": None} for each in slices()], 0.05, "The gate cohort") is None
 
 
@@ -110,7 +110,7 @@ def test_the_difference_is_shown_with_its_interval_and_the_margin():
     assert "one-sided 95% lower bound" in said
 
 
-def test_on_a_page_colours_are_variables_and_ids_are_a_pictures_own(pictures):
+def test_a_picture_on_a_page_uses_css_variables_and_unique_ids(pictures):
     roc, other = pictures["roc"].inline, pictures["precision_recall"].inline
     assert roc.startswith("<svg")
     for colour in DARK:
@@ -119,7 +119,7 @@ def test_on_a_page_colours_are_variables_and_ids_are_a_pictures_own(pictures):
     assert not ids[0] & ids[1]
 
 
-def test_what_is_referred_to_in_a_picture_is_in_it(pictures):
+def test_every_reference_in_a_picture_resolves(pictures):
     root = ET.fromstring(pictures["scores"].inline)
     ids = {each.get("id") for each in root.iter()}
     used = {each.get("{http://www.w3.org/1999/xlink}href") for each in root.iter(f"{SVG}use")} - {None}
@@ -182,5 +182,5 @@ def test_importance_finds_the_feature_that_matters_and_is_the_same_every_time():
         ([1, 2.5], "1, 2.5"),
     ],
 )
-def test_a_figure_is_written_as_people_write_it(figure, words):
+def test_figures_are_formatted_for_people(figure, words):
     assert said(figure) == words

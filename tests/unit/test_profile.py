@@ -1,4 +1,4 @@
-"""The profile of a drop: figures that do not depend on how its files are split."""
+"""The profile of a drop does not depend on how its files are split."""
 
 from datetime import date
 from itertools import pairwise
@@ -54,7 +54,7 @@ def test_dates_have_their_ends_as_text():
     assert (figures["min"], figures["max"]) == ("2021-02-28", "2022-03-01")
 
 
-def test_nulls_are_counted_and_are_no_values():
+def test_nulls_are_counted_separately():
     hours = [None, 4.0, 2.0]
     figures = profile_of(SUPPORT, rows_of(SUPPORT, 3, ticket_avg_resolution_hrs_90d=hours))
     assert figures["ticket_avg_resolution_hrs_90d"] == {
@@ -69,7 +69,7 @@ def test_a_column_without_a_value_has_no_median():
     }  # fmt: skip
 
 
-def test_user_ids_are_in_no_profile():
+def test_no_profile_contains_user_ids():
     assert "user_id" not in profile_of(USERS, rows_of(USERS, 1))
 
 
@@ -81,7 +81,7 @@ def test_the_profile_says_how_many_customers_there_are():
 
 
 @pytest.mark.parametrize("kinds", [MOST_KINDS, MOST_KINDS + 1])
-def test_more_kinds_of_a_text_than_are_counted_are_told(kinds):
+def test_too_many_distinct_texts_are_flagged(kinds):
     profiler = Profiler()
     list(profiler.read(SUBSCRIPTIONS, iter([rows_of(SUBSCRIPTIONS, kinds, net_service=map(str, range(kinds)))])))
     assert profiler.too_many_kinds(SUBSCRIPTIONS) == (["net_service"] if kinds > MOST_KINDS else [])

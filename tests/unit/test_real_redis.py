@@ -1,4 +1,4 @@
-"""What becomes of tests on a Redis where none is installed."""
+"""Tests that need Redis are skipped without it, and fail in CI."""
 
 import pytest
 

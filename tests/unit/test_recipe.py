@@ -1,4 +1,4 @@
-"""The recipe: what a pipeline does with NULLs and unseen values, and which threshold it gets."""
+"""The recipe: NULLs, unseen values, calibration, folds and the threshold."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Which recipe is chosen, and on what: customers that a contender did not see, on the newest date."""
+"""The selection of the recipe, on customers that a candidate recipe has not seen, on the newest date."""
 
 from threading import Lock
 from time import sleep
@@ -37,18 +37,18 @@ def by_a_ring(features, _, random):
     return (features["one"] ** 2 + features["two"] ** 2).to_numpy() + random.normal(size=len(features)) * 0.3 < 0.8
 
 
-def test_where_a_line_parts_them_the_simplest_family_is_chosen():
+def test_linearly_separable_data_chooses_the_simplest_family():
     assert select(rows_of(1500, by_a_line), TYPES, Parameters()).recipe.family == "logistic regression"
 
 
-def test_where_no_line_parts_them_trees_are_chosen():
+def test_data_that_is_not_linear_chooses_trees():
     chosen = select(rows_of(1500, by_a_ring), TYPES, Parameters())
     assert chosen.recipe.family in ("boosted trees", "random forest")
     auc = {each.recipe.family: each.auc.value for each in chosen.contenders}
     assert auc["logistic regression"] < 0.6 < auc[chosen.recipe.family]
 
 
-def test_a_customer_who_is_known_by_heart_counts_for_nothing():
+def test_a_memorized_customer_does_not_count_in_the_selection():
     """A customer's features and label are the same on both dates: only a model that saw the customer can tell."""
     random = np.random.default_rng(3)
     one = pd.DataFrame({name: random.normal(size=800) for name in TYPES})
@@ -59,7 +59,7 @@ def test_a_customer_who_is_known_by_heart_counts_for_nothing():
     assert found.auc.value == pytest.approx(0.5, abs=0.06)
 
 
-def test_the_newest_date_is_graded_by_what_the_earlier_ones_teach():
+def test_the_newest_date_is_graded_by_models_of_earlier_dates():
     """On the newest date the relation is turned round: what was learned from it would show."""
 
     def turned(features, newest, random):
@@ -72,7 +72,7 @@ def test_the_newest_date_is_graded_by_what_the_earlier_ones_teach():
 
 @pytest.mark.parametrize(("leavers", "stayers"), [(5, 0), (5, 1), (29, 200), (200, 29)])
 @pytest.mark.parametrize("few_are_newest", [False, True])
-def test_a_date_of_which_too_few_customers_are_known_is_not_held_apart(leavers, stayers, few_are_newest):
+def test_a_date_with_too_few_customers_is_not_held_out(leavers, stayers, few_are_newest):
     """Earlier dates may hold no more than the leavers who were reported late."""
     rows = rows_of(900, by_a_line, dates=1)
     few = leavers + stayers
@@ -88,7 +88,7 @@ def test_a_date_of_which_too_few_customers_are_known_is_not_held_apart(leavers, 
     assert len(found.contenders[0].scores) == 900 + few
 
 
-def test_a_calibration_is_judged_as_the_one_that_ships():
+def test_calibration_is_judged_on_the_shipped_recipe():
     """Over log odds, where the classifier has them: a well calibrated model stays as it is."""
     rows = rows_of(3000, by_a_line, dates=1)
     labels, fold = rows.labels, np.arange(len(rows)) % 3
@@ -98,13 +98,13 @@ def test_a_calibration_is_judged_as_the_one_that_ships():
     assert np.mean((calibrated - labels) ** 2) < np.mean((best.scores - labels) ** 2) + 1e-4
 
 
-def test_with_one_date_all_of_it_is_graded_out_of_fold():
+def test_a_single_date_is_graded_out_of_fold():
     found = select(rows_of(900, by_a_line, dates=1), TYPES, Parameters(families=("logistic regression",)))
     assert len(found.contenders[0].scores) == 900
     assert found.auc.value > 0.65
 
 
-def test_an_unbalanced_forests_probabilities_are_left_and_a_balanced_ones_are_calibrated():
+def test_a_forest_is_calibrated_and_a_logistic_regression_is_not():
     rows = rows_of(1500, by_a_line)
     assert select(rows, TYPES, Parameters(families=("random forest",))).recipe.calibrated
     assert not select(rows, TYPES, Parameters(families=("logistic regression",))).recipe.calibrated
@@ -132,7 +132,7 @@ def test_the_auc_of_the_choice_is_that_of_its_scores():
     assert found.auc.value == max(each.auc.value for each in found.contenders)
 
 
-def test_jobs_come_back_in_their_order_and_an_error_of_one_is_raised():
+def test_job_results_keep_their_order_and_an_error_is_raised():
     assert run_at_once([lambda n=n: n * n for n in range(7)]) == [n * n for n in range(7)]
     with pytest.raises(ZeroDivisionError):
         run_at_once([lambda: 1, lambda: 1 // 0])

@@ -21,7 +21,7 @@ def answer(**changed):
     return json.dumps(whole | changed).encode()
 
 
-def test_an_answer_that_its_version_gives_is_whole(judge):
+def test_an_answer_of_its_version_is_whole(judge):
     judge.judge(0, 101.0, answer(churn_probability=0.4 + 1e-9))
     assert (judge.mixed, judge.versions) == (0, {NEW: 1})
 
@@ -43,7 +43,7 @@ def test_an_answer_with_a_part_of_another_version_or_customer_is_mixed(judge, ch
     assert (judge.mixed, judge.example) == (1, answer(**changed).decode())
 
 
-def test_a_change_took_until_the_last_request_that_the_version_before_answered(judge):
+def test_a_change_lasts_until_the_last_answer_of_the_previous_version(judge):
     before = {"churn_probability": 0.25, "threshold": 0.5, "prediction": 0, "model": {"version": OLD}}
     for sent, changed in ((104.0, before), (105.0, {}), (106.5, before), (120.0, {})):
         judge.judge(0, sent, answer(**changed))

@@ -1,4 +1,4 @@
-"""The gate's statistics, held against resampling, against scipy, and against what they must be at the edges."""
+"""The gate's statistics, compared with resampling, scipy, and known edge cases."""
 
 import time
 
@@ -55,7 +55,7 @@ def test_the_error_of_an_auc_is_that_of_the_bootstrap():
     assert auc(labels, scores).error == pytest.approx(resampled(roc_auc_score, labels, scores), rel=0.08)
 
 
-def test_the_error_that_an_auc_would_have_is_that_of_many_cohorts_and_not_less():
+def test_the_expected_error_of_an_auc_matches_many_cohorts():
     random = np.random.default_rng(8)
     labels = np.arange(300) < 80
     found = [auc(labels, labels * 1.35 + random.normal(size=300)).value for _ in range(2000)]
@@ -135,12 +135,12 @@ def test_the_permutation_test_agrees_with_the_rank_sum_test():
         assert chance_of_auc(labels, scores) == pytest.approx(expected, abs=0.03)
 
 
-def test_no_permutation_test_is_certain():
+def test_a_permutation_p_value_is_never_zero():
     labels = np.arange(100) < 30
     assert 0 < chance_of_auc(labels, labels.astype(float)) < 0.001
 
 
-def test_a_figure_without_error_is_known():
+def test_an_estimate_gives_probability_bound_and_interval():
     assert Estimate(0.0, 0.0).chance_of_at_most(0.1) == 0.0
     assert Estimate(0.1, 0.0).chance_of_at_most(0.1) == 1.0
     assert Estimate(0.0, 1.0).lower_bound(0.95) == pytest.approx(-1.645, abs=0.001)

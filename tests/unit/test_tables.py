@@ -124,7 +124,7 @@ def test_a_second_spelling_in_a_column_is_refused_by_line_also_in_a_later_block(
 
 
 @pytest.mark.parametrize("value", ["y", "n", "on", "2", "-1", "1.0", "fal\u017fe"])
-def test_nothing_else_is_a_boolean(value):
+def test_other_spellings_of_booleans_are_refused(value):
     _, violations = read(LABELS, f"user_id,churn_label\na,{value}\n".encode())
     assert violations == [f"labels.csv, line 2, column churn_label: {value!r}: expected true/false, t/f, yes/no or 1/0"]
 
@@ -157,7 +157,7 @@ UNSEEN_RULE = "no invisible or control characters, and no blank but the plain sp
         ("00\ufe0f01", UNSEEN_RULE),
     ],
 )
-def test_an_id_with_what_cannot_be_seen_is_refused_by_line_and_shown_with_it_escaped(value, rule):
+def test_an_id_with_invisible_characters_is_refused_by_line_and_escaped(value, rule):
     rows, violations = read(PAYMENTS, f"{HEADER}a,1\n{value},1\nb,1\n".encode())
     shown = ascii(value)
     assert violations == [f"payments_agg_90d.csv, line 3, column user_id: {shown}: expected {rule}"]
@@ -193,7 +193,7 @@ def test_a_label_of_a_date_before_2000_is_refused():
     assert rows[2]["as_of"] == date(2000, 1, 1)
 
 
-def test_rules_1_read_as_they_were_accepted_by():
+def test_rules_1_are_applied_to_drops_accepted_by_them():
     header, line = "user_id,churn_label,as_of", "a\u200b ,True,1900-01-01"
     rows, violations = read(LABELS, f"{header}\n{line}\nb,1,2024-01-31\n".encode(), rules=1)
     assert rows[2] == {"user_id": "a\u200b ", "churn_label": True, "as_of": date(1900, 1, 1)}
@@ -201,7 +201,7 @@ def test_rules_1_read_as_they_were_accepted_by():
     assert len(read(LABELS, f"{header}\n{line}".encode(), rules=1)[1]) == 1
 
 
-def test_rules_that_are_not_known_are_refused():
+def test_unknown_rules_are_refused():
     with pytest.raises(ValueError, match="rules 3 of the contract are unknown here"):
         read(PAYMENTS, b"", rules=3)
 
@@ -295,7 +295,7 @@ def test_a_line_with_another_number_of_values_than_the_header_is_reported_and_th
     assert violations == [f"payments_agg_90d.csv, line 3: {line!r}: expected 2 values as in the header, not {values}"]
 
 
-def test_a_line_that_is_wrong_in_two_ways_is_reported_once_and_the_numbers_behind_it_hold():
+def test_a_line_with_two_errors_is_reported_once_and_later_line_numbers_hold():
     rows, violations = read(PAYMENTS, f'{HEADER}\n"b,1,2\na,x\n'.encode() + b"\xff,1,2\nc,3\n")
     assert rows.keys() == {4, 6}
     assert [violation.split(":")[0] for violation in violations] == [
@@ -374,7 +374,7 @@ def test_another_delimiter_is_one_error_with_a_hint(delimiter, name, mark):
     assert violation.endswith(f": expected columns separated by commas: is it separated by {name}?")
 
 
-def test_a_last_line_without_a_newline_is_read_where_its_values_are_of_the_right_form():
+def test_a_complete_last_line_without_newline_is_read():
     for ending in ("", "\r"):
         rows, violations = read(PAYMENTS, f"{HEADER}a,1\nb,2{ending}".encode())
         assert violations == []
@@ -400,7 +400,7 @@ TRUNCATED = "(the last line has no newline: the file may be truncated)"
         ),
     ],
 )
-def test_a_last_line_without_a_newline_that_does_not_show_that_it_is_whole_is_refused_as_truncated(line, said):
+def test_a_doubtful_last_line_without_newline_is_refused_as_truncated(line, said):
     header = ",".join(column.name for column in SUPPORT.columns)
     _, violations = read(SUPPORT, f"{header}\na,0,1.5\n{line}".encode())
     assert violations == [f"support_agg_90d.csv, {said}"]
@@ -420,5 +420,5 @@ def test_a_header_without_a_newline_is_refused_as_truncated():
     ]
 
 
-def test_a_file_without_a_line_lacks_its_header():
+def test_an_empty_file_lacks_its_header():
     assert read(PAYMENTS, b"") == ({}, ["payments_agg_90d.csv: expected a header"])

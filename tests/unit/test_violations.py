@@ -37,13 +37,13 @@ def test_the_first_twenty_of_each_rule_in_a_column_are_named_and_the_others_coun
     assert lines[-1] == "users.csv, column b: … and 10 more, expected a rule"
 
 
-def test_counting_none_is_no_violation():
+def test_a_count_of_zero_is_no_violation():
     violations = Violations()
     violations.count("users.csv", "a rule", more=0)
     assert not violations
 
 
-def test_of_a_long_value_the_beginning_is_quoted():
+def test_a_long_value_is_quoted_in_part():
     violations = Violations()
     violations.add("users.csv", "a rule", line=2, value="x" * 1000)
     assert str(violations) == f"users.csv, line 2: '{'x' * 80}…': expected a rule"

@@ -1,5 +1,5 @@
-"""`make doctor`: what a person on call would look at first, looked at in seconds, and what to do about each.
+"""`make doctor`: the checks that a person on call makes first, each with advice.
 
-A check gathers facts and judges them, the latter by a function that needs no stack. What cannot be asked, because the
-stack or Postgres is down, is said to be so once; the rest is checked all the same.
+A check gathers facts and judges them with a function that needs no stack. If the stack or Postgres is down, one finding
+says so, and the checks that do not need it still run.
 """

@@ -1,4 +1,4 @@
-"""Airflow: its DAGs, its pools, and the connections that its processes were started with."""
+"""Checks of Airflow: its DAGs, its pools, and the connections that its processes were started with."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,13 +17,13 @@ DATABASE, ALERTS = "churn_postgres", "churn_alerts"
 
 
 def check_airflow(settings: Settings, processes: Mapping[str, Process]) -> Iterator[Finding]:
-    """Ask the running Airflow, and look at what its processes were given."""
+    """Check the running Airflow and the environment of its processes."""
     airflow = Airflow(settings.airflow_url)
     files = {path.stem for path in (REPOSITORY / "dags").glob("churn_*.py")}
     yield judge_dags(files, airflow.dags(), airflow.import_errors())
     yield judge_pools(json.loads(POOLS.read_text(encoding="utf-8")), airflow.pools())
-    # Tasks are forks of the scheduler, but for those of Celery workers, whose environment is not for us to see; alerts
-    # are sent by the DAG processor.
+    # LocalExecutor forks tasks from the scheduler, and the DAG processor sends alerts. The environment of Celery
+    # workers is out of reach.
     database = given(processes["airflow-scheduler"], _name(DATABASE))
     yield judge_connection(database, environment(settings)[_name(DATABASE)])
     alerts = given(processes["airflow-dag-processor"], _name(ALERTS))
@@ -31,47 +31,47 @@ def check_airflow(settings: Settings, processes: Mapping[str, Process]) -> Itera
 
 
 def judge_dags(files: set[str], known: Mapping[str, bool], errors: Mapping[str, str]) -> Finding:
-    """Judge the DAGs that Airflow knows, each with whether it is paused, beside those that there are files of."""
+    """Compare the DAG files with the DAGs that Airflow knows (each with whether it is paused) and its import errors."""
     if errors:
         why = "; ".join(f"{Path(file).name}: {trace.strip().splitlines()[-1]}" for file, trace in errors.items())
-        return bad("DAGs", f"{len(errors)} files cannot be read: {why}", "mend the file: none of its runs start")
+        return bad("DAGs", f"{len(errors)} files cannot be imported: {why}", "fix the file: none of its runs start")
     if missing := sorted(files - known.keys()):
         return bad(
             "DAGs", f"Airflow does not know {some(missing)}", "wait a minute; then see airflow-dag-processor.log"
         )
     if paused := sorted(dag for dag in files if known[dag]):
-        return warn("DAGs", f"paused: {some(paused)}", "unpause them in Airflow: runs of theirs wait until then")
+        return warn("DAGs", f"paused: {some(paused)}", "unpause them in Airflow: their runs wait until then")
     return ok("DAGs", f"{len(files)}, none is paused")
 
 
 def judge_pools(wanted: Mapping[str, Mapping[str, object]], there: Mapping[str, int]) -> Finding:
-    """Judge the slots of each pool: tasks that must not meet share a pool of one."""
+    """Compare the slots of each pool. A pool of one slot keeps its tasks from running at the same time."""
     wrong = [
         f"{name} has {there[name]} slots, not {pool['slots']}" if name in there else f"there is no {name}"
         for name, pool in wanted.items()
         if there.get(name) != pool["slots"]
     ]
     if wrong:
-        return bad("pools", "; ".join(wrong), "make down, make up sets them right; or in Airflow: Admin, Pools")
+        return bad("pools", "; ".join(wrong), "run make down and make up, or change them in Airflow: Admin, Pools")
     return ok("pools", ", ".join(f"{name} {pool['slots']}" for name, pool in wanted.items()))
 
 
 def judge_connection(started_with: str | None, expected: str) -> Finding:
-    """Judge where tasks find the database: what Airflow was started with beside what the settings say now."""
+    """Compare the connection that Airflow was started with to the current settings."""
     if started_with == expected:
-        return ok(f"connection {DATABASE}", "is where the settings say that the database is")
+        return ok(f"connection {DATABASE}", "agrees with the settings")
     return bad(
         f"connection {DATABASE}",
         "Airflow was started with another one" if started_with else "Airflow was started without it",
-        "make down, make up starts it with the settings of now",
+        "run make down and make up to start it with the current settings",
     )
 
 
 def judge_alerts(is_there: bool) -> Finding:
-    # Whether somebody takes them is seen by sending one only, and its URLs are none of ours to read.
+    # Only a sent alert would show that it is received.
     if is_there:
-        return ok("alerts", f"the connection {ALERTS} is there; docs/operations.md says how to try it")
-    return warn("alerts", f"nobody is told of a red run: there is no connection {ALERTS}", "see docs/operations.md")
+        return ok("alerts", f"the connection {ALERTS} exists; docs/operations.md says how to try it")
+    return warn("alerts", f"failures send no alert: there is no connection {ALERTS}", "see docs/operations.md")
 
 
 def _name(connection: str) -> str:
@@ -79,5 +79,5 @@ def _name(connection: str) -> str:
 
 
 def given(process: Process, variable: str) -> str | None:
-    """Return the variable as the process was given it by its environment."""
+    """Return the variable in the environment of the process."""
     return psutil.Process(process.pid).environ().get(variable)

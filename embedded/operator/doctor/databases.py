@@ -1,4 +1,4 @@
-"""Postgres: that it answers, its three databases, and whether the schema of each is that of this code."""
+"""Checks of Postgres: the server, its three databases, and the schema version of each."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -13,11 +13,11 @@ from embedded.settings import Settings
 from embedded.stack import postgres
 
 HEADS = {"airflow": "migrations", "mlflow": "store/db_migrations"}
-"""Where a package keeps the migrations of the database of its name, which Alembic applies."""
+"""The directory of each package's Alembic migrations; database and package have the same name."""
 
 
 def check_databases(settings: Settings) -> Iterator[Finding]:
-    """Check the server, and each database as far as it is there, whatever becomes of the others."""
+    """Check the server and each database that exists."""
     server = settings.postgres_server
     try:
         with psycopg.connect(server, connect_timeout=5) as connection:
@@ -34,7 +34,7 @@ def check_databases(settings: Settings) -> Iterator[Finding]:
 
 
 def judge_server(version: int) -> Finding:
-    """Judge the server's version as libpq gives it, 180004 for 18.4."""
+    """Judge the server's version in libpq's form: 180004 for 18.4."""
     found = f"{version // 10000}.{version % 10000}"
     if version >= postgres.OLDEST_SERVER:
         return ok("Postgres", found)
@@ -44,7 +44,7 @@ def judge_server(version: int) -> Finding:
 def judge_databases(there: set[str]) -> Finding:
     missing = [name for name in postgres.DATABASES if name not in there]
     if missing:
-        return bad("databases", f"no {some(missing)}", "make up makes them")
+        return bad("databases", f"no {some(missing)}", "make up creates them")
     return ok("databases", some(postgres.DATABASES))
 
 
@@ -55,7 +55,7 @@ def _schema(name: str, url: str) -> Finding:
         return bad(
             f"schema of {name}",
             f"cannot be read: {' '.join(str(error).split())}",
-            f"the server must have connections left, and the role of CHURN_POSTGRES, where that is set, own {name}",
+            f"check that the server has free connections, and that the role of CHURN_POSTGRES, if set, owns {name}",
         )
 
 
@@ -63,7 +63,7 @@ def _churn(url: str) -> Finding:
     try:
         return judge_migrations(find_missing(url))
     except MigrationError as error:
-        return bad("schema of churn", "another history than this code's", str(error))
+        return bad("schema of churn", "its migrations differ from this code's", str(error))
 
 
 def judge_migrations(missing: list[str]) -> Finding:
@@ -73,14 +73,14 @@ def judge_migrations(missing: list[str]) -> Finding:
 
 
 def judge_revision(name: str, applied: str | None, head: str) -> Finding:
-    """Judge by Alembic's revisions: what is applied in the database, and the newest that the installed package has."""
+    """Compare the Alembic revision of the database with the newest of the installed package."""
     check = f"schema of {name}"
     if applied == head:
         return ok(check, f"at {head}")
     return bad(
         check,
         f"at {applied or 'nothing'}, and the installed {name} wants {head}",
-        "make down, make up migrates it; where the database is the newer one, check out the code that it was used with",
+        "run make down and make up to migrate it; if the database is newer, check out the code that migrated it",
     )
 
 

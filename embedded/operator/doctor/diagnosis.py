@@ -1,4 +1,4 @@
-"""All checks in one go, and the page that tells what they found."""
+"""Runs all checks and prints their findings."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ from embedded.table import table
 
 
 def report(settings: Settings) -> tuple[str, bool]:
-    """Return what every check found with what to do, and whether nothing is bad."""
+    """Return the findings and advice as text, and whether no finding is bad."""
     findings = list(diagnose(settings))
     lines = table(("check", "", "found"), [(each.check, each.outcome, each.found) for each in findings])
     advice = [f"{each.check}: {each.advice}" for each in findings if each.outcome != OK]
@@ -37,7 +37,7 @@ def report(settings: Settings) -> tuple[str, bool]:
 
 
 def diagnose(settings: Settings) -> Iterator[Finding]:
-    """Check everything that can be reached, what the rest depends on first."""
+    """Run every check that can reach its subject, dependencies first."""
     manager = ProcessManager(settings)
     processes = manager.processes() if manager.running() else {}
     if settings.server:
@@ -50,10 +50,10 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     if not processes and not settings.server:
         return
     with TemporaryDirectory() as nowhere:
-        # A stack that was never made is not made by looking: restore wants its CHURN_HOME empty.
+        # doctor creates no secrets in a new CHURN_HOME: restore needs it empty.
         made = (settings.home / SECRETS).exists()
         variables = environment(settings if made else replace(settings, home=Path(nowhere)))
-        # MLflow's client and Airflow's migrations read them when they are imported; the page is not for Airflow's log.
+        # MLflow's client and Airflow's migrations read them at import.
         os.environ.update(variables, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
         databases = list(check_databases(settings))
     yield from databases
@@ -66,22 +66,22 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
 
 
 def judge_stack(processes: Mapping[str, Process], late: list[str], started_as: str, settings: str) -> Finding:
-    """Judge the services: all are up and ready, and were started with the settings of now."""
+    """Check that all services are ready and were started with the current settings."""
     if not processes:
-        return warn("services", "the stack is down; what needs it was not looked at", "make up starts it")
+        return warn("services", "the stack is down; checks that need it were skipped", "make up starts it")
     if late:
         return bad("services", f"not ready: {some(late)}", "make status shows why; make up starts what is down")
     if started_as != settings:
         return bad(
-            "services", f"run with other settings than now: {started_as}", "make down, make up; or set the others"
+            "services", f"run with other settings: {started_as}", "run make down and make up, or use those settings"
         )
     return ok("services", f"{len(processes)}, all ready")
 
 
 def asking(whom: str, checks: Iterator[Finding]) -> Iterator[Finding]:
-    """Pass on what the checks find; where they cannot go on, that is a finding."""
+    """Yield the findings of `checks`, and a bad finding if they raise."""
     try:
         yield from checks
     except (AirflowError, psutil.Error, psycopg.Error, OSError) as error:
-        # An OSError is a file that cannot be read, or what requests raises.
-        yield bad(whom, f"cannot be asked: {' '.join(str(error).split())[:300]}", "make status; then make doctor again")
+        # Exceptions of requests are OSErrors.
+        yield bad(whom, f"check failed: {' '.join(str(error).split())[:300]}", "make status, then make doctor again")

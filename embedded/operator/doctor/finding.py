@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The finding of a check."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ OK, WARN, BAD = "ok", "warn", "bad"
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: `found` is its figure, `advice` what to do where it is not ok."""
+    """The result of one check: `found` is its figure, `advice` is what to do if it is not ok."""
 
     check: str
     outcome: str
@@ -29,7 +29,7 @@ def bad(check: str, found: str, advice: str) -> Finding:
 
 
 def some(names: Iterable[object], most: int = 5) -> str:
-    """Return the names separated by commas; of many, the first and how many more."""
+    """Return the first `most` names separated by commas, and the number of further ones."""
     listed = [str(name) for name in names]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more

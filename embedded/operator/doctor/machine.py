@@ -1,4 +1,4 @@
-"""The machine: Python, the libraries, the ports and the disk."""
+"""Checks of the machine: Python, the libraries, the ports and the disk."""
 
 import platform
 import shutil
@@ -19,12 +19,12 @@ OLDEST_PYTHON, FIRST_UNTRIED_PYTHON = (3, 11), (3, 14)
 
 GIGABYTE = 10**9
 FULL, NEARLY_FULL = 2 * GIGABYTE, 10 * GIGABYTE
-"""A drop of a million customers takes up to 1 GB with its archive, snapshots and log of changes, and Postgres stops
-where it cannot write; with less than ten left there is time to look."""
+"""Postgres stops when it cannot write. A drop of a million customers takes up to 1 GB with its archive, snapshots and
+WAL, so at 10 GB there is time to act."""
 
 
 def check_machine(settings: Settings, processes: Mapping[str, Process]) -> Iterator[Finding]:
-    """Check what needs no service; `processes` are those of the stack, none when it is down."""
+    """Run the checks that need no service; `processes` is empty when the stack is down."""
     yield judge_python(sys.version_info[:2])
     yield judge_libraries(*compare_with_lock(LOCK.read_text(encoding="utf-8")))
     yield judge_ports(taken_ports(settings, processes))
@@ -36,11 +36,11 @@ def judge_python(running: tuple[int, int]) -> Finding:
     found = platform.python_version()
     if OLDEST_PYTHON <= running < FIRST_UNTRIED_PYTHON:
         return ok("Python", found)
-    return bad("Python", found, "install Python 3.11, 3.12 or 3.13, remove .venv, and say PYTHON=… at the next make")
+    return bad("Python", found, "install Python 3.11, 3.12 or 3.13, remove .venv, and run make with PYTHON=…")
 
 
 def compare_with_lock(lock: str) -> tuple[int, list[str]]:
-    """Return how many libraries the lock asks for on this machine, and which are others: `name 1.0, not 1.1`."""
+    """Return how many libraries the lock has for this machine, and the differing ones as `name 1.0, not 1.1`."""
     asked, others = 0, []
     for line in lock.splitlines():
         if "==" not in line or line.startswith((" ", "#")):
@@ -65,17 +65,17 @@ def _installed(name: str) -> str | None:
 
 def judge_libraries(asked: int, others: list[str]) -> Finding:
     if not others:
-        return ok("libraries", f"{asked} as in requirements.txt")
+        return ok("libraries", f"{asked}, as in requirements.txt")
     return bad(
         "libraries",
-        f"{len(others)} of {asked} are not as in requirements.txt: {some(others)}",
-        "install the lock, with the stack down: make down; touch requirements.txt; make up",
+        f"{len(others)} of {asked} differ from requirements.txt: {some(others)}",
+        "install the lock while the stack is down: make down; touch requirements.txt; make up",
     )
 
 
 def judge_ports(taken: Mapping[str, str]) -> Finding:
     if taken:
-        advice = f"stop that, or choose another port: make up {' '.join(f'{variable}=…' for variable in taken)}"
+        advice = f"stop that process, or choose another port: make up {' '.join(f'{variable}=…' for variable in taken)}"
         return bad("ports", "; ".join(taken.values()), advice)
     return ok("ports", "free, or the stack's own")
 
@@ -88,6 +88,6 @@ def judge_disk(path: Path, free: int, total: int) -> Finding:
     found = f"{free / GIGABYTE:.1f} GB free of {total / GIGABYTE:.0f}, for {path}"
     if free >= NEARLY_FULL:
         return ok("disk", found)
-    # Not archived files: whatever is to be loaded or made again is made of them.
-    advice = "make room: old logs and drops that are loaded are under it, and a retention of fewer days frees more"
+    # The archive must stay: reloading and reproducing read it.
+    advice = "free space: delete old logs and drops that are loaded, or shorten the retention"
     return bad("disk", found, advice) if free < FULL else warn("disk", found, advice)

@@ -1,4 +1,4 @@
-"""What the pipeline holds: how fresh each step is, what is in Production, and what serving answers with."""
+"""Checks of the pipeline: freshness of each step, held drops, Production, model registry and serving."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,14 +32,14 @@ from embedded.stack.services import session
 
 @dataclass(frozen=True)
 class Version:
-    """A version in stage Production, and the AS_OF that it was trained at; None where its tag does not say."""
+    """A version in stage Production and its tag `as_of`, None if it has none."""
 
     version: int
     as_of: str | None
 
 
 def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iterator[Finding]:
-    """Compare drops, snapshots, online features and decisions; then MLflow and serving."""
+    """Check the drops, snapshots, online features and decisions, then MLflow and serving."""
     url = environment(settings)["CHURN_DATABASE_URL"]
     now = datetime.now(UTC)
     missing = find_missing(settings.landing, url, _drop_every_days(processes), now)
@@ -54,7 +54,7 @@ def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iter
 
 
 def _drop_every_days(processes: Mapping[str, Process]) -> int | None:
-    """What churn_deadline goes by; what is no number, the check of the DAGs tells."""
+    """Return the CHURN_DROP_EVERY_DAYS of churn_deadline. The check of the DAGs reports an invalid one."""
     days = given(processes["airflow-dag-processor"], "CHURN_DROP_EVERY_DAYS")
     return int(days) if days and days.isdecimal() else None
 
@@ -63,24 +63,24 @@ def _served(settings: Settings) -> str:
     try:
         return str(served_as_of(settings) or "-")
     except OnlineStoreAway:
-        return "unknown"  # its own check says why
+        return "unknown"  # the check of the online store shows why
 
 
 def judge_freshness(
     states: list[AsOfState], served: str, missing: str | None, late: list[Late], now: datetime
 ) -> Finding:
-    """Judge how far the chain is behind the drops: what is late for longer than GRACE will not come by itself.
+    """Judge how far the chain is behind the drops. A step that is late for longer than GRACE needs a person.
 
     Args:
         served: the AS_OF that is served online, in words.
-        missing: which drop was promised and did not come, in words.
+        missing: the drop that is overdue, in words.
     """
     drop = max((each.as_of for each in states if each.revision), default=None)
     newest = {
         "drop": drop,
         "snapshot": max((each.as_of for each in states if each.has_snapshot), default=None),
         "served": served,
-        # A decision about a drop that was withdrawn stays.
+        # Decisions remain after a withdrawal; those without a drop do not count.
         "decided on": max((each.as_of for each in states if each.decision and each.revision), default=None),
     }
     found = ", ".join(f"{what} {as_of or '-'}" for what, as_of in newest.items()) + _ago(drop, now)
@@ -88,14 +88,12 @@ def judge_freshness(
     if missing or overdue:
         return bad("freshness", found, "; ".join(each for each in (missing, in_words(overdue)) if each))
     if late:
-        return warn(
-            "freshness", f"{found}; {len(late)} drops are under way", "make status, or Airflow, shows their runs"
-        )
+        return warn("freshness", f"{found}; {len(late)} drops are under way", "Airflow shows their runs")
     return ok("freshness", found)
 
 
 def judge_held(holds: list[Hold], landing: Path) -> Finding:
-    """Judge the drops that wait for a person: nothing else goes on with them."""
+    """Judge the held drops, which wait for a person."""
     if not holds:
         return ok("held drops", "none")
     return bad("held drops", "; ".join(map(str, holds)), what_to_do(landing))
@@ -112,7 +110,7 @@ def _production(versions: list[ModelVersion]) -> Version | None:
 
 def judge_production(production: Version | None, superseded: list[Superseded]) -> Finding:
     if production is None:
-        advice = "the gate promotes the first version that passes its checks; the gate board says what held it back"
+        advice = "the gate promotes the first version that passes its checks; the gate board shows which check failed"
         return warn("Production", "no version is in stage Production", advice)
     found = f"version {production.version}, trained as of {production.as_of or 'an unknown date'}"
     why = next((each.why for each in superseded if each.version == production.version), None)
@@ -120,7 +118,7 @@ def judge_production(production: Version | None, superseded: list[Superseded]) -
 
 
 def judge_registry(odd: list[Oddity]) -> Finding:
-    """Judge what people set in MLflow by hand: bad where serving cannot load what is in Production."""
+    """Judge manual changes in MLflow: bad if serving cannot load the version in Production."""
     if not odd:
         return ok("model registry", "stage Production, alias champion and tags agree")
     found, advice = "; ".join(dict.fromkeys(each.found for each in odd)), "; ".join(each.advice for each in odd)
@@ -129,7 +127,7 @@ def judge_registry(odd: list[Oddity]) -> Finding:
 
 
 def _ready(settings: Settings) -> tuple[int | None, dict[str, Any]]:
-    """Return the status and the document that serving answers with; no status where it does not answer."""
+    """Return status and body of serving's /health/ready; the status is None if it does not answer."""
     try:
         answer = session().get(f"{settings.serving_url}/health/ready", timeout=10)
         return answer.status_code, answer.json()
@@ -138,17 +136,17 @@ def _ready(settings: Settings) -> tuple[int | None, dict[str, Any]]:
 
 
 def judge_serving(status: int | None, answer: dict[str, Any], production: Version | None) -> Finding:
-    """Judge whether serving can answer, and whether it does with the version in Production."""
+    """Check that serving is ready and answers with the version in Production."""
     if status != 200:
         detail = answer.get("detail", answer)
         if status == 503 and production is None:
-            return warn("serving", f"not ready: {detail}", "it is when a version is in Production")
-        return bad("serving", f"not ready: {detail}", "its log, and make status, say more")
+            return warn("serving", f"not ready: {detail}", "it becomes ready when a version is in Production")
+        return bad("serving", f"not ready: {detail}", "see its log and make status")
     served = answer["model"]["version"]
     found = f"ready, with version {served}"
     if production and production.version != served:
-        trouble = answer.get("trouble") or "it follows within SERVING_POLL_SECONDS; look again in a minute"
+        trouble = answer.get("trouble") or "it loads the version within SERVING_POLL_SECONDS; look again in a minute"
         return warn("serving", f"{found}, not {production.version}", trouble)
     if trouble := answer.get("trouble"):
-        return warn("serving", f"{found}, which it can no longer follow", trouble)
+        return warn("serving", f"{found}, but cannot load a newer one", trouble)
     return ok("serving", found)

@@ -1,4 +1,4 @@
-// The gate board: reads, draws, and keeps up. A small question every few seconds, while somebody looks, says whether to read again.
+// The gate board. While the page is visible, it polls the mark and reads the board again when the mark changes.
 
 import { drawChart } from "./chart.js";
 import { drawDecision, drawPictures } from "./decision.js";
@@ -29,10 +29,10 @@ async function keepUp() {
   try {
     if (!data || (await read("api/mark")).mark !== data.mark) show(await read("api/board"));
     problem(null);
-    at("status").textContent = `up to date at ${new Date().toISOString().slice(11, 19)} UTC, looks again every ${EVERY / 1000} seconds`;
+    at("status").textContent = `up to date at ${new Date().toISOString().slice(11, 19)} UTC, refreshes every ${EVERY / 1000} seconds`;
   } catch (error) {
-    problem(`${error.message}${data ? " What is shown may be out of date." : ""}`);
-    at("status").textContent = "tries again by itself";
+    problem(`${error.message}${data ? " This page may be out of date." : ""}`);
+    at("status").textContent = "retrying";
   }
   asking = false;
 }
@@ -109,10 +109,10 @@ function openFromAddress() {
   if (id && id !== opened) open(id);
 }
 
-// The theme that was chosen in Airflow, which it keeps where its pages can read it.
+// Airflow keeps the chosen theme in localStorage.
 function theme() {
   let chosen = null;
-  try { chosen = localStorage.getItem("theme"); } catch { /* storage is switched off: the system's preference is left */ }
+  try { chosen = localStorage.getItem("theme"); } catch { /* without storage the system's preference applies */ }
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
   else delete document.documentElement.dataset.theme;
 }

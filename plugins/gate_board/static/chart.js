@@ -1,4 +1,4 @@
-// The timeline: a slot for each decision in the order of AS_OF, the AUC of candidate and Production with their intervals.
+// The timeline: a slot for each decision by AS_OF, with the AUC and interval of candidate and Production.
 
 import { around, s, shape, withError } from "./parts.js";
 
@@ -65,7 +65,7 @@ const mark = (name, found, x, { y }) =>
   s("g", { class: `mark ${name}` }, found.sure && s("path", { d: `M${x} ${y(found.low)}V${y(found.high)}` }),
     s("g", { transform: `translate(${x} ${y(found.value)})` }, shape(name)));
 
-// A decision without a figure stands on the axis.
+// A decision without an AUC is drawn on the axis.
 const lone = (name, x) =>
   s("g", { class: `mark ${name}` }, s("g", { transform: `translate(${x} ${HEIGHT - BOTTOM + 2})` }, shape(name)));
 

@@ -1,8 +1,8 @@
-// One decision: its checks, the figures of the versions that were compared, the slices, and its pictures.
+// One decision: its checks, the figures of the compared versions, the slices, and its pictures.
 
 import { badge, facts, h, interval, moment, NOTHING, number, out, table } from "./parts.js";
 
-// What is known of a candidate's twin only.
+// Figures that only a candidate's twin has.
 const UNKNOWN = { out_of_fold_auc: null, brier: null, calibration_error: null };
 
 export function drawDecision(found, mlflow, close) {
@@ -14,9 +14,9 @@ export function drawDecision(found, mlflow, close) {
     h("p", null, badge(found.outcome), " ", found.reason),
     report.recommendation && h("p", { class: "warning" },
       `Production is pinned. Without the pin: ${report.recommendation}.`),
-    report.needs_person && !report.sets_aside && h("p", { class: "warning" }, "A person is asked."),
+    report.needs_person && !report.sets_aside && h("p", { class: "warning" }, "Needs a person's decision."),
     report.sets_aside && h("p", { class: "warning" },
-      `It sets decision ${report.sets_aside} aside, whose figures and pictures these are.`),
+      `Overrules decision ${report.sets_aside}; the figures and pictures are from that decision.`),
     overridden(found),
     facts([
       ["decided", moment(found.decided_at), "UTC"],
@@ -34,7 +34,7 @@ export function drawDecision(found, mlflow, close) {
     checks(report.checks),
     versions(report),
     slices(report.slices),
-    h("div", { id: "pictures" }, h("h3", null, "Pictures"), h("p", { class: "quiet" }, "Asking MLflow …")),
+    h("div", { id: "pictures" }, h("h3", null, "Pictures"), h("p", { class: "quiet" }, "Loading …")),
   ];
 }
 
@@ -47,9 +47,9 @@ function overridden(found) {
 }
 
 function checks(found) {
-  if (!found?.length) return h("p", { class: "quiet" }, "This decision has no checks: it was made without a comparison.");
+  if (!found?.length) return h("p", { class: "quiet" }, "This decision has no checks, since no versions were compared.");
   return [h("h3", null, "Checks"), table(
-    [["outcome"], ["check", "short"], ["figure", "number"], ["threshold", "number"], ["in words", "long"], ["if it fails", "short"]],
+    [["outcome"], ["check", "short"], ["figure", "number"], ["threshold", "number"], ["explanation", "long"], ["if it fails", "short"]],
     found.map((each) => [badge(each.outcome), each.name, number(each.figure), number(each.threshold), each.sentence, each.failing]),
     "The checks of this decision")];
 }
@@ -60,15 +60,15 @@ function versions(report) {
   if (report.candidate?.shipped_auc) shown.splice(1, 0, ["candidate as shipped", { ...report.candidate, ...UNKNOWN, auc: report.candidate.shipped_auc }]);
   if (report.audit) shown.push(["audit, candidate", { auc: report.audit.candidate_auc }], ["audit, Production", { auc: report.audit.production_auc }]);
   if (!shown.length) return null;
-  return [h("h3", null, "What was compared"), table(
-    [[""], ["version", "number"], ["AS_OF", "short"], ["recipe", "short"], ["AUC (95 %)", "number"], ["compared", "short"], ["candidate AUC, so compared", "number"], ["out-of-fold AUC (95 %)", "number"],
+  return [h("h3", null, "Compared versions"), table(
+    [[""], ["version", "number"], ["AS_OF", "short"], ["recipe", "short"], ["AUC (95 %)", "number"], ["basis", "short"], ["candidate AUC on this basis", "number"], ["out-of-fold AUC (95 %)", "number"],
       ["Brier score", "number"], ["calibration error", "number"]],
     shown.map(([name, found]) => [name, number(found.version), found.as_of, found.recipe, interval(found.auc),
       found.basis ?? NOTHING, interval(found.candidate_auc), interval(found.out_of_fold_auc), number(found.brier), number(found.calibration_error)]),
-    "The versions that were compared"),
+    "The compared versions"),
     shown.filter(([, found]) => found.problem).map(([name, found]) => h("p", { class: "warning" }, `${name}: ${found.problem}`)),
     report.audit && h("p", { class: "quiet" },
-      `The audit cohort, ${number(report.audit.rows)} rows of which ${number(report.audit.churned)} churned, is opened for a promotion only.`)];
+      `The audit cohort (${number(report.audit.rows)} rows, ${number(report.audit.churned)} churned) is used only before a promotion.`)];
 }
 
 function slices(found) {

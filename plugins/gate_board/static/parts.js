@@ -1,4 +1,4 @@
-// What every part of the page is made of. Text comes in as text nodes and never as markup.
+// Building blocks of the page. Text is inserted as text nodes, never as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -15,7 +15,7 @@ function fill(element, attributes, children) {
 export const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 export const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-// Outcomes are told apart by shape as well as by colour.
+// Outcomes differ by shape as well as by colour.
 const SHAPES = {
   PROMOTE: ["M0 -6L6 5H-6Z", true],
   KEEP: ["M-5 0A5 5 0 1 0 5 0A5 5 0 1 0 -5 0Z", true],
@@ -54,7 +54,7 @@ export function interval(found, digits = 3) {
   return `${found.value.toFixed(digits)} (${found.low.toFixed(digits)} to ${found.high.toFixed(digits)})`;
 }
 
-// The interval of 95 % around a value with this standard error.
+// The 95 % interval of a value with this standard error.
 export const around = (value, error) =>
   value === null ? null : { value, low: value - 1.96 * (error ?? 0), high: value + 1.96 * (error ?? 0), sure: error !== null };
 
@@ -78,7 +78,7 @@ export const facts = (pairs) =>
   h("dl", { class: "facts" }, pairs.filter(Boolean).map(([title, value, note]) =>
     h("div", null, h("dt", null, title), h("dd", null, value ?? NOTHING, note && h("small", null, note)))));
 
-// Airflow shows plugins in a frame that may open no window; the page around it may, and is of the same origin.
+// Airflow's sandboxed iframe cannot open windows; the same-origin page around it can.
 export const out = (address, text) =>
   h("a", { href: address, target: "_blank", rel: "noopener", onclick: (event) => {
     if (window.parent === window) return;

@@ -7,8 +7,8 @@ const FIRST = 25;
 export function drawProduction(data) {
   const { production, pin, serving, registry_problem: problem } = data;
   const title = h("h2", null, "Production");
-  if (problem) return [title, h("p", { class: "problem" }, problem, ". What follows comes from the database alone.")];
-  if (!production) return [title, pinned(pin), h("p", null, "Stage Production is empty: the first candidate that passes the absolute checks goes there.")];
+  if (problem) return [title, h("p", { class: "problem" }, problem, ". The rest of this page is read from the database.")];
+  if (!production) return [title, pinned(pin), h("p", null, "Stage Production is empty: the gate promotes the first candidate that passes the absolute checks.")];
   const graded = production.grades.filter((each) => each.auc !== null);
   const [newest, own] = [graded[0], graded.findLast((each) => each.graded_as === "candidate")];
   return [
@@ -27,7 +27,7 @@ export function drawProduction(data) {
     ]),
     serving && !serving.ready && h("p", { class: "warning" }, `Serving: ${serving.detail}`),
     serving?.ready && serving.version !== production.version &&
-      h("p", { class: "warning" }, `Serving answers with version ${serving.version}; it follows Production within seconds.`),
+      h("p", { class: "warning" }, `Serving answers with version ${serving.version}; it loads a new Production within seconds.`),
     production.tags["gate.reason"] && h("p", { class: "quiet" }, `Gate: ${production.tags["gate.reason"]}`),
   ];
 }
@@ -40,7 +40,7 @@ const pinned = (pin) => pin && h("p", { class: "warning", id: "pin" },
 export function drawDecisions(data, open, showAll, more) {
   const title = h("h2", null, "Decisions");
   if (!data.decisions.length) {
-    return [title, h("p", null, "There is no decision yet. The gate decides at the end of the DAG churn_train, about each AS_OF whose drop went through the chain.")];
+    return [title, h("p", null, "There is no decision yet. The gate decides in the DAG churn_train, once for each AS_OF.")];
   }
   const shown = showAll ? data.decisions : data.decisions.slice(0, FIRST);
   return [
@@ -68,7 +68,7 @@ export function drawDecisions(data, open, showAll, more) {
 
 export function drawDates(data) {
   const title = h("h2", null, "Freshness");
-  if (!data.dates.length) return [title, h("p", null, "No drop is loaded yet. Drops are put into the landing directory; churn_landing looks there every few minutes.")];
+  if (!data.dates.length) return [title, h("p", null, "No drop is loaded yet. The DAG churn_landing checks the landing directory for drops every few minutes.")];
   const late = (current, text) => current === false ? h("span", { class: "late" }, text, " ▲ older than the drop") : text;
   const serves = (each) => {
     const parts = [];
@@ -78,7 +78,7 @@ export function drawDates(data) {
   };
   const held = data.dates.filter((each) => each.held_at).map((each) => h("p", { class: "warning" },
     `The drop of ${each.as_of} is held since ${each.held_at.slice(0, 16).replace("T", " ")}: ${each.findings.join("; ")}. ` +
-    "Have it corrected, or write why it is right into its file _ACCEPT."));
+    "Have it corrected, or add a file _ACCEPT that says why it is right."));
   return [title, held, table(
     [["AS_OF", "short"], ["drop received (UTC)", "short"], ["revision", "number"], ["customers", "number"], ["snapshot built", "short"],
       ["online features written", "short"], ["last decision", "short"], ["serving", "short"]],
@@ -91,7 +91,7 @@ export function drawDates(data) {
 export function drawMoves(data) {
   if (!data.moves.length) return [];
   return [h("h2", null, "Moves of Production"), table(
-    [["when (UTC)", "short"], ["what", "short"], ["version", "number"], ["before", "number"], ["who", "short"], ["why", "long"]],
+    [["when (UTC)", "short"], ["move", "short"], ["version", "number"], ["previous", "number"], ["who", "short"], ["reason", "long"]],
     data.moves.map((each) => [moment(each.moved_at), each.kind, each.version === null ? NOTHING : String(each.version),
       each.previous_version === null ? NOTHING : String(each.previous_version), each.who, each.why]),
     "Moves of Production, newest first")];
