@@ -1,6 +1,5 @@
-"""Micro-batching: single predictions that come at the same time share one read and one predict call. The first request
-leads: it answers every request that waits, itself included, then hands over to the first of those that came meanwhile.
-No request waits for others to come (group commit; Crankshaw et al., Clipper, NSDI 2017)."""
+"""Micro-batching: single predictions that come together share one read and one predict call. The first request leads:
+it answers all that wait, and hands over to the next (group commit; Crankshaw et al., Clipper, NSDI 2017)."""
 
 from collections.abc import Callable, Sequence
 from threading import Lock

@@ -50,8 +50,8 @@ bind = f"{os.environ.get('SERVING_HOST') or '127.0.0.1'}:{os.environ.get('SERVIN
 worker_class = "gthread"
 threads = 2 * int(os.environ.get("SERVING_MAX_WAITING") or 64) + 8
 # A request takes milliseconds; whoever stops the service should not wait longer than this for a stuck one.
-graceful_timeout = 10
-# Clients that ask often keep their connection. A worker that ends waits for idle ones up to graceful_timeout.
+graceful_timeout = 5
+# Clients that ask often keep their connection. A worker that ends waits for idle ones too, for graceful_timeout.
 keepalive = 5
 # A process may have 1,024 descriptors on many machines; nobody is accepted beyond these.
 worker_connections = 500

@@ -17,8 +17,6 @@ import requests
 from serving.healthcheck import is_healthy
 from tests.integration.serving.asking import answers, eventually, free_port, gunicorn, metrics, registry_at
 
-KEEPALIVE_SECONDS = 5
-
 
 def test_a_process_started_without_registry_and_postgres_recovers_by_itself(
     database_url, in_production, somebody, postgres, tmp_path
@@ -174,13 +172,10 @@ def answers_over(client):
 
 @pytest.mark.parametrize("count", [2, 5])
 @pytest.mark.parametrize(("body", "status"), [('{"user_id": "nobody"}', 404), ("[" * 1000, 400)])
-def test_pipelined_requests_are_all_answered_and_the_connection_closed_at_once(running, count, body, status):
+def test_pipelined_requests_are_all_answered_before_the_connection_is_closed(running, count, body, status):
     with socket.create_connection(("127.0.0.1", running), timeout=60) as client:
-        began = time.monotonic()
         client.sendall(request_of(body) * count)
         assert answers_over(client) == [status] * count
-        # Sooner than gunicorn closes an idle connection.
-        assert time.monotonic() - began < KEEPALIVE_SECONDS
 
 
 def test_a_pipelined_request_behind_a_body_that_is_refused_unread_is_answered_too(running):
