@@ -14,14 +14,14 @@ from tests.webhook import Webhook, webhook
 
 @pytest.fixture(scope="package")
 def alerts() -> Iterator[Webhook]:
-    """Where the stack's alerts go."""
+    """The webhook that receives the stack's alerts."""
     with webhook() as hook:
         yield hook
 
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory, alerts) -> Iterator[Stack]:
-    """`make run` over two generated months, on ports of its own; March lies ready."""
+    """`make run` over two generated months, on its own ports; March is not landed yet."""
     drops = tmp_path_factory.mktemp("drops")
     write_drops(drops, customers=1500, months=3, seed=11)
     first = tmp_path_factory.mktemp("first")
@@ -53,7 +53,7 @@ def backup(stack, tmp_path_factory) -> Path:
 
 @contextmanager
 def april_waiting(stack: Stack) -> Iterator[None]:
-    """As if the drop had just been found; at the end it is as if it had never come."""
+    """April's drop with a queued run, as if it had just been found; removed at the end."""
     landing = Path(stack.settings["LANDING_DIR"])
     stack.airflow("PATCH", "/dags/churn_snapshot", json={"is_paused": True})
     try:
@@ -78,7 +78,7 @@ def queued_for_april(stack: Stack) -> list[str]:
 
 @pytest.fixture(scope="package")
 def restored(stack, backup, tmp_path_factory) -> Iterator[Stack]:
-    """A second stack, of the backup, started. Its churn_snapshot is paused, as it was when the backup was taken."""
+    """A second stack, restored from the backup and started. churn_snapshot is paused, as in the backup."""
     home = tmp_path_factory.mktemp("restored") / "home"
     ports = free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")
     second = Stack({"CHURN_HOME": str(home), **ports}, stack.drops)

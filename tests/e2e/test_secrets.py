@@ -26,7 +26,7 @@ def outputs() -> list[str]:
 
 @pytest.fixture(scope="module")
 def stack(postgres_url, tmp_path_factory, outputs) -> Iterator[Stack]:
-    """`make run` over one small month and a date whose drop is rejected, on a Postgres of our own."""
+    """`make run` over one small month and a rejected drop, on a Postgres with a password."""
     directory = tmp_path_factory.mktemp("secrets")
     drops = directory / "drops"
     write_drops(drops, customers=800, months=1, seed=4)
@@ -56,7 +56,7 @@ def stack(postgres_url, tmp_path_factory, outputs) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def secrets(stack) -> list[str]:
-    """The password, and what Airflow signs and encrypts with."""
+    """The password, and Airflow's signing and encryption keys."""
     own = json.loads((Path(stack.settings["CHURN_HOME"]) / "secrets.json").read_text())
     return [PASSWORD, *own.values()]
 
@@ -83,7 +83,7 @@ def test_other_users_of_the_machine_cannot_read_customer_data(stack):
 
 @pytest.mark.parametrize("database", ["churn", "airflow", "mlflow"])
 def test_secrets_are_in_no_table(stack, secrets, database):
-    """Of Airflow these are the rendered templates, XCom, the audit log; of MLflow parameters, tags, metrics."""
+    """Includes Airflow's rendered templates, XCom and audit log, and MLflow's parameters, tags and metrics."""
     server = stack.settings["CHURN_DATABASE_URL"].replace("/churn?", f"/{database}?")
     with psycopg.connect(server) as connection:
         assert connection.info.dbname == database
