@@ -1,6 +1,6 @@
-"""`make bench`: what the pipeline costs, beside a naive one of our own and beside the limit of the database.
+"""`make bench`: the cost of the pipeline, compared with a naive one and with the database's limit.
 
-*naive* is what a competent team writes first: pandas and upserts, and Feast with its stock Postgres stores. *ours* is
-the pipeline as its tasks call it. *limit* is what the same server needs for the same bytes when nothing is checked,
-indexed or kept consistent.
+*naive* is what a competent team writes first: pandas, upserts, and Feast with its stock Postgres stores. *ours* is the
+pipeline, called like its tasks. *limit* is the time of the same server for the same bytes without checks, indexes or
+consistency.
 """

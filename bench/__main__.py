@@ -1,4 +1,4 @@
-"""`python -m bench`: run the benchmarks, print their tables and write their results, as `make bench` does."""
+"""`python -m bench`: runs the benchmarks, prints their tables and writes their results, like `make bench`."""
 
 import argparse
 import os
@@ -11,27 +11,27 @@ from pathlib import Path
 
 BENCHMARKS = {
     "steps": "seconds and peak memory of load + validate, snapshot, materialize and training set, by customers",
-    "growth": "what the twelfth monthly AS_OF costs beside the eighth, at the smallest size",
+    "growth": "the cost of the twelfth monthly AS_OF relative to the eighth, at the smallest size",
     "chain": "seconds of one AS_OF, and of six by backfill, through the real scheduler, task by task",
     "workers": "ten AS_OFs by backfill on Celery, with one worker process and with two, stage by stage",
     "online": "milliseconds of an online read of one customer's features, at the smallest size",
-    "online_redis": "the same where Redis is the online store, and what it takes; only where it is named",
-    "gate": "how often the gate errs, by simulation, and what a decision costs at the largest size",
-    "holds": "how often a true drop is held, by simulation: daily and monthly, of 200 to 20,000 customers",
-    "serving": "milliseconds and requests/s of a prediction beside a naive service and the limit, at the smallest size",
-    "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only where it is named",
+    "online_redis": "the same with Redis as the online store, and its memory; only if named",
+    "gate": "how often the gate errs, by simulation, and the cost of a decision at the largest size",
+    "holds": "how often a valid drop is held, by simulation: daily and monthly, of 200 to 20,000 customers",
+    "serving": "latency and throughput of a prediction beside a naive service and the limit, at the smallest size",
+    "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only if named",
 }
-"""Each is a module with run(bench), which measures, and render(result), which makes tables of it."""
+"""Each is a module with run(bench), which measures, and render(result), which returns tables."""
 
 ONLY_NAMED = {"online_redis", "serving_soak"}
-"""They want a Redis, or run for minutes more, and not with the others."""
+"""They need a Redis or run for many minutes, so they run only if named."""
 
 CUSTOMERS = (7_000, 100_000, 1_000_000)
 
 
 def main() -> int:
     arguments = _parser().parse_args()
-    # Whoever ends us by SIGTERM has everything cleaned up too.
+    # SIGTERM cleans up too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ["PGTZ"] = "UTC"
     os.environ["FEAST_USAGE"] = "False"
@@ -40,13 +40,13 @@ def main() -> int:
     try:
         _run(arguments)
     except KeyboardInterrupt:
-        print("\ninterrupted; everything is cleaned up", file=sys.stderr)  # noqa: T201
+        print("\ninterrupted; cleaned up", file=sys.stderr)  # noqa: T201
         return 130
     return 0
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    # What follows takes seconds to import: not for --help.
+    # These imports take seconds, which --help should not need.
     from bench.context import Bench  # noqa: PLC0415
     from bench.results import machine, write  # noqa: PLC0415
     from bench.server import running_server  # noqa: PLC0415
@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> None:
             result = {"benchmark": name, "machine": facts, **module.run(bench)}
             written = [write(arguments.out, name, result)]
             if name == "steps":
-                # Its libraries would count as memory of the steps, were they there before.
+                # Imported late, as its libraries would count as memory of the steps.
                 from bench.plot import plot_steps  # noqa: PLC0415
 
                 written.append(plot_steps(arguments.out, result))
@@ -78,13 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="The pipeline beside a naive one of our own (pandas, upserts, Feast's stock Postgres stores) and\n"
-        "beside the limit (the same bytes through the same server with nothing checked, indexed or kept\n"
-        "consistent). Each step runs in a process of its own, against a Postgres of the benchmarks' own that is\n"
-        "started as the embedded stack starts it and gone at the end. Seconds are the least of the repetitions;\n"
-        'importing libraries is not counted, their memory is. "server MB" is what one Postgres process was seen to\n'
-        "hold of its own. Naive stops at 100,000 customers.\n\n"
-        + "\n".join(f"  {name:14}{text}" for name, text in BENCHMARKS.items()),
+        description="Compares the pipeline with a naive one (pandas, upserts, Feast's stock Postgres stores) and\n"
+        "with the limit (the same bytes through the same server without checks, indexes or\n"
+        "consistency). Each step runs in its own process, on a temporary Postgres that is started like the\n"
+        "embedded stack's. Seconds are the minimum of the repetitions, without importing libraries; memory\n"
+        'includes them. "server MB" is the peak private memory of one Postgres process. Naive stops at\n'
+        "100,000 customers.\n\n" + "\n".join(f"  {name:14}{text}" for name, text in BENCHMARKS.items()),
         epilog='example: make bench ARGS="steps --customers 7000 100000"',
     )
     parser.add_argument(
@@ -96,27 +95,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--customers", type=_positive, nargs="+", default=CUSTOMERS, metavar="N",
-        help=f"how many customers (default: {' '.join(map(str, CUSTOMERS))})",
+        help=f"numbers of customers (default: {' '.join(map(str, CUSTOMERS))})",
     )  # fmt: skip
     parser.add_argument(
         "--repeats", type=_positive, metavar="N",
-        help="default: 3 up to 100,000 customers, 1 beyond; of the gate's decisions thousands, of its chains hundreds; "
-        "of the chains of holds 15 a kind; "
-        "of serving_soak the minutes, 10",
+        help="default: 3 up to 100,000 customers, 1 beyond; for gate thousands of decisions, hundreds of chains; "
+        "for holds the chains per case, 15; for serving_soak the minutes, 10",
     )  # fmt: skip
     parser.add_argument(
         "--time-limit", type=_positive, default=600, metavar="SECONDS",
-        help="a naive step is given up after so long, and reported as such (default: %(default)s)",
+        help="seconds after which a naive step is stopped and reported as such (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results", metavar="DIR",
-        help="where the results go (default: bench/results)",
+        help="the directory of the results (default: bench/results)",
     )  # fmt: skip
     parser.add_argument(
         "--work",
         type=Path,
         metavar="DIR",
-        help="where the server's temporary directory is made (default: the system's)",
+        help="the parent of the server's temporary directory (default: the system's)",
     )
     return parser
 

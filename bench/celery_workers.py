@@ -1,7 +1,7 @@
-"""Celery workers, and the Redis that brings them their tasks, as processes of this machine, for tests and benchmarks.
+"""Celery workers and their Redis broker as local processes, for tests and benchmarks.
 
-A worker is told what a machine of its own would be told (docs/cluster.md) and no more: its AIRFLOW_HOME and its
-temporary directory are its own, and Airflow's database is none of its business.
+A worker gets only the environment of a remote machine (docs/cluster.md): its own AIRFLOW_HOME and temporary directory,
+and no access to Airflow's database.
 """
 
 import os
@@ -40,15 +40,15 @@ TOLD = (
     "PGTZ",
     "PYTHONPATH",
 )
-"""The variables of a stack that its workers are given, beside those of the machine."""
+"""The variables of a stack that its workers get in addition to those of the machine."""
 
 OF_A_STACK = ("AIRFLOW", "CHURN", "MLFLOW", "_MLFLOW", "SERVING", "FEAST", "PROMETHEUS")
-"""How variables begin that are of a stack and not of the machine."""
+"""The prefixes of the variables of a stack."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A running worker; `home` holds all that it writes to the disk, `environment` is all that it was told."""
+    """A running worker; `home` holds all its files, `environment` all its variables."""
 
     name: str
     home: Path
@@ -67,14 +67,14 @@ class Worker:
             return False
 
     def tries(self, dag_id: str, task_id: str) -> list[int]:
-        """Return the tries of a task that ran here, by the logs that they left."""
+        """Return the tries of a task that ran here, from their logs."""
         logs = (self.home / "logs").glob(f"dag_id={dag_id}/*/task_id={task_id}/attempt=*.log")
         return sorted(int(log.stem.removeprefix("attempt=")) for log in logs)
 
     def kill(self) -> None:
-        """Kill it with all its processes, as a machine that loses its power does."""
+        """Kill the worker with all its processes, like a power failure."""
         root = psutil.Process(self.process.pid)
-        # So that it cannot start another process, nor see one of its own die.
+        # Stopped first, so that it neither starts a process nor notices the death of one.
         root.suspend()
         for process in (*root.children(recursive=True), root):
             with suppress(psutil.NoSuchProcess):
@@ -84,7 +84,7 @@ class Worker:
 
 @contextmanager
 def redis_server(directory: Path) -> Iterator[str]:
-    """Run Debian's redis-server on a free port of 127.0.0.1, nothing of it on the disk, and give its URL.
+    """Run Debian's redis-server in memory on a free port of 127.0.0.1, and yield its URL.
 
     Raises:
         StackError: it is not installed, or does not start.
@@ -118,11 +118,11 @@ def _listens(port: int) -> bool:
 def celery_workers(
     directory: Path, environment: Mapping[str, str], names: Sequence[str], queues: Sequence[str] = QUEUES
 ) -> Iterator[list[Worker]]:
-    """Run a worker for each name, one task at a time each, until the block ends.
+    """Run a worker for each name, with one task at a time, until the block ends.
 
     Args:
-        directory: where each has its home.
-        environment: the stack's variables, of which they are given what TOLD names.
+        directory: the parent of their homes.
+        environment: the stack's variables; workers get those in TOLD.
 
     Raises:
         StackError: one of them is not ready within two minutes.
@@ -143,12 +143,12 @@ def celery_workers(
 
 def _start(name: str, home: Path, environment: Mapping[str, str], queues: Sequence[str]) -> Worker:
     (home / "tmp").mkdir(parents=True)
-    # The machine says also which kernels OpenBLAS takes, and with that the last bit of a figure.
+    # Variables of the machine also choose OpenBLAS's kernels, and so the last bit of a figure.
     told = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_STACK)}
     told |= {name: value for name, value in environment.items() if name in TOLD}
     told |= {"AIRFLOW_HOME": str(home), "HOME": str(home), "TMPDIR": str(home / "tmp")}
     command = [sys.executable, "-m", "airflow", "celery", "worker", "--celery-hostname", name]
-    # Its log server would listen on every interface.
+    # A log server would listen on every interface.
     command += ["--queues", ",".join(queues), "--concurrency", "1", "--skip-serve-logs"]
     with (home / "worker.log").open("wb") as log:
         process = subprocess.Popen(command, env=told, cwd=home, stdout=log, stderr=subprocess.STDOUT)

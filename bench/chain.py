@@ -1,6 +1,6 @@
-"""The whole chain on the real scheduler: one AS_OF from its trigger to the gate's decision, and six by backfill.
+"""The whole chain on the real scheduler: one AS_OF from trigger to gate decision, and six by backfill.
 
-A warm stack of its own, and a training window that is full: six AS_OFs have gone through before the clock starts.
+The stack is warm, and six AS_OFs have filled the training window before the measurement.
 """
 
 import socket
@@ -32,11 +32,11 @@ Say = Callable[[str], None]
 
 
 class ChainFailed(RuntimeError):
-    """A chain that was measured did not end in a decision: its seconds would mean nothing."""
+    """A measured chain did not end in a decision, so its seconds mean nothing."""
 
 
 def run(bench: Bench) -> Row:
-    """Measure in a temporary home, with a stack of its own."""
+    """Measure with a temporary stack."""
     with tempfile.TemporaryDirectory(prefix="churn-bench-") as directory:
         result = measure_chain(Path(directory) / "home", bench.say)
     one, six = (result[name]["seconds_to_decision"] for name in ("one", "six"))
@@ -55,18 +55,18 @@ def render(result: Row) -> str:
 
 
 def measure_chain(home: Path, say: Say, customers: int = 7_000, seed: int = 1) -> dict[str, Any]:
-    """Start a stack in `home`, which must not exist, measure, and leave nothing behind.
+    """Start a stack in `home`, which must not exist, measure, and remove the stack.
 
     Returns:
-        `one` and `six`, each with the seconds to the (last) decision and what they went into, by task: `scheduling` is
-        from the end of the task before, in the same chain, until it is queued (waiting for a pool included), `starting`
-        from there to its start, `seconds` from there to its end.
+        `one` and `six`, each with the seconds to the (last) decision, split by task: `scheduling` is from the end of
+        the previous task until this one is queued (including the wait for a pool), `starting` until its start,
+        `seconds` until its end.
 
     Raises:
         ChainFailed: a run failed, or an AS_OF has no decision.
     """
     if home.exists():
-        raise FileExistsError(f"{home} is there: the stack of this benchmark removes its home when it is done")
+        raise FileExistsError(f"{home} exists: this benchmark deletes its home at the end")
     airflow_port, mlflow_port, serving_port = free_ports(3)
     settings = Settings(home, airflow_port, mlflow_port, serving_port)
     with ExitStack() as cleanup:
@@ -77,7 +77,7 @@ def measure_chain(home: Path, say: Say, customers: int = 7_000, seed: int = 1) -
         drops = list(find_drops(generated).items())
         airflow = Airflow(settings.airflow_url)
         wait_for_dag(airflow)
-        # It would start the chains that are to be measured by itself.
+        # It would start the measured chains itself.
         airflow.pause("churn_landing")
         follow_here = partial(_run, settings, airflow, say)
         follow_here(drops[:WINDOW])
@@ -87,7 +87,7 @@ def measure_chain(home: Path, say: Say, customers: int = 7_000, seed: int = 1) -
 
 
 def _run(settings: Settings, airflow: Airflow, say: Say, drops: list[tuple[date, Path]]) -> dict[str, Any]:
-    """Land the drops, run their chains to the end, and return where the time went."""
+    """Land the drops, run their chains to the end, and return the seconds by task."""
     for _, drop in drops:
         land(drop, settings.landing)
     days = [as_of for as_of, _ in drops]
@@ -122,7 +122,7 @@ def _account(airflow: Airflow, links: list[Link]) -> dict[str, Any]:
 
 
 def _rows(as_of: str, began: datetime, tasks: list[Task]) -> Iterable[dict[str, Any]]:
-    """Yield a chain's tasks in the order in which they ran, in seconds since `began`."""
+    """Yield the tasks of a chain in order, with times in seconds since `began`."""
     ordered = sorted(tasks, key=_start)
     ends = [began, *(_end(task) for task in ordered)]
     for task, (before, end) in zip(ordered, pairwise(ends), strict=True):
@@ -137,7 +137,7 @@ def _rows(as_of: str, began: datetime, tasks: list[Task]) -> Iterable[dict[str, 
 
 
 def _queued(task: Task) -> datetime:
-    # A task that is skipped with the one before it is never queued.
+    # A task that is skipped with its predecessor is never queued.
     return task.queued_at or _start(task)
 
 
@@ -165,7 +165,7 @@ def _summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def free_ports(number: int) -> list[int]:
-    """Return so many ports of 127.0.0.1 that nobody listens on."""
+    """Return `number` free ports of 127.0.0.1."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(number)]
         for each in sockets:

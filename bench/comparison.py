@@ -1,4 +1,4 @@
-"""What follows from the measured steps: ratios between the sides and between the sizes, the goals, and the tables."""
+"""Ratios between the sides and between the sizes, the goals, and the tables of the measured steps."""
 
 import itertools
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ MILLION = 1_000_000
 
 
 def compare(measurements: list[Row]) -> Row:
-    """Return the ratios of each step and of all together, how they grow, and the goals that were measured."""
+    """Return the ratios of each step and of all steps, their growth, and the goals that were measured."""
     sizes = sorted({row["customers"] for row in measurements})
 
     def times(size: int, side: str, over_side: str, *steps: str) -> float | None:
@@ -64,7 +64,7 @@ def compare(measurements: list[Row]) -> Row:
 
 
 def seconds_of(measurements: list[Row], size: int, side: str, *steps: str) -> float | None:
-    """Return the seconds of these steps together, None where one of them was not measured to its end."""
+    """Return the total seconds of these steps, None if one of them was not measured to its end."""
     found = {row["step"]: row["seconds"] for row in measurements if (row["customers"], row["side"]) == (size, side)}
     return total(found.get(step) for step in steps)
 

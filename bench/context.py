@@ -1,4 +1,4 @@
-"""What every benchmark is given: the server, how much to do, and the drops to do it with."""
+"""The context of every benchmark: the server, sizes, repetitions and drops."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,7 @@ REPEATS = 3
 
 
 class BenchError(RuntimeError):
-    """A benchmark that says nothing, and why."""
+    """The benchmark has no valid result; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Bench:
         return self.repeats or (REPEATS if customers <= REPEATED_UP_TO else 1)
 
     def drops(self, customers: int, months: int) -> list[Drop]:
-        """Return generated drops with their labels, oldest first, in a landing directory of their own."""
+        """Return generated drops with labels, oldest first, in their own landing directory."""
         landing = self.server.directory / f"{customers}x{months}" / "landing"
         if not landing.exists():
             self.say(f"generating {months} drop{'s'[: months > 1]} of {customers:,} customers")

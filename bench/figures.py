@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks: what is kept of repeated measurements, ratios, and how they are written."""
+"""The arithmetic of the benchmarks: summaries of repeated measurements, ratios, and formatting."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ MEGABYTE = 10**6
 
 @dataclass
 class Sample:
-    """The repeated measurements of one step. `over` is the time limit that it did not keep, if so."""
+    """The repeated measurements of one step; `over` is the time limit if one exceeded it."""
 
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
@@ -26,7 +26,7 @@ class Sample:
             self.server_bytes = max(self.server_bytes or 0, server_bytes)
 
     def to_json(self) -> Row:
-        """Return the least seconds, which the machine's other work disturbed least, the median, and the peaks."""
+        """Return the minimum seconds, which other load disturbs least, the median, and the peaks."""
         kept = self.seconds if self.over is None else []
         return {
             "seconds": significant(min(kept, default=None)),
@@ -39,7 +39,7 @@ class Sample:
 
 
 def significant(value: float | None, digits: int = 3) -> float | None:
-    """Return `value` with so many significant digits: more would be noise."""
+    """Return `value` rounded to `digits` significant digits."""
     return None if value is None else float(f"{value:.{digits}g}")
 
 
@@ -48,25 +48,25 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
 
 
 def total(values: Iterable[float | None]) -> float | None:
-    """Return the sum, None where one is missing or there is nothing."""
+    """Return the sum, None if a value is missing or there are none."""
     known = list(values)
     return significant(sum(v for v in known if v is not None)) if known and None not in known else None
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest of the values that at least `share` of them do not exceed."""
+    """Return the smallest value that is at least as large as a `share` of the values."""
     ordered = sorted(values)
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
 def goal(what: str, figure: float | None, *, least: float | None = None, most: float | None = None) -> Row:
-    """Return whether `figure` is what the project asks for; not known where it was not measured."""
+    """Return whether `figure` meets the goal; unknown if it was not measured."""
     met = None if figure is None else (least is None or figure >= least) and (most is None or figure <= most)
     return {"what": what, "figure": figure, "least": least, "most": most, "met": met}
 
 
 def goal_rows(goals: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """Return the goals as cells: what, figure, asked, met."""
+    """Return the goals as table rows: name, figure, goal, met."""
     return [
         (
             each["what"],

@@ -1,7 +1,7 @@
-"""How often the gate errs, by simulation: the whole decision on candidates of which the truth is known.
+"""How often the gate errs, by simulated decisions on candidates with a known true AUC.
 
-How alike the versions are is measured on real fits first. Beside it: a chain of candidates that are each a little
-worse, two rules of thumb, and what the task `gate` costs where the cohort has as many rows as the most customers make.
+Real fits determine the correlation of the versions first. The benchmark also runs chains of slightly worse candidates,
+two rules of thumb, and the task `gate` on the largest cohort.
 """
 
 import multiprocessing
@@ -44,15 +44,15 @@ GRID = {
     ALIKE: ((500, 1_400), (EQUAL, WORSE)),
     CORRECTION: ((500, 1_400, 5_000), (EQUAL, WORSE)),
 }
-"""Versions of one recipe are so alike that more rows have nothing left to show. A correction is of one recipe too, and
-Production learned from the date that both are graded on."""
+"""Versions of one recipe are so alike that more rows show nothing new. A correction has the same recipe, and Production
+learned from the grading date."""
 
 CHAINS = 200
 CHAIN_ROWS = 1_400
 
 
 def run(bench: Bench) -> Row:
-    """Simulate with both kinds of pairs; --repeats says how many decisions and chains in place of thousands."""
+    """Simulate with both kinds of pairs; --repeats sets the number of decisions and chains."""
     large = _large(bench)
     pairs = _pairs(bench)
     correlations = {kind: correlation_of(error, pairs["rows"]) for kind, error in pairs["errors"].items()}
@@ -63,7 +63,7 @@ def run(bench: Bench) -> Row:
         for anchored in (True, False)
         for seed in range(bench.repeats or CHAINS)
     ]
-    # Fresh processes, which nothing that was imported here slows down.
+    # Fresh processes, without this one's imports.
     with multiprocessing.get_context("spawn").Pool(os.cpu_count(), _ignore_interrupts) as pool:
         bench.say(f"{sum(case.repetitions for case in cases):,} decisions")
         jobs = [(case, part) for case in cases for part in parts(case)]
@@ -84,7 +84,7 @@ def run(bench: Bench) -> Row:
 
 
 def summarize(found: Iterable[tuple[Case, Found]]) -> list[Row]:
-    """Return the shares of each case's decisions, its parts together."""
+    """Return the shares of each case's decisions, with its parts combined."""
     together: dict[Case, Found] = defaultdict(Counter)
     for case, part in found:
         together[case].update(part)
@@ -125,7 +125,7 @@ def render(result: Row) -> str:
 
 
 def _large(bench: Bench) -> Row:
-    """Measure the task `gate` on the most customers that are asked for."""
+    """Measure the task `gate` at the largest size."""
     customers = bench.customers[-1]
     drops = bench.drops(customers, gate_cost.MONTHS)
     landing, dates = drops[0].path.parent, [drop.as_of for drop in drops]
@@ -164,7 +164,7 @@ def _cases(correlations: Mapping[str, float], training_auc: float, repeats: int 
     for kind, (sizes, truths) in GRID.items():
         for index, (truth, rows) in enumerate((truth, rows) for truth in truths for rows in sizes):
             repetitions = repeats or REPETITIONS[rows]
-            # Apart by more than the repetitions of a case, whose parts count on from here.
+            # More apart than the repetitions of a case, whose parts continue from here.
             correlation = correlations[ALIKE if kind == CORRECTION else kind]
             yield Case(
                 kind, correlation, rows, OFFSETS[truth], repetitions, training_auc, index * 10_000, kind == CORRECTION
@@ -215,9 +215,9 @@ def _goals(result: Row) -> list[Row]:
             what = f"share promoted, a correction that changes nothing, {each['rows']:,} rows"
             goals.append(goal(what, each["promoted"], least=0.95))
         if each["truth"] == WORSE:
-            # What chance adds to 5 % in so many decisions, in one of forty simulations.
+            # The upper 97.5 % quantile for a true rate of 5 %.
             most = round(0.05 + 2 * sqrt(0.05 * 0.95 / each["repetitions"]), 4)
-            # The anchor can only keep more back: where it is Production itself is where most are promoted.
+            # The anchor can only prevent promotions, so most are promoted where it is Production itself.
             what = f"share promoted, worse by δ, {each['pairs']}, {each['rows']:,} rows"
             goals.append(goal(what, each["promoted_without_anchor"], most=most))
     large = result["large"]
@@ -235,5 +235,5 @@ def _failed(each: Mapping[str, Any]) -> str:
 
 
 def _ignore_interrupts() -> None:
-    """A terminal's Ctrl-C reaches every process; the one that waits for the others ends them."""
+    """Ignore Ctrl-C, which reaches every process; the parent ends its children."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What the task `gate` costs on as many customers as a large drop has: from the registry to the decision on record."""
+"""The cost of the task `gate` at the size of a large drop, from the registry to the recorded decision."""
 
 from datetime import date
 from pathlib import Path
@@ -18,10 +18,10 @@ MONTHS = 2
 
 
 def prepare(_: Watch, url: str, tracking_uri: str, landing: Path, dates: list[date]) -> int:
-    """Bring a Production, an anchor and a candidate about, serve the candidate's features, and return the candidate.
+    """Create a Production, an anchor and a candidate, serve the candidate's features, and return the candidate.
 
-    The anchor is the version of the first month, and Production the same model registered again: two to be scored, of
-    the family that was chosen there.
+    The anchor is the version of the first month, and Production is the same model registered again, so that the gate
+    scores two versions of the chosen family.
     """
     _talk_to(tracking_uri)
     ours.prepare(Watch(), url)
@@ -40,7 +40,7 @@ def prepare(_: Watch, url: str, tracking_uri: str, landing: Path, dates: list[da
 
 
 def grade_candidate(watch: Watch, url: str, tracking_uri: str, candidate: int) -> Row:
-    """Decide on the candidate, and return what was decided, on how many rows."""
+    """Decide on the candidate, and return the decision and the number of rows."""
     _talk_to(tracking_uri)
     with watch:
         decided = grade(candidate, url)

@@ -1,7 +1,7 @@
-"""How alike two versions are that the gate compares here, and what a model shows on its own training rows: real fits.
+"""The correlation of two versions that the gate compares, and a model's AUC on its own training rows, by real fits.
 
-Production was fitted on six generated months; the candidate's recipe is graded by its twin, on the months that
-Production had too (but for the oldest, which has left the window), on the gate cohort of a month that neither saw.
+Production was fitted on six generated months. The candidate's recipe is graded by its twin, fitted on those months
+without the oldest, on the gate cohort of a month that neither saw.
 """
 
 from datetime import date
@@ -25,16 +25,16 @@ from churn.training.training_set import TrainingSet
 
 MONTHS = 7
 ROWS = 1_400
-"""Standard errors are told for so many cohort rows, as a drop of 7,000 customers has them."""
+"""Standard errors are reported for the cohort of a drop of 7,000 customers."""
 
 PARAMETERS = recipe.Parameters()
 
 
 def study(_: Watch, url: str, landing: Path, dates: list[date]) -> Row:
-    """Load the months and return the standard error of each pair's difference of AUC, and the naive Production's AUC.
+    """Load the months; return the standard error of each pair's difference of AUC, and the naive Production's AUC.
 
-    The largest errors are kept of pairs of one recipe and of pairs of two families: what is said of the gate's power
-    then holds for the pair that it can tell apart least.
+    The largest errors are kept for pairs of one recipe and for pairs of two families, so that the gate's power is that
+    for the hardest pair.
     """
     ours.prepare(Watch(), url)
     for as_of in dates:
@@ -76,7 +76,7 @@ def study(_: Watch, url: str, landing: Path, dates: list[date]) -> Row:
 
 
 def _naive(now: TrainingSet, newest: np.ndarray) -> Row:
-    """Return the AUC of scikit-learn's own random forest on the rows that it was fitted on, and on others."""
+    """Return the AUC of scikit-learn's default random forest on its training rows and on others."""
     types = feature_types(now.service)
     learn, others = newest & ~now.cohort, newest & now.cohort
     pipeline = recipe.make_pipeline(Recipe("random forest", FAMILIES["random forest"].grid[0]), types, PARAMETERS, 1)

@@ -1,8 +1,8 @@
-"""Graded rows as they occur here, drawn so that what is true of them is known, and how the whole gate decides on them.
+"""Simulated graded rows with a known truth, and the gate's decisions on them.
 
-Each version has a score of its own for a customer, d for those who left and 0 for the others, plus a normal error that
-it shares in part with every other version (the binormal model: its AUC is the normal distribution function of d / √2).
-Its probability of churn is what the score says of a customer, so that every version is calibrated.
+Each version scores a customer with d for leavers and 0 for others, plus a normal error that correlates with those of
+the other versions (the binormal model: its AUC is the normal distribution function of d / √2). Its probability of churn
+follows from the score, so that every version is calibrated.
 """
 
 from collections import Counter
@@ -24,18 +24,18 @@ from churn.training.learned_from import Learned
 
 CHURN_RATE = 0.27
 AUC = 0.83
-"""Both as the real and the generated drops have them."""
+"""Both as in the real and the generated drops."""
 
 MARGIN = Thresholds().max_auc_loss
 
 TRAINING_ROWS = 3.75
-"""Rows out of fold for each row of the gate cohort: 75 % of customers are in neither cohort, 20 % in this one."""
+"""Out-of-fold rows per row of the gate cohort: 75 % of customers are in neither cohort, 20 % in the gate cohort."""
 
 TWIN_GAP = 0.045
-"""By how much less AUC a twin has on a date that it did not learn from: 0.578 against 0.623 on the real drops."""
+"""The loss of AUC of a twin on a date that it did not learn from: 0.578 against 0.623 on the real drops."""
 
 POINT = 0.01
-"""By how much the rules of thumb ask the candidate's AUC to exceed Production's."""
+"""The margin by which the rules of thumb require the candidate's AUC to exceed Production's."""
 
 ANCHOR_CHECKS = {"anchor_comparable", "not_worse_than_anchor"}
 
@@ -43,12 +43,12 @@ CHAIN = 50
 SLOPE = "each worse by δ/2"
 SAWTOOTH = "four worse by δ/2, one better by 1.5 δ"
 STEPS = {SLOPE: (-MARGIN / 2,), SAWTOOTH: (-MARGIN / 2,) * 4 + (1.5 * MARGIN,)}
-"""What is true of a chain's candidates, one after the other and again: their AUC less that of Production then."""
+"""The true AUC of a chain's candidates minus that of the current Production, repeated in order."""
 
 SIGNATURE = (("months_active", "long"),)
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 
-# Each kind's share of customers, and how far the kind goes with the risk: the slices of include/sql/gate.sql.
+# The slices of include/sql/gate.sql: each kind's share of customers, and its correlation with the risk.
 SLICES = {
     "tenure": ((0.31, 0.24, 0.45), -0.4),
     "net service": ((0.22, 0.34, 0.44), 0.35),
@@ -61,10 +61,10 @@ AS_MANY_AT_ONCE = 50
 
 @dataclass(frozen=True)
 class Truth:
-    """The true AUC of each version; without an anchor where that is Production itself.
+    """The true AUC of each version; without an anchor if that is Production itself.
 
     Attributes:
-        twin_gap: by how much less AUC the candidate's twin has; more than 0: Production learned from the grading date.
+        twin_gap: how much lower the AUC of the candidate's twin is; > 0 if Production learned from the grading date.
     """
 
     candidate: float = AUC
@@ -78,12 +78,12 @@ EQUAL = Truth()
 
 @dataclass(frozen=True)
 class Case:
-    """Decisions to be made on candidates whose true AUC is Production's + `offset`.
+    """Decisions on candidates whose true AUC is Production's + `offset`.
 
     Attributes:
-        rows: of the gate cohort.
-        pairs: how alike the versions are, in words; `correlation` says it of their errors.
-        training_auc: what the naive rule takes for Production's AUC, on customers whom it was trained on.
+        rows: the rows of the gate cohort.
+        pairs: the kind of pair, in words; `correlation` is that of their errors.
+        training_auc: the naive rule's figure for Production: its AUC on its training customers.
         correction: the candidate corrects a Production that learned from the grading date.
     """
 
@@ -108,7 +108,7 @@ Found = Counter[str]
 
 
 def simulate(case: Case) -> Found:
-    """Return how many of the decisions had each outcome, failed each check, and what the rules of thumb would do."""
+    """Return the counts of outcomes and failed checks, and the decisions of the rules of thumb."""
     random = np.random.default_rng((case.seed, case.rows))
     found: Found = Counter()
     for _ in range(case.repetitions):
@@ -128,8 +128,9 @@ def simulate(case: Case) -> Found:
 
 @dataclass(frozen=True)
 class Chain:
-    """Fifty AS_OFs in a row, each with a candidate that is by the shape's next step better or worse than what is in
-    Production then, and never better than what was there at first."""
+    """Fifty AS_OFs in a row. Each candidate's true AUC differs from Production's by the shape's next step, and never
+    exceeds that of the first Production.
+    """
 
     shape: str
     correlation: float
@@ -139,7 +140,7 @@ class Chain:
 
 
 def run_chain(chain: Chain) -> tuple[float, int]:
-    """Return by how much the true AUC in Production is less at the end, and how many candidates were promoted."""
+    """Return the final loss of true AUC in Production, and the number of promotions."""
     random = np.random.default_rng((chain.seed, chain.rows))
     production = anchor = AUC
     promoted, anchor_is_production = 0, True
@@ -154,7 +155,7 @@ def run_chain(chain: Chain) -> tuple[float, int]:
 
 
 def draw(random: np.random.Generator, rows: int, correlation: float, truth: Truth = EQUAL) -> Evidence:
-    """Return the evidence on versions of these true AUCs, none of which has anything else wrong with it."""
+    """Return the evidence on versions of these true AUCs that pass every other check."""
     labels = random.random(rows) < CHURN_RATE
     common = random.normal(size=rows)
 
@@ -188,7 +189,7 @@ def draw(random: np.random.Generator, rows: int, correlation: float, truth: Trut
 
 
 def _twin_beside_shipped(evidence: Evidence) -> Evidence:
-    """Return the evidence as a gate sees it that compares the twin with whatever is in Production."""
+    """Return the evidence of a gate that always compares the twin with Production."""
     assert evidence.production is not None
     return replace(evidence, production=replace(evidence.production, learned=Learned(complete=True)))
 
@@ -196,7 +197,7 @@ def _twin_beside_shipped(evidence: Evidence) -> Evidence:
 def correlation_of(error: float, rows: int, seed: int = 0) -> float:
     """Return the correlation at which two versions of equal AUC have this standard error of their difference of AUC.
 
-    By halving the interval, on one large draw of the same random numbers.
+    Bisects on one large draw with the same random numbers.
     """
     low, high = 0.0, 1.0
     many = 100_000
@@ -213,7 +214,7 @@ def correlation_of(error: float, rows: int, seed: int = 0) -> float:
 
 
 def parts(case: Case) -> Iterator[Case]:
-    """Yield the case in parts of few repetitions each, so that no process is left with a long one at the end."""
+    """Yield the case in parts of few repetitions, so that the processes end at about the same time."""
     for begin in range(0, case.repetitions, AS_MANY_AT_ONCE):
         yield replace(case, repetitions=min(AS_MANY_AT_ONCE, case.repetitions - begin), seed=case.seed + begin)
 

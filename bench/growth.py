@@ -1,4 +1,4 @@
-"""Whether an AS_OF costs more the longer the history before it: twelve monthly drops in order, each step timed."""
+"""Whether an AS_OF costs more with a longer history: twelve monthly drops in order, with the time of each step."""
 
 from datetime import date
 from pathlib import Path
@@ -16,7 +16,7 @@ DATABASE = "bench"
 
 
 def run(bench: Bench) -> Row:
-    """Run the months at the smallest size, each repetition in an empty database, and keep each step's least seconds."""
+    """Run the months at the smallest size, each repetition in an empty database; keep each step's minimum."""
     customers = bench.customers[0]
     drops = bench.drops(customers, MONTHS)
     landing, dates = drops[0].path.parent, [drop.as_of for drop in drops]
@@ -49,7 +49,7 @@ def in_order(_: Watch, url: str, landing: Path, dates: list[date]) -> list[list[
 
 
 def summarize(dates: list[date], runs: list[list[list[float]]]) -> Row:
-    """Return the least seconds of each date and step over the runs, and what the twelfth costs beside the eighth."""
+    """Return the minimum seconds of each date and step, and the ratio of the twelfth to the eighth date."""
     least = [[min(run[index][step] for run in runs) for step in range(len(STEPS))] for index in range(len(dates))]
     months = [
         {

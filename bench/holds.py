@@ -1,4 +1,4 @@
-"""How often a drop is held falsely: generated drops, of which each is true, compared with the one before."""
+"""The rate of false holds: generated valid drops, each compared with the previous one."""
 
 import hashlib
 from collections import Counter
@@ -20,20 +20,19 @@ from churn.synthetic.drops import SyntheticDrop, simulate
 from embedded.table import table
 
 SIZES = (200, 250, 1_000, 7_000, 20_000)
-"""The first drifts to either side of the least rows that medians are compared of; the second is above them."""
+"""The first size drifts around the minimum for comparing medians; the second is above it."""
 DRIFTS = (0.0, 0.1)
 CHAINS = 15
-"""Of each case, with a seed each."""
+"""Chains per case, each with its own seed."""
 DROPS = 11
-"""Of a chain: ten comparisons, so that all cases make 3,000. Where none of them is held, the share is below
-0.1 % (95 %)."""
+"""Drops of a chain: ten comparisons, 3,000 for all cases. If none is held, the share is below 0.1 % (95 %)."""
 MOST = 0.001
-"""Share of true drops that may be held."""
+"""The maximum share of valid drops that are held."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Chains of drops of one kind; `drift` is the share of a quarter turn of the churn relationship in a month."""
+    """Chains of one kind of drop; `drift` is the monthly share of a quarter turn of the churn relationship."""
 
     daily: bool
     customers: int
@@ -44,7 +43,7 @@ class Case:
 
 
 def run(bench: Bench) -> Row:
-    """Compare every drop with the one before; --repeats says how many chains of each case."""
+    """Compare every drop with the previous one; --repeats sets the number of chains per case."""
     chains = bench.repeats or CHAINS
     cases = [Case(*each) for each in product((True, False), SIZES, DRIFTS)]
     rows, findings = [], Counter[str]()
@@ -68,7 +67,7 @@ def run(bench: Bench) -> Row:
 
 
 def held_in(case: Case, seed: int) -> Iterator[list[str]]:
-    """Yield the findings of each drop of a chain that is held."""
+    """Yield the findings of each held drop of a chain."""
     drops = simulate(
         customers=case.customers, months=DROPS, seed=seed, daily=case.daily, churn_drift=case.drift, late_labels=0
     )
@@ -78,7 +77,7 @@ def held_in(case: Case, seed: int) -> Iterator[list[str]]:
 
 
 def look_at(drop: SyntheticDrop) -> tuple[Look, np.ndarray]:
-    """Return what is compared of a drop, and the hashes of its customers."""
+    """Return the compared figures of a drop, and the hashes of its customers."""
     agreement, profiler, sha256 = Agreement(drop.as_of), Profiler(), {}
     for file in REQUIRED_FILES:
         content = drop.tables[file.table]

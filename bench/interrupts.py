@@ -1,4 +1,4 @@
-"""Ctrl-C, held back while something is started that has to be stopped again."""
+"""Delays Ctrl-C while a process is being started."""
 
 import signal
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ from typing import Any
 
 @contextmanager
 def interrupted_later() -> Iterator[None]:
-    """Raise the KeyboardInterrupt of a Ctrl-C at the end of the block: begin there what cleans up. In the midst of
-    Popen it would leave a process that nobody knows. For the main thread.
+    """Raise a Ctrl-C's KeyboardInterrupt only at the end of the block, where the cleanup starts.
+
+    Raised inside Popen, it would leave an unknown process. For the main thread.
     """
     caught: list[Any] = []
     usual = signal.signal(signal.SIGINT, lambda *received: caught.append(received))

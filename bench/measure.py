@@ -1,4 +1,4 @@
-"""One step in a process of its own: the seconds it takes, and the most memory that it and the server hold."""
+"""Runs one step in its own process, and measures its seconds and the peak memory of it and of the server."""
 
 import io
 import logging
@@ -23,15 +23,15 @@ ENDINGS = {signal.SIGINT, signal.SIGTERM}
 
 
 class StepFailed(RuntimeError):
-    """A step that raised or died; the message holds its traceback."""
+    """A step raised or died; the message holds its traceback."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a step took, and what it returned. A step over its time limit has no seconds, memory or result.
+    """The measurements and the result of a step. A step over its time limit has none.
 
-    `peak_bytes` is the most that its process ever held, its libraries included; `server_bytes` is the most that one
-    process of the server was seen to hold of its own, None where that cannot be seen.
+    `peak_bytes` is the peak of its process with the libraries; `server_bytes` is the observed peak of one server
+    process's private memory, None if that cannot be read.
     """
 
     seconds: float | None
@@ -41,7 +41,7 @@ class Measured:
 
 
 class Watch:
-    """Times a step: `with watch:` around what counts, leaving out what prepares it and what checks it afterwards."""
+    """Times a step: `with watch:` surrounds the measured part, without preparation and checks."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -57,17 +57,17 @@ class Watch:
 
 
 def measure(server: Server, database: str, limit: float | None, step: Callable[..., Any], *arguments: Any) -> Measured:
-    """Run `step(watch, *arguments)` in a fresh process, with nothing of earlier steps in its memory or to be written.
+    """Run `step(watch, *arguments)` in a fresh process, after a checkpoint of the server.
 
     Args:
-        database: where the step works; when `limit` seconds are over, what it runs there is ended with it.
+        database: the step's database; at the time `limit` in seconds its queries are ended too.
         step: a function of a module, which is imported before the clock runs.
 
     Raises:
         StepFailed: the step raised an exception, or its process died.
     """
     server.settle()
-    # As Airflow's tasks are, forked from a process that has imported what they need and done nothing else.
+    # Forked like Airflow's tasks, from a process that has only imported libraries.
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(theirs, step, arguments))
@@ -80,7 +80,7 @@ def measure(server: Server, database: str, limit: float | None, step: Callable[.
         process.join()
         raise StepFailed(f"{step.__module__}.{step.__name__} died with exit status {process.exitcode}") from None
     finally:
-        # A step that has reported is at its end; one over its limit, or that we were interrupted in, is not.
+        # A step that has reported ends by itself; one that was interrupted or exceeded its limit is killed.
         if process.pid is not None:
             process.join(10 if report else 0)
         if process.is_alive():
@@ -96,7 +96,7 @@ def measure(server: Server, database: str, limit: float | None, step: Callable[.
 
 
 def _start(process: BaseProcess) -> None:
-    """Start the process; a signal meanwhile waits, or it would run our own cleaning up in the copy of us."""
+    """Start the process with signals blocked: our cleanup must not run in the forked copy."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
     try:
         process.start()
@@ -105,7 +105,7 @@ def _start(process: BaseProcess) -> None:
 
 
 def _follow(server: Server, reports: Connection, limit: float | None) -> tuple[Any, int | None]:
-    """Return what the step reports at its end, None where it is over its limit; and the server's peak meanwhile."""
+    """Return the step's report, None if it exceeds its limit, and the server's peak."""
     reports.recv()  # it begins
     started, peak = time.monotonic(), server.backend_bytes()
     while not reports.poll(SECONDS_BETWEEN_LOOKS):
@@ -117,13 +117,13 @@ def _follow(server: Server, reports: Connection, limit: float | None) -> tuple[A
 
 
 def _run(reports: Connection, step: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C reaches every process of the terminal; whoever waits for the step ends it.
+    # Ctrl-C reaches every process of the terminal; the parent ends the step.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
     warnings.simplefilter("ignore")
     logging.disable()
-    # Feast says on it what it does.
+    # Feast prints its progress.
     sys.stdout = io.StringIO()
     reports.send("begins")
     watch = Watch()
@@ -136,7 +136,7 @@ def _run(reports: Connection, step: Callable[..., Any], arguments: tuple[Any, ..
 
 
 def _peak_bytes() -> int:
-    # What getrusage() calls the peak is, after a fork, that of the parent where it was higher.
+    # After a fork, getrusage() returns the parent's peak if that was higher.
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))

@@ -1,4 +1,4 @@
-"""An MLflow server of the benchmarks' own, which they talk to by HTTP as the tasks do."""
+"""A temporary MLflow server, used by HTTP as the tasks do."""
 
 import socket
 import sys
@@ -11,7 +11,7 @@ from bench.service import running
 
 @contextmanager
 def mlflow_server(directory: Path) -> Iterator[str]:
-    """Serve an empty MLflow that keeps everything below `directory`, and give its address.
+    """Run an empty MLflow with all its files below `directory`, and yield its address.
 
     Raises:
         BenchError: it does not start; the message has the end of its log.
@@ -29,7 +29,7 @@ def mlflow_server(directory: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])

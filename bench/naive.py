@@ -1,8 +1,7 @@
 """The naive pipeline up to the snapshots: pandas reads and checks, `to_sql` upserts, and SQL upserts between tables.
 
-It is small and it is fair: the tables, types and keys of ours, one connection and one transaction, pandas' own recipe
-for an upsert, and of the ways in which SQLAlchemy sends rows the fastest: batches of a thousand (by default it sends an
-upsert row by row; one statement with the values of many rows is slowest of all).
+It is small and fair: the same tables, types and keys as ours, one connection and one transaction, pandas' documented
+recipe for an upsert, and SQLAlchemy's fastest way to send rows: batches of a thousand.
 """
 
 from collections.abc import Iterable
@@ -35,11 +34,11 @@ POSTGRES_TYPES = {
 
 
 class DropRefused(ValueError):
-    """A drop that fails a check."""
+    """A drop fails a check."""
 
 
 def create_table(name: sql.Identifier, file: File, *more: str) -> sql.Composed:
-    """Return the statement that makes a table of the file's columns (but not the optional ones) and `more`."""
+    """Return the statement that creates a table of the file's required columns and `more`."""
     columns = [
         sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(POSTGRES_TYPES[column.kind]))
         for column in file.columns

@@ -1,5 +1,4 @@
-"""The naive pipeline from the snapshots on: Feast as it comes, its Postgres stores and its local engine, with the
-feature views of ours."""
+"""The naive pipeline from the snapshots on: Feast's stock Postgres stores and local engine, with our feature views."""
 
 import asyncio
 from datetime import date
@@ -24,14 +23,14 @@ from feature_repo.definitions import OBJECTS
 
 
 def prepare(_: Watch, url: str) -> None:
-    """Make the schema of an empty database, and register the features."""
+    """Create the schema of an empty database, and register the features."""
     prepare_tables(url)
     definitions: Any = OBJECTS
     open_stock_store(url).apply(definitions)
 
 
 def open_stock_store(url: str) -> FeatureStore:
-    """Open the feature store with Feast's own stores, configured as its documentation does."""
+    """Open the feature store with Feast's own stores, configured as in its documentation."""
     variables = feast_environment(url)
     server = {
         "type": "postgres",
@@ -66,13 +65,13 @@ def materialize(watch: Watch, url: str, _: Path, as_of: date) -> None:
 
 
 def analyze(_: Watch, url: str) -> None:
-    """Give the planner the statistics that autovacuum would have given it by the time somebody trains."""
+    """Update the planner's statistics, as autovacuum would have done before a training."""
     with create_engine(with_driver(url, "psycopg2"), isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("ANALYZE"))
 
 
 def training_set(watch: Watch, url: str, _: Path, as_of: date) -> str:
-    """Return the digest that the training set has as one of ours."""
+    """Return the digest of the training set, computed like ours."""
     with watch:
         store = open_stock_store(url)
         query = text("SELECT user_id, churn_label FROM snapshots.labels_snapshots WHERE as_of = :as_of")

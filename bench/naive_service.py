@@ -1,9 +1,8 @@
-"""The naive service: what the documentations of Feast, MLflow and FastAPI say, put together. Every request asks Feast
-and then the pyfunc model.
+"""The naive service, as in the documentation of Feast, MLflow and FastAPI: a request calls Feast, then the pyfunc.
 
-It is small and it is fair. The model is loaded once. It reads the same online tables as ours, through the store class
-of ours, which asks Postgres once where Feast's own asks for each feature view; with a connection for each thread. A
-view that waits is a plain function, which FastAPI runs in a thread. `uvicorn --workers 2`, with httptools and uvloop.
+It is small and fair: the model is loaded once, and features are read through our store class, with one query where
+Feast's own needs one per feature view, and a connection per thread. The view is a plain function, which FastAPI runs in
+a thread. It runs under `uvicorn --workers 2` with httptools and uvloop.
 """
 
 import os
@@ -19,7 +18,7 @@ from churn.features.store import FEATURE_SERVICE, open_store
 from churn.registry.versions import MODEL_NAME, PRODUCTION
 
 THREADS = 40
-"""As many as FastAPI has."""
+"""The number of FastAPI's threads."""
 
 
 class Question(BaseModel):
@@ -52,7 +51,7 @@ def health() -> dict[str, str]:
 
 @app.post("/predict")
 def predict(question: Question, request: Request) -> Answer:
-    """Answer what the pyfunc model says: the class, which scikit-learn takes above a probability of 0.5."""
+    """Return the class of the pyfunc model, which uses the threshold 0.5."""
     store, model = request.app.state.store, request.app.state.model
     service = store.get_feature_service(FEATURE_SERVICE)
     features = store.get_online_features(features=service, entity_rows=[{"user_id": question.user_id}]).to_df()

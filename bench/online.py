@@ -1,4 +1,4 @@
-"""How long an online read takes: the 14 features of one customer, from ours and from Feast's stock Postgres store."""
+"""The latency of reading one customer's 14 features online, from our store and from Feast's stock Postgres store."""
 
 import asyncio
 import csv
@@ -26,10 +26,10 @@ PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
 def run(bench: Bench) -> Row:
-    """Read from both stores in turns, one AS_OF of the smallest size in each.
+    """Read alternately from both stores, one AS_OF of the smallest size in each.
 
     Raises:
-        BenchError: the two do not give the same values.
+        BenchError: the two return different values.
     """
     customers = bench.customers[0]
     drops = bench.drops(customers, 1)
@@ -64,9 +64,9 @@ def fill_ours(watch: Watch, url: str, landing: Path, as_of: date) -> None:
 
 
 def read_in_turns(_: Watch, stock_url: str, ours_url: str, users: Path) -> tuple[str | None, dict[str, list[float]]]:
-    """Return a customer for whom the stores differ, None without one, and the seconds of every read of each.
+    """Return a customer for whom the stores differ, if any, and the seconds of every read of each store.
 
-    They take turns, a hundred reads each, so that what else the machine does meets both.
+    The stores alternate every hundred reads, so that other load affects both.
     """
     stores = {"stock": naive_feast.open_stock_store(stock_url), "ours": open_store(ours_url)}
     services = {name: store.get_feature_service(FEATURE_SERVICE) for name, store in stores.items()}

@@ -1,5 +1,4 @@
-"""Redis as the online store beside Postgres: writing an AS_OF, the memory that it takes, and reading a customer as
-serving does."""
+"""Redis and Postgres as the online store: time to write an AS_OF, memory, and latency of serving's reads."""
 
 import csv
 import os
@@ -31,10 +30,10 @@ STORES = ("postgres", "redis")
 
 
 def run(bench: Bench) -> Row:
-    """Measure each size, one AS_OF in both stores of one database.
+    """Measure each size, with one AS_OF in both stores of one database.
 
     Raises:
-        BenchError: redis-server is not installed, or the two do not give the same values.
+        BenchError: redis-server is not installed, or the two return different values.
     """
     if which("redis-server") is None:
         raise BenchError("redis-server is not installed")
@@ -85,8 +84,7 @@ def _materialize(watch: Watch, url: str, redis_url: str, as_of: date) -> None:
 
 
 def read_in_turns(_: Watch, url: str, redis_url: str, users: Path) -> dict[str, list[float]]:
-    """Return the seconds of every read from each store. They take turns, a hundred reads each, so that what else the
-    machine does meets both.
+    """Return the seconds of every read from each store, alternating every hundred reads.
 
     Raises:
         BenchError: they differ.

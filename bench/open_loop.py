@@ -1,5 +1,4 @@
-"""Load at a constant rate, whatever the answers take: a request is due when its turn comes, and waits only for one of
-the connections, which counts as time of its answer."""
+"""Open-loop load at a constant rate: a request is due at its time, and waiting for a connection counts as latency."""
 
 import asyncio
 import itertools
@@ -21,8 +20,7 @@ Answer = tuple[int, bytes]
 
 @dataclass
 class Answers:
-    """What came of the requests: good answers, the others by kind, seconds from due to answered, and how many were sent
-    late."""
+    """The results: good answers, other answers by kind, seconds from due to answered, and requests sent late."""
 
     good: int = 0
     failed: Counter[str] = field(default_factory=Counter)
@@ -43,11 +41,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class OpenLoop:
-    """POSTs of bodies to a route of a port of 127.0.0.1, `rate` of them a second, for so many seconds.
+    """POSTs bodies to a route on a port of 127.0.0.1, `rate` per second.
 
     Args:
-        good: is given the index of the body, when it was sent (of the loop's clock) and the answer's body, of each
-            answer 200.
+        good: called for each answer 200 with the index of the body, its send time (loop clock) and the answer's body.
     """
 
     port: int
@@ -58,7 +55,7 @@ class OpenLoop:
     good: Callable[[int, float, bytes], None]
 
     async def run(self) -> Answers:
-        """Send until the time is over, and return when the last is answered."""
+        """Send until the time is over, and return after the last answer."""
         requests = [self._request(body) for body in self.bodies]
         answers, turns, started = Answers(), itertools.count(), asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
@@ -76,7 +73,7 @@ class OpenLoop:
     async def _connection(
         self, requests: Sequence[bytes], turns: Iterator[int], started: float, answers: Answers
     ) -> None:
-        """Take turns until the time is over; a connection that broke is opened anew."""
+        """Send requests until the time is over; reconnect after an error."""
         clock = asyncio.get_running_loop().time
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         while (due := started + (turn := next(turns)) / self.rate) < started + self.seconds:

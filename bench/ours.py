@@ -1,4 +1,4 @@
-"""The steps of the pipeline, called as its tasks call them."""
+"""The steps of the pipeline, called like its tasks."""
 
 import asyncio
 import shutil
@@ -18,7 +18,7 @@ from churn.training.training_set import TrainingSet, build_training_set
 
 
 def prepare(_: Watch, url: str) -> None:
-    """Make the schema of an empty database, and register the features."""
+    """Create the schema of an empty database, and register the features."""
     migrate(url)
     apply_definitions(url)
 
@@ -27,7 +27,7 @@ def load_and_validate(watch: Watch, url: str, landing: Path, as_of: date) -> Non
     archive = landing.parent / "archive"
     drop = find_drop(landing, as_of)
     assert drop is not None
-    # What an earlier repetition archived would not have to be written. The drop before of this one is compared with.
+    # An empty archive, since files of an earlier repetition would not be written again.
     if not find_loaded(url):
         shutil.rmtree(archive, ignore_errors=True)
     with watch:

@@ -12,8 +12,8 @@ COLORS = {"naive": "#c1440e", "ours": "#1f6f8b", "limit": "#8a8a8a"}
 
 
 def plot_steps(directory: Path, result: Row) -> Path:
-    """Draw seconds over customers, both axes logarithmic, a panel for each step, and return the picture's path."""
-    # Without these two, equal figures would give different files.
+    """Plot seconds over customers on logarithmic axes, one panel per step, and return the file."""
+    # These two make equal figures give equal files.
     matplotlib.rcParams["svg.hashsalt"] = "bench"
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     for axes, step in zip(figure.subplots(1, len(STEPS), sharey=True), STEPS, strict=True):

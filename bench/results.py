@@ -1,4 +1,4 @@
-"""Results as JSON that differs only where the figures do, and the facts of the machine that they come from."""
+"""Results as JSON that changes only with the figures, and the facts of the machine."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from churn.code import git_commit
 
 
 def machine(server: Server) -> Row:
-    """Return what the figures depend on, and nothing that names the machine."""
+    """Return the facts that the figures depend on, without the machine's name."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),

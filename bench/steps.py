@@ -17,7 +17,7 @@ DATABASE = "bench"
 
 Samples = Mapping[tuple[str, str], Sample]
 Where = tuple[str, Path, date]
-"""The arguments of every step after its watch: the database, the landing directory, and the AS_OF."""
+"""The arguments of every step after `watch`: the database, the landing directory, and the AS_OF."""
 
 FUNCTIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "naive": (naive.load, naive.snapshot, naive_feast.materialize, naive_feast.training_set),
@@ -26,17 +26,17 @@ FUNCTIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
 }
 
 
-# What Feast imports at the first use, in either pipeline: importing is not counted.
+# Modules that Feast imports at first use; importing is not measured.
 for _module in ("passthrough_provider", "registry.sql", "online_stores.helpers", "compute_engines.local.compute"):
     import_module(f"feast.infra.{_module}")
 import_module("feast.repo_operations")
 
 
 def run(bench: Bench) -> Row:
-    """Measure every size; each repetition begins with an empty database.
+    """Measure every size; each repetition starts with an empty database.
 
     Raises:
-        BenchError: the naive training set is not ours, row by row: then their times cannot be compared.
+        BenchError: the naive training set differs from ours, so that the times cannot be compared.
     """
     measurements: list[Row] = []
     for customers in bench.customers:
@@ -44,12 +44,12 @@ def run(bench: Bench) -> Row:
         samples = {(side, step): Sample() for side in SIDES for step in STEPS}
         for repetition in range(1, bench.repeats_of(customers) + 1):
             bench.say(f"{customers:,} customers, repetition {repetition} of {bench.repeats_of(customers)}")
-            # What was over its time limit once is over it.
+            # A step that exceeded its time limit once is not repeated.
             goes_on = all(samples["naive", step].over is None for step in STEPS)
             expected = _run_side(bench, "naive", samples, drops) if customers <= NAIVE_UP_TO and goes_on else None
             digest = _run_side(bench, "ours", samples, drops)
             if expected not in {None, digest}:
-                raise BenchError(f"{customers:,} customers: the naive training set is not ours; times say nothing")
+                raise BenchError(f"{customers:,} customers: the naive training set differs from ours")
         bench.forget_drops(drops)
         measurements += [
             {"customers": customers, "side": side, "step": step, **sample.to_json()}
@@ -60,7 +60,7 @@ def run(bench: Bench) -> Row:
 
 
 def _run_side(bench: Bench, side: str, samples: Samples, drops: list[Drop]) -> str | None:
-    """Run the steps of naive, or of ours and then the limits, and return the digest of the training set if made."""
+    """Run the steps of naive, or of ours and then the limits; return the digest of the training set, if any."""
     url = bench.server.create(DATABASE)
     where = (url, drops[0].path.parent, drops[0].as_of)
     measure(bench.server, DATABASE, None, naive_feast.prepare if side == "naive" else ours.prepare, url)
@@ -70,7 +70,7 @@ def _run_side(bench: Bench, side: str, samples: Samples, drops: list[Drop]) -> s
             measure(bench.server, DATABASE, None, naive_feast.analyze, url)
         measured = _run_step(bench, side, step, samples, where)
         if measured.seconds is None and step in {LOAD, SNAPSHOT}:
-            break  # the steps after it have nothing to work on
+            break  # later steps need its result
         digest = measured.result if step == TRAINING_SET else None
     if side == "ours":
         for step in STEPS:

@@ -1,8 +1,7 @@
-"""Ten AS_OFs on Celery, with one worker process and with two, each of which takes one task at a time.
+"""Ten AS_OFs on Celery, with one worker process and with two, each running one task at a time.
 
-A stage is a DAG, run alone: ten snapshots by backfill, then ten materializations of them, while the DAG that a stage's
-asset would start is paused. In one backfill of the whole chain the stages take turns on the same workers, and the
-seconds from a stage's first task to its last one are then mostly those of other stages, whose tasks come in between.
+A stage is a DAG that runs alone: ten snapshots by backfill, then ten materializations, while the next DAG is paused. In
+a backfill of the whole chain, the stages would share the workers and each stage's time would include the others.
 """
 
 import tempfile
@@ -27,14 +26,14 @@ from embedded.table import table
 AS_OFS = 10
 LARGEST = 100_000
 AT_ONCE = 5
-"""Runs of churn_snapshot beside each other: with fewer, two workers wait for the scheduler to begin the next ones; with
-all ten, the scheduler looks at each of them in every round, on the same cores."""
+"""Concurrent runs of churn_snapshot. With fewer, two workers wait for the scheduler; with all ten, the scheduler's loop
+takes longer on the same cores."""
 STAGES = {"snapshot": HEAD, "materialize": "churn_materialize"}
 PATIENCE = 600.0
 
 
 def run(bench: Bench) -> Row:
-    """Measure each size up to 100,000 customers, one worker and two, in a temporary home and a stack each."""
+    """Measure each size up to 100,000 customers, with one worker and two, each on a temporary stack."""
     rows: list[Row] = []
     for customers in [customers for customers in bench.customers if customers <= LARGEST]:
         one, two = (measure_stages(bench, customers, workers) for workers in (1, 2))
@@ -64,10 +63,10 @@ def render(result: Row) -> str:
 
 
 def measure_stages(bench: Bench, customers: int, workers: int) -> Row:
-    """Start a stack with so many workers, run each stage, and leave nothing behind.
+    """Start a stack with that number of workers, run each stage, and remove the stack.
 
     Returns:
-        What stage_of() says, by stage.
+        The result of stage_of() by stage.
 
     Raises:
         ChainFailed: a run failed, or a stage did not end.
@@ -107,7 +106,7 @@ def _unpaused(airflow: Airflow, dag_id: str) -> Iterator[None]:
 
 
 def _tasks_of(airflow: Airflow, runs: list[Run]) -> list[Task]:
-    """Return the tasks of the runs when all have ended well."""
+    """Return the tasks of the runs after all have succeeded."""
     deadline = time.monotonic() + PATIENCE
     waiting = {run.ref for run in runs}
     while waiting & airflow.unfinished():
@@ -120,8 +119,7 @@ def _tasks_of(airflow: Airflow, runs: list[Run]) -> list[Task]:
 
 
 def stage_of(tasks: list[Task]) -> Row:
-    """Return the `seconds` from the first start of a task to the last end of one, and how many of them the tasks took
-    (`busy`, summed over workers)."""
+    """Return `seconds` from the first start of a task to the last end, and `busy`, the summed seconds of the tasks."""
     spans = [(task.started_at, task.ended_at) for task in tasks if task.started_at and task.ended_at]
     return {
         "seconds": round((max(end for _, end in spans) - min(start for start, _ in spans)).total_seconds(), 2),

@@ -20,7 +20,7 @@ OUTCOMES = ("KEEP", "PROMOTE", "KEEP", "INVALID", "PROMOTE", "KEEP", "KEEP")
 
 
 def a_decision(number: int, **different: Any) -> dict[str, Any]:
-    """Return a decision of the kind that `number` makes it, with its report."""
+    """Return a decision whose kind depends on `number`, with its report."""
     outcome = different.get("outcome", OUTCOMES[number % len(OUTCOMES)])
     as_of = date(2024, 1, 31) + timedelta(days=number)
     auc = 0.81 + 0.02 * ((number * 7919) % 101 / 100 - 0.5)
@@ -48,7 +48,7 @@ def append_decisions(database_url: str, decisions: Iterable[dict[str, Any]]) -> 
 
 
 def _report(outcome: str, auc: float) -> dict[str, Any]:
-    """A report of about 10 kB, as they are with all checks and slices."""
+    """A report of a typical size, about 10 kB."""
     checks = [
         ("feature service", "churn_v1", "churn_v1", "PASS", "The candidate takes the features that are served."),
         ("disjoint from the cohort", 0, 0, "PASS", "None of 5,634 customers trained on is in the gate cohort."),

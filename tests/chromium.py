@@ -23,7 +23,7 @@ QUIET = [
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots go: $TEST_ARTIFACTS, or pytest's own directory."""
+    """The directory of screenshots: $TEST_ARTIFACTS, or pytest's own."""
     named = os.environ.get("TEST_ARTIFACTS")
     directory = Path(named) if named else tmp_path_factory.mktemp("artifacts")
     directory.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window; the test is skipped where there is none."""
+    """Headless Chromium; without it the test is skipped."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     expect.set_options(timeout=30_000 * SLOWNESS)

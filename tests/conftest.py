@@ -53,10 +53,9 @@ SET_UP_ONCE = ("e2e", "integration/serving")
 
 
 class _ByFile(LoadScopeScheduling):
-    """One worker runs a file from start to end, and all files of a folder that share what is running: a whole stack, or
-    the service with what it stands on.
+    """Runs a file on one worker, and all files of a folder that share a stack or service.
 
-    xdist's own groups write to an attribute that pytest has no more: nothing would be grouped, and nothing said.
+    xdist's own groups set an attribute that this pytest ignores, so they would silently not group.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -90,7 +89,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
 @pytest.fixture(scope="session")
 def churn_template(postgres_url: Callable[[str], str]) -> str:
-    """A migrated database that tests get copies of."""
+    """A migrated database to copy for tests."""
     from churn.postgres.migrate import migrate
 
     _execute(postgres_url("postgres"), "CREATE DATABASE {}", "churn_template")
@@ -107,14 +106,14 @@ def database_url(postgres_url: Callable[[str], str], churn_template: str) -> Ite
 
 @pytest.fixture(scope="module")
 def shared_database_url(postgres_url: Callable[[str], str], churn_template: str) -> Iterator[str]:
-    """A migrated database `churn` that a module's tests share, where each says what it found and what it left."""
+    """A migrated database `churn` shared by the tests of a module, which must not depend on its content."""
     with database_copy(postgres_url, churn_template) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def mlflow_template(postgres_url: Callable[[str], str]) -> str:
-    """A database with MLflow's tables that tests get copies of."""
+    """A database with MLflow's tables to copy for tests."""
     from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 
     _execute(postgres_url("postgres"), "CREATE DATABASE {}", "mlflow_template")
@@ -126,7 +125,7 @@ def mlflow_template(postgres_url: Callable[[str], str]) -> str:
 
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[str]:
-    """The URL of a bucket of a real S3 server, which this process and its children find by AWS's own variables."""
+    """The URL of a bucket on a real S3 server, configured by AWS's environment variables."""
     import fsspec
     from moto.server import ThreadedMotoServer
 
@@ -145,14 +144,14 @@ def object_store() -> Iterator[str]:
 
 @contextmanager
 def tracking(postgres_url: Callable[[str], str], template: str, artifacts: Path) -> Iterator[str]:
-    """An empty MLflow, its artifacts below `artifacts`, as the one that this process talks to."""
+    """An empty MLflow with its artifacts below `artifacts`, set as this process's tracking server."""
     with database_copy(postgres_url, template) as url, contextlib.chdir(artifacts), mlflow_at(_sqlalchemy(url)) as uri:
         yield uri
 
 
 @contextmanager
 def mlflow_at(uri: str) -> Iterator[str]:
-    """MLflow at `uri` as the one that this process and its children talk to; after that, the one from before."""
+    """Set MLflow at `uri` as the tracking server of this process and its children, until the block ends."""
     import mlflow
 
     with pytest.MonkeyPatch.context() as environment:
@@ -188,7 +187,7 @@ def mlflow_uri(postgres_url: Callable[[str], str], mlflow_template: str, tmp_pat
 
 @pytest.fixture
 def real_drops() -> Path:
-    """The two real drops, which lie beside the checkout and are not part of it."""
+    """The two real drops, which lie beside the checkout."""
     if not REAL_DROPS.is_dir():
         pytest.skip("the real drops are not beside this checkout (../shared/data/drops)")
     return REAL_DROPS
@@ -196,7 +195,7 @@ def real_drops() -> Path:
 
 @contextmanager
 def database_copy(postgres_url: Callable[[str], str], template: str) -> Iterator[str]:
-    """A database of its own with the content of `template`, gone at the end."""
+    """A temporary copy of the database `template`."""
     # Random: a test that imports this module has another copy of it than pytest, and of any counter in it.
     server, name = postgres_url("postgres"), f"{template}_{secrets.token_hex(4)}"
     _execute(server, "CREATE DATABASE {} TEMPLATE {}", name, template)

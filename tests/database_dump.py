@@ -8,8 +8,7 @@ Dump = dict[tuple[str, str], bytes]
 
 
 def dump(database_url: str, *schemas: str) -> Dump:
-    """Return every row of every table of the schemas (all, where none is named), as COPY writes them, in an order of
-    their own."""
+    """Return every row of every table of the schemas (default: all) in COPY format, sorted."""
     with connect(database_url) as connection:
         tables = connection.execute(
             """
@@ -30,7 +29,7 @@ def dump(database_url: str, *schemas: str) -> Dump:
 
 
 def dump_of_drops(database_url: str) -> Dump:
-    """Return the content of raw.* and snapshots.*, without the tables that say when and in which revision it came."""
+    """Return the content of raw.* and snapshots.*, without the tables of times and revisions."""
     history = {("raw", "revisions"), ("raw", "withdrawals"), ("snapshots", "builds")}
     content = dump(database_url, "raw", "snapshots")
     # Whether an empty partition is there depends on history too.

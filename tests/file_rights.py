@@ -14,7 +14,7 @@ PASSES_OVER_RIGHTS = 1 << 1 | 1 << 2
 
 @contextmanager
 def rights_count() -> Iterator[None]:
-    """Within the block this thread may read what its user may and no more, be that root."""
+    """Within the block, root loses its capability to ignore file permissions in this thread."""
     if os.geteuid() != 0:
         yield
         return

@@ -55,7 +55,7 @@ Label = tuple[str, bool] | tuple[str, bool, date]
 def write_drop(
     landing: Path, as_of: date, customers: Customers | Iterable[str], labels: Iterable[Label] | None = None
 ) -> Drop:
-    """Write a drop over the one that may be there. A label of three values brings the column as_of."""
+    """Write a drop, replacing an existing one. A label of three values adds the column as_of."""
     plausible = {"signup_date": str(as_of - SIGNED_UP_BEFORE), **PLAUSIBLE}
     directory = landing / as_of.isoformat()
     directory.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def _write(path: Path, columns: list[str], rows: Iterable[Iterable[object]]) -> 
 
 
 def write_manifest(drop: Drop) -> None:
-    """Write the drop's manifest.json, true of its files."""
+    """Write the drop's manifest.json, matching its files."""
     entries = {}
     for path in drop.files():
         data = path.read_bytes()
@@ -88,18 +88,18 @@ def write_manifest(drop: Drop) -> None:
 
 
 def accept(drop: Drop, why: str = "a test wants it so") -> None:
-    """Write the drop's _ACCEPT, anew where there is one."""
+    """Write the drop's _ACCEPT, replacing an existing one."""
     (drop.path / ACCEPT).write_text(why, encoding="utf-8")
 
 
 def take_in(drop: Drop, database_url: str, archive: Path) -> None:
-    """Bring the drop as far as its snapshots."""
+    """Validate and load the drop, and build its snapshots."""
     load(validate(drop, database_url, archive), database_url, archive)
     build_snapshots(drop.as_of, database_url)
 
 
 def read_values(drop: Drop, file: File) -> list[dict[str, object]]:
-    """Return the rows of a file of the drop, its values as what the contract says they are, read by Python alone."""
+    """Return the rows of a file of the drop, converted to the contract's types in plain Python."""
     with (drop.path / file.name).open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     return [
@@ -109,5 +109,5 @@ def read_values(drop: Drop, file: File) -> list[dict[str, object]]:
 
 
 def validated_now(accepted: AcceptedDrop) -> AcceptedDrop:
-    """The drop as if the landing directory had just been found with this content again."""
+    """The accepted drop with a new validation time, as if its content had just arrived again."""
     return replace(accepted, validated_at=datetime.now(UTC))

@@ -50,7 +50,7 @@ VALUES = [{c.name: READ[c.kind](texts[c.name]) if texts[c.name] else None for c 
 
 @dataclass(frozen=True)
 class Content:
-    """What a drop says: which variant of its values each customer has, and the labels by customer and date, if any."""
+    """The content of a drop: the variant of each customer's values, and the labels by customer and date."""
 
     customers: Mapping[str, int]
     labels: Mapping[tuple[str, date], bool] | None
@@ -59,7 +59,7 @@ class Content:
         return {user: TEXTS[variant] for user, variant in self.customers.items()}
 
     def label_rows(self, as_of: date) -> list[tuple[str, bool]] | list[tuple[str, bool, date]] | None:
-        """The rows of labels.csv: with the column as_of where a label is of another date than the drop's own."""
+        """The rows of labels.csv, with the column as_of for labels of other dates."""
         if self.labels is None:
             return None
         if all(day == as_of for _, day in self.labels):
@@ -69,7 +69,7 @@ class Content:
 
 @dataclass
 class Revision:
-    """A content that was loaded, the _ACCEPT beside it, and when it was withdrawn; instants are numbers of a clock."""
+    """A loaded content, its _ACCEPT, and the time of its withdrawal; times are clock ticks."""
 
     content: Content
     accept: int | None
@@ -102,13 +102,13 @@ class Model:
     clock: int = 0
 
     def at_rest(self) -> "Model":
-        """What the law says of the drops that were accepted, without a word of what ran when."""
+        """The final state by the law, a function of the accepted drops only."""
         taken, newest = dict(self.loaded), max(self.loaded, default=None)
         served = None if newest is None else (newest, taken[newest])
         return Model(landing=self.landing, loaded=taken, built=taken, served=served, materialized=set(taken))
 
     def holds(self, as_of: date) -> bool:
-        """Tell whether a run does not load the drop in the landing directory, since a person must accept it first."""
+        """Return whether a run holds the landed drop until a person accepts it."""
         content, before = self.landing[as_of], self.revisions.get(as_of, [])
         if any(each.content == content and each.withdrawn_at is None for each in before):
             return False
@@ -116,7 +116,7 @@ class Model:
         return (was_withdrawn or self._is_unlike(as_of, content)) and not self._is_accepted(as_of, content)
 
     def _is_unlike(self, as_of: date, content: Content) -> bool:
-        """What the rules say of so few customers, beside the nearest earlier drop that is loaded."""
+        """The hold rules for so few customers, against the nearest earlier loaded drop."""
         nearest = max((day for day in self.loaded if day < as_of), default=None)
         if nearest is None:
             return False
@@ -156,7 +156,7 @@ class Model:
         self.accepts[as_of] = self.clock
 
     def loads(self, as_of: date, content: Content, accept: int | None) -> None:
-        """A drop is loaded that was validated with that _ACCEPT beside it."""
+        """A drop is loaded that was validated with that _ACCEPT."""
         revisions = self.revisions.setdefault(as_of, [])
         if self.loaded.get(as_of) == content:
             current = [each for each in revisions if each.withdrawn_at is None][-1]
@@ -167,12 +167,12 @@ class Model:
         self.held.pop(as_of, None)
 
     def newest_left(self) -> tuple[date, Content] | None:
-        """The newest date that was brought online, and its drop; None where there is none."""
+        """The newest remaining materialized date and its drop, None if there is none."""
         newest = max(self.materialized, default=None)
         return None if newest is None else (newest, self.built[newest])
 
     def withdraws(self, as_of: date) -> None:
-        """As had no drop of that date ever come; its contents are remembered."""
+        """Remove the drop of the date as if it had never come, but remember its contents."""
         if as_of not in self.loaded:
             return
         self.clock += 1
@@ -204,7 +204,7 @@ class Model:
         }
 
     def profiles(self) -> list[Row]:
-        """A row for each customer and date of the snapshots, with every column that a table of snapshots may have."""
+        """A row for each customer and date of the snapshots, with the columns of all snapshot tables."""
         return [
             {"user_id": user, "as_of": as_of, "event_timestamp": known_from(as_of), **VALUES[variant]}
             for as_of, content in self.built.items()
@@ -220,7 +220,7 @@ class Model:
         ]
 
     def training_rows(self, as_of: date, window: int) -> list[Row] | None:
-        """The rows of the training set at `as_of` over the last `window` labelled dates, None where there is none."""
+        """The rows of the training set at `as_of` over the last `window` labelled dates, None without any."""
         known: dict[tuple[str, date], bool] = {}
         for drop_as_of in sorted(day for day in self.built if day <= as_of):
             known |= self.built[drop_as_of].labels or {}
@@ -235,7 +235,7 @@ class Model:
         ] if dates else None  # fmt: skip
 
     def served_to(self, user: str, features: list[str]) -> tuple[Row, tuple[str, ...], date | None]:
-        """What is served of a customer: the values, the missing features, and the AS_OF."""
+        """The answer for a customer: the values, the missing features, and the AS_OF."""
         if self.served is None or user not in self.served[1].customers:
             return {}, tuple(features), None
         as_of, content = self.served
@@ -254,7 +254,7 @@ assert {file.table for file in FILES} == {*(file.table for file in REQUIRED_FILE
 
 @st.composite
 def contents(draw: st.DrawFn, as_of: date) -> Content:
-    """A drop: customers who come and go from one to the next, labels of its own date, late ones, or none."""
+    """A drop: customers who join and leave, labels of its own date, late labels, or none."""
     of_each = st.tuples(*[st.sampled_from((None, *range(VARIANTS)))] * len(USERS)).filter(any_of)
     customers = {user: variant for user, variant in zip(USERS, draw(of_each), strict=True) if variant is not None}
     # Labels of a date of whose customers none is are refused: of each date, the first customer has a row and a label.
@@ -280,12 +280,12 @@ _ACCEPTS = st.sampled_from(("new", "new", "none", "kept"))
 
 
 def landed() -> st.SearchStrategy[dict[date, tuple[Content, str]]]:
-    """The drops that are there before anything runs, and what lies beside each."""
+    """The initial drops, each with or without an _ACCEPT."""
     return st.fixed_dictionaries({}, optional={day: st.tuples(contents(day), _ACCEPTS) for day in DATES})
 
 
 def actions(*, losses: bool) -> st.SearchStrategy[tuple[Any, ...]]:
-    """One thing that may happen: a name and its arguments. With `losses` the online store may lose everything, too."""
+    """One event: a name and its arguments. With `losses` the online store can also lose its content."""
     day = st.sampled_from(DAYS)
     arrival = st.sampled_from(("arrives", "arrives", "overtaken")).flatmap(
         lambda name: st.sampled_from(DATES).flatmap(

@@ -11,7 +11,7 @@ from churn.features.store import open_store
 
 @contextmanager
 def opened_store(database_url: str, patience_seconds: float = 30.0) -> Iterator[FeatureStore]:
-    """A feature store whose reads may take so long: what a person waits for is less than a busy machine may need."""
+    """A feature store with a longer read timeout, for busy machines."""
     store = open_store(database_url)
     store.config.online_store.connection_timeout_seconds = patience_seconds
     try:

@@ -48,7 +48,7 @@ MEMBERS = {"incomplete-features": {"missing_features": ["skips_7d", "failed_paym
 
 @dataclass
 class PageService:
-    """The stub: what a test sets, and what the page asked."""
+    """The stub: the answers that a test sets, and the requests of the page."""
 
     address: str = ""
     ready: bool = True

@@ -39,7 +39,7 @@ class RealRedis:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Stop it as a crash would; all that it held is gone."""
+        """Stop it like a crash, which loses its content."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
@@ -51,7 +51,7 @@ class RealRedis:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Have it answer nothing for a while, its connections open."""
+        """Stop answering for a while with connections kept open."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
         try:
@@ -67,7 +67,7 @@ class RealRedis:
 
 
 def require_redis_server() -> None:
-    """Skip the test where no redis-server is installed; fail it in CI, which installs one."""
+    """Skip the test without redis-server; fail it in CI."""
     if shutil.which("redis-server") is None:
         (pytest.fail if "CI" in os.environ else pytest.skip)(
             "redis-server is not installed: apt-get install redis-server"
@@ -76,7 +76,7 @@ def require_redis_server() -> None:
 
 @contextmanager
 def running_redis() -> Iterator[RealRedis]:
-    """A Redis server, stopped at the end; where none is installed, the test is skipped, and fails in CI."""
+    """A Redis server, stopped at the end; without redis-server the test is skipped, and fails in CI."""
     require_redis_server()
     # A socket's path must stay below 100 characters: pytest's own directories can be longer.
     directory = Path(tempfile.mkdtemp(prefix="churn-redis-", dir="/tmp"))

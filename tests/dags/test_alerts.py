@@ -24,7 +24,7 @@ def hook(monkeypatch):
 
 
 class TaskInstance:
-    """What Airflow gives a callback, answering as its API does."""
+    """A fake of the task instance that Airflow passes to a callback."""
 
     dag_id, run_id = "churn_snapshot", RUN
 

@@ -14,7 +14,7 @@ HEAVY = ("mlflow", "pandas", "psycopg", "gate_board.app", "airflow.api_fastapi.c
 
 @pytest.fixture
 def client(database_url, mlflow_uri, monkeypatch):
-    """The application over a real database and a real MLflow, asked by somebody who is signed in."""
+    """The application over a real database and a real MLflow, for a signed-in user."""
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi.testclient import TestClient
 

@@ -73,7 +73,7 @@ def test_a_started_as_of_finishes_before_another_starts(dag_bag):
 
 
 def _weight(task):
-    """Airflow's rule "downstream": a task's own weight and those of all that wait for it."""
+    """Airflow's weight rule "downstream": the weights of a task and of all its successors."""
     assert task.weight_rule == "downstream"
     return task.priority_weight + sum(each.priority_weight for each in task.get_flat_relatives(upstream=False))
 
@@ -89,7 +89,7 @@ def test_a_dag_of_the_chain_produces_the_asset_of_the_next_one(dag_bag, dag_id):
 
 @pytest.mark.parametrize("dag_id", CHAIN)
 def test_an_outcome_is_stored_once_and_not_key_by_key(dag_bag, dag_id):
-    """Airflow takes a task that returns a dict for one of many outputs, and makes a request for each."""
+    """For a task that returns a dict, Airflow by default makes a request for each key."""
     assert not [task.task_id for task in dag_bag.dags[dag_id].tasks if getattr(task, "multiple_outputs", False)]
 
 
@@ -314,7 +314,7 @@ def test_every_task_accepts_the_parameters_of_its_dag(dag_bag, dag_id, conf):
 
 
 def _before(task):
-    """What Airflow calls just before the task."""
+    """The hook that Airflow calls just before the task."""
     return task.partial_kwargs["pre_execute"] if task.is_mapped else task._pre_execute_hook
 
 

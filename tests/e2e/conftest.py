@@ -16,7 +16,7 @@ from tests.webhook import Webhook, webhook
 
 @pytest.fixture(scope="package")
 def alerts() -> Iterator[Webhook]:
-    """Where the stack's alerts go."""
+    """The webhook that receives the stack's alerts."""
     with webhook() as hook:
         yield hook
 
@@ -64,7 +64,7 @@ def backup(stack, tmp_path_factory) -> Path:
 
 @contextmanager
 def april_waiting(stack: Stack) -> Iterator[None]:
-    """As if the drop had just been found; at the end it is as if it had never come."""
+    """April's drop with a queued run, as if it had just been found; removed at the end."""
     landing = Path(stack.settings["LANDING_DIR"])
     stack.airflow("PATCH", "/dags/churn_snapshot", json={"is_paused": True})
     try:

@@ -24,7 +24,7 @@ APRIL = "2024-04-30"
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack: its settings, and the drops that it was started on."""
+    """A running stack: its settings, and the drops that it started with."""
 
     settings: dict[str, str]
     drops: Path
@@ -42,7 +42,7 @@ class Stack:
         )
 
     def start(self, *arguments: str) -> subprocess.CompletedProcess:
-        """Run the `make` that starts it, and take over the settings that it has then."""
+        """Run the `make` that starts the stack, and keep the settings it has then."""
         done = self.make(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         self.settings.update(line.split("=", 1) for line in self.make("env").stdout.splitlines())
@@ -53,7 +53,7 @@ class Stack:
             return connection.execute(statement).fetchall()
 
     def decided(self) -> list[tuple]:
-        """Return AS_OF, outcome and version of every decision, in the order in which they were made."""
+        """Return AS_OF, outcome and version of every decision, in order."""
         return self.query("SELECT as_of, outcome, candidate_version FROM gate.decisions ORDER BY id")
 
     def predict(self, user_id: str) -> requests.Response:
@@ -61,7 +61,7 @@ class Stack:
         return requests.post(url, json={"user_id": user_id}, timeout=10 * SLOWNESS)
 
     def airflow(self, method: str, path: str, **arguments: Any) -> Any:
-        """Call Airflow's REST API, which its UI is made on."""
+        """Call Airflow's REST API."""
         url = self.settings["AIRFLOW_URL"]
         token = requests.get(f"{url}/auth/token", timeout=10 * SLOWNESS).json()["access_token"]
         arguments |= {"headers": {"Authorization": f"Bearer {token}"}, "timeout": 30 * SLOWNESS}
@@ -101,7 +101,7 @@ class Stack:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment of this process without what other tests, or their libraries, left there for services."""
+    """The environment of this process without the variables that other tests or libraries have set for services."""
     for_services = ("AIRFLOW", "MLFLOW", "_MLFLOW", "PROMETHEUS", "CHURN", "PYTEST", "PYTHONPATH")
     return {name: value for name, value in os.environ.items() if not name.startswith(for_services)}
 

@@ -36,7 +36,7 @@ HEARTBEAT_TIMEOUT = "20"
 
 @dataclass(frozen=True)
 class Disturbed:
-    """What became of a chain whose first try of `train` died with `killed`."""
+    """The result of a chain whose first try of `train` ran on the worker `killed`."""
 
     stack: Stack
     archive: str
@@ -100,7 +100,7 @@ def all_tasks(stack: Stack) -> list[dict]:
 
 
 def sent(stack: Stack) -> list[dict]:
-    """Return the tasks that workers have, or wait for them in a queue."""
+    """Return the tasks that workers hold or that wait in a queue."""
     return [task for task in all_tasks(stack) if task["state"] in ("queued", "running")]
 
 
@@ -110,7 +110,7 @@ def ended(stack: Stack) -> bool:
 
 
 def kill_the_one_that_trains(stack: Stack, workers: list[Worker]) -> Worker:
-    """Kill the worker whose task `train` has computed for half a second, and return it."""
+    """Kill the worker whose task `train` has run for half a second of CPU, and return it."""
     wait_for(lambda: pid_of_training(stack), seconds=400, or_say=lambda: f"{tasks(stack)}")
     process = psutil.Process(pid_of_training(stack))
     while process.cpu_times().user < 0.5:
@@ -127,7 +127,7 @@ def pid_of_training(stack: Stack) -> int | None:
 
 @pytest.fixture(scope="module")
 def undisturbed(drops, postgres_url, churn_template, mlflow_template, tmp_path_factory) -> dict:
-    """The state after the same chain by function calls, one after the other."""
+    """The state after the same chain by sequential function calls."""
     directory = tmp_path_factory.mktemp("undisturbed")
     with (
         database_copy(postgres_url, churn_template) as database_url,
@@ -138,7 +138,7 @@ def undisturbed(drops, postgres_url, churn_template, mlflow_template, tmp_path_f
 
 
 def state(database_url: str, client: MlflowClient, archive: str, drops: Path) -> dict:
-    """What the system holds: drops and snapshots, features of every customer, versions, decisions, the archive."""
+    """The whole state: drops and snapshots, features of every customer, versions, decisions, the archive."""
     lines = (drops / JANUARY / "users.csv").read_text().splitlines()[1:]
     with opened_store(database_url) as store:
         served = read_online(store, store.get_feature_service(FEATURE_SERVICE), [line.split(",")[0] for line in lines])

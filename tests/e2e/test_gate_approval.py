@@ -17,7 +17,7 @@ LENIENT = {"max_auc_loss": 0.4, "max_brier_loss": 0.4, "max_slice_auc_loss": 0.4
 
 @pytest.fixture(scope="module")
 def candidate(stack) -> int:
-    """A version of the newest drop, corrected, that a pin kept from Production; the pin is released."""
+    """A version of the newest, corrected drop, which a pin kept from Production; the pin is released."""
     as_of = newest(stack)
     before = stack.production()
     done = stack.make("rollback", f"VERSION={before}", "WHY=nothing may come between")
@@ -39,7 +39,7 @@ def newest(stack: Stack) -> date:
 
 
 def ask_and_answer(stack: Stack, candidate: int, answer: str, note: str, **thresholds: float) -> dict:
-    """Train the newest AS_OF with approval, see the candidate in Staging, answer, and return how the tasks ended."""
+    """Train the newest AS_OF with approval, check for Staging, answer, and return the states of the tasks."""
     conf = {"as_of": str(newest(stack)), "approval": True, "thresholds": {**LENIENT, **thresholds}}
     run = stack.airflow("POST", "/dags/churn_train/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
     path = f"/dags/churn_train/dagRuns/{run}"

@@ -39,7 +39,7 @@ CARD = "<!doctype html><title>Model card</title><h1>Model card</h1><script>docum
 
 @pytest.fixture(scope="module")
 def decisions(stack) -> list[int]:
-    """Decisions of every outcome beside those of the chain, the newest with pictures; their ids."""
+    """The ids of decisions of every outcome in addition to the chain's, the newest with pictures."""
     client = stack.client()
     run_id = client.create_run(client.get_experiment_by_name("streamflow").experiment_id).info.run_id
     made = [a_decision(number * 7, run_id=run_id, **_outcome(number)) for number in range(8)]
@@ -56,7 +56,7 @@ def _outcome(number: int) -> dict[str, str]:
 
 @pytest.fixture
 def page(browser, stack, decisions) -> Iterator[Page]:
-    """Airflow, in a browser that tells where it asked for anything; and nothing of the page may break."""
+    """Airflow in a browser, which fails the test on a foreign request or an error of the page."""
     # On a busy machine the first answer takes as long as an import of MLflow's client.
     expect.set_options(timeout=60_000)
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
@@ -77,7 +77,7 @@ def board(page) -> FrameLocator:
 
 
 def open_board(page: Page) -> FrameLocator:
-    """Open the board as a person does."""
+    """Open the board from the navigation."""
     page.get_by_role("link", name="Gate board").first.click()
     frame = page.frame_locator('iframe[title="Gate board"]')
     expect(frame.locator("#decisions table")).to_be_visible()
@@ -178,7 +178,7 @@ def test_an_unreachable_database_is_reported_and_the_page_keeps_its_data(page, b
 
 
 def test_a_thousand_decisions_are_answered_in_300_milliseconds_and_drawn(page, stack):
-    """The last one of the browser: the others look at few."""
+    """The last browser test, as the others need few decisions."""
     append_decisions(stack.settings["CHURN_DATABASE_URL"], (a_decision(100 + number) for number in range(1000)))
     address = f"{stack.settings['AIRFLOW_URL']}/gate-board/api/board"
     seconds = []
@@ -200,9 +200,9 @@ def _token(stack: Stack) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def strict_airflow(stack, tmp_path_factory) -> Iterator[tuple[str, Path]]:
-    """A second API server over the same stack, one where users sign in: its address, and the file of passwords.
+    """A second API server over the same stack that requires a login: its address, and the file of passwords.
 
-    The embedded one signs everybody in who reaches it: without credentials, its own API answers too.
+    The embedded one accepts requests without credentials.
     """
     directory = tmp_path_factory.mktemp("strict")
     (port,) = free_ports("AIRFLOW_PORT").values()

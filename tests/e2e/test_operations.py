@@ -22,7 +22,7 @@ def told_of(alerts: Webhook, title: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def damaged(stack) -> str:
-    """What `make trigger` says of a drop with a value that breaks the contract."""
+    """The output of `make trigger` for a drop with an invalid value."""
     drop = Path(stack.settings["LANDING_DIR"]) / str(DAMAGED)
     stack.land_with_another_value(stack.drops / MARCH, DAMAGED, skips=1)
     usage = drop / "usage_agg_30d.csv"
@@ -86,7 +86,7 @@ def test_no_log_contains_the_password_of_the_alert_channel(stack, alerts, damage
 
 
 def lines_of(doctor: str) -> dict[str, str]:
-    """Return what doctor says, line by line of its table, by check."""
+    """Return the lines of doctor's table by check."""
     return {line.split("  ")[0]: line for line in doctor.splitlines()}
 
 

@@ -31,7 +31,7 @@ def versions(stack: Stack) -> set[tuple[str, str, str]]:
 
 
 def trainings(stack: Stack) -> set[tuple]:
-    """Return the runs of churn_train that Airflow's database knows as successful."""
+    """Return the successful runs of churn_train in Airflow's database."""
     with psycopg.connect(stack.settings["CHURN_DATABASE_URL"].replace("/churn?", "/airflow?")) as connection:
         return {*connection.execute("SELECT run_id FROM dag_run WHERE dag_id = 'churn_train' AND state = 'success'")}
 
@@ -109,7 +109,7 @@ def test_a_backup_is_not_overwritten(stack, backup):
 
 
 def test_a_queued_run_continues_in_the_restored_stack_and_is_served(restored):
-    """The last of this file: afterwards the two stacks differ."""
+    """The last test of this file, as it makes the two stacks differ."""
     restored.airflow("PATCH", "/dags/churn_snapshot", json={"is_paused": False})
     of_april = f"SELECT FROM gate.decisions WHERE as_of = '{APRIL}'"
     wait_for(lambda: restored.query(of_april), seconds=240, or_say=lambda: restored.log("airflow-scheduler"))

@@ -58,7 +58,7 @@ def stack(postgres_url, homes, outputs) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def secrets(stack) -> list[str]:
-    """The password, and what Airflow signs and encrypts with."""
+    """The password, and Airflow's signing and encryption keys."""
     own = json.loads((Path(stack.settings["CHURN_HOME"]) / "secrets.json").read_text())
     return [PASSWORD, *own.values()]
 
@@ -85,7 +85,7 @@ def test_other_users_of_the_machine_cannot_read_customer_data(stack):
 
 @pytest.mark.parametrize("database", ["churn", "airflow", "mlflow"])
 def test_secrets_are_in_no_table(stack, secrets, database):
-    """Of Airflow these are the rendered templates, XCom, the audit log; of MLflow parameters, tags, metrics."""
+    """Includes Airflow's rendered templates, XCom and audit log, and MLflow's parameters, tags and metrics."""
     server = stack.settings["CHURN_DATABASE_URL"].replace("/churn?", f"/{database}?")
     with psycopg.connect(server) as connection:
         assert connection.info.dbname == database

@@ -25,7 +25,7 @@ __all__ = ["children"]
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The steps of the chain up to the online store, each by one call."""
+    """The steps of the chain up to the online store, one call each."""
 
     database_url: str
     landing: Path
@@ -47,7 +47,7 @@ class Pipeline:
 
 @pytest.fixture(scope="module", params=[InPostgres, InRedis], ids=["in Postgres", "in Redis"])
 def online_store(request: pytest.FixtureRequest) -> Iterator[OnlineStore]:
-    """An online store, empty and the one of this process and its children: one kind after the other."""
+    """An empty online store, set for this process and its children; parametrized over its kinds."""
     with pytest.MonkeyPatch.context() as environment:
         if request.param is InPostgres:
             yield InPostgres()
@@ -60,7 +60,7 @@ def online_store(request: pytest.FixtureRequest) -> Iterator[OnlineStore]:
 
 @pytest.fixture
 def own_online_store(online_store: OnlineStore, monkeypatch: pytest.MonkeyPatch) -> OnlineStore:
-    """The same kind of store beside the module's: empty, and the one of this process, for one test."""
+    """An empty store of the same kind for one test, instead of the module's."""
     if isinstance(online_store, InPostgres):
         return online_store
     store = InRedis(f"{online_store.url}?db=1")
@@ -85,7 +85,7 @@ def pipeline_on(database_url: str, tmp_path: Path) -> Callable[[Path], Pipeline]
 
 @pytest.fixture
 def reachable(postgres_url: Callable[[str], str]) -> Iterator[None]:
-    """The socket of Postgres, for who has no other rights than those of its user: it lies in the data directory."""
+    """Make the socket of Postgres, in its data directory, reachable for processes without root's rights."""
     directory = Path(conninfo_to_dict(postgres_url("postgres"))["host"])
     mode = directory.stat().st_mode
     directory.chmod(0o711)

@@ -36,7 +36,7 @@ CHANGES = ("create_", "log_", "set_", "update_", "delete_", "transition_", "fina
 
 @dataclass(frozen=True)
 class Registry:
-    """Where training and the gate work, and on what."""
+    """The database, MLflow and drops that training and gate work on."""
 
     database_url: str
     mlflow_uri: str
@@ -70,14 +70,14 @@ def run_promote(world: Registry) -> Outcome:
 
 
 def run_gate(world: Registry) -> Outcome:
-    """Grade the candidate, and promote it where that is the decision."""
+    """Grade the candidate, and promote it if that is the decision."""
     decided = run_grade(world)
     return run_promote(replace(world, decided=decided)) if decided.figures["decision"] == "PROMOTE" else decided
 
 
 @contextmanager
 def talking_to(world: Registry) -> Iterator[None]:
-    """MLflow as this process's, its artifacts where they are, and a small model that is fitted once per data."""
+    """Set the world's MLflow for this process, with a small model that is fitted once per training set."""
     fit = training.fit_candidate
 
     def fitted(training_set: TrainingSet, parameters: recipe.Parameters) -> Candidate:
@@ -95,7 +95,7 @@ def talking_to(world: Registry) -> Iterator[None]:
 
 @contextmanager
 def registry_copy(world: Registry, postgres_url: Callable[[str], str]) -> Iterator[Registry]:
-    """A world like this one, gone at the end; the artifacts are shared. Connections to the original are closed."""
+    """A temporary copy of the world, with shared artifacts. Connections to the original are closed."""
     names = [url.split("?")[0].rsplit("/", 1)[1] for url in (world.database_url, world.mlflow_uri)]
     with connect(postgres_url("postgres")) as connection:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)", [names])
@@ -105,8 +105,7 @@ def registry_copy(world: Registry, postgres_url: Callable[[str], str]) -> Iterat
 
 
 def count_changes(act: Callable[[str], None]) -> None:
-    """In a child: each request to MLflow that changes something, and each statement of the steps' own that does, and
-    its commit, is an act."""
+    """Count a child's acts: requests that change MLflow, the steps' own changing statements, and their commits."""
     for store in (TrackingStore, RegistryStore):
         for name in dir(store):
             if name.startswith(CHANGES) and callable(getattr(store, name)):
@@ -150,8 +149,7 @@ def _counted(method: Callable[..., Any], name: str, act: Callable[[str], None]) 
 
 
 def registered(world: Registry) -> list[Any]:
-    """Return what the registry holds, version by version, every decision and every move, without times and ids of
-    runs."""
+    """Return the registry by version, every decision and every move, without times and run ids."""
     client = MlflowClient(world.mlflow_uri, world.mlflow_uri)
     found = client.search_model_versions(f"name = '{MODEL_NAME}'")
     tags = [{name: text for name, text in each.tags.items() if name != USED_AT} for each in found]

@@ -31,7 +31,7 @@ USERS = tuple("abcdef")
 
 @dataclass(frozen=True)
 class World:
-    """Where a chain works, and the AS_OF it works on."""
+    """The database, directories and AS_OF of a chain."""
 
     database_url: str
     landing: Path
@@ -70,7 +70,7 @@ CHAIN: tuple[Callable[[World], Any], ...] = (run_validate, run_load, run_snapsho
 
 
 def run_up_to(world: World, stop: Callable[[World], Any] | None = None) -> World:
-    """Run the steps before `stop`, all where it is None; return the world with the drop that was accepted."""
+    """Run the steps before `stop`, or all; return the world with the accepted drop."""
     for step in CHAIN:
         if step is stop:
             break
@@ -96,8 +96,7 @@ def write_corrected_february(landing: Path) -> None:
 
 @contextmanager
 def new_world(postgres_url: Callable[[str], str], template: str, directory: Path) -> Iterator[World]:
-    """A world about to work on January, whose drop and February's have come and which is else empty; gone at the
-    end."""
+    """A temporary world with the drops of January and February, and nothing loaded."""
     (directory / "archive").mkdir()
     write_january(directory / "landing")
     write_february(directory / "landing")
@@ -107,7 +106,7 @@ def new_world(postgres_url: Callable[[str], str], template: str, directory: Path
 
 @contextmanager
 def copy_of(world: World, postgres_url: Callable[[str], str], directory: Path) -> Iterator[World]:
-    """A world like this one, gone at the end. Connections to the one that is copied are closed."""
+    """A temporary copy of the world. Connections to the original are closed."""
     template = world.database_url.split("?")[0].rsplit("/", 1)[1]
     archive = directory / "archive"
     shutil.copytree(world.archive, archive)
@@ -123,13 +122,13 @@ def copy_of(world: World, postgres_url: Callable[[str], str], directory: Path) -
 def about_to(
     step: Callable[[World], Any], start: World, postgres_url: Callable[[str], str], directory: Path
 ) -> Iterator[World]:
-    """A copy of `start` in which the steps before `step` were run."""
+    """A copy of `start` after the steps before `step`."""
     with copy_of(start, postgres_url, directory) as world:
         yield run_up_to(world, step)
 
 
 def tables(world: World) -> dict[Any, Any]:
-    """What a reader of raw.* and snapshots.* finds, with what they say of themselves but for the time."""
+    """The content of raw.* and snapshots.*, without times."""
     with connect(world.database_url) as connection:
         said = {
             query: connection.execute(query).fetchall()
@@ -142,7 +141,7 @@ def tables(world: World) -> dict[Any, Any]:
 
 
 def served(world: World) -> dict[str, Any]:
-    """What a reader of the online store gets for every customer; {} before the definitions are applied."""
+    """The served features of every customer; {} before the definitions are applied."""
     with opened_store(world.database_url) as store:
         if not store.list_feature_services():
             return {}
@@ -151,8 +150,7 @@ def served(world: World) -> dict[str, Any]:
 
 
 def leftovers(world: World) -> Counter[tuple[str, int]]:
-    """How many tables there are beside raw.* and snapshots.*, by their name without the numbers in it, and their rows:
-    what a dead run left behind would be too many."""
+    """The number of other tables and of their rows, by name without digits: remains of a dead run would add to it."""
     content = dump(world.database_url, "online", "feast", "gate", "public")
     # Feast writes a view and its history in two transactions, and nobody reads the history.
     content.pop(("feast", "feature_view_version_history"), None)
@@ -162,10 +160,10 @@ def leftovers(world: World) -> Counter[tuple[str, int]]:
 
 
 def archived(world: World) -> set[str]:
-    """Return the names of the files in the archive, and of what was left on the way there.
+    """Return the names of archived and temporary files.
 
     Raises:
-        ArchiveError: a file has another content than its name says.
+        ArchiveError: the content of a file differs from its name.
     """
     files = {path for path in world.archive.rglob("*") if path.is_file()}
     for path in files:
@@ -176,5 +174,5 @@ def archived(world: World) -> set[str]:
 
 
 def everything(world: World) -> dict[str, Any]:
-    """Return all that there is, to compare."""
+    """Return the whole state, to compare."""
     return {"tables": tables(world), "rows": leftovers(world), "archive": archived(world)}

@@ -44,7 +44,7 @@ IMPORTED = (
 
 
 class StepFailed(RuntimeError):
-    """A step that raised, in a child; the text is its traceback."""
+    """A step raised in a child; the text is its traceback."""
 
 
 # --- children ----------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ class StepFailed(RuntimeError):
 
 @pytest.fixture(scope="session")
 def children() -> multiprocessing.context.ForkServerContext:
-    """Children are forked from a process that has imported the steps and opened nothing."""
+    """Children are forked from a process that has only imported the steps."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*IMPORTED])
     with pytest.MonkeyPatch.context() as environment:
@@ -64,7 +64,7 @@ def children() -> multiprocessing.context.ForkServerContext:
 
 
 class Child:
-    """A step in a process of its own."""
+    """A step in its own process."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Child:
         os.kill(self._process.pid, signal.SIGKILL)
 
     def result(self) -> tuple[bool, Any, list[str]]:
-        """Wait for its end; return whether it lived to it, what the step returned, and the acts counted inside.
+        """Wait for its end; return whether it finished, the step's result, and the number of acts.
 
         Raises:
             StepFailed: the step raised.
@@ -134,7 +134,7 @@ def _run(
 
 
 def _watch(directory: Path, act: Callable[[str], None]) -> None:
-    """Count what Python does to the files below a directory."""
+    """Count Python's changes to the files below a directory."""
     below = f"{directory}{os.sep}"
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -167,7 +167,7 @@ class Wire:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def url(self, database_url: str) -> str:
-        """Return the URL of the same database, through here."""
+        """Return the URL of the database through this wire."""
         before, found, after = database_url.partition(str(self._upstream.parent))
         assert found, f"{database_url} is not on {self._upstream}"
         return f"{before}{self._directory}{after}"
@@ -221,8 +221,7 @@ READ = re.compile(
 
 
 def _statements(stream: BinaryIO) -> Iterator[tuple[tuple[str, bool] | None, bytes]]:
-    """Yield what a client says, as it is to be passed on, each with its text and whether it may change anything; no
-    text for what begins and ends a connection."""
+    """Yield each client message with its text (None at start and end) and whether it can change data."""
     # The first message has no type; after it, each is one byte, four of length, and the rest.
     head = stream.read(4)
     yield None, head + stream.read(int.from_bytes(head, "big") - 4)
@@ -267,7 +266,7 @@ def _cut(connection: socket.socket) -> None:
 
 @contextmanager
 def wire_to(server_url: str, directory: Path) -> Iterator[Wire]:
-    """A wire to the server of that URL, its socket in `directory`."""
+    """A wire to the server of the URL, with its socket in `directory`."""
     wire = Wire(Path(str(conninfo_to_dict(server_url)["host"])) / ".s.PGSQL.5432", directory)
     try:
         yield wire
@@ -276,7 +275,7 @@ def wire_to(server_url: str, directory: Path) -> Iterator[Wire]:
 
 
 def waits_for_a_lock(database_url: str) -> bool:
-    """Tell whether anybody waits for a lock in that database."""
+    """Return whether a session of the database waits for a lock."""
     with connect(database_url) as connection:
         return connection.execute("""
             SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid)

@@ -18,7 +18,7 @@ class InPostgres:
         """A new database holds nothing."""
 
     def builds_left(self, database_url: str) -> dict[str, int]:
-        """Return of how many builds each view has something."""
+        """Return the number of builds with data, by view."""
         with connect(database_url) as connection:
             found = connection.execute(
                 "SELECT relname FROM pg_class WHERE relnamespace = 'online'::regnamespace AND relkind = 'r'"
@@ -31,7 +31,7 @@ class InPostgres:
             connection.execute("TRUNCATE online.served")
 
     def lose_a_row(self, database_url: str, view: str, user: str) -> None:
-        """Lose a row of the build that is being written."""
+        """Delete a row of the build that is being written."""
         with connect(database_url) as connection:
             (build,) = connection.execute("SELECT build FROM online.builds WHERE state = 'writing'").fetchone() or (0,)
             assert connection.execute(f"DELETE FROM online.{view}_{build} WHERE user_id = '{user}'").rowcount == 1
@@ -49,11 +49,11 @@ class InRedis:
         self.client.flushdb()
 
     def dump(self) -> dict[bytes, bytes]:
-        """Return all that it holds."""
+        """Return the whole content."""
         return {key: self._raw.dump(key) for key in self._raw.scan_iter()}
 
     def restore(self, content: dict[bytes, bytes]) -> None:
-        """Have it hold what dump() returned, and nothing else."""
+        """Replace the content with the result of dump()."""
         self.empty()
         for key, value in content.items():
             self._raw.restore(key, 0, value)

@@ -20,14 +20,13 @@ SERVED = {"a": (F29, 2), "b": (F29, 2)}
 
 @dataclass(frozen=True)
 class World:
-    """A Redis of the module's own and a database with the snapshots of three dates: customers with 1, 2 and 3
-    months."""
+    """A Redis per module, and a database with the snapshots of three dates: customers with 1, 2 and 3 months."""
 
     redis: RealRedis
     database_url: str
 
     def served(self):
-        """Return {customer: (AS_OF, months)} of those who are served."""
+        """Return {customer: (AS_OF, months)} of the served customers."""
         with opened_store(self.database_url) as store:
             found = read_online(store, store.get_feature_service(FEATURE_SERVICE), ["a", "b"])
         known = zip("ab", found, strict=True)

@@ -39,7 +39,7 @@ def settings_of(home: Path, server: str) -> Settings:
 
 @pytest.fixture
 def server(postgres_url):
-    """The URL of a server that has none of the three databases, before and after."""
+    """The URL of a server without the three databases."""
     yield postgres_url("postgres")
     drop_databases(postgres_url("postgres"))
 
@@ -52,7 +52,7 @@ def drop_databases(server):
 
 @pytest.fixture
 def settings(server, tmp_path, monkeypatch):
-    """A stack with a drop that is loaded, one that waits, and a file in each place."""
+    """A stack with a loaded drop, a pending one, and a file in each directory."""
     monkeypatch.setattr(watch, "QUIET_SECONDS", -1)
     settings = settings_of(tmp_path / "home", server)
     create_databases(settings)
@@ -76,7 +76,7 @@ def url_of(settings):
 
 @pytest.fixture
 def restore_it(settings, tmp_path):
-    """A function that backs up the stack, loses its databases, and gives the stack of the backup on the same server."""
+    """A function that backs up the stack, drops its databases, and restores on the same server."""
 
     def restore_it():
         backup(settings, tmp_path / "backup", print)
@@ -90,7 +90,7 @@ def restore_it(settings, tmp_path):
 
 @pytest.fixture
 def again(settings, restore_it):
-    """The restored stack, and what its databases held."""
+    """The restored stack, and the former content of its databases."""
     before = dump(url_of(settings))
     return restore_it(), before
 
@@ -180,7 +180,7 @@ def test_a_backup_that_fails_leaves_nothing(settings, tmp_path):
 
 
 def test_a_run_during_a_backup_is_in_it_whole_or_not_at_all(settings, restore_it, monkeypatch):
-    """A drop that is loaded after Airflow was dumped: the backup has its rows and its files, or has it waiting."""
+    """A drop is loaded after the dump of Airflow: the backup has its rows and files, or has it pending."""
     from embedded.stack import postgres_tools
 
     dumped = postgres_tools.dump

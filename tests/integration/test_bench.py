@@ -80,7 +80,7 @@ def test_a_naive_rerun_changes_nothing(naive_url, landing, as_of):
 
 @pytest.fixture
 def work():
-    """A directory that the server's user may enter; pytest closes its own ones to everybody whenever it starts."""
+    """A directory that Postgres's user can enter; pytest makes its own private."""
     path = Path("/tmp") / f"churn-tests-bench-{os.getpid()}"
     path.mkdir(mode=0o711)
     yield path

@@ -35,7 +35,7 @@ sys.exit(__main__.main())
 
 @pytest.fixture
 def work():
-    """A directory that the server's user may enter; pytest closes its own ones to everybody whenever it starts."""
+    """A directory that Postgres's user can enter; pytest makes its own private."""
     if shutil.which("wrk") is None:
         pytest.skip("wrk, which makes the load, is not installed: apt-get install wrk")
     path = Path("/tmp") / f"churn-tests-bench-serving-{os.getpid()}"

@@ -145,7 +145,7 @@ def test_board_and_pipeline_use_the_same_model_name():
 
 @pytest.fixture
 def run_id(mlflow_uri) -> str:
-    """A run with a report, and with files that are none of the board's business."""
+    """A run with a report and with unrelated files."""
     with mlflow.start_run() as run:
         for name in ("pictures/roc.svg", "report.html", "report.json", "secret.parquet", "pictures/deep/roc.svg"):
             mlflow.log_text(f"content of {name}", f"decisions/7/{name}")

@@ -37,7 +37,7 @@ def archive(tmp_path):
 
 @pytest.fixture
 def landing(tmp_path, monkeypatch):
-    """Drops without manifest.json and _SUCCESS count at once."""
+    """A landing directory where drops without manifest.json and _SUCCESS count at once."""
     monkeypatch.setattr(watch, "QUIET_SECONDS", -1)
     directory = tmp_path / "landing"
     directory.mkdir()
@@ -45,7 +45,7 @@ def landing(tmp_path, monkeypatch):
 
 
 def later(hours=3):
-    """So many hours from now: what was just done is that old then."""
+    """The time in `hours`."""
     return datetime.now(UTC) + timedelta(hours=hours)
 
 
@@ -69,7 +69,7 @@ def made_online(landing, archive, database_url, as_of=D31, labels=LABELS):
 
 @pytest.fixture
 def registry(mlflow_uri):
-    """An empty registry, with the model and no version of it."""
+    """An empty registered model."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -78,7 +78,7 @@ def registry(mlflow_uri):
 
 
 def register(registry, database_url, as_of=D31):
-    """A version of `as_of` that says that it was trained on the drops of now."""
+    """A version of `as_of` tagged as trained on the current drops."""
     tags = {"as_of": as_of.isoformat(), DROPS: drops_of_now(database_url, as_of)}
     return int(registry.create_model_version("streamflow_churn", "/none", tags=tags).version)
 
@@ -223,7 +223,7 @@ def test_a_decided_date_stays_done_when_retention_deletes_its_snapshot(landing, 
 
 
 def corrected(landing, archive, database_url, registry):
-    """January decided on, then corrected and online again; the version that was decided on."""
+    """January, decided on, then corrected and online again; the decided version."""
     made_online(landing, archive, database_url)
     version = register(registry, database_url)
     decide(database_url, D31, version)

@@ -31,20 +31,23 @@ from tests.integration.faults import Child, waits_for_a_lock
 
 @pytest.fixture(scope="module")
 def both(postgres_url, churn_template, tmp_path_factory):
-    """Two dates came, and the definitions are applied."""
+    """Both drops have arrived, and the definitions are applied."""
     with new_world(postgres_url, churn_template, tmp_path_factory.mktemp("both")) as world:
         yield world
 
 
 def prepared(world, step):
-    """Bring both dates to where `step` is next; return the two worlds."""
+    """Run both dates up to `step`; return the two worlds."""
     january = run_up_to(world, step)
     return january, run_up_to(replace(world, as_of=F29), step)
 
 
 def run_while_held(n, held, passing, wire, children):
-    """Run `held` = (step, world) up to its n-th act, then `passing` until it ends or waits for it, then both to their
-    end; tell whether there was an n-th act, and what the two returned."""
+    """Hold `held` = (step, world) before its n-th act, run `passing` until it ends or waits, then finish both.
+
+    Returns:
+        Whether there was an n-th act, and both results.
+    """
     reached, go_on = threading.Event(), threading.Event()
 
     def hold():
@@ -112,5 +115,5 @@ def test_concurrent_runs_end_like_sequential_ones(
 
 
 def comparable(content):
-    """Without the rows that say what happened, which differ: an older date that came late is a recorded no-op."""
+    """Without the event rows, which differ: an older late date is a recorded no-op."""
     return {**content, "rows": {key: n for key, n in content["rows"].items() if key[0] != "online.builds"}}

@@ -58,8 +58,7 @@ def corrected(january, postgres_url, tmp_path_factory):
 
 @pytest.fixture
 def killed_before(children, wire):
-    """A function that runs a step and kills it before the n-th thing that it says to Postgres, or changes below
-    `watched`; it tells whether the step lived to its end."""
+    """A function that kills a step before its n-th act (Postgres or `watched`), and returns whether it finished."""
 
     def run(n, step, world, reads=True, watched=None):
         child: Future[Child] = Future()
@@ -78,8 +77,7 @@ def killed_before(children, wire):
 
 
 def die_everywhere(step, start, run, reader: Callable[[World], object], postgres_url, tmp_path) -> int:
-    """Run the step with `run(n, world)` for every STRIDE-th n until it lives, retry it, and return how many n there
-    were to die at."""
+    """Call `run(n, world)` for every STRIDE-th n until the step finishes, each with a retry; return the last n."""
     with about_to(step, start, postgres_url, tmp_path / "before") as world:
         old = reader(world)
         with copy_of(world, postgres_url, tmp_path / "undisturbed") as undisturbed:

@@ -52,7 +52,7 @@ def small_disk(path, megabytes, owner=0):
 
 @contextmanager
 def filled(disk, left):
-    """Fill the disk but for so many bytes."""
+    """Fill the disk up to `free` bytes."""
     ballast = disk / "ballast"
     found = os.statvfs(disk)
     with ballast.open("wb") as file:
@@ -74,8 +74,7 @@ def corrected(postgres_url, churn_template, tmp_path_factory):
 
 
 def run_with_ever_more_room(step, disk, by, copied, reader, new, end):
-    """Run the step in copies of its world, each with `by` bytes more on the disk, until there is enough; return how
-    often there was not."""
+    """Run the step in copies of its world with `by` more bytes each until it succeeds; return the failures."""
     for fails in itertools.count():
         with copied() as world:
             old = reader(world)
@@ -107,7 +106,7 @@ def test_a_full_archive_fails_validate_and_loses_nothing(corrected, postgres_url
 
 @contextmanager
 def copy_on_small_disk(world, postgres_url, directory):
-    """A copy of the world whose database lies in the tablespace `small`."""
+    """A copy of the world with its database in the tablespace `small`."""
     with (
         copy_of(world, postgres_url, directory) as copy,
         psycopg.connect(postgres_url("postgres"), autocommit=True) as connection,

@@ -38,7 +38,7 @@ from tests.integration.faults import Child, StepFailed, wire_to
 
 
 class Server:
-    """A Postgres of its own, that can be killed and started again."""
+    """A Postgres that can be killed and restarted."""
 
     def __init__(self, directory):
         with warnings.catch_warnings():

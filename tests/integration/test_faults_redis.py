@@ -50,7 +50,7 @@ def corrected(online_store, postgres_url, churn_template, tmp_path_factory):
 
 
 def in_redis(url, act):
-    """Prepare a child: its online store is a Redis, and whatever is said to one is an act."""
+    """Prepare a child whose online store is Redis and whose acts are Redis commands."""
     os.environ["CHURN_REDIS_URL"] = url
     say = redis.Redis.execute_command
 
@@ -63,8 +63,7 @@ def in_redis(url, act):
 
 @pytest.fixture
 def killed_in_redis(children, online_store):
-    """A function that kills a step before the n-th thing that it says to Redis; it tells whether it lived to the
-    end."""
+    """A function that kills a step before its n-th Redis command, and returns whether it finished."""
 
     def run(n, step, world):
         prepare = partial(in_redis, online_store.url)
@@ -76,7 +75,7 @@ def killed_in_redis(children, online_store):
 
 @pytest.fixture
 def killed_in_postgres(children, online_store, wire):
-    """The same before the n-th change in Postgres."""
+    """The same, before its n-th change in Postgres."""
 
     def run(n, step, world):
         child = Future()
@@ -136,5 +135,5 @@ def test_a_killed_step_serves_old_or_new_and_is_completed_by_the_retry(
 
 
 def held(online_store):
-    """Return how many hashes of each view there are with how many rows: what a dead run left would be too many."""
+    """Return the number of hashes of each view and of their rows: remains of a dead run would add to it."""
     return Counter((key.rsplit(":", 1)[1], online_store.client.hlen(key)) for key in online_store.client.scan_iter())

@@ -54,7 +54,7 @@ def candidate(january, postgres_url):
 
 @pytest.fixture(scope="module")
 def decided(candidate, postgres_url):
-    """The gate decided to promote it."""
+    """The gate has decided to promote it."""
     with registry_copy(candidate, postgres_url) as world:
         outcome = run_grade(world)
         assert outcome.figures["decision"] == rule.PROMOTE
@@ -63,7 +63,7 @@ def decided(candidate, postgres_url):
 
 @pytest.fixture(scope="module")
 def for_a_person(candidate, postgres_url):
-    """Production cannot be compared with fairly: the decision on March's candidate is a person's."""
+    """Production cannot be compared fairly, so a person decides on March's candidate."""
     with registry_copy(candidate, postgres_url) as world:
         client = MlflowClient(world.mlflow_uri, world.mlflow_uri)
         client.set_model_version_tag(MODEL_NAME, "1", "cohort_salt", "another")
@@ -72,7 +72,7 @@ def for_a_person(candidate, postgres_url):
 
 @pytest.fixture(scope="module")
 def moved_by_hand(decided, postgres_url):
-    """The gate decided to promote March's candidate, and a person took Production away since."""
+    """After the gate decided to promote March's candidate, a person emptied Production."""
     with registry_copy(decided, postgres_url) as world:
         client = MlflowClient(world.mlflow_uri, world.mlflow_uri)
         client.transition_model_version_stage(MODEL_NAME, "1", "Archived")
@@ -81,7 +81,7 @@ def moved_by_hand(decided, postgres_url):
 
 @pytest.fixture
 def kill_before(children):
-    """A function that kills a step before its n-th act, and tells whether it lived to its end."""
+    """A function that kills a step before its n-th act, and returns whether it finished."""
 
     def run(n, step, world):
         return Child(children, step, world, dies_before=n, prepare=count_changes).result()[0]

@@ -42,7 +42,7 @@ GREATEST = {
 
 @pytest.fixture(scope="module")
 def database(online_store, shared_database_url, tmp_path_factory) -> str:
-    """January generated, February by hand with the least and the greatest values; February is served."""
+    """January generated, February handwritten with extreme values; February is served."""
     landing, archive = tmp_path_factory.mktemp("landing"), tmp_path_factory.mktemp("archive")
     write_drops(landing, customers=150, months=1, seed=9, start=D31)
     take_in(find_drop(landing, D31), shared_database_url, archive)
@@ -75,7 +75,7 @@ def ours(database):
 
 @pytest.fixture(scope="module")
 def stock(database, tmp_path_factory) -> FeatureStore:
-    """Feast as it comes: its own Postgres stores and its local engine, over the same snapshots."""
+    """Feast with its own Postgres stores and local engine, over the same snapshots."""
     variables = feast_environment(database)
     postgres = {
         "type": "postgres",
@@ -106,7 +106,7 @@ def stock(database, tmp_path_factory) -> FeatureStore:
 
 @pytest.fixture(scope="module")
 def everybody(database) -> list[str]:
-    """Every customer of either date, and two whom nobody knows."""
+    """Every customer of either date, and two unknown ones."""
     with connect(database) as connection:
         found = connection.execute("SELECT DISTINCT user_id FROM snapshots.payments_agg_90d_snapshots").fetchall()
     return [*(user for (user,) in found), "999999", ""]
@@ -147,7 +147,7 @@ MOMENTS = {
 
 
 def entities(users: list[str], moments: list[datetime]) -> str:
-    """A query for entities: every customer at every moment, with a column beside."""
+    """An entity query: every customer at every moment, with an extra column."""
     names = ", ".join("'" + user.replace("'", "''") + "'" for user in users)
     at = ", ".join(f"'{moment.isoformat()}'" for moment in moments)
     return (

@@ -52,7 +52,7 @@ def drops(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def february(postgres_url, churn_template, mlflow_template, drops, tmp_path_factory):
-    """January's model in Production, February's promoted over it; to be looked at and left as it is."""
+    """January's model was promoted, then February's; tests must not change it."""
     directory = tmp_path_factory.mktemp("february")
     with (
         database_copy(postgres_url, churn_template) as database_url,
@@ -198,7 +198,7 @@ def test_a_candidate_trained_on_the_cohort_is_invalid(chain, monkeypatch):
 
 
 def test_a_candidate_other_than_the_trained_model_is_invalid(chain, monkeypatch):
-    """Its golden rows say what the pipeline gave in training."""
+    """Its golden rows hold the scores of training."""
     chain.pipeline.serve(JANUARY)
     version = train(JANUARY, chain.database_url).figures["version"]
     load = registry.load_model
@@ -251,6 +251,6 @@ def test_a_decision_does_not_depend_on_the_block_size(february, monkeypatch):
 
 
 def test_a_version_without_a_run_has_unknown_training_customers(february):
-    """MLflow's server refuses to be asked about a run without an id."""
+    """MLflow's server rejects a request for a run without an id."""
     version = replace(registry.get_version(MlflowClient(), 1), run_id="")
     assert gathering._cohort_trained_on(version) is None

@@ -24,7 +24,7 @@ USERS = [f"{number:04d}-ABCDE" for number in range(1, 301)]
 
 
 def customers(users=USERS, **changed):
-    """Customers of three tariffs, in January; `changed` says the value of a column for each of a number."""
+    """Customers of three tariffs in January; `changed` maps a column to a function of the customer's number."""
     return {
         user: {
             "months_active": str(number % 40 + 1),
@@ -56,7 +56,7 @@ def january(landing, archive, database_url):
 
 
 def held(drop, database_url, archive):
-    """Validate a drop, see that it is held, and return the hold's findings and the error."""
+    """Validate a drop, check that it is held, and return the hold's findings and the error."""
     with pytest.raises(DropHeld) as error:
         validate(drop, database_url, archive)
     findings = find_holds(database_url)[drop.as_of].findings
@@ -181,7 +181,7 @@ def test_a_drop_that_cannot_be_compared_needs_a_person(january, landing, archive
 
 @pytest.fixture
 def small(january, landing):
-    """A drop that is held: most customers are gone."""
+    """A held drop, which lacks most customers."""
     return write_drop(landing, F29, customers(USERS[:10]))
 
 

@@ -73,7 +73,7 @@ WORTH_SEEING = {
 
 
 class World:
-    """The pipeline, the model of it, and the drops: what happens happens to both, and each time they must agree."""
+    """The pipeline and the model of it: every event happens to both, and they must agree."""
 
     def __init__(self, database_url, online_store, store, directory):
         self.database_url, self.online_store, self.store, self.directory = database_url, online_store, store, directory
@@ -84,9 +84,9 @@ class World:
         self.happened = Counter()
 
     def begin(self):
-        """Forget everything. Of a few rows in many partitions, DELETE is far quicker than TRUNCATE or another database.
+        """Delete everything, with DELETE, which is faster than TRUNCATE for few rows in many partitions.
 
-        Feast's views are forgotten too: it notes every materialization in them, and gets slower with each.
+        Also deletes Feast's views, which grow with each materialization.
         """
         tables = self.connection.execute(
             "SELECT relnamespace::regnamespace::text, relname FROM pg_class "
@@ -120,7 +120,7 @@ class World:
             self.model.accepts.pop(as_of, None)
 
     def accepts(self, as_of):
-        """A person accepts what lies there."""
+        """A person accepts the landed drop."""
         drop = find_drop(self.landing, as_of)
         if drop is not None:
             self.happened["a held drop was accepted"] += self.model.holds(as_of)
@@ -129,7 +129,7 @@ class World:
             (drop.path / ACCEPT).write_text(f"acceptance {self.model.clock}", encoding="utf-8")
 
     def runs(self, as_of):
-        """The chain, which ends at once where there is no drop, or it is refused."""
+        """The chain runs; it ends at once without a drop or if the drop is refused."""
         if self.loads(as_of):
             self.snapshots(as_of)
             self.materializes(as_of)
@@ -139,7 +139,7 @@ class World:
             self.runs(day)
 
     def comes_to_rest(self, days):
-        """Every drop was tried beside what is loaded in the end, and what is loaded was brought online."""
+        """Every drop is compared with the finally loaded ones, and every loaded date has been materialized."""
         before = None
         while before != self.model.loaded:
             before = dict(self.model.loaded)
@@ -157,7 +157,7 @@ class World:
         return accepted is not None
 
     def _validate(self, as_of):
-        """Return the accepted drop, None where there is none or it is held."""
+        """Return the accepted drop, None if there is none or it is held."""
         drop = find_drop(self.landing, as_of)
         assert (drop is not None) == (as_of in self.model.landing)
         if drop is None:
@@ -175,7 +175,7 @@ class World:
         return validate(drop, self.database_url, self.archive)
 
     def withdraws(self, as_of):
-        """A person takes back what is loaded of a date, if anything is."""
+        """A person withdraws the date, if it is loaded."""
         was_loaded, served = as_of in self.model.loaded, self.model.served
         self.model.withdraws(as_of)
         assert withdraw(as_of, "ada", "a law", self.database_url).outcome == (DONE if was_loaded else UNCHANGED)
@@ -186,7 +186,7 @@ class World:
         self.happened["nothing was left to serve"] += changed and self.model.served is None
 
     def recalled(self, as_of):
-        """After one run another one has validated the drop when it is withdrawn; then it goes on."""
+        """Two runs have validated the drop when it is withdrawn after the first; the second continues."""
         self.runs(as_of)
         validated = self._validate(as_of)
         content, accept = self.model.landing.get(as_of), self.model.accepts.get(as_of)
@@ -200,7 +200,7 @@ class World:
             self._load(validated, content, accept)
 
     def reconsiders(self, as_of):
-        """A person takes the drop back and then accepts it as it is: the next run loads it again."""
+        """A person withdraws the drop and then accepts the same content: the next run loads it again."""
         self.runs(as_of)
         was_loaded = self.model.loaded.get(as_of)
         self.withdraws(as_of)
@@ -209,7 +209,7 @@ class World:
         self.happened["what was withdrawn was accepted again"] += again
 
     def overtaken(self, as_of, content, accept):
-        """A run has validated the drop when it is corrected and another run overtakes it; then it goes on."""
+        """A run has validated the drop when it is corrected and loaded by another run; the first continues."""
         validated = self._validate(as_of)
         before, accepted = self.model.landing.get(as_of, content), self.model.accepts.get(as_of)
         self.arrives(as_of, content, accept)
@@ -260,14 +260,14 @@ class World:
             self.happened["what is served was corrected"] += 1
 
     def loses(self):
-        """The online store is emptied, as a Redis that keeps nothing on disk is by a restart."""
+        """The online store is emptied, like a restarted Redis without persistence."""
         self.online_store.empty()
         self.model.served = None
 
     # --- what must hold ----------------------------------------------------------------------------------------------
 
     def agrees_with(self, model):
-        """Raw tables, snapshots, labels and served features are what the model says, row by row."""
+        """Raw tables, snapshots, labels and served features equal the model's, row by row."""
         assert {file.table: self._rows("raw", file.table) for file in FILES} == model.raw()
         for table, rows in {**dict.fromkeys(FEATURE_TABLES, model.profiles()), LABELS_TABLE: model.labels()}.items():
             cursor = self.connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier("snapshots", table)))
@@ -279,7 +279,7 @@ class World:
         assert found == {user: model.served_to(user, features) for user in USERS}
 
     def trains_as(self, model):
-        """Each AS_OF that has a drop has the model's training set, and so its digest."""
+        """Each AS_OF with a drop has the model's training set, and so its digest."""
         types = {"user_id": pa.string(), "as_of": pa.date32(), "churn_label": pa.bool_()}
         types |= {name: TYPES[feast_type][1] for name, feast_type in feature_types(self.service).items()}
         for as_of in DATES:

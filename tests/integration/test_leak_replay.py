@@ -40,7 +40,7 @@ FOREST = recipe.Parameters(families=("random forest",))
 
 @pytest.fixture(autouse=True)
 def leaves_of_one(monkeypatch):
-    """Forests as many use them: each tree knows its rows by heart."""
+    """Default forests, whose trees memorize their rows."""
     family = FAMILIES["random forest"]
     by_heart = ({"n_estimators": 100, "min_samples_leaf": 1},)
     monkeypatch.setitem(FAMILIES, "random forest", replace(family, grid=by_heart))
@@ -67,7 +67,7 @@ def train_by(database_url, parameters=FOREST, as_of=JANUARY):
 
 
 def train_on_everybody(database_url, as_of=JANUARY):
-    """Train as code would that knows of no cohorts, and put it into Production by hand."""
+    """Train without cohorts, and move the model to Production by hand."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training_set, "cohorts", lambda users: np.zeros((2, len(list(users))), dtype=bool))
         version = train_by(database_url, replace(FOREST, random_state=1), as_of)
@@ -82,7 +82,7 @@ def move_to_production(version):
 
 
 def gather(candidate, database_url):
-    """The evidence on a candidate beside what is in Production."""
+    """The evidence on a candidate and the current Production."""
     client = MlflowClient()
     rivals = Rivals(registry.production(client), None, None)
     return gathering.gather(registry.get_version(client, candidate), rivals, database_url).evidence

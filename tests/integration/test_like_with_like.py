@@ -66,7 +66,7 @@ def chain(pipeline_on, tmp_path, mlflow_uri):
 
 @pytest.fixture(scope="module")
 def corrected(postgres_url, churn_template, mlflow_template, tmp_path_factory):
-    """January and February promoted, then one fee of February corrected; to be looked at and left as it is."""
+    """January and February promoted, then one fee of February corrected; tests must not change it."""
     directory = tmp_path_factory.mktemp("corrected")
     with (
         database_copy(postgres_url, churn_template) as database_url,
@@ -118,7 +118,7 @@ def test_a_version_says_which_dates_it_learned_from(corrected):
 
 
 def test_a_month_with_new_information_raises_no_leak_alarm(chain):
-    """February's version was chosen by models that knew January alone; it ships knowing February too, like March."""
+    """February's version was selected by models of January alone, but is fitted on February too; March's likewise."""
     chain(JANUARY)
     assert chain(FEBRUARY)[1].figures["decision"] == rule.PROMOTE
     _, decided, _ = chain(MARCH)

@@ -40,13 +40,13 @@ def landing(tmp_path):
 
 
 def with_months(landing, months, as_of=D31, users=USERS):
-    """A drop whose every value of two tables is `months`: a mix of two revisions shows."""
+    """A drop with `months` as every value of two tables, so that a mix of revisions shows."""
     values = {"months_active": str(months), "skips_7d": str(months)}
     return write_drop(landing, as_of, {user: values for user in users})
 
 
 def rows_of(database_url, table, as_of):
-    """Return the rows of raw.<table>, as the CSV file has them: without the drop's AS_OF."""
+    """Return the rows of raw.<table> like the CSV file, without the AS_OF."""
     with connect(database_url) as connection:
         query = sql.SQL("SELECT * FROM {} WHERE as_of = %s").format(sql.Identifier("raw", table))
         cursor = connection.execute(query, [as_of])
@@ -110,7 +110,7 @@ def test_the_rules_that_a_drop_was_accepted_by_are_recorded_and_kept(landing, ar
 
 
 def accepted_by_rules_1(drop, archive):
-    """The drop as it was accepted when there were no other rules: in the archive, whatever it holds."""
+    """The drop as accepted by rules 1: archived, whatever its content."""
     with Incoming(archive) as incoming:
         read = {}
         for path in drop.files():

@@ -28,7 +28,7 @@ AT_ONCE = 4
 
 @pytest.fixture
 def snapshots(tmp_path, database_url, online_store):
-    """A function that makes the snapshots of a date: customers with so many months."""
+    """A function that builds the snapshots of a date, with customers of that many months."""
     online_store.empty()
     apply_definitions(database_url)
 
@@ -42,7 +42,7 @@ def snapshots(tmp_path, database_url, online_store):
 
 
 def served(database_url, users=("a", "b", "c")):
-    """Return {customer: (AS_OF, months)} of those who are served."""
+    """Return {customer: (AS_OF, months)} of the served customers."""
     with opened_store(database_url) as store:
         found = read_online(store, store.get_feature_service(FEATURE_SERVICE), list(users))
     return {user: (f.as_of, f.values["months_active"]) for user, f in zip(users, found, strict=True) if not f.missing}
@@ -144,7 +144,7 @@ def test_a_date_without_a_snapshot_is_an_error_that_says_what_to_do(snapshots, d
 
 
 def write_and(then):
-    """Feast's materialize(), and then this."""
+    """Feast's materialize(), followed by `then`."""
     write = FeatureStore.materialize
 
     def written(store, *arguments, **named):
@@ -214,7 +214,7 @@ def test_a_failed_first_materialization_serves_nothing(snapshots, database_url, 
 
 
 def test_concurrent_first_runs_create_the_registry_once(database_url):
-    """Left to itself, Feast fails for the others: their CREATE TABLE comes too late."""
+    """Feast alone would fail for all but one, at CREATE TABLE."""
     together = Barrier(AT_ONCE)
 
     def apply():

@@ -10,7 +10,7 @@ from tests.database_dump import dump
 
 
 def forget(database_url, name):
-    """Make the database one that this migration was not recorded in."""
+    """Delete the record of this migration."""
     with connect(database_url) as connection:
         assert connection.execute("DELETE FROM churn_migrations WHERE name = %s", [name]).rowcount == 1
 

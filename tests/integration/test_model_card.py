@@ -28,7 +28,7 @@ PICTURES = ["auc_difference", "calibration", "importance", "precision_recall", "
 
 
 class Decided:
-    """Two months, each trained and decided on; the first was promoted, the second is to be reported on."""
+    """Two months, each trained and decided on; the first was promoted, the second is the one to report on."""
 
     def __init__(self, pipeline, directory):
         self.database_url, self.directory = pipeline.database_url, directory

@@ -53,7 +53,7 @@ ABSURD = {column.name: ABSURD_OF[column.kind] for file in REQUIRED_FILES for col
 
 @dataclass(frozen=True)
 class Chain:
-    """The chain up to D in a database of its own, and what came of it."""
+    """The chain up to D in its own database, and its results."""
 
     pipeline: Pipeline
     training_set: TrainingSet
@@ -65,7 +65,7 @@ class Chain:
 
 
 def write_poison(landing, as_of):
-    """A drop of absurd values for everybody, with the opposite of every label that was ever delivered."""
+    """A drop of absurd values for all customers, with the opposite of every delivered label."""
     earlier = [drop for drop in list_drops(landing) if drop.as_of <= D]
     customers = {row["user_id"]: ABSURD for drop in earlier for row in read_values(drop, USERS)}
     labels = {
@@ -107,13 +107,13 @@ def pipelines(postgres_url, churn_template, landing, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clean(pipelines):
-    """D where nothing later exists."""
+    """D without later drops."""
     return run_up_to_d(pipelines[0])
 
 
 @pytest.fixture(scope="module")
 def poisoned(pipelines, clean):
-    """D where one absurd drop of a later date came before it, and another after it."""
+    """D with one absurd later drop loaded before it, and another after it."""
     pipeline = pipelines[1]
     for as_of in LATER:
         write_poison(pipeline.landing, as_of)
@@ -124,7 +124,7 @@ def poisoned(pipelines, clean):
 
 
 def held_up_to_d(database_url):
-    """Return {table: rows} of what raw.* and snapshots.* hold of drops up to D."""
+    """Return {table: rows} of raw.* and snapshots.* for the drops up to D."""
     tables = [("raw", file.table, "as_of") for file in FILES]
     tables += [("snapshots", table, "as_of") for table in FEATURE_TABLES] + [("snapshots", LABELS_TABLE, "drop_as_of")]
     with connect(database_url) as connection:
@@ -140,7 +140,7 @@ def held_up_to_d(database_url):
 
 
 def bits_of(pipeline):
-    """Return all that a fitted pipeline learned: coefficients, or every node of every tree, and what comes before."""
+    """Return the fitted parameters: coefficients or every node of every tree, and the preprocessing."""
     preprocess = pipeline.named_steps["preprocess"].named_transformers_
     classifier = pipeline.named_steps["classifier"]
     learned = []
@@ -167,7 +167,7 @@ def fields_of(nodes):
 
 
 def figures_of(candidate):
-    """Return the metrics but for how long it took."""
+    """Return the metrics without durations."""
     return {name: repr(value) for name, value in candidate.metrics.items() if name != "train_seconds"}
 
 

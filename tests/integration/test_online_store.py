@@ -60,7 +60,7 @@ def drop(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served_url(online_store, shared_database_url, drop, tmp_path_factory):
-    """A database in which the drop is served."""
+    """A database with the drop served."""
     take_in(drop, shared_database_url, tmp_path_factory.mktemp("archive"))
     apply_definitions(shared_database_url)
     materialize(D31, shared_database_url)
@@ -81,13 +81,13 @@ def service(store):
 
 @pytest.fixture(scope="module", params=["by Feast", "by the lookup"])
 def read(request, store, service):
-    """Reads the features of users, either way: they must not differ in anything."""
+    """Read the features of users by both paths, which must agree."""
     return partial(read_online, store, service) if request.param == "by Feast" else OnlineLookup(store, service).read
 
 
 @pytest.fixture(scope="module")
 def expected(drop):
-    """The features of each customer as the CSV files say them."""
+    """The features of each customer in the CSV files."""
     customers = {}
     for file in (SUBSCRIPTIONS, USAGE, PAYMENTS, SUPPORT):
         for row in read_values(drop, file):
@@ -216,7 +216,7 @@ def test_a_miss_in_a_new_build_is_retried(online_store, store, service, expected
 
 
 def drop_connections(database_url):
-    """Have the server drop every connection to the database."""
+    """Make the server drop every connection to the database."""
     name = [conninfo_to_dict(database_url)["dbname"]]
     with server_of(database_url) as server:
         while server.execute(

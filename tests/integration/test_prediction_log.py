@@ -50,7 +50,7 @@ def eventually(holds):
 
 @contextmanager
 def refusing(database_url):
-    """The server refuses every connection to the database, and has dropped those that there were."""
+    """The server has dropped the connections to the database and refuses new ones."""
     name = conninfo_to_dict(database_url)["dbname"]
     with connect(make_conninfo(database_url, dbname="postgres"), autocommit=True) as server:
         allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")

@@ -78,7 +78,7 @@ def lose_everything(world):
 
 
 def lose_a_view(world):
-    """As an eviction does."""
+    """Delete a view, like an eviction."""
     (key,) = world.redis.client.scan_iter(match=f"{BUILDS}*:usage_agg_30d_fv")
     world.redis.client.delete(key)
 
@@ -147,7 +147,7 @@ def test_a_full_redis_keeps_serving_its_build(world):
 
 
 def written(world, connection, as_of):
-    """Return a build that is ready to be served, written as one that is to replace what is served now."""
+    """Return a complete build that is about to replace the served one."""
     builds = builds_of(connection)
     number, begun_at = connection.execute(
         "INSERT INTO online.builds (as_of, drop_digest, code_digest, state) VALUES (%s, 'd', 'c', 'writing')"

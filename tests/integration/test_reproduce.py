@@ -43,7 +43,7 @@ EVERYTHING = (
 
 
 class World:
-    """Three months whose labels come a month late, and the version that was trained on them."""
+    """Three months with labels one month late, and the version trained on them."""
 
     def __init__(self, pipeline: Pipeline, mlflow_url: str) -> None:
         self.pipeline, self.mlflow_url = pipeline, mlflow_url
@@ -66,7 +66,7 @@ class World:
             ).fetchall()
 
     def correct_february(self, landing: Path) -> None:
-        """A later revision of February, on which the snapshots are built by now."""
+        """A later revision of February, with rebuilt snapshots."""
         write_drops(landing, customers=1600, months=3, seed=6)
         # Its customers are others.
         accept(find_drop(landing, FEBRUARY))
@@ -82,7 +82,7 @@ def quick_models():
 
 @pytest.fixture(scope="module")
 def world(postgres_url, churn_template, mlflow_template, tmp_path_factory):
-    """Trained once, then left as it is, which each test can rely on: reproducing changes nothing."""
+    """Trained once; reproducing does not change it."""
     landing = tmp_path_factory.mktemp("drops")
     write_drops(landing, customers=1500, months=3, seed=5, late_labels=1)
     directory = tmp_path_factory.mktemp("mlflow")
@@ -97,7 +97,7 @@ def world(postgres_url, churn_template, mlflow_template, tmp_path_factory):
 
 @pytest.fixture
 def recorded(world):
-    """Have the run's lineage say something else, for the time of a test."""
+    """Change the run's lineage until the block ends."""
     said = read_lineage(world.run_id)
 
     def change(change_it) -> None:
@@ -111,7 +111,7 @@ def recorded(world):
 
 @pytest.fixture
 def other_models(monkeypatch):
-    """Code that fits other models from the same data."""
+    """Changed code that fits other models on the same data."""
     for name, grid in {"logistic regression": {"C": 0.001}, "boosted trees": {"max_leaf_nodes": 3}}.items():
         monkeypatch.setitem(FAMILIES, name, replace(FAMILIES[name], grid=(grid,)))
 

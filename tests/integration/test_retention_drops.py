@@ -51,7 +51,7 @@ def landing(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def nine_dates(shared_database_url, postgres_url, tmp_path_factory):
-    """Nine labelled dates, the newest served, for tests to get copies of."""
+    """Nine labelled dates with the newest served, to copy for tests."""
     home = tmp_path_factory.mktemp("nine")
     for as_of in DATES:
         take_in(write_drop(home / "landing", as_of, USERS, LABELS), shared_database_url, home / "archive")
@@ -75,14 +75,14 @@ def filled(nine_dates, postgres_url, landing, archive):
 
 
 def days_pass(database_url):
-    """What chains have worked on is done with: it was three days earlier."""
+    """Make the work of the chains three days older."""
     with connect(database_url) as connection:
         connection.execute("UPDATE raw.revisions SET validated_at = validated_at - interval '3 days'")
         connection.execute("UPDATE snapshots.builds SET built_at = built_at - interval '3 days'")
 
 
 def held(database_url, table):
-    """Return the AS_OFs that have rows in the table, and how many."""
+    """Return the AS_OFs with rows in the table, and their number."""
     with connect(database_url) as connection:
         return dict(connection.execute(f"SELECT as_of, count(*) FROM {table} GROUP BY as_of").fetchall())
 
@@ -96,7 +96,7 @@ def snapshots(database_url):
 
 
 def rows_of(dumped):
-    """Count the rows of raw and snapshots, once: a month's are those of its table too."""
+    """Count the rows of raw and snapshots, without counting partitions twice."""
     return sum(rows.count(b"\n") for (_, table), rows in dumped.items() if table[-8:-5] == "_20")
 
 
@@ -111,7 +111,7 @@ def train_on(database_url, as_of):
 
 
 def run_again(database_url, landing, archive, as_of):
-    """What the tasks of churn_snapshot do; return what load and snapshot say."""
+    """Run the tasks of churn_snapshot; return the outcomes of load and snapshot."""
     accepted = validate(find_drop(landing, as_of), database_url, archive)
     return load(accepted, database_url, archive).outcome, build_snapshots(as_of, database_url).outcome
 
@@ -311,7 +311,7 @@ def test_a_deleted_date_is_not_served(filled):
 
 
 def test_a_date_is_removed_whole_or_not_at_all(filled):
-    """Whoever works on a date holds its lock: retention waits, and a reader sees all or nothing."""
+    """Work on a date holds its lock, so retention waits, and a reader sees all or nothing."""
     with connect(filled) as reader:
         reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         counts = "SELECT count(*) FROM snapshots.{}_snapshots WHERE event_timestamp = %s"

@@ -18,13 +18,13 @@ DAYS = 365
 
 @pytest.fixture
 def now(database_url):
-    """The server's clock, which counts."""
+    """The server's clock."""
     with connect(database_url) as connection:
         return connection.execute("SELECT now()").fetchone()[0].astimezone(UTC)
 
 
 def make_month(database_url, day):
-    """Make the month of `day`, as was done when it was to come, and return its name."""
+    """Create the partition of the month of `day`, as in advance, and return its name."""
     with connect(database_url) as connection, month(connection, ANSWERED, date(day.year, day.month, 1)):
         return name_of(day)
 
@@ -46,7 +46,7 @@ def instants(database_url):
 
 
 def tables(database_url):
-    """Return the names of the log's parts."""
+    """Return the names of the log's partitions."""
     with connect(database_url) as connection:
         found = connection.execute(
             "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", [ANSWERED]
@@ -55,7 +55,7 @@ def tables(database_url):
 
 
 def first_of_month(day, months=0):
-    """Return the first day of the month that is so many months after that of `day`."""
+    """Return the first day of the month that is `months` after that of `day`."""
     index = day.year * 12 + day.month - 1 + months
     return date(index // 12, index % 12 + 1, 1)
 

@@ -36,7 +36,7 @@ def url(mlflow_uri, database_url):
 
 
 def register(url, age=AGE, as_of=AS_OF):
-    """Register a version with what a run of the pipeline keeps, so many days ago, and decide on it."""
+    """Register a version with a run like the pipeline's, that many days ago, and decide on it."""
     client = MlflowClient()
     pipeline = make_pipeline(DummyClassifier(strategy="prior")).fit([[0]] * 4, [0, 0, 0, 1])
     with mlflow.start_run() as run:
@@ -58,7 +58,7 @@ def register(url, age=AGE, as_of=AS_OF):
 
 
 def make_older(version, days):
-    """Let it have been registered so many days ago."""
+    """Backdate its registration by that many days."""
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 
     store = MlflowClient()._get_registry_client().store

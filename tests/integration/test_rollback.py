@@ -32,7 +32,7 @@ NOBODY = replace(NO, who=None, note="")
 
 @dataclass(frozen=True)
 class House:
-    """A registry and its decisions, and what may be done to them."""
+    """A registry with decisions, and the operations on them."""
 
     world: Registry
     model: mlflow.models.model.ModelInfo
@@ -101,7 +101,7 @@ def decide(database_url, version, against, superior=False, outcome="PROMOTE", ru
 
 @pytest.fixture(scope="module")
 def empty(postgres_url, churn_template, mlflow_template, tmp_path_factory):
-    """A registry with a model that was logged, and no version of it."""
+    """A registry with a logged model and no version."""
     directory = tmp_path_factory.mktemp("registry")
     with database_copy(postgres_url, churn_template) as url, database_copy(postgres_url, mlflow_template) as mlflow_url:
         world = Registry(url, mlflow_url.replace("postgresql://", "postgresql+psycopg2://"), directory, AS_OF)

@@ -61,7 +61,7 @@ def test_a_version_is_reproduced_from_the_object_store(chain):
 
 
 def test_machines_sharing_an_archive_do_not_delete_each_others_files_in_progress(pipeline_on, monkeypatch, tmp_path):
-    """Machine B validates a drop while A is on its way with another: A's files are there when it accepts them."""
+    """Machine B validates a drop while A archives another one: A's files must still exist when A accepts them."""
     pipeline = pipeline_on(tmp_path / "landing")
     write_drops(tmp_path / "landing", customers=50, months=1, seed=5)
     drop = find_drop(pipeline.landing, JANUARY)

@@ -60,7 +60,7 @@ def label_dates(database_url):
 
 
 def expected_rows(drop, table, event_timestamp):
-    """Return what the CSV files say, joined by customer."""
+    """Return the rows of the CSV files, joined by customer."""
     files = [{row["user_id"]: row for row in read_values(drop, file)} for file in SOURCES[table]]
     rows = [
         {"as_of": drop.as_of, "event_timestamp": event_timestamp}

@@ -28,25 +28,25 @@ USERS = [f"{number:03d}" for number in range(60)]
 
 
 def leavers(*of):
-    """Return a label of every customer: of the drop's own date, or of the date given."""
+    """Return a label of every customer, for the drop's own date or for the given one."""
     return [(user, int(user) % 2 == 0, *of) for user in USERS]
 
 
 @dataclass(frozen=True)
 class World:
-    """A database, an MLflow and a landing directory, into which drops come."""
+    """A database, an MLflow and a landing directory."""
 
     url: str
     directory: Path
 
     def take_in(self, as_of, labels=None, **values):
-        """Bring a drop as far as its snapshots: without `labels`, with those of its own date."""
+        """Load a drop and build its snapshots; the default labels are of its own date."""
         customers = {user: {"months_active": str(1 + int(user) % 7), **values} for user in USERS}
         drop = write_drop(self.directory / "landing", as_of, customers, leavers() if labels is None else labels)
         take_in(drop, self.url, self.directory / "archive")
 
     def register(self, *as_ofs):
-        """Register a version for each AS_OF that is made of the drops of now, as train() does, and fit no model."""
+        """Register a version for each AS_OF with its current drops, like train() but without fitting a model."""
         client = MlflowClient()
         if not client.search_registered_models():
             client.create_registered_model(registry.MODEL_NAME)
@@ -56,11 +56,11 @@ class World:
                 client.create_model_version(registry.MODEL_NAME, str(self.directory), tags=tags)
 
     def train(self, as_of):
-        """Return the version that training at `as_of` gives."""
+        """Return the version of a training at `as_of`."""
         return train(as_of, self.url).figures["version"]
 
     def superseded(self):
-        """Return {version: why it is superseded}."""
+        """Return {version: reason} of the superseded versions."""
         found = registry.find_versions(MlflowClient(), {})
         return {each.version: each.tags[SUPERSEDED] for each in reversed(found) if SUPERSEDED in each.tags}
 

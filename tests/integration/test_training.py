@@ -63,7 +63,7 @@ def client(mlflow_uri):
 
 @pytest.fixture(scope="module")
 def january(postgres_url, churn_template, mlflow_template, drops, tmp_path_factory):
-    """The chain after January, to be looked at and left as it is, with what January's steps returned."""
+    """The chain after January with the results of its steps; tests must not change it."""
     directory = tmp_path_factory.mktemp("january")
     with (
         database_copy(postgres_url, churn_template) as database_url,
@@ -316,7 +316,7 @@ def test_the_real_january_drop_gives_an_auc_of_at_least_079(pipeline_on, real_dr
 
 @pytest.fixture
 def impatient(chain):
-    """The database ends every session that idles in a transaction, or without one, for a second."""
+    """A database that ends every session after it has idled for a second."""
     with psycopg.connect(chain.database_url, autocommit=True) as connection:
         for limit in ("idle_in_transaction_session_timeout", "idle_session_timeout"):
             connection.execute(f"ALTER DATABASE {connection.info.dbname} SET {limit} = '1s'")

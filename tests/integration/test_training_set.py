@@ -56,7 +56,7 @@ def training_set(url, as_of):
 
 
 def labels_at(url, as_of):
-    """Return {(customer, labelled date): (label, months_active)} as AS_OF `as_of` knows them."""
+    """Return {(customer, labelled date): (label, months_active)} known at `as_of`."""
     table = training_set(url, as_of).table
     rows = table.select(["user_id", "as_of", "churn_label", "months_active"]).to_pylist()
     assert len({(row["user_id"], row["as_of"]) for row in rows}) == len(rows)
@@ -154,7 +154,7 @@ def test_the_drops_of_a_training_set_are_those_of_its_labelled_dates_and_those_t
 
 
 def _build(connection, drop, digest, labels):
-    """The snapshots of a drop of one customer that labels these dates."""
+    """Build the snapshots of a drop with one customer that labels these dates."""
     connection.execute(
         "INSERT INTO snapshots.builds (as_of, drop_digest, code_digest, rows, label_dates)"
         " VALUES (%s, %s, '', '{}', %s)",

@@ -40,7 +40,7 @@ GROUP BY table_schema, table_name
 
 @pytest.fixture
 def empty(postgres_url):
-    """An empty database; nothing is migrated."""
+    """An empty, unmigrated database."""
     name = f"upgrade_{secrets.token_hex(4)}"
     with psycopg.connect(postgres_url("postgres"), autocommit=True) as server:
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -53,7 +53,7 @@ def empty(postgres_url):
 
 @pytest.fixture(scope="module")
 def full(shared_database_url, tmp_path_factory):
-    """What a database of this version holds: a drop, its snapshots, a decision, a move and an answer."""
+    """A database of this version with a drop, its snapshots, a decision, a move and a prediction."""
     archive, landing = tmp_path_factory.mktemp("archive"), tmp_path_factory.mktemp("landing")
     take_in(write_drop(landing, D31, USERS, [("a", True), ("b", False)]), shared_database_url, archive)
     with connect(shared_database_url) as connection:
@@ -75,7 +75,7 @@ def full(shared_database_url, tmp_path_factory):
 
 @pytest.fixture(params=range(1, len(MIGRATIONS)), ids=MIGRATIONS[:-1])
 def older(request, empty, full):
-    """A database as the version with so many migrations left it, with what it could hold."""
+    """A database after that many migrations, with the data that they allow."""
     with connect(empty) as connection:
         execute(connection, "migrate/create_table")
         for name in MIGRATIONS[: request.param]:
@@ -103,7 +103,7 @@ def copy_rows(of, to, table, columns):
 
 
 def held(database_url, tables):
-    """Return what the tables hold, without empty ones: whether a month's partition is there depends on history."""
+    """Return the content of the tables without empty ones, as partitions depend on history."""
     return {table: rows for table, rows in dump(database_url).items() if table in tables and rows}
 
 
@@ -167,7 +167,7 @@ def test_a_feast_registry_of_older_code_is_reapplied_and_serves_the_same(served)
 
 
 def test_an_unreadable_feast_registry_is_recreated_from_the_definitions(served):
-    """What docs/upgrades.md says to do: nothing is in it that the code does not say."""
+    """The advice of docs/upgrades.md: the registry holds nothing but the definitions."""
     before = online(served)
     with connect(served) as connection:
         connection.execute("DROP SCHEMA feast CASCADE")

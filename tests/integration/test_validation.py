@@ -32,7 +32,7 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def database_url(shared_database_url, archive, tmp_path_factory):
-    """The database, in which a drop of the date that most tests are about is loaded already."""
+    """The database, with the date of most tests already loaded."""
     take_in(write_drop(tmp_path_factory.mktemp("landing"), D31, CUSTOMERS, LABELS), shared_database_url, archive)
     return shared_database_url
 
@@ -53,7 +53,7 @@ def everything(database_url, archive):
 
 
 def rejection(drop, database_url, archive):
-    """Return the violations for which the drop is refused, having seen that nothing changed."""
+    """Return the violations of the rejected drop, after checking that nothing changed."""
     before = everything(database_url, archive)
     with pytest.raises(DropRejected) as error:
         validate(drop, database_url, archive)

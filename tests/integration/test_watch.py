@@ -158,7 +158,7 @@ def test_a_drop_of_a_future_date_is_not_pending_and_the_log_says_why(settled, la
 
 @pytest.fixture
 def hashed(monkeypatch):
-    """The names of the files that were hashed."""
+    """The names of the hashed files."""
     names, whole = [], watch.sha256_of
     monkeypatch.setattr(watch, "sha256_of", lambda path: names.append(path.name) or whole(path))
     return names

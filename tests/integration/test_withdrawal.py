@@ -29,7 +29,7 @@ WHY = "the fees are in cents"
 
 
 class World:
-    """A pipeline whose drops of a date all look alike, and other than those of another date."""
+    """A pipeline where all customers of a date have the same values, different from other dates."""
 
     def __init__(self, database_url, directory):
         self.url, self.landing, self.archive = database_url, directory / "landing", directory / "archive"
@@ -61,7 +61,7 @@ class World:
         return serve_what_is_left(self.url)
 
     def served(self):
-        """Return {customer: (AS_OF, months)} of those who are served."""
+        """Return {customer: (AS_OF, months)} of the served customers."""
         users = ["a", "b", "c"]
         with opened_store(self.url) as store:
             found = read_online(store, store.get_feature_service(FEATURE_SERVICE), users)
@@ -77,7 +77,7 @@ class World:
 
 @pytest.fixture
 def world(database_url, tmp_path, monkeypatch, request):
-    """A test about what is served has both online stores; the others need none."""
+    """Tests of serving run with both online stores, the others with one."""
     if "online_store" in request.fixturenames:
         request.getfixturevalue("online_store").empty()
     monkeypatch.setattr(watch, "QUIET_SECONDS", -1)

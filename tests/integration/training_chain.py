@@ -15,7 +15,7 @@ QUICK = recipe.Parameters(families=("logistic regression",))
 
 
 def last_report(version):
-    """What the run of a version keeps of the last decision on it."""
+    """The report of the last decision, from the version's run."""
     run_id = registry.get_version(MlflowClient(), version).run_id
     folders = [each.path for each in MlflowClient().list_artifacts(run_id, "decisions")]
     newest = max(folders, key=lambda folder: int(folder.rpartition("/")[2]))
@@ -23,7 +23,7 @@ def last_report(version):
 
 
 class Chain:
-    """The chain of an AS_OF to the gate's decision and its promotion."""
+    """The chain of an AS_OF up to the gate's decision and its promotion."""
 
     def __init__(self, pipeline):
         self.pipeline, self.database_url = pipeline, pipeline.database_url

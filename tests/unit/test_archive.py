@@ -20,7 +20,7 @@ CONTENT = "".join(f"user-{number},{number * 7919 % 1000}\n" for number in range(
 
 
 def put(archive, path, *, accept=True):
-    """Read the file at `path` on its way into the archive, and return its hash."""
+    """Add the file at `path` to the archive without accepting it, and return its hash."""
     with Incoming(archive) as incoming:
         with incoming.reading(path) as reader:
             while reader.read(1000):
@@ -36,20 +36,20 @@ def read(archive, sha256):
 
 
 def files_of(archive):
-    """Return the names of all that is in the archive, sorted."""
+    """Return the names of all files in the archive, sorted."""
     files, root = url_to_fs(str(archive))
     return [path.removeprefix(f"{root}/") for path in files.find(root)]
 
 
 def content_of(archive):
-    """Return what the one file in the archive holds, compressed."""
+    """Return the compressed content of the one file in the archive."""
     files, root = url_to_fs(str(archive))
     (name,) = files_of(archive)
     return files.cat_file(f"{root}/{name}")
 
 
 def damage_it(archive, damage):
-    """Put into the one file in the archive what `damage` makes of its content."""
+    """Replace the content of the one file in the archive with `damage` of it."""
     files, root = url_to_fs(str(archive))
     (name,) = files_of(archive)
     files.pipe_file(f"{root}/{name}", damage(content_of(archive)))
@@ -199,7 +199,7 @@ def shared(tmp_path):
 
 
 def left_by(directory, host, pid, *, seconds_ago):
-    """What a process was writing so many seconds ago."""
+    """Create the temporary file of a process, that many seconds old."""
     left = directory / f"{INCOMING}{host}-{pid}-abcdefgh"
     left.mkdir(parents=True)
     (left / "users.csv").write_text("user_id\n")
@@ -215,7 +215,7 @@ def somebody_writes(directory):
 
 @pytest.fixture
 def dead():
-    """The number of a process of this machine that has ended."""
+    """The pid of a process that has ended."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     return ended.pid

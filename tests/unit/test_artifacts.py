@@ -10,14 +10,14 @@ from tests.conftest import mlflow_at
 
 @pytest.fixture
 def server():
-    """MLflow at a server's address, which nobody asks."""
+    """MLflow configured with a server's address, which is never called."""
     with mlflow_at("http://127.0.0.1:9"):
         yield
 
 
 @pytest.fixture
 def kept(tmp_path):
-    """A directory with files, as a run has it."""
+    """A directory with files like a run's."""
     (tmp_path / "kept" / "evidence").mkdir(parents=True)
     (tmp_path / "kept" / "evidence" / "golden.parquet").write_bytes(b"x" * 1000)
     return get_artifact_repository(str(tmp_path / "kept"))

@@ -30,7 +30,7 @@ NUMPY = {
 
 @contextmanager
 def osv(known, fails_after=None) -> Iterator[tuple[str, set]]:
-    """A service that knows these vulnerabilities by package; yields its address and whom it was asked about."""
+    """A fake OSV with these vulnerabilities by package; yields its address and the packages it was asked about."""
     asked: list[str] = []
 
     class Answer(BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ from bench.results import write
 
 
 def measurements(*sizes, naive=8.0, ours=2.0, limit=1.0, over=None):
-    """Every step of every side takes so many seconds at the first size, and in proportion at the others."""
+    """Every step of every side, with these seconds at the first size and in proportion at the others."""
     rows = []
     for size in sizes:
         for side, seconds in (("naive", naive), ("ours", ours), ("limit", limit)):

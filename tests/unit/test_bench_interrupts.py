@@ -10,7 +10,7 @@ from bench.interrupts import interrupted_later
 
 @pytest.fixture(autouse=True)
 def ctrl_c():
-    """As a terminal has it; what a shell runs in the background ignores it."""
+    """Restore the handler of SIGINT, which shells disable for background jobs."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

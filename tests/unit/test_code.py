@@ -13,7 +13,7 @@ STEPS = ("churn.drops", "churn.features", "churn.training", "churn.report")
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A copy of include/ and the lock, which the digests are of. Call it to edit a file and get what changed."""
+    """A copy of include/ and the lock. Call it to edit a file and get the changed digests."""
     shutil.copytree(code.INCLUDE, tmp_path / "include", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(code.LOCK, tmp_path)
     monkeypatch.setattr(code, "INCLUDE", tmp_path / "include")

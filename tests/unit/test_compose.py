@@ -63,7 +63,7 @@ def test_every_setting_has_the_default_that_env_says_it_has() -> None:
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
 def test_no_service_variable_shadows_a_setting(service: str) -> None:
-    """podman-compose would take the variable for the setting, where .env leaves that at its default."""
+    """podman-compose would use the variable for the setting if .env leaves that at its default."""
     rest = {key: value for key, value in SERVICES[service].items() if key != "environment"}
     assert {name for name, _, _ in VARIABLE.findall(json.dumps(rest))} & told(service) == set()
 
@@ -88,7 +88,7 @@ NOT_OF_ENV = {
 
 
 def read_in(*directories: str) -> set[str]:
-    """Return the names of variables in the code there: literals that begin as ours do."""
+    """Return the names of environment variables in the code: literals with our prefixes."""
     files = [path for directory in directories for path in (REPOSITORY / directory).rglob("*.py")]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     name = re.compile("(CHURN|SERVING|MLFLOW|LANDING|ARCHIVE)(_[A-Z]+)+")
@@ -386,7 +386,7 @@ PROGRAMS = ("celery", "redis-cli", "redis-server")
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
 def test_no_secret_is_in_a_command_line_of_a_service(service: str, tmp_path: Path) -> None:
-    """Shell commands are run, with programs that note what they are called with."""
+    """Runs the shell commands with fake programs that record their arguments."""
     spec = SERVICES[service]
     commands = [spec.get("command", ""), spec.get("healthcheck", {}).get("test", "")]
     assert not {name for name, _, _ in VARIABLE.findall(json.dumps(commands))} & set(SECRETS)

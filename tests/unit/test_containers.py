@@ -118,7 +118,7 @@ def test_an_invalid_address_fails_at_once_and_is_not_quoted(address: str) -> Non
 def test_the_backup_commands_of_the_manual_cover_the_settings_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a program that notes how it is called and gives what it reads, or its arguments, back."""
+    """With a fake docker that records its arguments and echoes them or its input."""
     (tmp_path / "docker").write_text(f'#!/bin/sh\nshift 8; echo "$*" >>{tmp_path}/called; echo "$*"; cat\n')
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -143,7 +143,7 @@ def test_the_backup_commands_of_the_manual_cover_the_settings_directory(
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program of that name, which notes its environment in a file, and fails. Gives the file."""
+    """A fake docker that records its environment in a file and fails. Yields the file."""
     noted = tmp_path / "noted"
     (tmp_path / "docker").write_text(f"#!/bin/sh\nenv >{noted}\nexit 1\n")
     (tmp_path / "docker").chmod(0o755)

@@ -11,7 +11,7 @@ HEADER = b"user_id,failed_payments_90d\n"
 
 
 def read(data):
-    """Return {line number: text} of the lines that are yielded, and of the reported ones what was told of them."""
+    """Return {line number: text} of the yielded lines, and the reports of the others."""
     reported = {}
     lines = {}
 

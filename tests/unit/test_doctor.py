@@ -44,7 +44,7 @@ JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 
 
 def is_told(finding: Finding, outcome: str, *words: str) -> bool:
-    """Whether the finding has that outcome, names those words, and says what to do where it is not ok."""
+    """Whether the finding has that outcome, contains those words, and has advice if it is not ok."""
     said = f"{finding.found} {finding.advice}"
     return (
         finding.outcome == outcome and all(word in said for word in words) and bool(finding.advice) == (outcome != OK)

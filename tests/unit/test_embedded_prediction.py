@@ -21,7 +21,7 @@ def impatient(monkeypatch):
 
 @contextmanager
 def serving(*versions: int | None) -> Iterator[Settings]:
-    """A service that answers by these versions, one after the other and the last one for ever; None: with a problem."""
+    """A service that answers with these versions in order, then with the last one; None is a problem document."""
     left = [*versions]
 
     @Request.application

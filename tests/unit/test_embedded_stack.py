@@ -207,7 +207,7 @@ def test_only_the_scheduler_does_the_heavy_imports() -> None:
 
 
 def test_tasks_disable_mlflows_logging_and_progress_bar() -> None:
-    """Airflow logs as an error what a task writes to stderr, where MLflow's own handler and its bars write."""
+    """Airflow logs a task's stderr as errors, and MLflow's handler and progress bars write to it."""
     code = (
         "import logging, os, airflow_local_settings, mlflow\n"
         "print(logging.getLogger('mlflow').handlers, os.environ['MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR'])"

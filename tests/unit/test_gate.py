@@ -34,7 +34,7 @@ BASE = np.random.default_rng(9).normal(size=1000)
 
 
 def alike(auc: float, noise: float = 0.05, seed: int = 3, labels: np.ndarray = LABELS) -> np.ndarray:
-    """Scores of about this AUC, by a model that errs for the most part like every other one made here."""
+    """Scores of about this AUC, whose errors correlate with those of the other models made here."""
     own = np.random.default_rng(seed).normal(size=len(labels))
     signal = np.sqrt(2) * ndtri(auc) * labels
     return 1 / (1 + np.exp(-(signal + BASE[: len(labels)] + noise * own)))
@@ -65,7 +65,7 @@ def evidence(**changes) -> Evidence:
 
 
 def rival(auc: float = 0.80, as_of: date = JANUARY, version: int = 1, **changes) -> Graded:
-    """A version that was kept from the cohort, of that AUC."""
+    """A version of that AUC that was not trained on the cohort."""
     honest = {
         "trained_on_cohort": 0,
         "cohort_salt": SALT,
@@ -76,7 +76,7 @@ def rival(auc: float = 0.80, as_of: date = JANUARY, version: int = 1, **changes)
 
 
 def of_february(auc: float = 0.80, **changes) -> Graded:
-    """A version that learned from the date that the candidate is graded on."""
+    """A version that learned from the grading date."""
     return rival(auc, FEBRUARY, **changes)
 
 
@@ -109,7 +109,7 @@ def test_a_candidate_worse_by_more_than_the_margin_is_kept_back():
 
 
 def test_a_candidate_that_is_not_shown_to_be_within_the_margin_is_kept_back():
-    """As good by its figure, but with an interval that reaches beyond the margin."""
+    """The AUC is equal, but the interval reaches beyond the margin."""
     doubtful = evidence(scores=alike(0.87, noise=1.0), out_of_fold_auc=None, production=rival(0.80))
     decision = decide(doubtful, Thresholds(max_brier_loss=1))
     check = next(check for check in decision.checks if check.name == "not_worse")
@@ -173,7 +173,7 @@ def test_a_production_of_a_withdrawn_as_of_does_not_count_for_older():
 
 
 def test_a_production_trained_on_the_grading_date_is_compared_with_the_candidate_as_shipped():
-    """The twin, which did not, would lose against the same recipe."""
+    """The twin, which did not learn from that date, would lose against the same recipe."""
     corrected = evidence(scores=alike(0.70), shipped=alike(0.80), out_of_fold_auc=None, production=of_february())
     decision = decide(corrected)
     assert (decision.outcome, decision.against_production.basis.name) == (PROMOTE, AS_SHIPPED)

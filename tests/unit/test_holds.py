@@ -22,7 +22,7 @@ def figures_of(kind, rows):
 
 
 def look(rows=ROWS, sha256="now", **changed):
-    """A drop of so many customers, every column the same but those that are given: figures by column."""
+    """A drop of that many customers, with equal columns except for the given figures."""
     profile = {
         file.name: {c.name: figures_of(c.kind, rows) for c in file.columns if c.name != "user_id"}
         for file in REQUIRED_FILES

@@ -135,7 +135,7 @@ def test_reading_accept_is_limited_to_a_log_line(drop):
 
 @pytest.fixture
 def secret(tmp_path):
-    """A file that only the pipeline may read, and a drop's writer can name."""
+    """A file that only the pipeline can read, at a path that a drop's writer knows."""
     path = tmp_path / "secrets.json"
     path.write_text('{"JWT_SECRET": "hunter2"}', encoding="utf-8")
     return path

@@ -18,7 +18,7 @@ def drops(number):
 
 
 def airflow_with(started):
-    """Return a function that counts which of these runs there are, as Airflow does."""
+    """Return a function that counts the given runs, like Airflow."""
     ids = {drop.run_id for drop in started}
     return lambda asked: len(ids & set(asked))
 

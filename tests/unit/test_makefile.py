@@ -28,7 +28,7 @@ print(json.dumps(vars(_parser().parse_args()), default=str))
 
 @pytest.fixture
 def given(tmp_path: Path) -> Callable[..., Any]:
-    """What a program in the place of `python -m embedded` says when `make` starts it: its words as they are."""
+    """The arguments that `make` passes to a fake `python -m embedded`."""
 
     def make(*arguments: str, program: str = SAYS_ITS_WORDS, **environment: str) -> Any:
         file = tmp_path / "program.py"

@@ -12,8 +12,11 @@ BODIES = [b'{"n": 0}', b'{"n": 1}', b'{"n": 2}']
 
 
 def load(status_of, pause=0.0):
-    """Load a server that answers the n-th request with its body and status_of(n), None to break the connection; return
-    what came of it, and the good answers."""
+    """Load a server that answers request n with its body and status_of(n), or breaks the connection for None.
+
+    Returns:
+        The results, and the good answers.
+    """
     requests, good = itertools.count(), []
 
     async def serve(reader, writer):

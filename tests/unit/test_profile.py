@@ -19,7 +19,7 @@ VALUES = {"text": "a", "date": date(2022, 1, 1), "boolean": True, "count": 1, "n
 
 
 def rows_of(file, count, **columns):
-    """Rows of a file, every customer alike but in the columns that are given."""
+    """Rows of a file with equal customers except for the given columns."""
     table = pa.table({
         column.name: pa.array(
             columns.get(column.name, [VALUES[column.kind.name.lower()]] * count), ARROW_TYPES[column.kind]

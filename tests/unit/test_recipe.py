@@ -17,7 +17,7 @@ FOREST = Recipe("random forest", {"n_estimators": 20, "min_samples_leaf": 5})
 
 @pytest.fixture(scope="module")
 def rows() -> Rows:
-    """Customers of whom those without internet (tv is NULL) never leave."""
+    """Customers, of whom those without internet (tv is NULL) never leave."""
     random = np.random.default_rng(7)
     size = 600
     net = random.choice(["DSL", "Fiber optic", "No"], size)

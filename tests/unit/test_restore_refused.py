@@ -23,7 +23,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """What looks like a backup."""
+    """A minimal backup."""
     directory = tmp_path / "backup"
     directory.mkdir()
     (directory / "churn.dump").write_bytes(b"rows")

@@ -17,7 +17,7 @@ TYPES = {"one": Float64, "two": Float64}
 
 
 def rows_of(customers: int, labels_of, dates: int = 2, seed: int = 1) -> Rows:
-    """Every customer on each date, with features of chance; `labels_of(features, newest, random)` says who leaves."""
+    """Every customer on each date, with random features; `labels_of(features, newest, random)` gives the labels."""
     random = np.random.default_rng(seed)
     features = pd.DataFrame({name: random.normal(size=customers * dates) for name in TYPES})
     newest = np.repeat(np.arange(dates) == dates - 1, customers)
@@ -49,7 +49,7 @@ def test_data_that_is_not_linear_chooses_trees():
 
 
 def test_a_memorized_customer_does_not_count_in_the_selection():
-    """A customer's features and label are the same on both dates: only a model that saw the customer can tell."""
+    """Features and label of a customer are equal on both dates, so only a model that saw the customer can predict."""
     random = np.random.default_rng(3)
     one = pd.DataFrame({name: random.normal(size=800) for name in TYPES})
     labels = np.tile(random.random(800) < 0.3, 2)
@@ -60,7 +60,7 @@ def test_a_memorized_customer_does_not_count_in_the_selection():
 
 
 def test_the_newest_date_is_graded_by_models_of_earlier_dates():
-    """On the newest date the relation is turned round: what was learned from it would show."""
+    """The relation is reversed on the newest date, so a model trained on that date would show."""
 
     def turned(features, newest, random):
         sign = np.where(newest, -1, 1)
@@ -73,7 +73,7 @@ def test_the_newest_date_is_graded_by_models_of_earlier_dates():
 @pytest.mark.parametrize(("leavers", "stayers"), [(5, 0), (5, 1), (29, 200), (200, 29)])
 @pytest.mark.parametrize("few_are_newest", [False, True])
 def test_a_date_with_too_few_customers_is_not_held_out(leavers, stayers, few_are_newest):
-    """Earlier dates may hold no more than the leavers who were reported late."""
+    """Earlier dates can consist only of leavers who were reported late."""
     rows = rows_of(900, by_a_line, dates=1)
     few = leavers + stayers
     more = rows_of(few, lambda *_: np.arange(few) < leavers, dates=1, seed=2)

@@ -22,7 +22,7 @@ from churn.statistics import (
 
 
 def pair(rows: int = 600, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, and the scores of two models that err alike for the most part; scores repeat, as those of trees do."""
+    """Labels, and the scores of two models with correlated errors; scores have ties, like those of trees."""
     random = np.random.default_rng(seed)
     labels = random.random(rows) < 0.27
     shared = labels * 1.2 + random.normal(size=rows)
@@ -31,7 +31,7 @@ def pair(rows: int = 600, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def resampled(statistic, labels, *scores) -> float:
-    """The standard error by scipy's bootstrap of rows, within each class as DeLong's variance has it."""
+    """The standard error by scipy's bootstrap of rows within each class, as in DeLong's variance."""
     positives, negatives = np.flatnonzero(labels), np.flatnonzero(~labels)
 
     def of(drawn_positives, drawn_negatives):
@@ -148,7 +148,7 @@ def test_an_estimate_gives_probability_bound_and_interval():
 
 
 def test_more_rows_take_longer_in_proportion():
-    """A pairwise comparison of 200,000 rows would take 40 times as long again."""
+    """A pairwise comparison of 200,000 rows would take 40 times as long."""
     seconds = []
     for rows in (20_000, 200_000):
         labels, scores, other = pair(rows)
