@@ -19,7 +19,7 @@ $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),\
 	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release withdraw
+.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release trust withdraw
 .PHONY: reproduce backup restore clean lint audit lock secrets prove
 
 help: ## this list
@@ -69,6 +69,11 @@ rollback: $(STAMP) ## the version before, or VERSION=n, into Production, pinned 
 
 release: $(STAMP) ## let the gate move Production again after a rollback [WHY=reason]
 	@$(EMBEDDED) release $(if $(value WHY),--why="$$WHY")
+
+trust: $(STAMP) ## let VERSION=n, registered by hand, be loaded by serving and the gate, WHY=reason
+	$(call need,VERSION,7)
+	$(call need,WHY,'trained by ada in a notebook')
+	@$(EMBEDDED) trust --why="$$WHY" -- "$$VERSION"
 
 withdraw: $(STAMP) ## take the drop of AS_OF=date back, as if it had never come, WHY=reason
 	$(call need,AS_OF,2024-01-31)

@@ -23,6 +23,7 @@ from embedded.production import NotMoved, release, rollback
 from embedded.reproduction import ReproductionError, reproduce
 from embedded.restore import restore
 from embedded.settings import Settings, SettingsError, load_settings
+from embedded.trust import NotTrusted, trust
 from embedded.withdrawal import NotWithdrawn, withdraw
 
 # What says itself what is wrong and what to do; anything else is a bug and keeps its traceback.
@@ -32,6 +33,7 @@ EXPECTED = (
     ChainError,
     DropsError,
     NotMoved,
+    NotTrusted,
     NotWithdrawn,
     PostgresError,
     PredictionError,
@@ -79,12 +81,12 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
         case "rollback" | "release" as command:
             why = arguments.why
             print(rollback(settings, arguments.version, why) if command == "rollback" else release(settings, why))  # noqa: T201
+        case "trust":
+            print(trust(settings, arguments.version, arguments.why))  # noqa: T201
         case "withdraw":
             withdraw(settings, arguments.as_of, arguments.why, say)
-        case "backup":
-            backup(settings, arguments.to, say)
-        case "restore":
-            restore(settings, arguments.source, say)
+        case "backup" | "restore" as command:
+            backup(settings, arguments.to, say) if command == "backup" else restore(settings, arguments.source, say)
         case "reproduce":
             return reproduce(settings, arguments.version, say)
     return True
@@ -135,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     free = commands.add_parser("release", help="let the gate move Production again after a rollback")
     for command in (back, free):
         command.add_argument("--why", help="the reason, which is kept in gate.moves")
+    vouch = commands.add_parser("trust", help="let a version that was registered by hand be loaded")
+    vouch.add_argument("version", type=int, metavar="VERSION", help="the number of a version")
+    vouch.add_argument("--why", required=True, help="the reason, which is kept in registry.trusted_files")
     take_back = commands.add_parser("withdraw", help="take the drop of an AS_OF back, as if it had never come")
     take_back.add_argument("as_of", type=_any_as_of, metavar="AS_OF", help="a date like 2024-01-31, also after today")
     take_back.add_argument("--why", required=True, help="the reason, which is kept in raw.withdrawals")

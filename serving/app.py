@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     # Features keep the order of their feature service.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = OnlineStore(settings.database_url)
-    model = ProductionModel(settings.tracking_uri, settings.poll_seconds, store)
+    model = ProductionModel(settings.tracking_uri, settings.poll_seconds, store, settings.database_url)
     predictions = PredictionLog(settings.database_url)
 
     def score_all(user_ids: Sequence[str]) -> list[Scored | problems.Problem]:

@@ -23,9 +23,12 @@ class VersionRefused(RuntimeError):
     """A version that must not answer: it is not what was trained, or takes other features than it says."""
 
 
-def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
+def load(held: ModelVersion, store: OnlineStore, database_url: str) -> ServedModel:
     """Load a version, see that it takes the features of its feature service and scores its golden rows as it did in
     training, compile it, and warm it up.
+
+    Args:
+        database_url: the database `churn`, which knows the hashes of the files that may be loaded.
 
     Raises:
         VersionRefused, churn.registry.versions.ModelNotLoadable: it must not or cannot be served.
@@ -33,7 +36,7 @@ def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
     """
     as_of, threshold = held.as_of, held.threshold
     lookup = store.lookup(held.feature_service)
-    pipeline, signature = load_model(held.version)
+    pipeline, signature = load_model(held.version, database_url)
     _use_one_thread(pipeline)
     _check_signature(held, signature, lookup.service)
     golden, expected = _golden_rows(held, list(feature_types(lookup.service)))

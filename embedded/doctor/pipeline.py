@@ -6,8 +6,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from churn.drops.holds.record import Hold, find_holds, what_to_do
 from churn.features.redis.server import OnlineStoreAway
 from churn.operations.deadline import GRACE, Late, find_late, find_missing, in_words
@@ -17,12 +15,12 @@ from embedded.doctor.airflow import given
 from embedded.doctor.finding import Finding, bad, ok, warn
 from embedded.environment import environment
 from embedded.process_manager import Process
-from embedded.services import session
 from embedded.settings import Settings
 from embedded.status import (
     AsOfState,
     Superseded,
     as_of_states,
+    ready,
     registered_versions,
     registry_oddities,
     served_as_of,
@@ -50,7 +48,7 @@ def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iter
     production = _production(versions)
     yield judge_production(production, superseded_versions(settings))
     yield judge_registry(registry_oddities(settings, versions))
-    yield judge_serving(*_ready(settings), production)
+    yield judge_serving(*ready(settings), production)
 
 
 def _drop_every_days(processes: Mapping[str, Process]) -> int | None:
@@ -126,15 +124,6 @@ def judge_registry(odd: list[Oddity]) -> Finding:
     found, advice = "; ".join(dict.fromkeys(each.found for each in odd)), "; ".join(each.advice for each in odd)
     judge = bad if any(each.is_refused for each in odd) else warn
     return judge("model registry", found, advice)
-
-
-def _ready(settings: Settings) -> tuple[int | None, dict[str, Any]]:
-    """Return the status and the document that serving answers with; no status where it does not answer."""
-    try:
-        answer = session().get(f"{settings.serving_url}/health/ready", timeout=10)
-        return answer.status_code, answer.json()
-    except requests.RequestException as error:
-        return None, {"detail": str(error)}
 
 
 def judge_serving(status: int | None, answer: dict[str, Any], production: Version | None) -> Finding:

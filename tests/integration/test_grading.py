@@ -203,8 +203,8 @@ def test_a_candidate_that_is_not_the_one_that_was_trained_is_invalid(chain, monk
     version = train(JANUARY, chain.database_url).figures["version"]
     load = registry.load_model
 
-    def another(version):
-        pipeline, signature = load(version)
+    def another(*asked):
+        pipeline, signature = load(*asked)
         pipeline[-1].intercept_ += 0.01
         return pipeline, signature
 

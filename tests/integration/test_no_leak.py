@@ -238,4 +238,4 @@ def test_a_version_trained_before_the_poison_is_the_one_that_is_trained_after_it
     assert after.figures["version"] == before.figures["version"]
     assert registry.get_version(MlflowClient(), 1).tags["data_digest"] == poisoned.training_set.digest
     assert read_evidence(after.figures["run_id"], "grades").equals(poisoned.candidate.grades)
-    assert bits_of(registry.load_pipeline(1)) == bits_of(poisoned.candidate.pipeline)
+    assert bits_of(registry.load_pipeline(1, clean.database_url)) == bits_of(poisoned.candidate.pipeline)

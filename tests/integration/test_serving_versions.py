@@ -74,7 +74,7 @@ def test_a_version_of_each_family_is_compiled_and_answers_as_its_pipeline_does(w
     assert serve(app, version).is_compiled
     results = app.test_client().post("/predict/batch", json={"user_ids": users(world, 300)}).get_json()["results"]
     answers = [each["prediction"] for each in results]
-    pipeline, service = registry.load_pipeline(version), state.of(app).model.served.lookup.service
+    pipeline, service = registry.load_pipeline(version, world[0]), state.of(app).model.served.lookup.service
     expected = score_online(pipeline, [each["features_used"] for each in answers], service)
     assert [each["churn_probability"] for each in answers] == pytest.approx(list(expected), abs=1e-9)
     assert len({each["churn_probability"] for each in answers}) > 20

@@ -22,12 +22,12 @@ TIMED_ROWS = 10
 
 
 def try_out(
-    candidate: ModelVersion, golden: pa.Table, service: FeatureService
+    candidate: ModelVersion, golden: pa.Table, service: FeatureService, database_url: str
 ) -> tuple[Loading, Signature, Pipeline | None]:
     """Load the candidate as serving does, and let it answer for its golden rows, all at once and one by one; return how
     it did, its signature, and the pipeline where it answered."""
     try:
-        pipeline, signature = registry.load_model(candidate.version)
+        pipeline, signature = registry.load_model(candidate.version, database_url)
         threshold = candidate.threshold
     except registry.ModelNotLoadable as error:
         return Loading(problem=str(error)), [], None
