@@ -18,7 +18,7 @@ $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),\
 	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release withdraw
+.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release trust withdraw
 .PHONY: reproduce backup restore clean lint audit lock secrets prove
 
 help: ## show this list
@@ -68,6 +68,11 @@ rollback: $(STAMP) ## move the previous version or VERSION=n to Production, pinn
 
 release: $(STAMP) ## let the gate move Production again after a rollback [WHY=reason]
 	@$(EMBEDDED) release $(if $(value WHY),--why="$$WHY")
+
+trust: $(STAMP) ## let serving and the gate load VERSION=n, registered by hand, WHY=reason
+	$(call need,VERSION,7)
+	$(call need,WHY,'trained by ada in a notebook')
+	@$(EMBEDDED) trust --why="$$WHY" -- "$$VERSION"
 
 withdraw: $(STAMP) ## withdraw the drop of AS_OF=date, as if it had never arrived, WHY=reason
 	$(call need,AS_OF,2024-01-31)

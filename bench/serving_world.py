@@ -98,7 +98,7 @@ def train_versions(_: Watch, url: str, tracking: str, as_of: date) -> dict[str, 
             "parameters": json.dumps(parameters.to_json(), sort_keys=True),
         }
         candidate = fit_candidate(training_set, parameters)
-        versions[family], _run = register(candidate, training_set, parameters, identity, revisions)
+        versions[family], _run = register(candidate, training_set, parameters, identity, revisions, database_url=url)
     return versions
 
 

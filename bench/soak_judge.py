@@ -32,7 +32,7 @@ def find_truth(_: Watch, url: str, tracking: str, users: list[str], versions: li
     return {
         version: (
             get_version(MlflowClient(), version).threshold,
-            score_online(load_pipeline(version), rows, service).tolist(),
+            score_online(load_pipeline(version, url), rows, service).tolist(),
         )
         for version in versions
     }

@@ -16,6 +16,7 @@ from embedded.commands.drops import DropsError
 from embedded.commands.prediction import PredictionError, predict
 from embedded.commands.production import NotMoved, release, rollback
 from embedded.commands.reproduction import ReproductionError, reproduce
+from embedded.commands.trust import NotTrusted, trust
 from embedded.commands.withdrawal import NotWithdrawn, withdraw
 from embedded.environment import environment
 from embedded.operator import status
@@ -34,6 +35,7 @@ EXPECTED = (
     ChainError,
     DropsError,
     NotMoved,
+    NotTrusted,
     NotWithdrawn,
     PostgresError,
     PredictionError,
@@ -81,12 +83,12 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
         case "rollback" | "release" as command:
             why = arguments.why
             print(rollback(settings, arguments.version, why) if command == "rollback" else release(settings, why))  # noqa: T201
+        case "trust":
+            print(trust(settings, arguments.version, arguments.why))  # noqa: T201
         case "withdraw":
             withdraw(settings, arguments.as_of, arguments.why, say)
-        case "backup":
-            backup(settings, arguments.to, say)
-        case "restore":
-            restore(settings, arguments.source, say)
+        case "backup" | "restore" as command:
+            backup(settings, arguments.to, say) if command == "backup" else restore(settings, arguments.source, say)
         case "reproduce":
             return reproduce(settings, arguments.version, say)
     return True
@@ -134,6 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     free = commands.add_parser("release", help="let the gate move Production again after a rollback")
     for command in (back, free):
         command.add_argument("--why", help="the reason, recorded in gate.moves")
+    vouch = commands.add_parser("trust", help="let serving and the gate load a version that was registered by hand")
+    vouch.add_argument("version", type=int, metavar="VERSION", help="the number of a version")
+    vouch.add_argument("--why", required=True, help="the reason, recorded in registry.trusted_files")
     take_back = commands.add_parser("withdraw", help="withdraw the drop of an AS_OF, as if it had never arrived")
     take_back.add_argument("as_of", type=_any_as_of, metavar="AS_OF", help="a date like 2024-01-31; may be after today")
     take_back.add_argument("--why", required=True, help="the reason, recorded in raw.withdrawals")

@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None, workers: int = 1) -> OpenAPI:
     # Features keep the order of their feature service.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = OnlineStore(settings.database_url)
-    model = ProductionModel(settings.tracking_uri, settings.poll_seconds, store)
+    model = ProductionModel(settings.tracking_uri, settings.poll_seconds, store, settings.database_url)
     predictions = PredictionLog(settings.database_url)
 
     batches = MicroBatches[str, Scored](lambda user_ids: answering.score_each(serving, user_ids))

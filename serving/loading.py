@@ -1,8 +1,5 @@
 """Loading a version: what must be true of it before it answers for anybody."""
 
-import logging
-from collections.abc import Sequence
-
 import numpy as np
 from feast import FeatureService
 from feast.types import Bool, Float64, Int64, String
@@ -13,13 +10,10 @@ from churn.features.store import feature_types
 from churn.registry.evidence import keeps_evidence, read_evidence
 from churn.registry.signature import columns_of, signature_of
 from churn.registry.versions import ModelVersion, load_model
-from churn.scoring.check import ALLOWED, prove
-from churn.scoring.compiled import NotCompilable, compile_pipeline
-from churn.scoring.scorer import PipelineScorer, Scorer
+from churn.scoring.check import ALLOWED, choose_scorer
+from churn.scoring.scorer import PipelineScorer
 from serving.features import OnlineStore
 from serving.served import Features, ServedModel
-
-log = logging.getLogger(__name__)
 
 PLAIN = {Int64: 0, Float64: 0.0, Bool: False, String: ""}
 """A customer who tries out a version that keeps no golden rows."""
@@ -29,9 +23,12 @@ class VersionRefused(RuntimeError):
     """A version that must not answer: it is not what was trained, or takes other features than it says."""
 
 
-def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
+def load(held: ModelVersion, store: OnlineStore, database_url: str) -> ServedModel:
     """Load a version, see that it takes the features of its feature service and scores its golden rows as it did in
     training, compile it, and warm it up.
+
+    Args:
+        database_url: the database `churn`, which knows the hashes of the files that may be loaded.
 
     Raises:
         VersionRefused, churn.registry.versions.ModelNotLoadable: it must not or cannot be served.
@@ -39,7 +36,7 @@ def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
     """
     as_of, threshold = held.as_of, held.threshold
     lookup = store.lookup(held.feature_service)
-    pipeline, signature = load_model(held.version)
+    pipeline, signature = load_model(held.version, database_url)
     _use_one_thread(pipeline)
     _check_signature(held, signature, lookup.service)
     golden, expected = _golden_rows(held, list(feature_types(lookup.service)))
@@ -52,7 +49,7 @@ def load(held: ModelVersion, store: OnlineStore) -> ServedModel:
     # NaN is no small difference.
     if golden and not (difference := float(np.abs(scores - expected).max())) <= ALLOWED:
         raise VersionRefused(f"its golden rows score {difference:.3g} away from what they did in training")
-    scorer = _compile(held, plain, golden)
+    scorer = choose_scorer(f"version {held.version}", pipeline, lookup.service, golden, threshold)
     scorer.probabilities(tried[:1])
     return ServedModel(held.version, held.run_id, as_of, threshold, lookup, scorer, golden)
 
@@ -78,25 +75,3 @@ def _golden_rows(held: ModelVersion, names: list[str]) -> tuple[list[Features], 
         return [], np.empty(0)
     golden = read_evidence(held.run_id, "golden")
     return golden.select(names).to_pylist(), golden["score"].to_numpy()
-
-
-def _compile(held: ModelVersion, plain: PipelineScorer, golden: Sequence[Features]) -> Scorer:
-    """Return the compiled scorer where it gives the same answers, or else the pipeline, and say so."""
-    if not golden:
-        log.warning("version %d is served by its pipeline, which is slower: it keeps no golden rows", held.version)
-        return plain
-    try:
-        compiled = compile_pipeline(plain.pipeline, plain.service)
-        proof = prove(compiled, plain.pipeline, plain.service, golden, held.threshold)
-    except NotCompilable as error:
-        log.warning("version %d is served by its pipeline, which is slower: %s", held.version, error)
-        return plain
-    except Exception:
-        # Whatever scikit-learn did otherwise than the compiler knows, the pipeline itself can answer.
-        log.exception("version %d is served by its pipeline, which is slower: it could not be compiled", held.version)
-        return plain
-    if not proof.holds:
-        log.error("version %d is served by its pipeline: compiled, it would answer otherwise: %s", held.version, proof)
-        return plain
-    log.info("version %d is compiled: %s", held.version, proof)
-    return compiled

@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 
 from churn.features.lookup import OnlineLookup
 from churn.features.store import FEATURE_SERVICE
+from churn.registry.provenance import NotTrusted
 from churn.registry.versions import ModelNotLoadable, ModelVersion, production
 from serving.features import OnlineStore, reason
 from serving.loading import VersionRefused, load
@@ -67,12 +68,13 @@ class _Refused(NamedTuple):
 class ProductionModel:
     """The model in stage Production, as of the last poll."""
 
-    def __init__(self, tracking_uri: str, poll_seconds: float, store: OnlineStore) -> None:
+    def __init__(self, tracking_uri: str, poll_seconds: float, store: OnlineStore, database_url: str) -> None:
         # MLflow resolves models:/ addresses by its one global tracking URI, whatever a client is told.
         mlflow.set_tracking_uri(tracking_uri)
         self._tracking_uri = tracking_uri
         self._poll_seconds = poll_seconds
         self._store = store
+        self._database_url = database_url
         self._served: ServedModel | None = None
         self._otherwise: OnlineLookup | None = None
         self._refused: _Refused | None = None
@@ -166,7 +168,7 @@ class ProductionModel:
             return
         try:
             if not _is(self._served, held):
-                self._serve(load(held, self._store))
+                self._serve(load(held, self._store, self._database_url))
                 MODEL_LOADS.labels("success").inc()
         except Exception as error:
             # A broken version must not take the service down.
@@ -211,7 +213,8 @@ class ProductionModel:
     def _refused_again(self, held: ModelVersion, error: Exception) -> _Refused:
         refused = self._refused
         pause = 2 * refused.pause_seconds if refused and refused.held == held else self._poll_seconds / 2
-        is_refused = isinstance(error, VersionRefused | ModelNotLoadable)
+        # A version that is not trusted may be at any moment, and to find out costs no more than fetching its files.
+        is_refused = isinstance(error, VersionRefused | ModelNotLoadable) and not isinstance(error, NotTrusted)
         pause = min(pause, _LONGEST_PAUSE_SECONDS if is_refused else _LONGEST_PAUSE_IN_DOUBT_SECONDS)
         return _Refused(held, self._trouble, pause, time.monotonic() + pause)
 

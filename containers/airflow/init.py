@@ -9,7 +9,9 @@ from pathlib import Path
 
 from airflow.cli.cli_parser import get_parser
 
+from churn.postgres.database import connect
 from churn.postgres.migrate import migrate
+from churn.registry.provenance import upgraded_at
 from embedded.stack import airflow_metadata
 
 POOLS = Path(__file__).parents[2] / "embedded" / "stack" / "pools.json"
@@ -28,7 +30,20 @@ Actions."""
 def main() -> None:
     applied = migrate(os.environ["CHURN_DATABASE_URL"])
     print(f"churn: applied {len(applied)} migrations", flush=True)  # noqa: T201
+    trust_older_versions(os.environ["CHURN_DATABASE_URL"])
     set_up_airflow(os.environ["AIRFLOW_ADMIN_PASSWORD"])
+
+
+def trust_older_versions(database_url: str) -> None:
+    """Record the hashes of the versions from before the upgrade that began to record them, once. Where MLflow is not up
+    yet, this fails and the engine starts it again."""
+    with connect(database_url) as connection:
+        if upgraded_at(connection) is None:
+            return
+    from churn.registry.trust import adopt  # noqa: PLC0415 — MLflow, which nothing else here needs
+
+    for line in adopt(database_url):
+        print(f"churn: {line}", flush=True)  # noqa: T201
 
 
 def set_up_airflow(password: str) -> None:

@@ -181,7 +181,8 @@ def report(settings: Settings) -> tuple[str, bool]:
     started_as = manager.started_as()
     others = f"it runs with other settings: {started_as}" if started_as != manager.identity() else ""
     as_ofs = [_as_of_report(settings), _held_report(settings)]
-    parts = [services, where, others, *wrong, *as_ofs, _registry_report(settings), f"logs: {settings.logs}"]
+    models = [_registry_report(settings), serving_report(settings)]
+    parts = [services, where, others, *wrong, *as_ofs, *models, f"logs: {settings.logs}"]
     return "\n\n".join(part for part in parts if part), not late
 
 
@@ -221,6 +222,23 @@ def _registry_report(settings: Settings) -> str:
     except (requests.RequestException, psycopg.Error) as error:
         return f"the model registry cannot be read: {error}"
     return "\n".join(f"model registry: {each}" for each in odd)
+
+
+def serving_report(settings: Settings) -> str:
+    """Return why serving does not answer with the version in Production, as a file of it that is not trusted."""
+    _, answer = ready(settings)
+    if trouble := answer.get("trouble"):
+        return f"serving goes on with version {answer['model']['version']}: {trouble}"
+    return "\n".join(f"serving: {reason}" for reason in answer.get("reasons", []))
+
+
+def ready(settings: Settings) -> tuple[int | None, dict[str, Any]]:
+    """Return the status and the document that serving answers with; no status where it does not answer."""
+    try:
+        answer = session().get(f"{settings.serving_url}/health/ready", timeout=10)
+        return answer.status_code, answer.json()
+    except requests.RequestException as error:
+        return None, {"detail": str(error)}
 
 
 def _served_report(settings: Settings) -> str:

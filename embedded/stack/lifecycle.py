@@ -60,6 +60,7 @@ def up(settings: Settings, say: Say) -> None:
         say(f"databases created: {', '.join(created)}" if created else "databases are there")
         up_already = {name for name, process in running.items() if process.alive}
         _migrate(settings, manager, up_already, say)
+        _trust_older_versions(settings, manager, say)
         rest = [name for name in manager.processes() if name != services.POSTGRES]
         _start(manager, rest)
         _wait_ready(settings, manager, rest, say)
@@ -195,16 +196,38 @@ def _migrate_mlflow(settings: Settings, manager: ProcessManager, say: Say) -> No
     _start(manager, ["mlflow"])  # while Airflow's migration, the longest, still runs
 
 
+def _trust_older_versions(settings: Settings, manager: ProcessManager, say: Say) -> None:
+    """Record the hashes of the versions from before the upgrade that began to record them: once, and before serving and
+    tasks ask for them."""
+    from churn.postgres.database import connect  # noqa: PLC0415
+    from churn.registry.provenance import upgraded_at  # noqa: PLC0415
+
+    with connect(environment(settings)["CHURN_DATABASE_URL"]) as connection:
+        if upgraded_at(connection) is None:
+            return
+    _start(manager, ["mlflow"])
+    _wait_ready(settings, manager, ["mlflow"], say)
+    log = _run(settings, "churn.registry.trust", [], "recording the hashes of older versions")
+    say(
+        f"the versions from before this upgrade are trusted as they are now:\n{log.read_text(encoding='utf-8').strip()}"
+    )
+
+
 def _migrate_by(settings: Settings, database: str, arguments: list[str], say: Say) -> None:
-    """Run embedded.stack.<database>_metadata in its own process, since it imports all of Airflow or MLflow."""
-    log = settings.logs / f"{database}-migrate.log"
-    command = [sys.executable, "-m", f"embedded.stack.{database}_metadata", *arguments]
+    _run(settings, f"embedded.stack.{database}_metadata", arguments, f"migrating the database {database}")
+    say(f"migrated the database {database}")
+
+
+def _run(settings: Settings, module: str, arguments: list[str], what: str) -> Path:
+    """Run a module in its own process, since it imports all of Airflow or MLflow, and return its log."""
+    log = settings.logs / f"{module.rpartition('.')[2]}.log"
+    command = [sys.executable, "-m", module, *arguments]
     with log.open("w", encoding="utf-8") as output:
         variables = {**os.environ, **environment(settings)}
         done = subprocess.run(command, env=variables, stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
-        raise StackError(f"migrating the database {database} failed:\n{end_of(log, 30)}\n{log}")
-    say(f"migrated the database {database}")
+        raise StackError(f"{what} failed:\n{end_of(log, 30)}\n{log}")
+    return log
 
 
 def _wait_ready(settings: Settings, manager: ProcessManager, names: list[str], say: Say) -> None:

@@ -1,5 +1,5 @@
--- The role of the serving API: it reads the online features and Feast's registry, appends to the prediction log, and may
--- nothing else. Migrations run this file. Where their user may not create roles, an administrator does:
+-- The role of the serving API: it reads the online features, Feast's registry and the hashes of the models that may be
+-- loaded, appends to the prediction log, and may nothing else. Migrations run this file. Where their user may not create roles, an administrator does:
 --     CREATE ROLE churn_serving LOGIN PASSWORD '...'
 -- and the owner of the database, or the administrator, runs this file with psql; any number of times does no harm.
 -- Made here, the role has no password: where the server asks for one, nobody is let in before it is set.
@@ -18,11 +18,12 @@ BEGIN
                 RETURN;
         END;
     END IF;
-    GRANT USAGE ON SCHEMA online, feast, predictions TO churn_serving;
+    GRANT USAGE ON SCHEMA online, feast, predictions, registry TO churn_serving;
     GRANT SELECT ON ALL TABLES IN SCHEMA online, feast TO churn_serving;
     -- And on those that are made later: Feast makes the registry and the views' tables, each materialization its own.
     EXECUTE 'ALTER DEFAULT PRIVILEGES FOR ROLE ' || pipeline
         || ' IN SCHEMA online, feast GRANT SELECT ON TABLES TO churn_serving';
+    GRANT SELECT ON registry.trusted_files TO churn_serving;
     GRANT INSERT ON predictions.answered TO churn_serving;
     -- By Postgres' default everybody may make temporary tables, as large as the disk. Owners keep the right.
     EXECUTE 'REVOKE TEMPORARY ON DATABASE ' || quote_ident(current_database()) || ' FROM PUBLIC';

@@ -203,8 +203,8 @@ def test_a_candidate_other_than_the_trained_model_is_invalid(chain, monkeypatch)
     version = train(JANUARY, chain.database_url).figures["version"]
     load = registry.load_model
 
-    def another(version):
-        pipeline, signature = load(version)
+    def another(*asked):
+        pipeline, signature = load(*asked)
         pipeline[-1].intercept_ += 0.01
         return pipeline, signature
 

@@ -182,6 +182,5 @@ def auc_on_its_training_rows(version, database_url):
     with opened_store(database_url) as store:
         rows = build_training_set(store, FEATURE_SERVICE, JANUARY, database_url)
     learnt = ~rows.cohort & ~rows.audit
-    return statistics.auc(
-        rows.labels(learnt), recipe.score(registry.load_pipeline(version), rows.features(learnt))
-    ).value
+    pipeline = registry.load_pipeline(version, database_url)
+    return statistics.auc(rows.labels(learnt), recipe.score(pipeline, rows.features(learnt))).value

@@ -236,4 +236,4 @@ def test_retraining_after_the_poisoned_drops_gives_the_same_version(clean, poiso
     assert after.figures["version"] == before.figures["version"]
     assert registry.get_version(MlflowClient(), 1).tags["data_digest"] == poisoned.training_set.digest
     assert read_evidence(after.figures["run_id"], "grades").equals(poisoned.candidate.grades)
-    assert bits_of(registry.load_pipeline(1)) == bits_of(poisoned.candidate.pipeline)
+    assert bits_of(registry.load_pipeline(1, clean.database_url)) == bits_of(poisoned.candidate.pipeline)

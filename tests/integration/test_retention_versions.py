@@ -18,6 +18,7 @@ from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect, execute, lock_session
 from churn.registry import versions as registry
 from churn.registry.evidence import EVIDENCE
+from churn.registry.trust import trust
 from churn.registry.versions import EXPERIMENT, MODEL_NAME
 from churn.retention import RETENTION_LOCK
 from churn.retention.versions import expire_versions
@@ -100,7 +101,7 @@ def test_a_deleted_version_loses_model_and_large_files_but_keeps_its_decisions(u
     with pytest.raises(MlflowException, match="not found"):
         MlflowClient().get_logged_model(found.source.removeprefix("models:/"))
     with pytest.raises(registry.ModelNotLoadable):
-        registry.load_pipeline(version)
+        registry.load_pipeline(version, url)
 
 
 def test_a_dry_run_reports_exact_bytes_and_changes_nothing(url, tmp_path):
@@ -140,7 +141,8 @@ def test_shared_files_are_kept_as_long_as_any_of_their_versions(url):
     again = int(mlflow.register_model(found.source, MODEL_NAME).version)
     expire_versions(DAYS, url)
     assert there() == {again}
-    registry.load_pipeline(again)
+    trust(again, "ada", "made by this test", url)
+    registry.load_pipeline(again, url)
     make_older(again, AGE)
     assert expire_versions(DAYS, url).figures["bytes"] > 1000
     with pytest.raises(MlflowException, match="not found"):

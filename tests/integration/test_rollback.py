@@ -19,6 +19,7 @@ from churn.gate.decision_files import source_of
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect, lock_session
 from churn.registry import versions as registry
+from churn.registry.trust import trust
 from churn.registry.versions import EXPERIMENT, MODEL_NAME
 from tests.conftest import THOROUGH, database_copy
 from tests.integration.fault_registry import Registry, count_changes, registered, registry_copy, talking_to
@@ -42,11 +43,13 @@ class House:
     def url(self):
         return self.world.database_url
 
-    def register(self, **tags):
+    def register(self, *, trusted=True, **tags):
         usual = {"as_of": AS_OF.isoformat(), "threshold": "0.5", "feature_service": "churn_v1"}
         made = self.client.create_model_version(
             MODEL_NAME, self.model.model_uri, self.model.run_id, tags={**usual, **tags}
         )
+        if trusted:
+            trust(int(made.version), "ada", "made by this test", self.url)
         return int(made.version)
 
     def decide(self, version, against, superior=False):

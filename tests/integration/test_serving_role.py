@@ -113,14 +113,17 @@ def test_it_appends_to_the_prediction_log(database_url):
 # --- what it may not ---------------------------------------------------------------------------------------------
 
 
-def test_of_all_tables_it_reads_those_of_online_and_feast_and_appends_to_one(served_url):
+def test_of_all_tables_it_reads_those_of_online_and_feast_and_the_hashes_and_appends_to_one(served_url):
     with connect(served_url) as connection:
         tables = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('online', 'feast')"
         )
         expected = {(schema, table, "SELECT") for schema, table in tables}
     assert len(expected) > 20
-    assert held(served_url) == expected | {("predictions", "answered", "INSERT")}
+    assert held(served_url) == expected | {
+        ("predictions", "answered", "INSERT"),
+        ("registry", "trusted_files", "SELECT"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -140,6 +143,7 @@ def test_of_all_tables_it_reads_those_of_online_and_feast_and_appends_to_one(ser
         "DELETE FROM feast.feature_services",
         "INSERT INTO feast.feast_metadata VALUES ('p', 'k', 'v', 0)",
         *(f"CREATE TABLE {schema}.more (a int)" for schema in ("online", "feast", "predictions", "raw", "public")),
+        "INSERT INTO registry.trusted_files (file, sha256, run_id, who, why) VALUES ('MLmodel', '', '', 'a', 'b')",
         "CREATE SCHEMA more",
         "CREATE ROLE more",
         "CREATE DATABASE more",

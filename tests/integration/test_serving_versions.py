@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from churn.registry import versions as registry
 from churn.registry.evidence import RunEvidence, read_evidence
+from churn.scoring import check
 from churn.scoring.scorer import score_online
 from churn.synthetic.generate import write_drops
 from churn.training import recipe
@@ -73,7 +74,7 @@ def test_a_version_of_each_family_is_compiled_and_answers_as_its_pipeline_does(w
     assert serve(app, version).is_compiled
     results = app.test_client().post("/predict/batch", json={"user_ids": users(world, 300)}).get_json()["results"]
     answers = [each["prediction"] for each in results]
-    pipeline, service = registry.load_pipeline(version), state.of(app).model.served.lookup.service
+    pipeline, service = registry.load_pipeline(version, world[0]), state.of(app).model.served.lookup.service
     expected = score_online(pipeline, [each["features_used"] for each in answers], service)
     assert [each["churn_probability"] for each in answers] == pytest.approx(list(expected), abs=1e-9)
     assert len({each["churn_probability"] for each in answers}) > 20
@@ -95,8 +96,8 @@ def test_a_version_that_compiled_would_answer_otherwise_is_served_by_its_pipelin
     world, app, monkeypatch, caplog
 ):
     # A compiler that is wrong about one row in many.
-    compiled = loading.compile_pipeline
-    monkeypatch.setattr(loading, "compile_pipeline", lambda *parts: Shifted(compiled(*parts)))
+    compiled = check.compile_pipeline
+    monkeypatch.setattr(check, "compile_pipeline", lambda *parts: Shifted(compiled(*parts)))
     served = serve(app, world[1]["boosted trees"])
     assert not served.is_compiled
     assert "would answer otherwise" in caplog.text
@@ -105,7 +106,7 @@ def test_a_version_that_compiled_would_answer_otherwise_is_served_by_its_pipelin
 
 class Shifted:
     def __init__(self, scorer):
-        self.scorer, self.encoder, self.classifier = scorer, scorer.encoder, scorer.classifier
+        self.scorer, self.encoder = scorer, scorer.encoder
 
     def probabilities(self, rows):
         found = self.scorer.probabilities(rows)
@@ -161,7 +162,7 @@ def test_a_refused_version_is_not_loaded_at_every_poll_but_at_once_when_its_tags
 
 
 def test_a_compiler_that_fails_leaves_the_pipeline_to_answer(world, app, monkeypatch, caplog):
-    monkeypatch.setattr(loading, "prove", lambda *_: 1 / 0)
+    monkeypatch.setattr(check, "prove", lambda *_: 1 / 0)
     served = serve(app, world[1]["boosted trees"])
     assert not served.is_compiled
     assert "could not be compiled" in caplog.text
@@ -170,12 +171,12 @@ def test_a_compiler_that_fails_leaves_the_pipeline_to_answer(world, app, monkeyp
 def test_a_model_that_was_trained_in_many_threads_answers_in_one(world, app, monkeypatch):
     load = loading.load_model
 
-    def in_many_threads(version):
-        pipeline, signature = load(version)
+    def in_many_threads(*asked):
+        pipeline, signature = load(*asked)
         return pipeline.set_params(classifier__n_jobs=-1), signature
 
     monkeypatch.setattr(loading, "load_model", in_many_threads)
-    monkeypatch.setattr(loading, "prove", lambda *_: 1 / 0)
+    monkeypatch.setattr(check, "prove", lambda *_: 1 / 0)
     served = serve(app, world[1]["random forest"])
     assert served.scorer.pipeline[-1].n_jobs == 1
 

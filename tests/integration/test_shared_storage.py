@@ -52,7 +52,7 @@ def test_every_file_of_the_drop_is_in_the_object_store_under_its_sha256(chain, o
 def test_the_version_in_production_is_loaded_from_the_object_store(chain):
     production = registry.production(MlflowClient())
     assert production.as_of == JANUARY
-    assert registry.load_pipeline(production.version).steps
+    assert registry.load_pipeline(production.version, chain.database_url).steps
 
 
 def test_a_version_is_reproduced_from_the_object_store(chain):

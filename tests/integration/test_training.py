@@ -191,7 +191,7 @@ def test_the_same_training_set_gives_the_same_candidate_to_the_bit(january):
 
 def test_a_registered_model_scores_like_the_trained_one(january):
     rows = january.training_set(JANUARY)
-    loaded = recipe.score(registry.load_pipeline(1), rows.features(rows.cohort))
+    loaded = recipe.score(registry.load_pipeline(1, january.database_url), rows.features(rows.cohort))
     assert np.array_equal(loaded, read_evidence(january.steps[0].figures["run_id"], "grades")["score"].to_numpy())
 
 

@@ -7,11 +7,14 @@ import sys
 from base64 import urlsafe_b64encode
 from datetime import date
 
+import mlflow
 import psycopg
 import pytest
 from handmade_drops import take_in, write_drop
 from opened_store import opened_store
 from psycopg import sql
+from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import make_pipeline
 
 from churn.board import history as board
 from churn.drops.snapshots import build_snapshots
@@ -20,6 +23,9 @@ from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect, execute, script
 from churn.postgres.migrate import known_migrations, migrate
+from churn.registry import provenance, trust
+from churn.registry.trust import adopt
+from churn.registry.versions import load_pipeline
 from embedded.postgres_url import with_driver
 from embedded.settings import REPOSITORY
 from embedded.stack import lifecycle as stack
@@ -27,12 +33,14 @@ from tests.database_dump import dump
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 USERS = ["a", "b", "c"]
+HASHES = {"model.skops": "0" * 64, "MLmodel": "1" * 64}
 MIGRATIONS = list(known_migrations())
 COLUMNS = """
 SELECT table_schema, table_name, array_agg(column_name::text ORDER BY ordinal_position)
 FROM information_schema.columns
 JOIN pg_class c ON c.oid = format('%I.%I', table_schema, table_name)::regclass
-WHERE table_schema IN ('raw', 'snapshots', 'gate', 'predictions') AND relkind IN ('r', 'p') AND NOT relispartition
+WHERE table_schema IN ('raw', 'snapshots', 'gate', 'predictions', 'registry')
+  AND relkind IN ('r', 'p') AND NOT relispartition
 GROUP BY table_schema, table_name
 """
 """The tables that hold what cannot be made again; those of `online` and `feast` come of it."""
@@ -67,6 +75,7 @@ def full(shared_database_url, tmp_path_factory):
         execute(connection, "gate/append_move", {
             "kind": "promotion", "version": 1, "run_id": "run", "who": "gate", "why": "the first one", "superior": True,
         })  # fmt: skip
+        provenance.append(connection, HASHES, "run", who="training", why="trained at AS_OF 2024-01-31")
         connection.execute(
             "INSERT INTO predictions.answered VALUES (now(), 'request', 'a', 0.25, 0, 0.5, 1, %s, '{}')", [D31]
         )
@@ -137,6 +146,68 @@ def test_the_history_of_production_is_backfilled_from_decisions(older):
     migrate(url)
     moves = [(each.kind, each.version, each.who) for each in board.read_board(url).moves]
     assert moves == ([] if "0005_gate" in missing else [("promotion", 1, "gate")])
+
+
+# --- the hashes of model files -----------------------------------------------------------------------------------
+
+
+def by_hand(value):
+    pipeline = make_pipeline(DummyClassifier(strategy="prior")).fit([[0]] * 4, [0, 0, value, 1])
+    with mlflow.start_run():
+        model = mlflow.sklearn.log_model(pipeline, name="model", pip_requirements=["scikit-learn"])
+    return int(mlflow.register_model(model.model_uri, "streamflow_churn").version)
+
+
+@pytest.fixture
+def before_hashes(empty, full):
+    """A database of the version that recorded no hashes, with a decision."""
+    with connect(empty) as connection:
+        execute(connection, "migrate/create_table")
+        for name in MIGRATIONS[: MIGRATIONS.index("0011_trusted_files")]:
+            connection.execute(script(f"migrations/{name}"))
+            execute(connection, "migrate/record", {"name": name, "sha256": known_migrations()[name]})
+        connection.execute(
+            "INSERT INTO gate.decisions (as_of, candidate_version, run_id, graded_on, outcome, reason, report)"
+            " VALUES (%s, 1, 'run', %s, 'PROMOTE', 'the first one', '{}')",
+            (D31, D31),
+        )
+    return empty
+
+
+def test_versions_from_before_hashes_were_recorded_are_trusted_once_and_later_ones_are_not(before_hashes, mlflow_uri):
+    old = by_hand(0)
+    migrate(before_hashes)
+    new = by_hand(1)
+    (line,) = adopt(before_hashes)
+    assert line.startswith(f"version {old} is trusted: model.skops ")
+    assert load_pipeline(old, before_hashes).steps
+    with pytest.raises(provenance.NotTrusted):
+        load_pipeline(new, before_hashes)
+    assert adopt(before_hashes) == []
+
+
+def test_while_a_version_cannot_be_read_for_a_fault_none_is_trusted_and_all_are_the_next_time(
+    before_hashes, mlflow_uri, monkeypatch
+):
+    old = [by_hand(0), by_hand(1)]
+    migrate(before_hashes)
+    fetched = trust.fetched
+
+    def away(version):
+        if version == old[0]:
+            raise OSError("no space left on device")
+        return fetched(version)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trust, "fetched", away)
+        with pytest.raises(OSError, match="no space"):
+            adopt(before_hashes)
+    assert len(adopt(before_hashes)) == 2
+
+
+def test_in_a_database_that_always_recorded_hashes_no_version_is_trusted_unasked(full, mlflow_uri):
+    by_hand(0)
+    assert adopt(full[0]) == []
 
 
 # --- Feast -------------------------------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ def test_an_id_and_a_reason_reach_the_program_unchanged(given, text):
         (["backfill", f"FROM={FIRST}", f"TO={LAST}"], {"first": FIRST, "last": LAST}),
         (["rollback", "VERSION=3", "WHY=a $b"], {"version": 3, "why": "a $b"}),
         (["rollback"], {"version": None, "why": None}),
+        (["trust", "VERSION=3", "WHY=a $b"], {"version": 3, "why": "a $b"}),
         (["reproduce", "VERSION=3"], {"version": 3}),
         (["backup", "TO=-a $d"], {"to": "-a $d"}),
         (["restore", "FROM='$d'"], {"source": "'$d'"}),
@@ -92,7 +93,7 @@ def test_user_from_the_environment_is_not_used_as_a_customer():
     assert "say which: make predict USER=" in run_make("predict", USER="root").stderr
 
 
-@pytest.mark.parametrize("target", ["trigger", "backfill", "reproduce", "backup", "restore"])
+@pytest.mark.parametrize("target", ["trigger", "backfill", "trust", "reproduce", "backup", "restore"])
 def test_a_missing_argument_is_named(target):
     assert f"say which: make {target} " in run_make(target).stderr
 

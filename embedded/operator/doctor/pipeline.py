@@ -6,8 +6,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from churn.drops.holds.record import Hold, find_holds, what_to_do
 from churn.features.redis.server import OnlineStoreAway
 from churn.operations.deadline import GRACE, Late, find_late, find_missing, in_words
@@ -20,6 +18,7 @@ from embedded.operator.status import (
     AsOfState,
     Superseded,
     as_of_states,
+    ready,
     registered_versions,
     registry_oddities,
     served_as_of,
@@ -27,7 +26,6 @@ from embedded.operator.status import (
 )
 from embedded.settings import Settings
 from embedded.stack.process_manager import Process
-from embedded.stack.services import session
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iter
     production = _production(versions)
     yield judge_production(production, superseded_versions(settings))
     yield judge_registry(registry_oddities(settings, versions))
-    yield judge_serving(*_ready(settings), production)
+    yield judge_serving(*ready(settings), production)
 
 
 def _drop_every_days(processes: Mapping[str, Process]) -> int | None:
@@ -124,15 +122,6 @@ def judge_registry(odd: list[Oddity]) -> Finding:
     found, advice = "; ".join(dict.fromkeys(each.found for each in odd)), "; ".join(each.advice for each in odd)
     judge = bad if any(each.is_refused for each in odd) else warn
     return judge("model registry", found, advice)
-
-
-def _ready(settings: Settings) -> tuple[int | None, dict[str, Any]]:
-    """Return status and body of serving's /health/ready; the status is None if it does not answer."""
-    try:
-        answer = session().get(f"{settings.serving_url}/health/ready", timeout=10)
-        return answer.status_code, answer.json()
-    except requests.RequestException as error:
-        return None, {"detail": str(error)}
 
 
 def judge_serving(status: int | None, answer: dict[str, Any], production: Version | None) -> Finding:

@@ -91,7 +91,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
     }  # fmt: skip
     # Each statement by itself: no transaction stays open while models score.
     with connect(database_url, autocommit=True) as connection, _counting(versions) as counted:
-        rows = _Rows(candidate.as_of, graded_on, store, connection)
+        rows = _Rows(candidate.as_of, graded_on, store, connection, database_url)
         of_service = rows.of(service)
         if of_service.cohort_digest(graded_on) != candidate.tags["graded_digest"]:
             raise StaleCandidate(
@@ -109,7 +109,8 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
         anchor, _ = (None, None) if same else _grade(rivals.anchor, rows, shipped)
         # All of it, before the candidate's answers are timed.
         trained_on_cohort = {role: count.result() for role, count in counted.items()}
-        loading, signature, pipeline = try_out(candidate, read_evidence(candidate.run_id, "golden"), service)
+        golden = read_evidence(candidate.run_id, "golden")
+        loading, signature, pipeline = try_out(candidate, golden, service, database_url)
         against_production, against_anchor = (_basis(each, graded_on, out_of_time) for each in (production, anchor))
         asked = out_of_time and AS_SHIPPED in {each.name for each in (against_production, against_anchor) if each}
         evidence = Evidence(
@@ -158,8 +159,9 @@ def was_promoted(version: ModelVersion) -> bool:
 class _Rows:
     """The rows of both cohorts on the grading date, labelled as the candidate knows them, by feature service."""
 
-    def __init__(self, as_of: date, graded_on: date, store: FeatureStore, connection: Connection):
-        self.as_of, self.graded_on, self.store, self.connection = as_of, graded_on, store, connection
+    def __init__(self, as_of: date, graded_on: date, store: FeatureStore, connection: Connection, database_url: str):
+        self.as_of, self.graded_on, self.store = as_of, graded_on, store
+        self.connection, self.database_url = connection, database_url
         self._held: dict[str, TrainingSet] = {}
 
     def of(self, service: FeatureService) -> TrainingSet:
@@ -192,7 +194,7 @@ def _grade(version: ModelVersion | None, rows: _Rows, shipped: Origin) -> tuple[
     graded = Graded(version.version, as_of, run_id=version.run_id, cohort_salt=version.tags.get("cohort_salt"))
     try:
         own = rows.of(rows.store.get_feature_service(version.feature_service))
-        pipeline = registry.load_pipeline(version.version)
+        pipeline = registry.load_pipeline(version.version, rows.database_url)
         scores, audit = score_rows(pipeline, own, own.cohort), partial(score_rows, pipeline, own, own.audit)
     except (registry.ModelNotLoadable, FeatureServiceNotFoundException, ValueError) as error:
         return replace(graded, problem=f"{type(error).__name__}: {error}"), None

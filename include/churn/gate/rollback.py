@@ -46,8 +46,8 @@ def rollback(version: int | None, who: str, why: str, database_url: str) -> Outc
         current = registry.production(client)
         moves.settle(connection, client, current)
         pinned = moves.pin(client)
-        target = version or (pinned.version if pinned else _previous(connection))
-        if problem := _problem(client, target):
+        target = version or (pinned.version if pinned else _previous(connection, database_url))
+        if problem := _problem(client, target, database_url):
             raise RollbackRefused(f"version {target} cannot be brought back: {problem}; nothing was moved")
         figures = {"version": target, "previous_version": current.version if current else None}
         version_there = registry.get_version(client, target)
@@ -90,11 +90,11 @@ def release(who: str, why: str, database_url: str) -> Outcome:
     return Outcome(DONE, f"Production is no longer pinned to version {pinned.version}", figures)
 
 
-def _previous(connection: Connection) -> int:
+def _previous(connection: Connection, database_url: str) -> int:
     """Return the last version before the present one that can be served."""
     client, problems = MlflowClient(), []
     for earlier in moves.before(connection):
-        problem = _problem(client, earlier.version, earlier)
+        problem = _problem(client, earlier.version, database_url, earlier)
         if problem is None:
             return earlier.version
         problems.append(f"version {earlier.version}: {problem}")
@@ -102,7 +102,7 @@ def _previous(connection: Connection) -> int:
     raise RollbackRefused(f"there is no version to go back to: {why}. Name one: make rollback VERSION=n")
 
 
-def _problem(client: MlflowClient, version: int, earlier: Held | None = None) -> str | None:
+def _problem(client: MlflowClient, version: int, database_url: str, earlier: Held | None = None) -> str | None:
     """Return why serving could not serve this version, None where it could.
 
     Args:
@@ -113,7 +113,7 @@ def _problem(client: MlflowClient, version: int, earlier: Held | None = None) ->
         if earlier and not earlier.same(found):
             return f"the history means run {earlier.run_id}, and the number is of run {found.run_id or 'none'} by now"
         found.as_of, found.threshold, found.feature_service  # noqa: B018 — what serving reads of a version
-        registry.load_pipeline(version)
+        registry.load_pipeline(version, database_url)
     except (registry.ModelNotLoadable, ValueError) as error:
         return str(error)
     except MlflowException as error:

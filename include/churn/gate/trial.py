@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,27 +15,26 @@ from churn.gate.evidence import Loading, Signature
 from churn.registry import versions as registry
 from churn.registry.signature import columns_of
 from churn.registry.versions import ModelVersion
-from churn.scoring.compiled import NotCompilable, compile_pipeline
-from churn.scoring.scorer import PipelineScorer, Scorer
+from churn.scoring.check import choose_scorer
+from churn.scoring.scorer import Scorer
 
 TIMED_ROWS = 10
 
 
 def try_out(
-    candidate: ModelVersion, golden: pa.Table, service: FeatureService
+    candidate: ModelVersion, golden: pa.Table, service: FeatureService, database_url: str
 ) -> tuple[Loading, Signature, Pipeline | None]:
     """Load the candidate as serving does, and let it answer for its golden rows, all at once and one by one; return how
     it did, its signature, and the pipeline where it answered."""
     try:
-        pipeline, signature = registry.load_model(candidate.version)
+        pipeline, signature = registry.load_model(candidate.version, database_url)
+        threshold = candidate.threshold
     except registry.ModelNotLoadable as error:
         return Loading(problem=str(error)), [], None
     columns = columns_of(signature)
-    scorer: Scorer = PipelineScorer(pipeline, service)
-    with suppress(NotCompilable):
-        scorer = compile_pipeline(pipeline, service)
     rows = golden.select(list(feature_types(service))).to_pylist()
     try:
+        scorer = choose_scorer(f"version {candidate.version}", pipeline, service, rows, threshold)
         # Threads that wait for each other would be timed, not the model.
         with threadpool_limits(1):
             found = scorer.probabilities(rows)

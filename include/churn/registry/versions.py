@@ -2,7 +2,8 @@
 
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -13,7 +14,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from sklearn.pipeline import Pipeline
 
-from churn.registry import artifacts
+from churn.registry import artifacts, provenance
 from churn.registry.artifacts import ArtifactRefused
 from churn.registry.model_file import read_pipeline
 from churn.registry.model_version import (
@@ -32,9 +33,6 @@ EXPERIMENT = "streamflow"
 
 PAGE = 1000
 """How many versions MLflow is asked for at once."""
-
-LARGEST_DESCRIPTION = 2**20
-"""Bytes of MLmodel, which is parsed. That of a pipeline over 14 features has 2 KB."""
 
 LONGEST_REASON = 500
 """Characters of why a model is not loaded. It quotes the model's file, and becomes a tag, a log and an answer."""
@@ -105,51 +103,55 @@ def _to_version(found: mlflow.entities.model_registry.ModelVersion) -> ModelVers
     return ModelVersion(int(found.version), found.run_id or "", found.current_stage or "None", dict(found.tags))
 
 
-def load_pipeline(version: int) -> Pipeline:
+def load_pipeline(version: int, database_url: str) -> Pipeline:
     """Load a version's pipeline; see load_model()."""
-    return load_model(version)[0]
+    return load_model(version, database_url)[0]
 
 
-def load_model(version: int) -> tuple[Pipeline, ModelSignature | None]:
-    """Load a version's pipeline, and its signature if it has one. Nothing of its files is executed, whatever they are:
-    model.skops is read as read_pipeline() does, the signature from MLmodel, and the others are not fetched.
+def load_model(version: int, database_url: str) -> tuple[Pipeline, ModelSignature | None]:
+    """Load a version's pipeline, and its signature if it has one. Its files are opened only where their hashes are
+    recorded in the database `churn`. MLflow's own loader is not used: it unpickles, and imports what MLmodel names.
 
     Raises:
+        NotTrusted: a file's sha256 is not recorded.
         ModelNotLoadable: it has no model.skops, or one that may not be loaded, or its files lie elsewhere.
     """
-    uri = f"models:/{MODEL_NAME}/{version}"
+    try:
+        with fetched(version) as directory:
+            provenance.require_recorded(version, directory, database_url)
+            return read_pipeline(directory / provenance.MODEL), _signature(directory / provenance.DESCRIPTION)
+    except ModelNotLoadable as error:
+        raise type(error)(f"models:/{MODEL_NAME}/{version}: {str(error)[:LONGEST_REASON]}") from error
+
+
+@contextmanager
+def fetched(version: int) -> Iterator[Path]:
+    """Copy a version's two files into a directory that is gone when the block ends. That they are not there is a
+    finding; that MLflow is not there is for a retry.
+
+    Raises:
+        ModelNotLoadable: they are not there, lie elsewhere or are too large.
+    """
     with tempfile.TemporaryDirectory() as directory:
         try:
-            model, described = _fetch(version, Path(directory))
-            # MLflow's own loader is not used anywhere: it unpickles, and imports what MLmodel names.
-            return read_pipeline(model), _signature(described)
-        except (ArtifactRefused, ModelNotLoadable) as error:
-            raise ModelNotLoadable(f"{uri}: {str(error)[:LONGEST_REASON]}") from error
-
-
-def _fetch(version: int, directory: Path) -> tuple[Path, Path]:
-    """Fetch the model's files. That they are not there is a finding; that MLflow is not there is for a retry."""
-    try:
-        files = artifacts.of_version(MODEL_NAME, version)
-        found = [
-            artifacts.fetch(files, "model.skops", directory),
-            artifacts.fetch(files, "MLmodel", directory, LARGEST_DESCRIPTION),
-        ]
-    except MlflowException as error:
-        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            raise ModelNotLoadable(f"it has no files: {error}") from error
-        raise
-    match found:
-        case [Path() as model, Path() as described]:
-            return model, described
-    raise ModelNotLoadable(
-        "it has no model.skops: register scikit-learn pipelines in the skops format (docs/security.md)"
-    )
+            files = artifacts.of_version(MODEL_NAME, version)
+            found = [artifacts.fetch(files, name, Path(directory)) for name in provenance.FILES]
+        except ArtifactRefused as error:
+            raise ModelNotLoadable(str(error)) from error
+        except MlflowException as error:
+            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise ModelNotLoadable(f"it has no files: {error}") from error
+            raise
+        if None in found:
+            raise ModelNotLoadable(
+                "it has no model.skops: register scikit-learn pipelines in the skops format (docs/security.md)"
+            )
+        yield Path(directory)
 
 
 def _signature(described: Path) -> ModelSignature | None:
     try:
         signature = Model.load(str(described)).signature
-    except Exception as error:  # whatever is wrong with a file that anybody may have written
+    except Exception as error:  # whatever is wrong with a file that a person may have written
         raise ModelNotLoadable(f"its MLmodel cannot be read: {type(error).__name__}: {error}") from error
     return signature if isinstance(signature, ModelSignature) else None

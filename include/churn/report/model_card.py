@@ -183,7 +183,7 @@ def _importance(model: ModelVersion, record: Record, logged: Artifacts, database
     if rows.cohort_digest(graded_on) != model.tags.get("graded_digest"):
         return None
     try:
-        pipeline = registry.load_pipeline(model.version)
+        pipeline = registry.load_pipeline(model.version, database_url)
     except registry.ModelNotLoadable:
         return None
     return importance_of(pipeline, rows.features(rows.cohort), rows.labels(rows.cohort))

@@ -41,7 +41,11 @@ def set_difference(found: ModelVersion, training_set: TrainingSet) -> str | None
 
 
 def compare(
-    found: ModelVersion, lineage: Mapping[str, Any], candidate: Candidate, training_set: TrainingSet
+    found: ModelVersion,
+    lineage: Mapping[str, Any],
+    candidate: Candidate,
+    training_set: TrainingSet,
+    database_url: str,
 ) -> Iterator[Check]:
     """Yield what of a candidate was compared with the version on record, and how it differs."""
     chosen = json.loads(json.dumps(asdict(candidate.selection.recipe)))
@@ -49,7 +53,7 @@ def compare(
     yield "threshold", _changed(found.threshold, candidate.threshold)
     yield from _compare_metrics(found, lineage["metrics"], candidate)
     yield from _compare_evidence(found, candidate)
-    yield _compare_predictions(found, candidate, training_set)
+    yield _compare_predictions(found, candidate, training_set, database_url)
 
 
 def _changed(then: Any, now: Any) -> str | None:
@@ -74,10 +78,12 @@ def _compare_evidence(found: ModelVersion, candidate: Candidate) -> Iterator[Che
         yield f"{name}, {len(new)} rows", None if same else f"evidence/{name}.parquet has other rows"
 
 
-def _compare_predictions(found: ModelVersion, candidate: Candidate, training_set: TrainingSet) -> Check:
+def _compare_predictions(
+    found: ModelVersion, candidate: Candidate, training_set: TrainingSet, database_url: str
+) -> Check:
     what = f"{len(training_set.table)} predictions of the registered model"
     try:
-        registered = load_pipeline(found.version)
+        registered = load_pipeline(found.version, database_url)
     except ModelNotLoadable as error:
         return what, str(error)
     features = training_set.features(np.ones(len(training_set.table), dtype=bool))

@@ -145,7 +145,7 @@ def _checks(
         name: tuple(value) if isinstance(value, list) else value for name, value in lineage["parameters"].items()
     }
     candidate = fit_candidate(training_set, recipe.Parameters(**parameters))
-    yield from compare(found, lineage, candidate, training_set)
+    yield from compare(found, lineage, candidate, training_set, database_url)
 
 
 def _check_archived(drop: AcceptedDrop, lineage: Mapping[str, Any], archive: Location) -> None:

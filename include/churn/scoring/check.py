@@ -1,21 +1,29 @@
-"""That a compiled pipeline answers as the pipeline does, shown on rows that are made to find a difference. They are a
-sample, at the trees' splits too (churn.scoring.proof_rows): what they find is what goes wrong as a rule."""
+"""Which scorer a version gets: the compiled one where it answers as the pipeline does, or else the pipeline.
 
+That is tried on the version's golden rows and on variations of them: NULLs and unknown values, which the encoder would
+give itself away on.
+"""
+
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from feast import FeatureService
+from feast.types import Bool, String
 from sklearn.pipeline import Pipeline
 
 from churn.features.store import feature_types
-from churn.scoring.compiled import CompiledScorer
-from churn.scoring.proof_rows import proof_rows
-from churn.scoring.scorer import score_online
+from churn.scoring.compiled import CompiledScorer, NotCompilable, compile_pipeline
+from churn.scoring.scorer import PipelineScorer, Scorer, score_online
+
+log = logging.getLogger(__name__)
 
 ALLOWED = 1e-6
 """By how much probabilities of one row may differ; its label must not."""
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,12 +48,38 @@ class Proof:
         )
 
 
+def choose_scorer(
+    name: str, pipeline: Pipeline, service: FeatureService, golden: Sequence[Row], threshold: float
+) -> Scorer:
+    """Return the scorer of a version: serving, the gate and lists of scores get the same one for the same version.
+
+    Args:
+        name: what a log calls the version.
+        golden: see prove(); a version that was registered by hand has none.
+    """
+    plain = PipelineScorer(pipeline, service)
+    if not golden:
+        log.warning("%s is scored by its pipeline, which is slower: it keeps no golden rows", name)
+        return plain
+    try:
+        compiled = compile_pipeline(pipeline, service)
+        proof = prove(compiled, pipeline, service, golden, threshold)
+    except NotCompilable as error:
+        log.warning("%s is scored by its pipeline, which is slower: %s", name, error)
+        return plain
+    except Exception:
+        # Whatever scikit-learn did otherwise than the compiler knows, the pipeline itself can answer.
+        log.exception("%s is scored by its pipeline, which is slower: it could not be compiled", name)
+        return plain
+    if not proof.holds:
+        log.error("%s is scored by its pipeline: compiled, it would answer otherwise: %s", name, proof)
+        return plain
+    log.info("%s is compiled: %s", name, proof)
+    return compiled
+
+
 def prove(
-    scorer: CompiledScorer,
-    pipeline: Pipeline,
-    service: FeatureService,
-    golden: Sequence[Mapping[str, Any]],
-    threshold: float,
+    scorer: CompiledScorer, pipeline: Pipeline, service: FeatureService, golden: Sequence[Row], threshold: float
 ) -> Proof:
     """Compare the scorer with the pipeline that it was compiled from.
 
@@ -54,9 +88,8 @@ def prove(
             variations, as a batch is, and each alone.
         threshold: the probability from which on the label is churn.
     """
-    rows = proof_rows(scorer, golden, feature_types(service))
-    alone = [scorer.probabilities([row]) for row in golden]
-    found = np.concatenate([*alone, scorer.probabilities(rows)])
+    rows = rows_to_prove(scorer, golden, feature_types(service))
+    found = np.concatenate([*(scorer.probabilities([row]) for row in golden), scorer.probabilities(rows)])
     together = score_online(pipeline, rows, service)
     expected = np.concatenate([together[: len(golden)], together])
     return Proof(
@@ -64,3 +97,18 @@ def prove(
         largest_difference=float(np.abs(found - expected).max()),
         different_labels=int(((found >= threshold) != (expected >= threshold)).sum()),
     )
+
+
+def rows_to_prove(scorer: CompiledScorer, golden: Sequence[Row], types: Mapping[str, Any]) -> list[Row]:
+    """Return the golden rows, which have every feature of these Feast types, and variations of them: each feature NULL
+    in turn, as online each may be, each known value of a category, unknown ones, and texts that are nearly a known
+    one."""
+    rows = list(golden)
+    known = {code.name: list(code.columns) for code in scorer.encoder.codes}
+    for name, dtype in types.items():
+        values: list[Any] = [None, *known.get(name, ())] if dtype in (Bool, String) else [None]
+        if dtype == String:
+            texts = [text for text in values if text is not None]
+            values += ["", "unseen", *(near for text in texts for near in (f"{text} ", text.swapcase(), text[:-1]))]
+        rows += [{**row, name: value} for value in values for row in golden]
+    return rows

@@ -1,4 +1,7 @@
-"""A fitted pipeline, compiled: the same probabilities in a fraction of the time."""
+"""A fitted pipeline, compiled: the same probabilities in a fraction of the time, and each row's by itself.
+
+The encoder replaces the data frame and the first steps of the pipeline; behind it is scikit-learn's own classifier.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from feast import FeatureService
 from sklearn.pipeline import Pipeline
 
 from churn.features.store import feature_types
-from churn.scoring.classifiers import Compiled, compile_classifier
+from churn.scoring.classifiers import Compute, compile_classifier
 from churn.scoring.encoder import Encoder, compile_encoder
 from churn.scoring.known import NotCompilable, require, require_type
 
@@ -21,16 +24,17 @@ class CompiledScorer:
     """A pipeline's preprocessing and classifier; it may be used by several threads at once."""
 
     encoder: Encoder
-    classifier: Compiled
+    probability: Compute
 
     def probabilities(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """Return the probability of churn (rows,) of each row of online features, a mapping with every feature.
+        """Return the probability of churn (rows,) of each row of online features, a mapping with every feature. A row's
+        result does not depend on the others, to the bit.
 
         Raises:
             KeyError: a row lacks a feature.
             ValueError: a number is infinite, or too large for the classifier.
         """
-        return self.classifier.probability(self.encoder.encode(rows))
+        return self.probability(self.encoder.encode(rows)) if rows else np.empty(0)
 
 
 def compile_pipeline(pipeline: Any, service: FeatureService) -> CompiledScorer:
@@ -43,6 +47,4 @@ def compile_pipeline(pipeline: Any, service: FeatureService) -> CompiledScorer:
     require([name for name, _ in pipeline.steps] == ["preprocess", "scale", "classifier"], "a pipeline of other steps")
     preprocess, scale, classifier = (step for _, step in pipeline.steps)
     encoder = compile_encoder(preprocess, scale, feature_types(service))
-    compiled = compile_classifier(classifier, encoder.width)
-    require(compiled.trees is None or encoder.scale is None, "trees over scaled columns")
-    return CompiledScorer(encoder, compiled)
+    return CompiledScorer(encoder, compile_classifier(classifier, encoder.width))

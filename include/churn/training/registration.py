@@ -7,16 +7,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from importlib.metadata import version
 from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.models import Model, ModelSignature
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from churn.code import git_commit
 from churn.features.store import feature_types
+from churn.postgres.database import connect
+from churn.registry import provenance
 from churn.registry.model_file import TRUSTED_TYPES
 from churn.registry.signature import signature_of
 from churn.registry.versions import EXPERIMENT, MODEL_NAME
@@ -39,11 +44,14 @@ def register(
     parameters: Parameters,
     identity: Mapping[str, str],
     revisions: Mapping[str, Any],
+    *,
+    database_url: str,
 ) -> tuple[int, str]:
     """Log the candidate to MLflow and register its model with its tags; return version and run.
 
     Args:
         revisions: the drops that the training set is made of, see read_revisions().
+        database_url: the database `churn`, which the hashes of the model's files are recorded in.
     """
     types = feature_types(training_set.service)
     chosen = candidate.selection.recipe
@@ -66,17 +74,13 @@ def register(
         candidate.evidence.log(run.info.run_id)
         lineage = lineage_of(candidate, training_set, parameters, identity, revisions)
         log_lineage(run.info.run_id, lineage, training_set)
-        logged = mlflow.sklearn.log_model(
-            candidate.pipeline,
-            name="model",
-            signature=signature_of(types),
-            input_example=candidate.golden.head(3).drop(columns="score"),
-            serialization_format="skops",
-            skops_trusted_types=list(TRUSTED_TYPES),
-            pip_requirements=PIP_REQUIREMENTS,
-        )
+        model_uri, hashes = _log_model(candidate, signature_of(types))
+    # Before the version is there: one without recorded hashes is loaded by nobody, and would be found as UNCHANGED.
+    with connect(database_url) as connection:
+        why = f"trained at AS_OF {training_set.as_of}"
+        provenance.append(connection, hashes, run.info.run_id, who="training", why=why)
     registered = _register_model(
-        logged.model_uri,
+        model_uri,
         MODEL_NAME,
         tags={
             **identity,
@@ -91,6 +95,30 @@ def register(
         },
     )
     return int(registered.version), run.info.run_id
+
+
+def _log_model(candidate: Candidate, signature: ModelSignature) -> tuple[str, dict[str, str]]:
+    """Log the pipeline to the run under way; return its address, and the hashes of the files as they were saved here:
+    what MLflow holds by then, others may have written."""
+    hashes: dict[str, str] = {}
+
+    def save_model(path: str, **arguments: Any) -> None:
+        mlflow.sklearn.save_model(path=path, **arguments)
+        hashes.update(provenance.hashes_in(Path(path)))
+
+    # What mlflow.sklearn.log_model() does, with a look at the files before they are sent.
+    logged = Model.log(
+        artifact_path=None,
+        name="model",
+        flavor=SimpleNamespace(__name__="mlflow.sklearn", save_model=save_model),
+        sk_model=candidate.pipeline,
+        signature=signature,
+        input_example=candidate.golden.head(3).drop(columns="score"),
+        serialization_format="skops",
+        skops_trusted_types=list(TRUSTED_TYPES),
+        pip_requirements=PIP_REQUIREMENTS,
+    )
+    return logged.model_uri, hashes
 
 
 def _register_model(uri: str, name: str, tags: Mapping[str, str]) -> ModelVersion:

@@ -86,7 +86,8 @@ def _train(as_of: date, database_url: str) -> Outcome:
         )
     candidate = fit_candidate(training_set, parameters)
     revisions = read_revisions(drops, database_url)
-    version, run_id = register(candidate, training_set, parameters, {**identity, DROPS: to_tag(drops)}, revisions)
+    tags = {**identity, DROPS: to_tag(drops)}
+    version, run_id = register(candidate, training_set, parameters, tags, revisions, database_url=database_url)
     renew(as_of, training_set.digest, drops, database_url)
     return Outcome(DONE, f"version {version}: {candidate}", {"version": version, "run_id": run_id, **candidate.metrics})
 

@@ -17,6 +17,7 @@ from churn.drops.landing import find_drop
 from churn.features.materialization import materialize
 from churn.features.store import FEATURE_SERVICE, apply_definitions
 from churn.postgres.migrate import migrate
+from churn.registry.trust import trust
 from churn.registry.versions import MODEL_NAME
 from churn.synthetic.generate import write_drops
 from serving import state
@@ -79,6 +80,7 @@ def _with_models(client):
     mlflow.set_experiment(experiment_id=client.create_experiment("streamflow"))
     client.create_registered_model(MODEL_NAME)
     models = {probability: log_model(constant_model(probability)) for probability in (0.25, 0.75)}
+    models["of_nobody"] = log_model(constant_model(0.5))
     models["of one number"] = log_model(make_pipeline(LogisticRegression()).fit([[0], [1]], [0, 1]))
     return client, models
 
@@ -104,17 +106,19 @@ def registry(tracking):
 
 
 @pytest.fixture
-def register(registry, tracking):
-    """Register a version that gives everybody `probability`, and return its number."""
+def register(registry, tracking, database_url):
+    """Register a version that gives everybody `probability`, and return its number; `why` it is trusted, None: not."""
     _, models = tracking
 
-    def new_version(probability=0.25, **tags):
+    def new_version(probability=0.25, why="made by this test", **tags):
         model = models[probability]
         usual = {"as_of": AS_OF.isoformat(), "threshold": "0.5", "feature_service": FEATURE_SERVICE}
         given = {name: value for name, value in (usual | tags).items() if value is not None}
         made = registry.create_model_version(
             MODEL_NAME, model.model_uri, model.run_id, tags=given, model_id=model.model_id
         )
+        if why:
+            trust(int(made.version), "ada", why, database_url)
         return int(made.version)
 
     return new_version

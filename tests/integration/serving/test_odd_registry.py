@@ -1,14 +1,19 @@
 """What people set in MLflow by hand: serving, status and doctor say what is odd and what counts."""
 
+import threading
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
+from werkzeug.serving import make_server
 
 from churn.registry.versions import MODEL_NAME
 from embedded.operator import status
+from embedded.operator.doctor.finding import BAD, WARN
+from embedded.operator.doctor.pipeline import Version, judge_serving
 from embedded.settings import load_settings
 from serving import state
-from tests.integration.serving.asking import served_version
+from tests.integration.serving.asking import AS_OF, served_version
 
 
 @pytest.fixture
@@ -100,3 +105,40 @@ def test_a_feature_service_that_feast_does_not_know_is_named(say, register, prom
 def test_without_a_registered_model_nothing_is_odd(settings, monkeypatch):
     monkeypatch.setattr(status, "MODEL_NAME", "another")
     assert status.registry_oddities(settings, []) == []
+
+
+# --- a version whose files nobody vouched for ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def listening(app, settings):
+    """The settings of a stack whose service listens."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield replace(settings, serving_port=server.port)
+    server.shutdown()
+    thread.join()
+
+
+def test_a_version_that_is_not_trusted_is_named_with_what_to_do_by_ready_status_and_doctor(
+    listening, register, promote
+):
+    good = promote(register())
+    bad = promote(register("of_nobody", why=None))
+    advice = f"make trust VERSION={bad} "
+    assert advice in status.ready(listening)[1]["trouble"]
+    assert status.serving_report(listening).startswith(f"serving goes on with version {good}: version {bad} in stage ")
+    assert advice in status.serving_report(listening)
+    found = judge_serving(*status.ready(listening), Version(bad, AS_OF.isoformat()))
+    assert (found.outcome, advice in found.advice) == (WARN, True)
+
+
+def test_where_no_other_version_is_served_ready_status_and_doctor_name_it_too(listening, register, promote):
+    bad = promote(register("of_nobody", why=None))
+    advice = f"make trust VERSION={bad} "
+    code, answer = status.ready(listening)
+    assert (code, advice in answer["detail"]) == (503, True)
+    assert advice in status.serving_report(listening)
+    found = judge_serving(code, answer, Version(bad, AS_OF.isoformat()))
+    assert (found.outcome, advice in found.found) == (BAD, True)

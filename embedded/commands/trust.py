@@ -1,0 +1,35 @@
+"""Trusting a version that was registered by hand, on the embedded stack."""
+
+import getpass
+import os
+
+from embedded.environment import environment
+from embedded.settings import Settings
+from embedded.stack.process_manager import ProcessManager, StackError
+
+
+class NotTrusted(RuntimeError):
+    """Nothing was recorded; the message says why."""
+
+
+def trust(settings: Settings, version: int, why: str) -> str:
+    """Record the hashes of the version's files, so that serving and the gate load it, and say what came of it.
+
+    Raises:
+        NotTrusted: there is no such version, it cannot be loaded, or MLflow does not answer.
+        StackError: the stack is down.
+    """
+    if not ProcessManager(settings).running():
+        raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
+    variables = environment(settings)
+    # MLflow and its HTTP client read them.
+    os.environ.update(variables, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — seconds, and the environment comes first
+
+    from churn.registry.trust import TrustRefused, trust  # noqa: PLC0415
+
+    try:
+        outcome = trust(version, getpass.getuser(), why, variables["CHURN_DATABASE_URL"])
+    except (TrustRefused, MlflowException) as error:
+        raise NotTrusted(str(error)) from error
+    return f"{outcome.outcome}: {outcome.reason}"

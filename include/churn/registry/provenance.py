@@ -1,0 +1,61 @@
+"""Provenance: the sha256 of every model file that may be loaded, in the append-only table registry.trusted_files.
+
+A file of the registry is read only after its hash was found there: the hash of the local copy that is read next.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from churn.postgres.database import Connection, connect, execute
+from churn.registry.model_version import ModelNotLoadable
+
+FILES = MODEL, DESCRIPTION = "model.skops", "MLmodel"
+UPGRADE = "upgrade"
+"""Who recorded the versions that are older than the table."""
+
+
+class NotTrusted(ModelNotLoadable):
+    """A version with a file whose sha256 is not recorded: the pipeline did not train it, or the file changed since."""
+
+
+def hashes_in(directory: Path) -> dict[str, str]:
+    """Return the sha256 of a model's two files below `directory`, by their names."""
+    return {name: _sha256(directory / name) for name in FILES}
+
+
+def append(
+    connection: Connection, hashes: Mapping[str, str], run_id: str, *, who: str, why: str, version: int | None = None
+) -> None:
+    """Record the hashes of a model's files, in the caller's transaction."""
+    for file, sha256 in hashes.items():
+        of = {"file": file, "sha256": sha256, "run_id": run_id, "version": version, "who": who, "why": why}
+        execute(connection, "provenance/append", of)
+
+
+def require_recorded(version: int, directory: Path, database_url: str) -> None:
+    """Check that the hashes of the version's files below `directory` are recorded.
+
+    Raises:
+        NotTrusted: one is not.
+    """
+    with connect(database_url) as connection:
+        for file, sha256 in hashes_in(directory).items():
+            row = execute(connection, "provenance/recorded", {"file": file, "sha256": sha256}).fetchone()
+            if row is None or not row[0]:
+                raise NotTrusted(
+                    f"its {file} has the sha256 {sha256[:12]}…, which is not recorded: training did not write this "
+                    f"file. Where you know who made it: make trust VERSION={version} WHY='…'"
+                )
+
+
+def upgraded_at(connection: Connection) -> datetime | None:
+    """Return when this database was upgraded to record hashes, None where no older version waits to be recorded."""
+    row = execute(connection, "provenance/upgraded_at", {"upgrade": UPGRADE}).fetchone()
+    return row[0] if row else None
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
