@@ -17,6 +17,7 @@ from bench.figures import Row, significant
 from bench.measure import Watch
 from churn import statistics
 from churn.features.store import feature_types
+from churn.scoring.scorer import score
 from churn.training import recipe
 from churn.training.families import FAMILIES
 from churn.training.recipe import Recipe, Rows
@@ -48,7 +49,7 @@ def study(_: Watch, url: str, landing: Path, dates: list[date]) -> Row:
     learned = [_rows(now, ~now.cohort & ~now.audit & ~newest), _rows(earlier, ~earlier.cohort & ~earlier.audit)]
     types = feature_types(now.service)
     jobs = [partial(recipe.fit, each, rows, types, PARAMETERS) for rows in learned for each in recipes.values()]
-    scores = [recipe.score(fitted, features) for fitted in run_at_once(jobs)]
+    scores = [score(fitted, features) for fitted in run_at_once(jobs)]
     twins, productions = (
         dict(zip(recipes, part, strict=True)) for part in (scores[: len(recipes)], scores[len(recipes) :])
     )
@@ -82,9 +83,7 @@ def _naive(now: TrainingSet, newest: np.ndarray) -> Row:
     pipeline = recipe.make_pipeline(Recipe("random forest", FAMILIES["random forest"].grid[0]), types, PARAMETERS, 1)
     pipeline.set_params(classifier=RandomForestClassifier(random_state=PARAMETERS.random_state))
     pipeline.fit(now.features(learn), now.labels(learn))
-    on_training, on_others = (
-        _auc(now.labels(rows), recipe.score(pipeline, now.features(rows))) for rows in (learn, others)
-    )
+    on_training, on_others = (_auc(now.labels(rows), score(pipeline, now.features(rows))) for rows in (learn, others))
     return {"training_auc": significant(on_training), "auc": significant(on_others)}
 
 

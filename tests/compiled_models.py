@@ -11,9 +11,9 @@ from feast.types import Bool, Float64, Int64, String
 from sklearn.pipeline import Pipeline
 
 from churn.features.store import feature_types, load_definitions
+from churn.scoring.frame import to_frame
 from churn.training.families import FAMILIES
 from churn.training.recipe import Parameters, Recipe, Rows, fit
-from churn.training.training_set import to_frame
 
 (SERVICE,) = (each for each in load_definitions() if isinstance(each, FeatureService))
 TYPES = feature_types(SERVICE)

@@ -25,6 +25,7 @@ from churn.gate.thresholds import Thresholds
 from churn.registry import versions as registry
 from churn.registry.evidence import RunEvidence, read_evidence
 from churn.registry.versions import MODEL_NAME
+from churn.scoring.scorer import score
 from churn.training import recipe, training_set
 from churn.training import train as training
 from churn.training.cohort import in_cohort
@@ -183,4 +184,4 @@ def auc_on_its_training_rows(version, database_url):
         rows = build_training_set(store, FEATURE_SERVICE, JANUARY, database_url)
     learnt = ~rows.cohort & ~rows.audit
     pipeline = registry.load_pipeline(version, database_url)
-    return statistics.auc(rows.labels(learnt), recipe.score(pipeline, rows.features(learnt))).value
+    return statistics.auc(rows.labels(learnt), score(pipeline, rows.features(learnt))).value

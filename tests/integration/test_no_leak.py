@@ -25,6 +25,7 @@ from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
 from churn.registry import versions as registry
 from churn.registry.evidence import read_evidence
+from churn.scoring.scorer import score
 from churn.synthetic.generate import write_drops
 from churn.training import recipe
 from churn.training import train as training
@@ -218,7 +219,7 @@ def test_later_drops_do_not_change_the_model_of_any_family(clean, poisoned, fami
 
 def test_later_drops_do_not_change_the_scores(clean, poisoned):
     features = clean.training_set.features(np.ones(len(clean.training_set.table), bool))
-    scores = [recipe.score(chain.candidate.pipeline, features).tobytes() for chain in (clean, poisoned)]
+    scores = [score(chain.candidate.pipeline, features).tobytes() for chain in (clean, poisoned)]
     assert scores[0] == scores[1]
 
 

@@ -21,6 +21,7 @@ from churn.registry import versions as registry
 from churn.registry.evidence import read_evidence
 from churn.registry.versions import ExperimentDeleted
 from churn.retention.versions import expire_versions
+from churn.scoring.scorer import score
 from churn.synthetic.generate import write_drops
 from churn.training import recipe, registration, training_set
 from churn.training import train as training
@@ -178,7 +179,7 @@ def test_with_two_dates_the_recipe_is_graded_by_a_twin_that_did_not_see_the_newe
         rows.features(learnt), rows.labels(learnt), rows.users(learnt).to_numpy(), rows.on(FEBRUARY)[learnt]
     )
     twin = recipe.fit(candidate.selection.recipe, earlier, feature_types(rows.service), QUICK)
-    expected = recipe.score(twin, rows.features(rows.cohort & rows.on(FEBRUARY)))
+    expected = score(twin, rows.features(rows.cohort & rows.on(FEBRUARY)))
     assert np.array_equal(candidate.grades["score"].to_numpy(), expected)
 
 
@@ -191,7 +192,7 @@ def test_the_same_training_set_gives_the_same_candidate_to_the_bit(january):
 
 def test_a_registered_model_scores_like_the_trained_one(january):
     rows = january.training_set(JANUARY)
-    loaded = recipe.score(registry.load_pipeline(1, january.database_url), rows.features(rows.cohort))
+    loaded = score(registry.load_pipeline(1, january.database_url), rows.features(rows.cohort))
     assert np.array_equal(loaded, read_evidence(january.steps[0].figures["run_id"], "grades")["score"].to_numpy())
 
 

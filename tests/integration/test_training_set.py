@@ -18,6 +18,7 @@ from churn.features.materialization import materialize
 from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, read_online
 from churn.postgres.database import connect
 from churn.postgres.partitions import month
+from churn.scoring.frame import to_frame
 from churn.synthetic.generate import write_drops
 from churn.training.cohort import in_cohort
 from churn.training.training_set import (
@@ -26,7 +27,6 @@ from churn.training.training_set import (
     digest_of,
     drops_of,
     labelled_dates,
-    to_frame,
 )
 
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)

@@ -18,8 +18,8 @@ from churn.registry.model_file import TRUSTED_TYPES
 from churn.scoring.check import rows_to_prove
 from churn.scoring.compiled import CompiledScorer, NotCompilable, compile_pipeline
 from churn.scoring.explanation import explain
+from churn.scoring.frame import to_frame
 from churn.scoring.scorer import score_online
-from churn.training.training_set import to_frame
 from tests.conftest import THOROUGH
 
 whole = st.integers(-(2**40), 2**40)

@@ -6,8 +6,9 @@ import pytest
 from feast.types import Bool, Float64, Int64, String
 from sklearn.metrics import f1_score
 
+from churn.scoring.scorer import score
 from churn.training.families import FAMILIES
-from churn.training.recipe import Parameters, Recipe, Rows, assign_folds, choose_threshold, fit, make_pipeline, score
+from churn.training.recipe import Parameters, Recipe, Rows, assign_folds, choose_threshold, fit, make_pipeline
 
 TYPES = {"months": Int64, "hours": Float64, "tv": Bool, "net": String}
 PARAMETERS = Parameters()

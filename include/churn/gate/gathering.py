@@ -38,11 +38,10 @@ from churn.registry import versions as registry
 from churn.registry.evidence import keeps_evidence, read_evidence, read_trained_on
 from churn.registry.signature import columns_of, signature_of
 from churn.registry.versions import ModelVersion
-from churn.scoring.scorer import score_rows
 from churn.statistics import Estimate
 from churn.training.cohort import in_cohort
 from churn.training.learned_from import learned_of
-from churn.training.training_set import LABEL, TrainingSet, join_features
+from churn.training.training_set import LABEL, TrainingSet, join_features, score_rows
 
 ASKED_AT_ONCE = 100_000
 """Customers that the database is asked about at once: a statement names each, and reads the whole date."""

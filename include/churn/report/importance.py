@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from churn.training import recipe
+from churn.scoring.scorer import score
 
 ROWS = 2_000
 """Rows at most: the importance of a feature that matters is several times its spread on 1,400."""
@@ -53,7 +53,7 @@ def importance_of(pipeline: Pipeline, features: pd.DataFrame, labels: np.ndarray
         found = permutation_importance(
             pipeline, features, labels, scoring="roc_auc", n_repeats=REPEATS, random_state=0, n_jobs=1
         )
-        auc = roc_auc_score(labels, recipe.score(pipeline, features))
+        auc = roc_auc_score(labels, score(pipeline, features))
     return Importance(
         features=tuple(features.columns),
         mean=tuple(map(float, found.importances_mean)),

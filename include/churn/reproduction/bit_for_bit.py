@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from churn.registry.evidence import read_evidence
 from churn.registry.versions import ModelNotLoadable, ModelVersion, load_pipeline
-from churn.training import recipe
+from churn.scoring.scorer import score
 from churn.training.candidate import Candidate
 from churn.training.lineage import read_kept_set
 from churn.training.selection import run_at_once
@@ -88,7 +88,7 @@ def _compare_predictions(
         return what, str(error)
     features = training_set.features(np.ones(len(training_set.table), dtype=bool))
     pipelines = (registered, candidate.pipeline)
-    then, now = run_at_once([partial(recipe.score, pipeline, features) for pipeline in pipelines])
+    then, now = run_at_once([partial(score, pipeline, features) for pipeline in pipelines])
     if then.tobytes() == now.tobytes():
         return what, None
     differing = np.flatnonzero(then.view(np.int64) != now.view(np.int64))

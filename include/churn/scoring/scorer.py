@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from feast import FeatureService
 from sklearn.pipeline import Pipeline
 
-from churn.training.recipe import score
-from churn.training.training_set import TrainingSet, to_frame
+from churn.scoring.frame import to_frame
+
+
+def score(pipeline: Pipeline, features: pd.DataFrame) -> np.ndarray:
+    """Return the probability of churn of each row of features as a model takes them, see churn.scoring.frame."""
+    return pipeline.predict_proba(features)[:, 1]
 
 
 def score_online(pipeline: Pipeline, rows: Sequence[Mapping[str, Any]], service: FeatureService) -> np.ndarray:
@@ -38,12 +43,3 @@ class PipelineScorer:
 
     def probabilities(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         return score_online(self.pipeline, rows, self.service)
-
-
-def score_rows(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) -> np.ndarray:
-    """Return the probability of churn of those rows of a training set; equal selections have scores equal to the bit.
-
-    Raises:
-        ValueError, KeyError: the pipeline wants other features than the training set has.
-    """
-    return np.concatenate([np.empty(0), *(score(pipeline, block) for block in training_set.features_in_blocks(rows))])

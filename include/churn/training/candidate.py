@@ -21,11 +21,11 @@ from sklearn.pipeline import Pipeline
 from churn import statistics
 from churn.features.store import feature_types
 from churn.registry.evidence import RunEvidence
-from churn.scoring.scorer import score_rows
+from churn.scoring.scorer import score
 from churn.training import recipe
 from churn.training.recipe import Rows
 from churn.training.selection import Selection, run_at_once, select
-from churn.training.training_set import LABEL, TrainingSet
+from churn.training.training_set import LABEL, TrainingSet, score_rows
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> C
         grades=grades,
         audit=_grade(graded, training_set, training_set.audit & newest),
         trained_on=pa.table({"user_id": np.unique(rows.users)}),
-        golden=golden.assign(score=recipe.score(pipeline, golden)),
+        golden=golden.assign(score=score(pipeline, golden)),
         metrics=metrics,
     )
 

@@ -122,11 +122,6 @@ def fit(recipe: Recipe, rows: Rows, types: Mapping[str, Any], parameters: Parame
     return pipeline.set_params(classifier__cv=None)
 
 
-def score(pipeline: Pipeline, features: pd.DataFrame) -> np.ndarray:
-    """Return the probability of churn of each row."""
-    return pipeline.predict_proba(features)[:, 1]
-
-
 def assign_folds(labels: np.ndarray, users: np.ndarray, parameters: Parameters) -> np.ndarray:
     """Return each row's fold: all rows of a customer in one; customers who ever left, and the others, shared evenly.
 

@@ -17,10 +17,11 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from churn import statistics
+from churn.scoring.scorer import score
 from churn.statistics import Estimate
 from churn.training.families import FAMILIES
 from churn.training.memory import available_memory, jobs_at_once
-from churn.training.recipe import Parameters, Recipe, Rows, assign_folds, choose_threshold, fit, score
+from churn.training.recipe import Parameters, Recipe, Rows, assign_folds, choose_threshold, fit
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 from feast import FeatureService, FeatureStore
-from feast.types import Bool, Float64, Int64, String
 from psycopg import sql
+from sklearn.pipeline import Pipeline
 
 from churn.as_of import event_timestamp
 from churn.features.store import feature_types
 from churn.postgres.database import Connection, connect, execute, statement
+from churn.scoring.frame import to_model_types
+from churn.scoring.scorer import score
 from churn.training.cohort import SALT, both_cohorts_below, cohorts
 
 LABELLED_DATES = 6
@@ -29,7 +31,6 @@ BLOCK = 40_000
 """Rows that become Python objects at once: a few megabytes."""
 
 LABEL = "churn_label"
-PANDAS_TYPES = {Int64: "int64", Float64: "float64", Bool: "object", String: "object"}
 
 
 class NothingToLearn(RuntimeError):
@@ -192,22 +193,13 @@ def join_features(
     return pa.table({**columns, **{name: joined[name] for name in feature_types(service)}})
 
 
-def to_frame(rows: Sequence[Mapping[str, Any]], service: FeatureService) -> pd.DataFrame:
-    """Return online features, a mapping for each customer with every feature of the service, as a model takes them."""
-    types = feature_types(service)
-    return to_model_types(pd.DataFrame({name: [row[name] for row in rows] for name in types}, dtype=object), types)
+def score_rows(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) -> np.ndarray:
+    """Return the probability of churn of those rows of a training set; equal selections have scores equal to the bit.
 
-
-def to_model_types(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
-    """Give every column the type that it has for a model; a NULL is None in a boolean or a text, NaN in a number."""
-    for name, dtype in types.items():
-        column = frame[name]
-        to = PANDAS_TYPES[dtype]
-        if to == "object":
-            frame[name] = column.astype(object).where(column.notna(), None)
-        else:
-            frame[name] = column.astype("float64" if column.isna().any() else to)
-    return frame
+    Raises:
+        ValueError, KeyError: the pipeline wants other features than the training set has.
+    """
+    return np.concatenate([np.empty(0), *(score(pipeline, block) for block in training_set.features_in_blocks(rows))])
 
 
 def digest_of(table: pa.Table) -> str:
