@@ -33,7 +33,7 @@ FORBIDDEN = {
     "serving": {"airflow", "dags", "embedded", "bench", "containers"},
     "dags": {"serving", "embedded", "bench", "containers"},
     "plugins": {"serving", "dags", "embedded", "bench", "containers"},
-    "embedded": {"serving", "dags", "bench", "containers"},
+    "embedded": {"dags", "bench", "containers"},
     "containers": {"serving", "dags", "bench"},
 }
 """The folders and packages that a folder does not import."""
