@@ -25,7 +25,6 @@ COMPOSE = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict] = COMPOSE["services"]
 COMPLETED = {"databases", "airflow-init"}
 LONG_RUNNING = sorted(set(SERVICES) - COMPLETED)
-FRONT_DOORS = {"airflow-api", "mlflow", "serving"}
 
 # ${NAME}, ${NAME:-default}, ${NAME:?message}; $${NAME} is the shell's.
 VARIABLE = re.compile(r"(?<!\$)\$\{([A-Za-z0-9_]+)(?:(:?[-?])([^}]*))?\}")
