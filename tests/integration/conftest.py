@@ -45,6 +45,16 @@ class Pipeline:
         return materialize(as_of, self.database_url)
 
 
+@pytest.fixture
+def archive(tmp_path):
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def landing(tmp_path):
+    return tmp_path / "landing"
+
+
 @pytest.fixture(scope="module", params=[InPostgres, InRedis], ids=["in Postgres", "in Redis"])
 def online_store(request: pytest.FixtureRequest) -> Iterator[OnlineStore]:
     """An empty online store, set for this process and its children; parametrized over its kinds."""

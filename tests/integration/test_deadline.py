@@ -31,11 +31,6 @@ LABELS = [("a", True)]
 
 
 @pytest.fixture
-def archive(tmp_path):
-    return tmp_path / "archive"
-
-
-@pytest.fixture
 def landing(tmp_path, monkeypatch):
     """A landing directory where drops without manifest.json and _SUCCESS count at once."""
     monkeypatch.setattr(watch, "QUIET_SECONDS", -1)

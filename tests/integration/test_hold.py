@@ -38,11 +38,6 @@ def customers(users=USERS, **changed):
 
 
 @pytest.fixture
-def archive(tmp_path):
-    return tmp_path / "archive"
-
-
-@pytest.fixture
 def landing(tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "QUIET_SECONDS", -1)
     return tmp_path / "landing"

@@ -21,16 +21,6 @@ OTHERS = [f"{number:04d}-OTHER" for number in range(30)]
 
 
 @pytest.fixture
-def archive(tmp_path):
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def landing(tmp_path):
-    return tmp_path / "landing"
-
-
-@pytest.fixture
 def january(landing, database_url, archive):
     take_in(write_drop(landing, D31, USERS, [(user, False) for user in USERS]), database_url, archive)
 

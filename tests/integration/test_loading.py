@@ -29,16 +29,6 @@ D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 USERS = [f"{number:04d}" for number in range(60)]
 
 
-@pytest.fixture
-def archive(tmp_path):
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def landing(tmp_path):
-    return tmp_path / "landing"
-
-
 def with_months(landing, months, as_of=D31, users=USERS):
     """A drop with `months` as every value of two tables, so that a mix of revisions shows."""
     values = {"months_active": str(months), "skips_7d": str(months)}

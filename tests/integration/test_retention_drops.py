@@ -39,11 +39,6 @@ both = pytest.mark.parametrize("expire", [expire_raw, expire_snapshots], ids=["r
 
 
 @pytest.fixture
-def archive(tmp_path):
-    return tmp_path / "archive"
-
-
-@pytest.fixture
 def landing(tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "QUIET_SECONDS", -1)
     return tmp_path / "landing"

@@ -25,16 +25,6 @@ CUSTOMERS = [f"{number:04d}" for number in range(60)]
 SOURCES = dict(zip(FEATURE_TABLES, ((SUBSCRIPTIONS, USERS), (USAGE,), (PAYMENTS,), (SUPPORT,)), strict=True))
 
 
-@pytest.fixture
-def archive(tmp_path):
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def landing(tmp_path):
-    return tmp_path / "landing"
-
-
 def with_months(landing, months, as_of=D31):
     values = {"months_active": str(months), "skips_7d": str(months)}
     return write_drop(landing, as_of, {user: values for user in CUSTOMERS}, [(user, months == 1) for user in CUSTOMERS])

@@ -34,16 +34,6 @@ ARROW_TYPES = {Int64: pa.int64(), Float64: pa.float64(), Bool: pa.bool_(), Strin
 
 
 @pytest.fixture
-def archive(tmp_path):
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def landing(tmp_path):
-    return tmp_path / "landing"
-
-
-@pytest.fixture
 def url(database_url):
     """A database with the definitions applied."""
     apply_definitions(database_url)

@@ -18,16 +18,6 @@ D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 
 
 @pytest.fixture
-def archive(tmp_path):
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def landing(tmp_path):
-    return tmp_path / "landing"
-
-
-@pytest.fixture
 def settled(monkeypatch):
     """Drops without manifest.json and _SUCCESS count at once."""
     monkeypatch.setattr(watch, "QUIET_SECONDS", -1)
