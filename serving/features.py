@@ -77,7 +77,8 @@ class OnlineStore:
             raise _problem(error) from error
         self._away = self._failed_before = False
         if as_of := next((each.as_of for each in found if each.as_of), None):
-            FEATURES_AS_OF.set(datetime.combine(as_of, datetime.min.time(), UTC).timestamp(), lookup.service.name)
+            midnight = datetime.combine(as_of, datetime.min.time(), UTC)
+            FEATURES_AS_OF.labels(lookup.service.name).set(midnight.timestamp())
         return found
 
     def _is_ones_turn(self) -> bool:

@@ -4,7 +4,6 @@ Under gunicorn each worker counts into files in PROMETHEUS_MULTIPROC_DIR; a scra
 """
 
 import time
-from threading import Lock
 
 from flask import Flask, Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
@@ -22,23 +21,6 @@ from prometheus_client.values import MutexValue, ValueClass
 
 from serving.schemas import answers
 
-
-class SteadyGauge:
-    """A gauge that is set at every request and hardly ever changes: only then it is written, to a page of a file."""
-
-    def __init__(self, gauge: Gauge) -> None:
-        self._gauge = gauge
-        self._last: dict[tuple[str, ...], float] = {}
-        self._setting = Lock()
-
-    def set(self, value: float, *labels: str) -> None:
-        if self._last.get(labels) != value:
-            # Together: of two threads the one that comes last must be so in both.
-            with self._setting:
-                self._last[labels] = value
-                (self._gauge.labels(*labels) if labels else self._gauge).set(value)
-
-
 REQUESTS = Counter("churn_http_requests", "Requests answered", ["method", "route", "status"])
 LATENCY = Histogram(
     "churn_http_request_duration_seconds",
@@ -49,14 +31,12 @@ LATENCY = Histogram(
 )
 PREDICTIONS = Counter("churn_predictions", "Predictions answered", ["prediction"])
 PROBABILITY = Histogram("churn_probability", "Probabilities answered", buckets=[tenth / 10 for tenth in range(1, 11)])
-FEATURES_AS_OF = SteadyGauge(
-    Gauge(
-        "churn_features_as_of_timestamp_seconds",
-        "The AS_OF of the features read last, its day's begin as Unix time: time() less this is their age",
-        # With a label there is no series, and no age of decades, before something was read.
-        ["feature_service"],
-        multiprocess_mode="livemostrecent",
-    )
+FEATURES_AS_OF = Gauge(
+    "churn_features_as_of_timestamp_seconds",
+    "The AS_OF of the features read last, its day's begin as Unix time: time() less this is their age",
+    # With a label there is no series, and no age of decades, before something was read.
+    ["feature_service"],
+    multiprocess_mode="livemostrecent",
 )
 REQUESTS_WAITING = Gauge(
     "churn_http_requests_waiting", "Requests under way in a worker, operators' own apart", multiprocess_mode="liveall"

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import threading
 from contextlib import ExitStack
 
 import mlflow
@@ -12,7 +11,6 @@ from serving import state
 from serving.app import create_app
 from serving.health import workers_behind
 from serving.logs import JsonFormatter
-from serving.metrics import SteadyGauge
 from serving.settings import Settings
 
 
@@ -30,38 +28,6 @@ def test_putting_the_service_together_opens_no_registry_that_is_a_database(tmp_p
         mlflow.set_tracking_uri(usual)
     # SQLite would make the file when it is opened.
     assert not list(tmp_path.iterdir())
-
-
-def test_a_steady_gauge_that_two_threads_set_shows_what_it_was_set_to_last():
-    gauge, goes_on = Shown(), threading.Event()
-    gauge.waits_for = goes_on
-    steady = SteadyGauge(gauge)
-    first = threading.Thread(target=steady.set, args=(1,))
-    first.start()
-    gauge.is_set.wait()
-    gauge.waits_for = None
-    second = threading.Thread(target=steady.set, args=(2,))
-    second.start()
-    # Time for it to pass the first one, if it can.
-    second.join(0.2)
-    goes_on.set()
-    first.join()
-    second.join()
-    assert gauge.shown == 2
-
-
-class Shown:
-    """A gauge that waits, where it is told to, before it shows what it is set to."""
-
-    def __init__(self):
-        self.shown, self.waits_for, self.is_set = 0, None, threading.Event()
-
-    def set(self, value):
-        waits_for = self.waits_for
-        self.is_set.set()
-        if waits_for:
-            waits_for.wait()
-        self.shown = value
 
 
 @pytest.fixture
