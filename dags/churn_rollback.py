@@ -29,7 +29,7 @@ from run import DEFAULT_ARGS, database_url, no_retry, triggered_by
             minLength=1,
             maxLength=1000,
             title="Why",
-            description="The reason, recorded in gate.moves and with the pin.",
+            description="The reason for the move, recorded in gate.moves and with the pin.",
         ),
     },
     default_args=DEFAULT_ARGS,

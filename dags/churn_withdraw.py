@@ -21,7 +21,7 @@ from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, trigger
             minLength=1,
             maxLength=1000,
             title="Why",
-            description="The reason, recorded in raw.withdrawals.",
+            description="The reason for the withdrawal, recorded in raw.withdrawals.",
         ),
     },
     default_args=DEFAULT_ARGS,
