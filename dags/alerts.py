@@ -1,12 +1,11 @@
-"""Alerts: a run that turned red is told to whom the Airflow connection `churn_alerts` names: mail, Slack, a webhook.
+"""Failure alerts: one per failed DAG run, sent through the Airflow connection `churn_alerts` (mail, Slack, a webhook).
 
-The scheduler asks for the callback of a DAG whenever a run of it fails, whatever the cause, and the DAG processor calls
-it. The callback of a task is called by the task's own process, and by nobody where that was killed, as for want of
-memory, while its supervisor lives (Airflow 3.3, #60858). So what is told is the run, once; a task that fails only
-leaves its error for that, in one line.
+The DAG processor calls the on_failure_callback of a DAG for every failed run. A task's callback runs in the task's own
+process and is lost when that process is killed, for example out of memory (Airflow 3.3, #60858). Task callbacks
+therefore only store the error; the DAG's callback sends the alert.
 
-Without the connection nothing is sent, and an alert that cannot be sent turns nothing red: the log of the DAG processor
-says either. What is sent holds no secret that Airflow knows of.
+Without the connection no alert is sent. A failed delivery fails no run. The log of the DAG processor records both.
+Secrets that Airflow knows are masked.
 """
 
 import logging
@@ -21,13 +20,13 @@ from churn.as_of import AsOfError, resolve_as_of
 log = logging.getLogger(__name__)
 
 CONNECTION = "churn_alerts"
-"""Of type Apprise: its field config is {"path": "<URL of the service>"}, or a list of such."""
+"""Of type Apprise: its field config is {"path": "<URL of the service>"}, or a list of these."""
 
 ERROR = "error"
-"""The XCom in which a task that failed leaves its error."""
+"""XCom key of a failed task's error."""
 
 LONGEST = 600
-"""Characters of an error: a telephone shows as many."""
+"""Maximum length of an error in characters: what a phone shows."""
 
 KILLED = "it left no error: it was killed, as for want of memory, or never began; its log may say more"
 
@@ -35,36 +34,36 @@ UNKNOWN = "What failed could not be gathered: Airflow's API or its database did 
 
 
 def keep_error(context: Mapping[str, Any]) -> None:
-    """on_failure_callback of every task: keep its error in one line for the alert about its run."""
-    # There is none where the DAG processor calls for a task that is gone.
+    """on_failure_callback of every task: store its error as one line for the alert about its run."""
+    # The context has no exception when the DAG processor calls this for a killed task.
     if error := context.get("exception"):
         context["ti"].xcom_push(key=ERROR, value=one_line(error))
 
 
 def alert(context: Mapping[str, Any]) -> None:
-    """on_failure_callback of every DAG: tell what failed, why, what to do, and where to look."""
+    """on_failure_callback of every DAG: send the failed tasks, their errors, the runbook's advice and links."""
     try:
         send(*_message(context))
-    except Exception as error:  # the run is red already, and this is how somebody gets to know
-        # Neither the error's text nor its traceback: what a URL was made of may be in it.
+    except Exception as error:  # the run has failed already; log the lost alert
+        # Neither text nor traceback is logged: they can contain credentials from a URL.
         log.error("no alert about %s: %s; see docs/operations.md", context.get("run_id"), type(error).__name__)
 
 
 def alert_when_it_begins(context: Mapping[str, Any]) -> None:
-    """The same for a DAG that runs every few minutes: told is a run that fails after one that did not."""
+    """The same for a DAG that runs every few minutes: alert only if the previous run did not fail."""
     if _the_one_before_failed(context):
-        log.info("no alert about %s: the run before it failed too, and that was told", context["run_id"])
+        log.info("no alert about %s: the previous run failed too", context["run_id"])
         return
     alert(context)
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's kind and text as one line of at most LONGEST characters, without secrets."""
+    """Return an error's type and text as one line of at most LONGEST characters, with secrets masked."""
     from airflow.sdk.exceptions import AirflowFailException
     from airflow.sdk.log import redact
 
     if isinstance(error, AirflowFailException) and error.__cause__:
-        # What no_retry() makes of an error that a retry cannot help.
+        # no_retry() wraps the original error.
         error = error.__cause__
     text = " ".join(f"{type(error).__name__}: {redact(str(error))}".split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
@@ -79,13 +78,13 @@ def compose(
     runbook: str,
     airflow_url: str,
 ) -> tuple[str, str]:
-    """Return title and text of the alert.
+    """Return the title and text of the alert.
 
     Args:
-        failed: the error of each task that failed, None where it left none; one of many is called `start_chain[2]`.
-            None where Airflow could not be asked.
+        failed: error by failed task, None for a task without a stored error; a mapped task is called `start_chain[2]`.
+            None if Airflow could not be queried.
         runbook: the doc_md of the DAG.
-        airflow_url: where a person opens Airflow.
+        airflow_url: the base URL of the Airflow UI.
     """
     title = f"{dag_id} failed" + (f" for AS_OF {as_of}" if as_of else "")
     page = f"{airflow_url.rstrip('/')}/dags/{dag_id}"
@@ -97,10 +96,9 @@ def compose(
 
 
 def advice_for(tasks: set[str], runbook: str) -> list[str]:
-    """Return the paragraphs of a runbook that say what to do where one of these tasks is red.
+    """Return the paragraphs of a runbook about failures of these tasks.
 
-    Such a paragraph begins with a bold heading that says "red", and names the tasks that it is about, or none where it
-    is about all.
+    Such a paragraph begins with a bold heading that contains "red" and names its tasks. Without names it is about all.
     """
     found = []
     for paragraph in runbook.split("\n\n"):
@@ -113,7 +111,7 @@ def advice_for(tasks: set[str], runbook: str) -> list[str]:
 
 
 def send(title: str, body: str) -> None:
-    """Send a message to every service that the connection names; the log says where that was not possible."""
+    """Send a message to every service of the connection; log each failure."""
     from airflow.providers.apprise.hooks.apprise import AppriseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
     from apprise import Apprise, NotifyFormat, NotifyType
@@ -128,10 +126,10 @@ def send(title: str, body: str) -> None:
     urls = [each["path"] for each in (config if isinstance(config, list) else [config])]
     services = Apprise()
     with _silent("apprise"):
-        # It writes a URL that it does not know into the log, as it is.
+        # Apprise logs an unknown URL with its credentials.
         known = [services.add(url) for url in urls]
-    # As text: an error may quote a drop, of which no value may become a link or a mention. Not by hook.notify(), which
-    # does not tell whether it was taken.
+    # Plain text: an error may quote values of a drop, and none may become a link or a mention. hook.notify() does not
+    # return whether delivery succeeded.
     taken = services.notify(title=title, body=body, notify_type=NotifyType.FAILURE, body_format=NotifyFormat.TEXT)
     if not (taken and all(known)):
         log.error("the alert %r was not taken by every service of the connection %s", title, CONNECTION)
@@ -163,12 +161,12 @@ def _message(context: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _as_of(context: Mapping[str, Any]) -> str | None:
-    """A DAG that works on an AS_OF has the parameter; whatever else its run may say."""
+    """Return the AS_OF of the run, None for a DAG without that parameter."""
     run, params = context.get("dag_run"), context.get("params", {})
     if run is None or "as_of" not in params:
         return None
     try:
-        # A date after today is told too: the run failed for it, or withdraws it.
+        # A date after today is reported too: the run failed because of it, or withdraws it.
         return resolve_as_of(params["as_of"], run.partition_key, run.logical_date, today=date.max).isoformat()
     except AsOfError:
         return None
@@ -177,30 +175,30 @@ def _as_of(context: Mapping[str, Any]) -> str | None:
 def _the_one_before_failed(context: Mapping[str, Any]) -> bool:
     try:
         before = context["ti"].get_previous_dagrun() if "ti" in context else None
-    except Exception as error:  # told once too often is better than not at all
+    except Exception as error:  # a duplicate alert is better than none
         log.error("the run before %s is not known: %s", context["run_id"], type(error).__name__)
         return False
     return before is not None and before.state == "failed"
 
 
 def _failed_if_known(context: Mapping[str, Any]) -> dict[str, str | None] | None:
-    """What _failed() returns; None where Airflow cannot be asked: runs fail when it is ill, and that must be told."""
+    """Return _failed(), or None if Airflow's API fails: the alert is sent without the errors then."""
     try:
         return _failed(context)
-    except Exception as error:  # whatever it is, the rest of the alert needs none of it
+    except Exception as error:
         log.error("what failed in %s could not be gathered: %s", context["run_id"], type(error).__name__)
         return None
 
 
 def _failed(context: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the error of each task that failed, by its name."""
+    """Return the error of each failed task by name."""
     ti = context.get("ti")
     if ti is None:
         return {}
     tasks, failed = context["dag"].task_ids, {}
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
     for name in sorted(name for name, state in states.items() if state == "failed"):
-        # Airflow calls a mapped one start_chain_2.
+        # Airflow names a mapped task start_chain_2.
         task, _, index = (name, "", "") if name in tasks else name.rpartition("_")
         error = ti.xcom_pull(task_ids=task, key=ERROR, map_indexes=int(index) if index else -1)
         failed[f"{task}[{index}]" if index else task] = error

@@ -1,4 +1,4 @@
-"""The task that asks a person, in Airflow's own page of required actions, before a decision PROMOTE is carried out."""
+"""The human-in-the-loop task: a person approves or rejects a decision PROMOTE under Required Actions."""
 
 from typing import Any
 
@@ -17,17 +17,16 @@ NOTE_PARAM = Param(
     title="Note",
     description="Why; it is kept with the decision, under your name.",
 )
-"""What the form asks for beside the answer: the task's parameter `note`."""
+"""The task's parameter `note`, a field of the form."""
 
 
 class ApprovalTask(HITLOperator):
-    """Asks about the decision where the run's parameter `approval` is set, and returns the answer as JSON.
+    """Asks for approval if the run's parameter `approval` is set, and returns the answer as JSON.
 
-    Returns None at once, without waiting, where nobody needs to be asked. While it waits it holds no slot: Airflow
-    parks it.
+    Returns None at once if no approval is needed. The task is deferred while it waits and holds no worker slot.
 
     Args:
-        decision: what the task `gate` returned.
+        decision: the result of the task `gate`.
     """
 
     template_fields = ("subject", "body", "decision")

@@ -1,4 +1,4 @@
-"""The assets that chain the DAGs, each partitioned by AS_OF: the one place that names them."""
+"""The assets that chain the DAGs, each partitioned by AS_OF."""
 
 from airflow.sdk import Asset
 

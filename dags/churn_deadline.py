@@ -1,4 +1,4 @@
-"""Tells, once a day, which AS_OFs have no decision in time."""
+"""Alerts once a day about AS_OFs without a decision in time."""
 
 import os
 from datetime import datetime
@@ -21,9 +21,9 @@ from run import DEFAULT_ARGS, database_url, no_retry
             minimum=1,
             title="A drop every … days",
             description=(
-                "Also tell when the newest drop is of a date longer ago than so many days: 1 where drops come daily, "
-                "31 where they come monthly. Left empty, nobody promised any. Scheduled runs take the default, which "
-                "is CHURN_DROP_EVERY_DAYS of Airflow's environment."
+                "Also fail when the newest drop is older than this: 1 for daily drops, 31 for monthly ones. Left "
+                "empty, missing drops are not checked. Scheduled runs use the default, CHURN_DROP_EVERY_DAYS in "
+                "Airflow's environment."
             ),
         ),
     },
@@ -33,25 +33,24 @@ from run import DEFAULT_ARGS, database_url, no_retry
 )
 def churn_deadline():
     """
-    Looks, at 06:00 UTC or when CHURN_DEADLINE of Airflow's environment says (a cron expression), whether every drop
-    received between a week and two hours before has a decision of the gate, and is red where one has none.
+    Checks that every drop received between one week and two hours ago has a decision of the gate, and fails otherwise.
+    Runs at 06:00 UTC; CHURN_DEADLINE in Airflow's environment (a cron expression) overrides this.
 
-    Airflow's own deadline alerts are about runs. A drop that is missing, or for which nothing was started, has no run;
-    and the runs of the chain have no logical date, without which an alert is left out silently (Airflow 3.3, #71750).
+    Airflow's own deadline alerts watch runs. A missing drop has no run, and Airflow 3.3 skips deadline alerts for runs
+    without a logical date, such as those of the chain (#71750).
 
-    **A task is red**: its log names each AS_OF, how far it has come, and where to look; so does the alert, as far as
-    its length goes, some forty dates. A drop that may not be read (*unreadable*) needs its rights mended, as by
-    `chmod -R a+rX`, and is picked up then. A run that is under way will get there; otherwise trigger `churn_snapshot`
-    with the AS_OF: what is done is not done again. Where the error is another one, Postgres was away: clear the task.
+    **A task is red**: its log names each AS_OF, its last finished step and where to look. The alert repeats about the
+    first forty. For an *unreadable* drop, fix the permissions, for example with `chmod -R a+rX`. If a run is under way,
+    wait for it. Otherwise trigger `churn_snapshot` with the AS_OF; finished steps are not repeated. Any other error
+    means that Postgres was unavailable: clear the task.
 
-    **Nothing is promised of missing drops** unless the parameter says how often they come: a date without a drop has
-    no snapshot, and no decision.
+    **Missing drops** are checked only if the parameter says how often drops come. A date without a drop has no snapshot
+    and no decision.
     """
 
     @task(multiple_outputs=False)
     def check_deadline() -> dict:
-        """Compares the drops of the last week with the decisions. Fails at once, without a retry, where one is missing:
-        that is the alert."""
+        """Compares the drops of the last week with the decisions. Fails without a retry if a decision is missing."""
         from churn.operations.deadline import DeadlineMissed, check_deadline
         from churn.settings import SettingMissing, read_settings
 

@@ -1,4 +1,4 @@
-"""Looks for drops that are complete and not loaded, and starts the chain for each."""
+"""Polls the landing directory and starts the chain for each complete drop that is not loaded."""
 
 import logging
 from datetime import datetime
@@ -12,8 +12,8 @@ from run import DEFAULT_ARGS, database_url, no_retry
 CHAIN = "churn_snapshot"
 
 AT_ONCE = 200
-"""How many chains a look starts. Airflow refuses to map a task over more than core.max_map_length (1,024) entries, and
-starts none then. 200 dates keep the chain busy until the next look."""
+"""Chains that one run starts: enough work until the next run, and below core.max_map_length (1,024), above which
+Airflow fails the mapped task."""
 
 log = logging.getLogger(__name__)
 
@@ -29,26 +29,26 @@ log = logging.getLogger(__name__)
 )
 def churn_landing():
     """
-    Starts `churn_snapshot` for every complete drop in the landing directory that is not loaded, or whose content
-    changed, the oldest first. So a late drop and a corrected one need no person. A look starts at most 200; the log of
-    `find_drops` says how many more wait for the next one.
+    Starts `churn_snapshot` for every complete drop in the landing directory that is new or changed, oldest first. Late
+    and corrected drops are picked up automatically. A run starts at most 200 chains; the log of `find_drops` says how
+    many drops wait for the next run.
 
-    A drop is complete when its five required files are there, and those that its `manifest.json` names. One with
-    neither `manifest.json` nor `_SUCCESS` must also rest for 30 seconds: its files may still be on their way.
+    A drop is complete when its five required files and all files in its `manifest.json` are there. Without
+    `manifest.json` and `_SUCCESS`, its files must also be unchanged for 30 seconds, in case an upload is under way.
 
-    **A drop is not picked up**: the log of `find_drops` says of each drop why. A rejected drop is tried again when its
-    content, its `manifest.json` or its `_ACCEPT` changes, not before; to try it as it is, trigger `churn_snapshot`
-    with its AS_OF. A held drop is also compared again when the nearest earlier drop changes: when one loads, is
-    corrected or is withdrawn. A drop of a date after today is not loaded: rename its directory. Content that was
-    withdrawn is not loaded again until an `_ACCEPT` is written that says why.
+    **A drop is not picked up**: the log of `find_drops` gives the reason for each drop. A rejected drop is retried only
+    when its content, its `manifest.json` or its `_ACCEPT` changes; to force a retry, trigger `churn_snapshot` with its
+    AS_OF. A held drop is also compared again when the nearest earlier drop is loaded, corrected or withdrawn. A drop
+    dated after today is not loaded: rename its directory. Withdrawn content is loaded again only after a new `_ACCEPT`
+    gives the reason.
 
-    **`find_drops` or `start_chain` is red**: Postgres or Airflow was away, or LANDING_DIR is not set; its log says
-    which. The next look, five minutes later, does it all. Told is the first of several that fail.
+    **`find_drops` or `start_chain` is red**: Postgres or Airflow was unavailable, or LANDING_DIR is not set; the log
+    says which. The next run, five minutes later, catches up. Of consecutive failures only the first is alerted.
     """
 
     @task
     def find_drops() -> list[dict]:
-        """Compares the landing directory with what is loaded."""
+        """Compares the landing directory with the loaded drops."""
         from churn.drops.landing_batch import start_first
         from churn.drops.watch import find_pending
         from churn.settings import SettingMissing, read_settings
@@ -57,16 +57,16 @@ def churn_landing():
         with no_retry(SettingMissing):
             pending = find_pending(read_settings().landing, database_url())
         drops, more = start_first(pending, AT_ONCE, lambda ids: ti.get_dr_count(CHAIN, run_ids=[*ids]))
-        log.info("%d drops wait: %d are started now, %d wait for the next look", len(pending), len(drops), more)
+        log.info("%d drops pending: %d started now, %d wait for the next run", len(pending), len(drops), more)
         return [{"conf": {"as_of": drop.as_of.isoformat()}, "trigger_run_id": drop.run_id} for drop in drops]
 
     TriggerDagRunOperator.partial(
         task_id="start_chain",
         trigger_dag_id=CHAIN,
         skip_when_already_exists=True,
-        # One after the other, so that they start oldest first.
+        # Sequential: the oldest drop starts first.
         max_active_tis_per_dagrun=1,
-        doc_md="Starts the chain for a drop. Skipped where this very content was started before.",
+        doc_md="Starts the chain for a drop. Skipped if a run for the same content exists.",
     ).expand_kwargs(find_drops())
 
 

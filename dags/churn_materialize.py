@@ -1,4 +1,4 @@
-"""snapshots → Feast's online store, served for all feature views at once."""
+"""snapshots → Feast's online store, published for all feature views at once."""
 
 from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
 
@@ -18,14 +18,14 @@ def churn_materialize():
     """
     Serves the snapshots of an AS_OF online, through Feast. Its asset `churn_online_features` starts `churn_train`.
 
-    One AS_OF is served, the newest: an older one changes nothing (outcome OLDER), and a corrected drop of the served
-    one replaces it. Until `materialize` has published, the features that were served before are served, whole.
+    Only the newest AS_OF is served. An older one changes nothing (outcome OLDER); a corrected drop of the served AS_OF
+    replaces it. `materialize` swaps all feature views atomically; until then the previous features are served.
 
-    **`apply` is red**: the definitions in include/feature_repo/ do not fit the database or each other; its log says
+    **`apply` is red**: the definitions in include/feature_repo/ do not match the database or each other; the log says
     which.
 
-    **`materialize` is red**: the database was away, or is full; or Redis, where that is the online store. What was
-    served is still served. Clear the task to run it again. "There is no snapshot": run `churn_snapshot` for this AS_OF.
+    **`materialize` is red**: Postgres, or Redis if it is the online store, was unavailable or is full. The previous
+    features are still served. Clear the task. "There is no snapshot": run `churn_snapshot` for this AS_OF.
     """
 
     @task(multiple_outputs=False)
@@ -39,8 +39,7 @@ def churn_materialize():
 
     @task(multiple_outputs=False, pool="churn_materialize", outlets=[churn_online_features])
     def materialize() -> dict:
-        """Writes the AS_OF beside what is served, then publishes it: all feature views change over at
-        once."""
+        """Writes the AS_OF beside the served one, then switches all feature views at once."""
         from churn.features.materialization import NoSnapshot, materialize
 
         as_of = current_as_of()

@@ -1,4 +1,4 @@
-"""What was kept for long enough is taken away, every day."""
+"""Retention: deletes expired predictions, raw rows, snapshots and model versions, daily."""
 
 import os
 from datetime import datetime
@@ -12,13 +12,13 @@ LIMITS = {"minimum": 1, "maximum": 36500}
 
 
 def _days(variable: str, title: str, what: str) -> Param:
-    """Return a parameter whose default is that variable of Airflow's environment; without it nothing goes."""
+    """Return a parameter whose default is an environment variable of Airflow; without a value nothing is deleted."""
     set_to = os.environ.get(variable)
     return Param(
         int(set_to) if set_to else None,
         type=["null", "integer"],
         title=title,
-        description=f"{what} Left empty, nothing goes. Daily runs take the default, which is {variable} of Airflow's "
+        description=f"{what} Left empty, nothing is deleted. Daily runs use the default, {variable} in Airflow's "
         "environment.",
         **LIMITS,
     )
@@ -35,27 +35,27 @@ def _days(variable: str, title: str, what: str) -> Param:
             type="integer",
             title="Predictions: days",
             description=(
-                "How long an answer stays in the prediction log, at least; it goes with its month, up to a month "
-                "later. Daily runs take the default, which is CHURN_PREDICTIONS_DAYS of Airflow's environment, or 365."
+                "Minimum age of a prediction before its monthly partition is dropped, up to a month later. Daily runs "
+                "use the default, CHURN_PREDICTIONS_DAYS in Airflow's environment, or 365."
             ),
             **LIMITS,
         ),
         "raw_days": _days(
-            "CHURN_RAW_DAYS", "Drops: days", "Dates that lie further back lose their rows of raw.*; the archive stays."
+            "CHURN_RAW_DAYS", "Drops: days", "Deletes the rows of older dates from raw.*; the archive is kept."
         ),
         "snapshots_days": _days(
             "CHURN_SNAPSHOTS_DAYS",
             "Snapshots: days",
-            "Dates that lie further back lose their snapshots. A training at a date that needs them is refused then.",
+            "Deletes the snapshots of older dates. A training that needs one of them is refused.",
         ),
         "versions_days": _days(
-            "CHURN_VERSIONS_DAYS", "Model versions: days", "Versions that were registered earlier are removed."
+            "CHURN_VERSIONS_DAYS", "Model versions: days", "Deletes versions that were registered earlier."
         ),
         "dry_run": Param(
             False,
             type="boolean",
             title="Dry run",
-            description="Only say, in the result of each task, what would be taken away.",
+            description="Delete nothing; the result of each task lists what would be deleted.",
         ),
     },
     default_args=DEFAULT_ARGS,
@@ -64,57 +64,56 @@ def _days(variable: str, title: str, what: str) -> Param:
 )
 def churn_retention():
     """
-    Takes away what was kept for long enough: a task for each kind of thing, one beside the other. Of drops, snapshots
-    and model versions nothing goes unless a number of days is set.
+    Deletes expired data, one task for each kind. Drops, snapshots and model versions are kept for ever unless a number
+    of days is set.
 
-    **To see what would go**: Trigger with Dry run. The result of each task (its XCom `return_value`) says what: the
-    dates or versions, rows and bytes, and of a version that is old and stays, why.
+    **To preview**: Trigger with Dry run. The result of each task (XCom `return_value`) lists the dates or versions,
+    rows and bytes, and why an old version is kept.
 
-    **To take away more, once**: Trigger with fewer days. For every run: the variables in Airflow's environment that
-    the parameters name.
+    **To delete more**: for one run, trigger with fewer days. For every run, set the environment variables that the
+    parameters name.
 
-    **What stays whatever the days**: drops and snapshots that a training at the newest AS_OF is made of, and newer
-    ones; those that a chain worked on in the last two days; what is served; the version in Production or Staging, the
-    gate's anchor, what has an alias, what the newest AS_OF trained, the last three that were in Production before, and
-    versions that a training returned as UNCHANGED in the last two days, or that a running one may return.
-    Decisions, moves, reports and the archive are never removed.
+    **Always kept**: drops and snapshots that a training at the newest AS_OF reads, and newer ones; those that a chain
+    used in the last two days; the served AS_OF; versions in Production or Staging, the gate's anchor, versions with an
+    alias, the newest AS_OF's candidate, the three previous Production versions, and versions that a training returned
+    as UNCHANGED in the last two days or may still return. Decisions, moves, reports and the archive are never deleted.
 
-    **To have a date back**: run it again while its drop is in the landing directory; after two days this DAG takes it
-    away again. Predictions and model versions cannot be brought back, but for a version that is trained again.
+    **To restore a date**: run it again while its drop is in the landing directory; after two days this DAG deletes it
+    again. Deleted predictions cannot be restored. A deleted model version can only be trained again.
 
-    **While this DAG is paused** nothing is lost, and nothing goes: predictions of months that it did not make, from
-    the third month on, are all written to `predictions.answered_any_month`, from which they are deleted row by row.
+    **While this DAG is paused** nothing is deleted or lost. From the third month on, predictions go to the default
+    partition `predictions.answered_any_month`, from which they are later deleted row by row.
 
-    **A task is red**: Postgres, MLflow or Redis was away. Clear it, or leave it to the next day: what is half done is
-    gone on with.
+    **A task is red**: Postgres, MLflow or Redis was unavailable. Clear the task, or wait for the next day: each run
+    resumes.
     """
 
     @task(multiple_outputs=False)
     def expire_predictions() -> dict:
-        """Drops the months of `predictions.answered` that are old enough, and makes the months that come. A month that
-        somebody reads for long is left to the next run, so that nobody who writes has to wait."""
+        """Drops expired monthly partitions of `predictions.answered` and creates the next ones. A partition locked by
+        a long read is left to the next run, so that writers do not wait."""
         from churn.retention.predictions import expire_predictions
 
         return _expired(expire_predictions, "predictions_days")
 
     @task(multiple_outputs=False)
     def expire_raw() -> dict:
-        """Removes the rows of old dates from `raw.*`, a date a transaction. The drop counts as loaded all the same."""
+        """Deletes the rows of old dates from `raw.*`, one transaction per date. The drop still counts as loaded."""
         from churn.retention.drops import expire_raw
 
         return _expired(expire_raw, "raw_days")
 
     @task(multiple_outputs=False)
     def expire_snapshots() -> dict:
-        """Removes the rows of old dates from `snapshots.*`, a date a transaction."""
+        """Deletes the rows of old dates from `snapshots.*`, one transaction per date."""
         from churn.retention.drops import expire_snapshots
 
         return _expired(expire_snapshots, "snapshots_days")
 
     @task(multiple_outputs=False)
     def expire_versions() -> dict:
-        """Removes old model versions: the entry in the registry, the model, and the large files of the run. Waits while
-        a backup is taken, and while Production is moved."""
+        """Deletes old model versions: registry entry, model and the run's large files. Waits for a running backup or
+        move of Production."""
         from churn.gate.moves import PinUnreadable
         from churn.retention.versions import expire_versions
 

@@ -1,4 +1,4 @@
-"""Back to an earlier version in stage Production, and on from there."""
+"""Rolls stage Production back to an earlier version and pins it, or releases the pin."""
 
 from airflow.sdk import Param, dag, get_current_context, task
 
@@ -22,14 +22,14 @@ from run import DEFAULT_ARGS, database_url, no_retry, triggered_by
             type=["null", "integer"],
             minimum=1,
             title="Version",
-            description="The version to go back to. Left empty: the one that was in Production before the present one.",
+            description="The version to roll back to. Left empty: the previous one in Production.",
         ),
         "why": Param(
             type="string",
             minLength=1,
             maxLength=1000,
             title="Why",
-            description="The reason, for whoever looks at it later. It is kept in gate.moves and with the pin.",
+            description="The reason for the move, recorded in gate.moves and with the pin.",
         ),
     },
     default_args=DEFAULT_ARGS,
@@ -38,24 +38,24 @@ from run import DEFAULT_ARGS, database_url, no_retry, triggered_by
 )
 def churn_rollback():
     """
-    Puts an earlier version back into stage Production, and pins it there until it is released.
+    Puts an earlier version back into stage Production and pins it until it is released.
 
-    **To go back**: Trigger, say why. Serving follows within seconds. Without a version it is the one before the
-    present one, by the history gate.moves; one that cannot be loaded any more is passed over.
+    **To roll back**: Trigger and give the reason. Serving follows within seconds. The default is the previous
+    Production version in gate.moves; versions that no longer load are skipped.
 
-    **While Production is pinned** the gate goes on deciding, and promotes nothing: PROMOTE becomes a recommendation in
-    its report. The pin, with who and why, is the tag gate.pin of the registered model in MLflow.
+    **While Production is pinned** the gate decides but does not promote: PROMOTE is a recommendation in its report. The
+    pin, with user and reason, is the tag gate.pin of the registered model in MLflow.
 
-    **To let the gate go on**: Trigger with action release. The next AS_OF is promoted as usual; run the newest one
-    again if its candidate was held up. What you rolled back from is never brought back by itself.
+    **To resume promotions**: Trigger with action release. The next AS_OF is promoted as usual; run the newest one again
+    if the pin blocked its candidate. The gate never promotes the version that you rolled back from.
 
-    **The run is red**: the version does not exist or cannot be served; nothing was moved. Or MLflow or the database was
-    away: clear the task, it finishes what is missing. The same from the command line: `make rollback`, `make release`.
+    **The run is red**: the version does not exist or cannot be served, and Production did not move. Or MLflow or
+    Postgres was unavailable: clear the task. The same from the command line: `make rollback`, `make release`.
     """
 
     @task(multiple_outputs=False, pool="churn_gate")
     def move() -> dict:
-        """Moves Production, or releases it, and puts who and why on record. Done before: UNCHANGED."""
+        """Moves Production or removes the pin, and records user and reason. UNCHANGED if that was done before."""
         from churn.gate.moves import PinUnreadable
         from churn.gate.rollback import RollbackRefused, release, rollback
 

@@ -22,36 +22,34 @@ from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry
 )
 def churn_snapshot():
     """
-    Turns the drop of an AS_OF into its snapshots, daily for the day before. Its asset `churn_snapshots` starts
+    Builds the snapshots of an AS_OF from its drop, daily for the day before. Its asset `churn_snapshots` starts
     `churn_materialize`, which starts `churn_train`.
 
-    **To run it**: Trigger, and pick the AS_OF. Running a date again is always safe: nothing is done twice, a
-    corrected drop replaces the old one, and a chain that broke further down goes on.
+    **To run it**: Trigger, and pick the AS_OF. Runs are idempotent: a corrected drop replaces the old one, and a chain
+    that failed downstream resumes.
 
-    **All tasks skipped**: there is no drop for that date; the log of `validate` says where it was looked for. A drop
-    that comes late is picked up by `churn_landing`, no person needed.
+    **All tasks skipped**: there is no drop for that date; the log of `validate` names the path. `churn_landing` picks
+    up a late drop.
 
-    **`validate` is red**: the drop breaks its contract, and nothing of it was loaded. Its log names file, line, column,
-    value and rule. Have the drop corrected and put into the landing directory again: `churn_landing` sees the change.
-    Where the error is DropHeld, the drop obeys the contract and is unlike the nearest earlier one: other ids, another
-    unit, other texts, a constant column, or the same files again. Have it corrected, or write why it is right into a
-    file `_ACCEPT` in its directory: `churn_landing` sees either. A hold alerts once; later runs of the same drop skip.
+    **`validate` is red**: the drop violates its contract, and nothing was loaded. The log names file, line, column,
+    value and rule. Put a corrected drop into the landing directory; `churn_landing` picks it up.
+    With DropHeld, the drop obeys the contract but differs from the nearest earlier one: other ids, another unit, other
+    texts, a constant column, or the same files again. Have it corrected, or write a file `_ACCEPT` with the reason into
+    its directory; `churn_landing` picks up both. A hold alerts once; later runs of the same drop skip.
 
-    **`load` or `snapshot` is red**: the database was away, or is full. Each is one transaction: what was there before
-    is still there. Clear the task to run it again. Where the log says that the archive lacks a file or that the drop
-    changed since, clear `validate` instead. Where it says that none of a date's labels matches, their ids are written
-    otherwise than in the drop of that date: have `labels.csv` corrected. `churn_landing` does not start a failed run
-    again.
+    **`load` or `snapshot` is red**: Postgres was unavailable or is full. Each is one transaction, so the previous data
+    is intact. Clear the task. If the log says that the archive lacks a file or that the drop changed, clear `validate`
+    instead. If none of a date's labels matches, their ids differ from that date's drop: have `labels.csv` corrected.
+    `churn_landing` does not restart a failed run.
 
-    **`supersede` is red**: MLflow or the database was away. The chain went on without it; clear the task, or leave it
-    to the next run: each looks at every version.
+    **`supersede` is red**: MLflow or Postgres was unavailable. The chain does not wait for it. Clear the task, or wait
+    for the next run, which checks every version.
     """
 
     @task(multiple_outputs=False)
     def validate() -> dict:
-        """Checks the whole drop against its contract, compares it with the nearest earlier one, and archives it. Skips
-        when there is no drop, and when the drop is held and was alerted before. A drop that is rejected or held is not
-        retried: the result would be the same."""
+        """Checks the drop against its contract, compares it with the nearest earlier one, and archives it. Skips if
+        there is no drop, or if it is held and was alerted before. A rejected or held drop is not retried."""
         from churn.drops.landing import find_drop
         from churn.drops.validation import DropHeld, DropRejected, validate
         from churn.settings import SettingMissing, read_settings
@@ -65,16 +63,15 @@ def churn_snapshot():
             try:
                 return validate(drop, database_url(), settings.archive).to_json()
             except DropHeld as held:
-                # A try that was killed may have recorded the hold and alerted nobody.
+                # A killed try may have recorded the hold without an alert.
                 if held.told_before and get_current_context()["ti"].try_number == 1:
                     raise AirflowSkipException(str(held)) from held
                 raise
 
     @task(multiple_outputs=False)
     def load(accepted: dict) -> dict:
-        """Loads the drop from the archive into raw.*, as one revision of its AS_OF, in one transaction. Returns per
-        labelled date how many labels came, matched a customer and changed, or wait for a snapshot. The drop that is
-        loaded already: UNCHANGED."""
+        """Loads the drop from the archive into raw.* as one revision of its AS_OF, in one transaction. Returns for each
+        labelled date how many labels came, matched a customer, changed, or wait for a snapshot. UNCHANGED if loaded."""
         from churn.drops.archive import ArchiveError
         from churn.drops.loading import StaleDrop, load
         from churn.drops.validation import AcceptedDrop, DropRejected
@@ -85,8 +82,8 @@ def churn_snapshot():
 
     @task(multiple_outputs=False, outlets=[churn_snapshots])
     def snapshot() -> dict:
-        """Builds the rows by (user_id, as_of) that Feast reads, in one transaction, and tells `churn_materialize`,
-        also when nothing changed: that heals a chain that broke further down."""
+        """Builds the rows by (user_id, as_of) that Feast reads, in one transaction. Always emits the asset event, also
+        when UNCHANGED, so that a chain that failed downstream resumes."""
         from churn.drops.snapshots import NotLoaded, build_snapshots
 
         as_of = current_as_of()
@@ -97,8 +94,8 @@ def churn_snapshot():
 
     @task(multiple_outputs=False)
     def supersede() -> dict:
-        """Tags model versions `superseded` whose drops were corrected, or joined by late ones, since they were trained;
-        the tag says what changed and which date to run again. Moves no stage, rewrites no decision."""
+        """Tags model versions `superseded` if their drops were corrected, or late ones arrived, after training. The tag
+        says what changed and which date to run again. Stages and decisions do not change."""
         from churn.training.superseded import mark_superseded
 
         return mark_superseded(database_url()).to_json()

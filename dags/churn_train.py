@@ -15,8 +15,8 @@ APPROVAL_PARAM = Param(
     type="boolean",
     title="Ask a person",
     description=(
-        "Whether a decision PROMOTE on the newest drop waits for a person to approve it, under Required Actions. "
-        "Runs of the chain take the default, which CHURN_APPROVAL=true in Airflow's environment turns on."
+        "A decision PROMOTE on the newest drop waits for approval under Required Actions. "
+        "Runs of the chain use the default, which CHURN_APPROVAL=true in Airflow's environment turns on."
     ),
 )
 
@@ -25,8 +25,8 @@ THRESHOLDS_PARAM = Param(
     type="object",
     title="Thresholds",
     description=(
-        "Thresholds of the gate for this run in place of the house's, like "
-        '{"max_auc_loss": 0.01, "require_superior": true}. The report says which, and who asked for them.'
+        "Overrides thresholds of the gate for this run, for example "
+        '{"max_auc_loss": 0.01, "require_superior": true}. The report records them and the user.'
     ),
 )
 
@@ -40,45 +40,44 @@ THRESHOLDS_PARAM = Param(
 )
 def churn_train():
     """
-    Trains a candidate as of a date, and lets the gate decide whether it replaces the version in stage Production.
+    Trains a candidate as of a date; the gate decides whether it replaces the version in stage Production.
 
-    **Outcomes**: PROMOTE moves Production. KEEP is a success: the candidate is not better, older, or there is not
-    enough evidence; `promote` is skipped. Each decision is a row of `gate.decisions`, an artifact `report.json`,
-    below `decisions/`, of the MLflow run, and the tags gate.decision and gate.reason of the version.
+    **Outcomes**: PROMOTE moves Production. KEEP is a success: the candidate is worse or older, or the evidence is too
+    thin; `promote` is skipped. Each decision is a row of `gate.decisions`, an artifact `report.json` below `decisions/`
+    of the MLflow run, and the tags gate.decision and gate.reason of the version.
 
-    **`train` skipped**: no date up to this AS_OF has labels and a snapshot yet, or too few of them.
+    **`train` skipped**: no date up to this AS_OF has a snapshot and enough labels yet.
 
-    **`train` is red, and names dates that retention removed**: without them the model would be another one. Run the
+    **`train` is red, and names dates that retention removed**: the training set is incomplete without them. Run the
     dates that the log names again, then this one.
 
     **`train` is red, and says that the MLflow experiment was deleted**: nothing was fitted. With MLFLOW_TRACKING_URI
-    set, run `mlflow experiments restore --experiment-id N`, N as the error says; that brings back its runs too. Then
-    clear the task.
+    set, run `mlflow experiments restore --experiment-id N`, N from the error; that restores its runs too. Then clear
+    the task.
 
-    **`gate` is red with INVALID**: the comparison cannot be trusted; its log and the report say which check. Look
-    before anything is promoted by hand. It is red too when a threshold that the run was given is none.
+    **`gate` is red with INVALID**: the comparison cannot be trusted; the log and the report name the check. Investigate
+    before you promote by hand. An unknown threshold or a wrong value also fails the task.
 
-    **`train`, `approve` or `promote` is red**: Postgres or MLflow was away, or a drop changed while `train` read it.
-    Clear the task: it finishes what is missing.
+    **`train`, `approve` or `promote` is red**: Postgres or MLflow was unavailable, or a drop changed while `train` read
+    it. Clear the task; it resumes.
 
-    **`approve` waits**: the run was asked to ask a person. Its tab Required Actions shows the report, with Approve and
-    Reject; meanwhile the candidate is in stage Staging. No answer within a day, or Reject, is KEEP. A candidate older
-    than the newest drop is never asked about.
+    **`approve` waits**: the run asks for approval. Its tab Required Actions shows the report, with Approve and Reject;
+    meanwhile the candidate is in stage Staging. Reject, or no answer within a day, is KEEP. A candidate older than the
+    newest drop needs no approval.
 
-    **`report` is red**: the page that shows the decision could not be drawn; the decision stands, and `promote` did
-    not wait for it. Clear the task.
+    **`report` is red**: the model card could not be rendered. The decision stands, and `promote` does not wait for it.
+    Clear the task.
 
-    **A version that you moved to Production by hand stays there**: a candidate of the gate replaces it only when it
-    is as new and not worse.
+    **A version that you move to Production by hand stays** until a candidate that is as new and not worse replaces it.
 
-    **To go back**: DAG `churn_rollback`, or `make rollback`. Production is pinned then until it is released, `promote`
-    is skipped, and the gate never brings back by itself what you replaced.
+    **To roll back**: DAG `churn_rollback`, or `make rollback`. Production is then pinned until it is released, and
+    `promote` is skipped. The gate never promotes the replaced version again.
     """
 
     @task(multiple_outputs=False, pool="churn_training", queue="training")
     def train() -> dict:
         """Joins the training set, fits the recipe without the gate cohort, logs it to MLflow and registers the
-        candidate. Trained before on the same data by the same code: UNCHANGED."""
+        candidate. UNCHANGED if the same data and code were trained before."""
         from churn.training.train import ExperimentDeleted, Expired, NotEnoughToLearn, train
         from churn.training.training_set import NothingToLearn
 
@@ -90,8 +89,7 @@ def churn_train():
 
     @task(multiple_outputs=False, pool="churn_gate")
     def gate(candidate: dict) -> dict:
-        """Compares the candidate with Production on the gate cohort, on which neither has trained, and records the
-        decision."""
+        """Compares the candidate with Production on the gate cohort, which neither trained on; records the decision."""
         from churn.gate.grading import GateInvalid, StaleCandidate, ThresholdError, grade
 
         overrides = get_current_context()["params"].get("thresholds") or {}
@@ -102,8 +100,8 @@ def churn_train():
 
     @task(multiple_outputs=False, pool="churn_gate", outlets=[churn_production_model])
     def promote(decision: dict, answer: dict | None) -> dict:
-        """Moves stage Production on a decision PROMOTE, if it is still where the gate found it, is not pinned, and
-        nobody who was asked said no. Skips on KEEP."""
+        """Moves stage Production on PROMOTE, unless Production moved since, is pinned, or approval was denied. Skips on
+        KEEP."""
         from churn.gate.approval import Approval
         from churn.gate.promotion import KEPT, promote
         from churn.report.model_card import write_report
@@ -120,7 +118,7 @@ def churn_train():
             decision_id=decision.get("decision_id"),
         )
         if outcome.figures.get("graded_again"):
-            # Another decision than the one that `report` draws.
+            # `report` draws the earlier decision.
             write_report(decision["version"], database_url())
         if outcome.outcome == KEPT:
             raise AirflowSkipException(outcome.reason)
@@ -129,8 +127,8 @@ def churn_train():
 
     @task(multiple_outputs=False, pool="churn_training", queue="training", trigger_rule="all_done_min_one_success")
     def report(candidate: dict) -> dict:
-        """Draws the model card of the candidate, report.html, and logs it to its MLflow run, also where the decision is
-        INVALID. Nothing waits for it, and trainings that are ready go first."""
+        """Renders the candidate's model card, report.html, and logs it to its MLflow run, also on INVALID. Trainings
+        that are ready run first."""
         from churn.report.model_card import NotDecided, write_report
 
         with no_retry(NotDecided):
@@ -142,8 +140,7 @@ def churn_train():
         task_id="approve",
         decision=decided,
         params={"note": NOTE_PARAM},
-        doc_md="Asks a person about a decision PROMOTE on the newest drop, where the run's parameter says so; "
-        "otherwise it passes at once.",
+        doc_md="Asks for approval of PROMOTE on the newest drop if the run's parameter says so; else passes at once.",
     )
     promote(decided, asked.output)
     decided >> report(candidate)

@@ -1,4 +1,4 @@
-"""Takes a drop back, as if it had never come."""
+"""Withdraws a drop: deletes its data as if it had never come."""
 
 from airflow.sdk import Param, dag, get_current_context, task
 
@@ -14,14 +14,14 @@ from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, trigger
             type="string",
             format="date",
             title="AS_OF",
-            description="The date whose drop to take back, with all of its revisions. It may be after today.",
+            description="The date whose drop to withdraw, with all of its revisions. It may be after today.",
         ),
         "why": Param(
             type="string",
             minLength=1,
             maxLength=1000,
             title="Why",
-            description="The reason, for whoever looks at it later. It is kept in raw.withdrawals.",
+            description="The reason for the withdrawal, recorded in raw.withdrawals.",
         ),
     },
     default_args=DEFAULT_ARGS,
@@ -30,34 +30,33 @@ from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, trigger
 )
 def churn_withdraw():
     """
-    Takes the drop of an AS_OF back. The system then holds what it would hold had the drop never come: its rows,
-    snapshots and labels are deleted, the newest AS_OF that is left is served, and model versions that were trained
-    with it are tagged `superseded`.
+    Withdraws the drop of an AS_OF: deletes its rows, snapshots and labels, serves the newest remaining AS_OF, and tags
+    model versions that were trained with the drop `superseded`.
 
-    **To withdraw a drop**: Trigger, pick the AS_OF, say why. Then remove its directory from the landing directory.
-    Clearing its tasks is safe: each does only what is missing, and a drop that was loaded since stays. The same from
-    the command line: `make withdraw`.
+    **To withdraw a drop**: Trigger, pick the AS_OF, give the reason. Then remove its directory from the landing
+    directory. Tasks are idempotent: clear them at will. A drop loaded since is kept. The same from the command line:
+    `make withdraw`.
 
-    **Production is not moved.** The result of `supersede` says where the version in Production was trained with the
-    drop, and what to do: roll back, or run the newest AS_OF that is left.
+    **Production does not move.** If the version in Production was trained with the drop, the result of `supersede` says
+    what to do: roll back, or run the newest remaining AS_OF.
 
-    **To load a drop of that date later**: put the corrected drop into the landing directory. The content that was
-    withdrawn is not loaded again, until a file `_ACCEPT` beside it, written after the withdrawal, says why.
+    **To load a drop of that date later**: put the corrected drop into the landing directory. Withdrawn content is
+    loaded again only with a file `_ACCEPT` that gives the reason and is newer than the withdrawal.
 
-    **What stays**: the archived files, the revisions in `raw.revisions`, marked, and decisions, which are history.
+    **What is kept**: archived files, the revisions in `raw.revisions`, marked as withdrawn, and decisions.
 
-    **`withdraw` is red**: Postgres was away, and nothing was removed. Clear the task.
+    **`withdraw` is red**: Postgres was unavailable, and nothing was deleted. Clear the task.
 
-    **`serve` is red**: Postgres or Redis was away. The withdrawn features are still served. Clear the task; the next
-    run of `churn_materialize` mends it too.
+    **`serve` is red**: Postgres or Redis was unavailable. The withdrawn features are still served. Clear the task, or
+    wait for the next run of `churn_materialize`.
 
-    **`supersede` is red**: MLflow or Postgres was away. Clear the task.
+    **`supersede` is red**: MLflow or Postgres was unavailable. Clear the task.
     """
 
     @task(multiple_outputs=False)
     def withdraw() -> dict:
-        """Deletes the drop's rows and snapshots in one transaction, and records who withdrew it and why. Nothing is
-        loaded: UNCHANGED."""
+        """Deletes the drop's rows and snapshots in one transaction, and records user and reason. UNCHANGED if nothing
+        is loaded."""
         from churn.as_of import AsOfError
         from churn.drops.withdrawal import WithdrawalRefused, withdraw
 
@@ -68,14 +67,14 @@ def churn_withdraw():
 
     @task(multiple_outputs=False, pool="churn_materialize", priority_weight=MATERIALIZE_FIRST)
     def serve() -> dict:
-        """Serves the newest AS_OF that is left, where the withdrawn one is served. Else: UNCHANGED."""
+        """Serves the newest remaining AS_OF if the withdrawn one is served, else UNCHANGED."""
         from churn.features.materialization import serve_what_is_left
 
         return serve_what_is_left(database_url()).to_json()
 
     @task(multiple_outputs=False)
     def supersede() -> dict:
-        """Tags model versions `superseded` that were trained with the drop; says what to do where Production was."""
+        """Tags model versions that were trained with the drop `superseded`; says what to do if Production is one."""
         from churn.training.superseded import supersede_withdrawn
 
         return supersede_withdrawn(_as_of(), database_url()).to_json()

@@ -1,5 +1,4 @@
-"""What every task needs to know of its run: that its parameters are known, which AS_OF it works on, and where the
-database is."""
+"""Helpers for tasks: default arguments, parameter checks, the run's AS_OF and the database URL."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,18 +20,18 @@ AS_OF_PARAM = Param(
     format="date",
     title="AS_OF",
     description=(
-        "The date whose drop to work on: the state of the business at the end of that day (UTC). "
-        "Left empty, a scheduled run takes the day before it starts, and a run of a backfill its own date."
+        "The date of the drop: the state of the business at the end of that day (UTC). "
+        "Left empty, a scheduled run uses the day before it starts, a backfill run its own date."
     ),
 )
 
 
 class UnknownParameter(ValueError):
-    """A run was given a parameter that its DAG does not have. Airflow ignores it."""
+    """A run has a parameter that its DAG does not declare; Airflow itself ignores it."""
 
 
 def refuse_unknown_parameters(context: Mapping[str, Any]) -> None:
-    """Fail a task for good where its run was given parameters that the DAG does not have."""
+    """Fail a task without a retry if its run has parameters that the DAG does not declare."""
     dag, run = context["dag"], context["dag_run"]
     with no_retry(UnknownParameter):
         if reason := why_unknown(run.conf or {}, dag.params):
@@ -40,7 +39,7 @@ def refuse_unknown_parameters(context: Mapping[str, Any]) -> None:
 
 
 def why_unknown(given: Iterable[str], known: Iterable[str]) -> str | None:
-    """Return which of the given parameters nobody knows and which there are, None where all are known."""
+    """Return a text that names unknown parameters and the known ones, None if all are known."""
     there = sorted(known)
     unknown = sorted(set(given).difference(there))
     if not unknown:
@@ -58,17 +57,17 @@ DEFAULT_ARGS = {
     "max_retry_delay": timedelta(minutes=5),
     "execution_timeout": timedelta(hours=2),
     "on_failure_callback": keep_error,
-    # Of every task: the first one of a run, whichever it is, comes before everything else.
+    # On every task, because any task can be the first of a run.
     "pre_execute": refuse_unknown_parameters,
 }
-"""A retry helps where a server is away for a moment; what it cannot help is raised through no_retry()."""
+"""Retries are for servers that are briefly unavailable; permanent errors are raised through no_retry()."""
 
 MATERIALIZE_FIRST, TRAIN_FIRST = 10, 100
-"""Priorities of the tasks of the later DAGs: an AS_OF that is under way is finished before another one is begun."""
+"""Priority weights of the later DAGs: an AS_OF under way finishes before the next one starts."""
 
 
 def current_as_of() -> date:
-    """Return the AS_OF of the running task's run, or fail the task for good."""
+    """Return the AS_OF of the running task's run, or fail the task without a retry."""
     context = get_current_context()
     run = context["dag_run"]
     with no_retry(AsOfError):
@@ -81,7 +80,7 @@ def triggered_by() -> str:
 
 
 def database_url() -> str:
-    """Return the libpq URI of the Airflow connection `churn_postgres`, the one authority on where the database is."""
+    """Return the libpq URI of the Airflow connection `churn_postgres`."""
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
     from churn.postgres.database_url import url_of
@@ -91,7 +90,7 @@ def database_url() -> str:
 
 @contextmanager
 def no_retry(*errors: type[Exception]) -> Iterator[None]:
-    """Fail the task at once, without a retry, on errors that only a person can mend."""
+    """Fail the task without a retry on these errors, which only a person can fix."""
     try:
         yield
     except errors as error:

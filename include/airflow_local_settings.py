@@ -1,12 +1,11 @@
-"""Airflow imports this module at its start, in every component. In the one that tasks are forks of (the scheduler where
-LocalExecutor runs them, a Celery worker where it does) it imports what tasks import.
+"""Airflow imports this module in every component at startup. It preloads libraries in the parent process of tasks: the
+scheduler with LocalExecutor, the worker with CeleryExecutor.
 
-Airflow logs what a task writes to stderr as an error. MLflow writes its log there, whatever the level, and the progress
-of downloads. Here it is told to leave logging to the process, so that each record has its own level, and to draw none.
+Tasks are forks and start with these libraries imported, which saves seconds per task. include/churn is not preloaded,
+so that code changes reach the next task without a restart. Nothing here may open a connection or start a thread:
+neither survives the fork.
 
-What is imported here, tasks find imported (0.2 s a task instead of 7 to 30). Only libraries: a change of include/churn
-is seen by the next task, without a restart. Nothing here may open a connection or start a thread: neither survives
-the fork. Airflow freezes the garbage collector around the fork itself, so that the pages stay shared.
+Airflow logs stderr of a task as errors. MLflow writes logs of every level and progress bars there; both are turned off.
 """
 
 import os
@@ -15,16 +14,16 @@ from importlib import import_module
 
 from airflow.configuration import conf
 
-# Airflow takes names from here over its own settings: none are meant.
+# Airflow overrides its settings with the names exported here: none.
 __all__: list[str] = []
 
 # MLflow reads them when it is imported.
 for _variable in ("MLFLOW_CONFIGURE_LOGGING", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"):
     os.environ.setdefault(_variable, "false")
 
-# Modules of the same libraries that are imported late, at the first use, are named beside the library.
+# Includes submodules that the libraries import lazily.
 HEAVY = (
-    # First: it asks every module that is there for each of numpy's functions.
+    # First: its import gets slower with every loaded module.
     "skops.io",
     "airflow.providers.postgres.hooks.postgres",
     "pandas",

@@ -1,23 +1,23 @@
-"""AS_OF: the one date that a run works on, and the instant at which its snapshot becomes known.
+"""AS_OF: the date that a run works on, and the event_timestamp of its snapshot.
 
-AS_OF is a calendar date in UTC. The snapshot of AS_OF D is the state of the business at the end of day D; it is
-known from D+1 00:00 UTC on, and that instant is its event_timestamp: an event during D must not see it.
+AS_OF is a calendar date in UTC. The snapshot of AS_OF D is the state of the business at the end of day D. Its
+event_timestamp is D+1 00:00 UTC, so that an event during D does not see it.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
 
 
 class AsOfError(ValueError):
-    """A run that does not say which AS_OF it works on, says two different ones, or names one after today."""
+    """A run has no AS_OF, contradictory ones, or one after today."""
 
 
 def today() -> date:
-    """Return the present date in UTC."""
+    """Return today's date in UTC."""
     return datetime.now(UTC).date()
 
 
 def why_future(as_of: date, today: date) -> str | None:
-    """Return why there can be no drop of `as_of` yet, None where it is not after `today`."""
+    """Return an error text if `as_of` is after `today`, else None."""
     if as_of <= today:
         return None
     return (
@@ -27,7 +27,7 @@ def why_future(as_of: date, today: date) -> str | None:
 
 
 def parse_as_of(text: str) -> date:
-    """Return the AS_OF that `text` (YYYY-MM-DD) names.
+    """Parse an AS_OF (YYYY-MM-DD).
 
     Raises:
         AsOfError: `text` is not a calendar date in that form.
@@ -36,7 +36,7 @@ def parse_as_of(text: str) -> date:
         as_of = date.fromisoformat(text)
     except ValueError:
         as_of = None
-    # Python reads 20240131 and 2024-W05-3 too; one AS_OF has one name.
+    # fromisoformat() also accepts 20240131 and 2024-W05-3.
     if as_of is None or as_of.isoformat() != text:
         raise AsOfError(f"AS_OF must be a calendar date like 2024-01-31, got {text!r}")
     return as_of
@@ -48,14 +48,14 @@ def resolve_as_of(
     """Return the AS_OF of a run: the parameter, else the partition key, else the logical date.
 
     Args:
-        parameter: the run's `as_of` parameter, YYYY-MM-DD, None or empty when not given.
+        parameter: the run's `as_of` parameter, YYYY-MM-DD, None or empty if not given.
         partition_key: the run's partition key, YYYY-MM-DD, None for a run without one.
         logical_date: the run's logical date, aware, None for a run without one. It must be midnight in UTC.
-        today: the last date that is accepted.
+        today: the last valid date.
 
     Raises:
-        AsOfError: none of the three is there, one is not a date, the parameter disagrees with the partition key, the
-            logical date is another instant than midnight, or the date is after `today`.
+        AsOfError: all three are missing, one is not a date, the parameter contradicts the partition key, the logical
+            date is not midnight, or the date is after `today`.
     """
     asked = parse_as_of(parameter) if parameter else None
     keyed = parse_as_of(partition_key) if partition_key else None
@@ -73,7 +73,7 @@ def resolve_as_of(
 
 
 def _day_of(logical_date: datetime) -> date:
-    # Midnight in another zone lies on the day before or after in UTC: nobody could tell which day was meant.
+    # Midnight in another time zone is ambiguous: it lies on the previous or the next day in UTC.
     instant = logical_date.astimezone(UTC)
     if instant.time() != time.min:
         raise AsOfError(

@@ -1,5 +1,4 @@
-"""What a step of the chain did: its outcome, the reason in words, and its figures. Tasks return it to the Airflow
-UI."""
+"""The result of a step: outcome, reason and figures, which tasks return as XCom."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,9 +6,9 @@ from typing import Any
 
 DONE = "DONE"
 UNCHANGED = "UNCHANGED"
-"""The same drop, data and code were worked on before; nothing was written."""
+"""The same drop, data and code were processed before; nothing was written."""
 OLDER = "OLDER"
-"""A newer AS_OF is served already; nothing was written."""
+"""A newer AS_OF is served; nothing was written."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
-"""What the pipeline is told by its environment. Where the database is, a task learns from Airflow's connection
-instead."""
+"""Settings from environment variables. Tasks get the database URL from an Airflow connection instead."""
 
 import os
 from dataclasses import dataclass
@@ -7,13 +6,17 @@ from pathlib import Path
 
 
 class SettingMissing(RuntimeError):
-    """A setting that has no sensible default is not in the environment."""
+    """A required environment variable is not set."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where drops land, a directory, and where accepted ones are archived, a directory or a URL of an object store.
-    MLflow reads MLFLOW_TRACKING_URI itself."""
+    """The settings of the pipeline.
+
+    Attributes:
+        landing: the landing directory.
+        archive: the archive of accepted drops: a directory, or the URL of an object store.
+    """
 
     landing: Path
     archive: str
@@ -35,5 +38,5 @@ def _require(name: str) -> str:
 
 
 def redis_url() -> str | None:
-    """Return the URL of the Redis that is the online store (CHURN_REDIS_URL), None where Postgres is."""
+    """Return the URL of the Redis online store (CHURN_REDIS_URL), None if Postgres is the online store."""
     return os.environ.get("CHURN_REDIS_URL") or None

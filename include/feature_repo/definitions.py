@@ -8,8 +8,8 @@ from feast.types import Bool, Float64, Int64, String
 
 from churn.features.offline_store import SNAPSHOT
 
-# A snapshot is whole: a customer who is not in it has no features at that AS_OF, and an older snapshot must not stand
-# in. Snapshots are a day apart at least, and Feast's window is closed at both ends, so it must be less than a day.
+# A customer who is missing from a snapshot has no features at that AS_OF; an older snapshot must not stand in.
+# Snapshots are at least a day apart and Feast's TTL window is closed at both ends, so the TTL is less than a day.
 TTL = timedelta(hours=12)
 
 user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING, description="A subscriber")

@@ -60,7 +60,7 @@ def test_an_alert_says_what_failed_for_which_as_of_why_what_to_do_and_where_to_l
     assert (told["title"], told["type"]) == ("churn_snapshot failed for AS_OF 2024-01-31", "failure")
     error, advice, run, runbook = told["message"].splitlines()
     assert error == f"validate: {VALIDATE}"
-    assert advice.startswith("What to do: `validate` is red: the drop breaks its contract")
+    assert advice.startswith("What to do: `validate` is red: the drop violates its contract")
     assert run == f"Run: http://localhost:8080/dags/churn_snapshot/runs/{RUN}"
     assert runbook == "Runbook: http://localhost:8080/dags/churn_snapshot (Dag Docs)"
 

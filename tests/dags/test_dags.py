@@ -239,7 +239,7 @@ def test_one_landing_check_starts_at_most_200_drops_oldest_unstarted_first(dag_b
     finally:
         _CURRENT_CONTEXT.pop()
     assert [each["conf"]["as_of"] for each in found] == [str(drop.as_of) for drop in pending[50:250]]
-    assert "1100 drops wait: 200 are started now, 850 wait for the next look" in caplog.text
+    assert "1100 drops pending: 200 started now, 850 wait for the next run" in caplog.text
 
 
 def test_waiting_for_approval_holds_no_gate_slot_and_times_out_to_keep(dag_bag):

@@ -1,1 +1,1 @@
-"""What the gate board shows."""
+"""The data of the gate board."""

@@ -1,7 +1,4 @@
-"""What the gate board shows of the database: decisions, moves of Production, and how fresh each AS_OF is.
-
-Everything is read without a lock, in statements that take milliseconds with a thousand decisions; nothing is written.
-"""
+"""The gate board's data from Postgres: decisions, moves of Production, and the freshness of each AS_OF. Read-only."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,13 +15,13 @@ from churn.postgres.database import Connection, connect, statement
 Row = TypeVar("Row")
 
 DECISIONS = 1000
-"""How many of the newest decisions the timeline shows: almost three years of daily ones."""
+"""Newest decisions in the timeline: almost three years of daily ones."""
 
 DATES = 60
-"""How many of the newest AS_OF dates the freshness table shows."""
+"""Newest AS_OFs in the freshness table."""
 
 MOVES = 20
-"""How many of the newest moves of Production are listed."""
+"""Newest moves of Production in the list."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Decision:
     """One decision as the timeline shows it. Errors are standard errors: value ± 1.96 error is the 95 % interval.
 
     Attributes:
-        overridden: thresholds other than the house's were used.
+        overridden: the run overrode thresholds.
     """
 
     id: int
@@ -53,7 +50,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class FullDecision:
-    """One decision with its report: the checks, slices and figures that gate.decisions keeps of it."""
+    """One decision with its report: checks, slices and figures."""
 
     id: int
     decided_at: datetime
@@ -70,7 +67,7 @@ class FullDecision:
 
 @dataclass(frozen=True)
 class Grade:
-    """How a version scored in one decision, as its candidate or as the Production that the candidate met."""
+    """The score of a version in one decision, as candidate or as Production."""
 
     decision: int
     decided_at: datetime
@@ -95,13 +92,13 @@ class Move:
 
 @dataclass(frozen=True)
 class DateState:
-    """What the system holds for one AS_OF.
+    """The state of one AS_OF.
 
     Attributes:
-        snapshot_is_current, online_is_current: made from the drop that is loaded now; None where there is none.
-        online_at: when the features were written that were the last to be published for it.
-        decision, outcome, candidate_version: the last decision about it.
-        held_at, findings: a drop of it waits for a person, and why; None where none does.
+        snapshot_is_current, online_is_current: built from the loaded drop; None if not built.
+        online_at: when the features published last were written.
+        decision, outcome, candidate_version: the last decision.
+        held_at, findings: when and why its drop was held; None if it is not held.
     """
 
     as_of: date
@@ -122,7 +119,7 @@ class DateState:
 
 @dataclass(frozen=True)
 class Board:
-    """The decisions, newest first, of `decision_count` in all; the moves, newest first; the dates, newest first."""
+    """The newest decisions (of `decision_count`), moves and dates, each newest first."""
 
     mark: str
     decision_count: int
@@ -132,7 +129,7 @@ class Board:
 
 
 def read_mark(database_url: str) -> str:
-    """Return a text that changes whenever read_board() would answer something else.
+    """Return a text that changes whenever the result of read_board() changes.
 
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
@@ -142,7 +139,7 @@ def read_mark(database_url: str) -> str:
 
 
 def read_board(database_url: str, decisions: int = DECISIONS) -> Board:
-    """Return what the page shows of the database, all of one moment, with at most so many decisions.
+    """Return a consistent view of the board's data, with at most `decisions` decisions.
 
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
@@ -161,7 +158,7 @@ def read_board(database_url: str, decisions: int = DECISIONS) -> Board:
 
 
 def read_decision(database_url: str, decision: int) -> FullDecision | None:
-    """Return the decision of that id with its report, None where there is none.
+    """Return a decision with its report, None if the id is unknown.
 
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
@@ -172,7 +169,7 @@ def read_decision(database_url: str, decision: int) -> FullDecision | None:
 
 
 def read_grades(database_url: str, version: int, run_id: str) -> list[Grade]:
-    """Return how `version` of that run was graded, as candidate and as Production, newest first.
+    """Return the grades of `version` of that run, as candidate and as Production, newest first.
 
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
@@ -184,7 +181,7 @@ def read_grades(database_url: str, version: int, run_id: str) -> list[Grade]:
 @contextmanager
 def _reading(database_url: str) -> Iterator[Connection]:
     with connect(database_url) as connection:
-        # One moment for all statements of a page.
+        # One snapshot for all statements of a page.
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         yield connection
@@ -201,6 +198,6 @@ def _value(connection: Connection, name: str) -> Any:
 
 
 def _rows(connection: Connection, kind: type[Row], name: str, parameters: Mapping[str, Any]) -> list[Row]:
-    # Not database.execute(), which writes every statement into the log: the board asks every few seconds.
+    # Not database.execute(), which logs every statement: the board polls every few seconds.
     with connection.cursor(row_factory=class_row(kind)) as cursor:
         return cursor.execute(statement(f"board/{name}"), parameters).fetchall()

@@ -1,7 +1,7 @@
-"""What the gate board shows of MLflow: the version in stage Production, its pin, and the report of a decision.
+"""The gate board's data from MLflow: the version in stage Production, its pin, and the report of a decision.
 
-Light on purpose: the client alone, imported at the first call. churn.registry.versions, which loads models, brings
-scikit-learn and skops with it, and whoever asks here is a web server.
+MLflow is imported lazily, and churn.registry.versions not at all: it imports scikit-learn and skops, which are too
+heavy for a web server.
 """
 
 import json
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MODEL_NAME = "streamflow_churn"
-"""The same as churn.registry.versions's, which takes seconds to import."""
+"""Same as in churn.registry.versions, which takes seconds to import."""
 
 PIN = "gate.pin"
-"""Tag of the registered model: {"version", "who", "why", "at"} as JSON while a person holds Production to a version."""
+"""Tag of the registered model while Production is pinned: {"version", "who", "why", "at"} as JSON."""
 
 SHOWN = re.compile(r"(pictures/)?[A-Za-z0-9_][A-Za-z0-9_.-]*\.(svg|png|html)")
-"""The files of a decision that may be shown. No `..`: a part of a path starts with neither dot nor hyphen."""
+"""Allowed paths of report files. The pattern excludes `..`: no part of a path starts with a dot."""
 
 LARGEST = 20 * 1024 * 1024
-"""Bytes of a file that is shown; a picture has 0.1 MB, a report with all of them inside one or two."""
+"""Maximum size of a shown file in bytes; a report has one or two MB."""
 
 
 class NotShown(LookupError):
-    """A file that is not part of a decision's report, is not there, or is too large."""
+    """The file is not part of a decision's report, does not exist, or is too large."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Production:
     """The version in stage Production.
 
     Attributes:
-        as_of: the AS_OF that it was trained at; None where a version registered by hand has no such tag.
-        tags: what the version says of itself.
+        as_of: its AS_OF, None for a version registered by hand without that tag.
+        tags: the tags of the version.
     """
 
     version: int
@@ -52,14 +52,14 @@ class Production:
 
 @dataclass(frozen=True)
 class Registry:
-    """The registered model: what is in Production, and the pin, None while nobody holds it."""
+    """The registered model: the version in Production, and the pin, None if not pinned."""
 
     production: Production | None
     pin: Mapping[str, Any] | None
 
 
 def read_registry() -> Registry:
-    """Return what stage Production holds, and the pin.
+    """Return the version in stage Production, and the pin.
 
     Raises:
         mlflow.exceptions.MlflowException: MLflow cannot be asked.
@@ -86,7 +86,7 @@ def read_registry() -> Registry:
 
 
 def report_files(run_id: str, decision: int) -> list[str]:
-    """Return the paths of a decision's pictures and report that read_report_file() gives, in order of their names.
+    """Return the sorted paths of a decision's pictures and report, for read_report_file().
 
     Raises:
         mlflow.exceptions.MlflowException: MLflow cannot be asked, or does not know the run.
@@ -103,7 +103,7 @@ def read_report_file(run_id: str, decision: int, name: str) -> bytes:
     """Return a file of a decision's report.
 
     Raises:
-        NotShown: `name` does not name one, or there is none of that name.
+        NotShown: `name` is not a report file, does not exist, or is too large.
         mlflow.exceptions.MlflowException: MLflow cannot be asked.
     """
     if not SHOWN.fullmatch(name):
@@ -133,7 +133,7 @@ def _pin(text: str | None) -> Mapping[str, Any] | None:
     try:
         pin = json.loads(text)
     except ValueError:
-        # A person may have typed the tag: that Production is held is what counts.
+        # Edited by hand: Production is still pinned.
         return {"why": text}
     return pin if isinstance(pin, dict) else {"why": text}
 

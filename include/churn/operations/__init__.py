@@ -1,1 +1,1 @@
-"""What an operator is alerted to."""
+"""Checks that alert an operator."""

@@ -1,8 +1,8 @@
-"""The deadline: every drop that was received has been decided on some hours later.
+"""The deadline: every received drop has a decision of the gate within hours.
 
-What is looked at are drops and what came of them, not runs: a drop that never arrived, or that nothing was started for,
-has no run that could be late. A date without a drop has no deadline, as it has no snapshot, unless the house says how
-often drops come. One that has nothing to learn from yet is done when its features are online.
+The check reads drops instead of runs, because a drop that was never picked up has no run. Missing drops are checked
+only if the interval between drops is configured. A drop without a training set yet is done when its features are
+online.
 """
 
 import logging
@@ -23,12 +23,10 @@ from churn.postgres.database import Connection, connect, execute
 log = logging.getLogger(__name__)
 
 GRACE = timedelta(hours=2)
-"""How long a drop may wait for its decision: the chain takes minutes, also with a million customers, and some drops may
-come at once."""
+"""Time that a drop may wait for its decision: the chain takes minutes, and several drops may arrive at once."""
 
 TOLD_FOR = timedelta(days=7)
-"""How long a drop without a decision is told of: what nobody mends in a week is known, and a daily alert that is always
-the same hides the next one. `make doctor` goes on saying it."""
+"""Time that a late drop is alerted: an alert that repeats for longer hides new ones. `make doctor` still lists it."""
 
 NEXT = {
     "after today": "its date is a typo, and it is not loaded: rename its directory; where a drop of that date is "
@@ -43,20 +41,20 @@ NEXT = {
     "materialized (MLflow cannot be asked)": "it is not known whether a candidate was trained: see that MLflow answers",
     "trained": "the gate has not decided: look at the runs of churn_train for this AS_OF",
 }
-"""What to do, by how far a drop has come. Running its AS_OF again goes on from there."""
+"""Advice by the last finished step of a drop. Running its AS_OF again resumes from there."""
 
 
 Numbered = tuple[int, str]
-"""A version's number and its run: numbers begin again where the registered model was made again."""
+"""Version number and run id: numbers restart when the registered model is recreated."""
 
 
 class DeadlineMissed(RuntimeError):
-    """AS_OFs that have no decision in time; the message says of each how far it has come, and what to do."""
+    """AS_OFs without a decision in time; the message gives the state of each, and what to do."""
 
 
 @dataclass(frozen=True)
 class Late:
-    """An AS_OF without a decision: how far its drop has come (a key of NEXT), and when it was received."""
+    """An AS_OF without a decision: the state of its drop (a key of NEXT), and when it was received."""
 
     as_of: date
     state: str
@@ -64,7 +62,7 @@ class Late:
 
 
 def in_words(late: Sequence[Late]) -> str:
-    """Return each AS_OF by how far its drop has come, and then what to do, once for all that have come as far."""
+    """Return the AS_OFs grouped by state, then the advice for each state."""
     by_state = {state: [each for each in late if each.state == state] for state in NEXT}
     reached = {state: found for state, found in by_state.items() if found}
     dates = [
@@ -72,7 +70,7 @@ def in_words(late: Sequence[Late]) -> str:
         + ", ".join(str(each.as_of) for each in found)
         for state, found in reached.items()
     ]
-    # Where there is room for so many characters only, it is the advice that is cut off.
+    # The advice comes last, because an alert is truncated at the end.
     return "; ".join([*dates, *(f"{state} means that {NEXT[state]}" for state in reached)])
 
 
@@ -82,11 +80,11 @@ def check_deadline(
     """Check that every drop received between a week and two hours ago has its decision.
 
     Args:
-        every_days: a drop is expected at least every so many days; None where nobody promised any.
+        every_days: maximum days between drops; None does not check for missing drops.
         now: the instant to check for, aware; None is now.
 
     Raises:
-        DeadlineMissed: some have none, or the newest drop is too old.
+        DeadlineMissed: a drop has no decision, or the newest drop is too old.
     """
     now = now or datetime.now(UTC)
     missing = find_missing(landing, database_url, every_days, now)
@@ -99,11 +97,10 @@ def check_deadline(
 
 
 def find_late(landing: Path, database_url: str, since: datetime, until: datetime) -> list[Late]:
-    """Return the AS_OFs whose drop was received between two instants and that have no decision, oldest first.
+    """Return the AS_OFs whose drop was received between two instants and has no decision, oldest first.
 
-    A drop that was changed since it was loaded is there as what it is now: landed. So is one that cannot be read,
-    which may have been: unreadable. It does not hide the others. A held drop is not late: it was alerted when it was
-    held.
+    A drop that changed after loading counts as landed, an unreadable one as unreadable. A held drop is not late: the
+    hold was alerted.
     """
     late = {each.as_of: each for each in _late_in_database(database_url, since, until)}
     late |= {each.as_of: each for each in _late_in_landing(landing, database_url) if since <= each.since <= until}
@@ -111,13 +108,13 @@ def find_late(landing: Path, database_url: str, since: datetime, until: datetime
 
 
 def find_missing(landing: Path, database_url: str, every_days: int | None, now: datetime) -> str | None:
-    """Return what is missing where drops are expected at least every so many days (None: nobody promised any), in
-    words; None where nothing is."""
+    """Return a text if the newest drop is older than `every_days`, else None; None for `every_days` disables the
+    check."""
     if not every_days:
         return None
     known, day = find_loaded(database_url), now.astimezone(UTC).date()
     loaded = {as_of for as_of in known if is_loaded(as_of, known)}
-    # The directory of a drop that was withdrawn may lie there still.
+    # The directory of a withdrawn drop may still be there.
     there = {drop.as_of for drop in list_drops(landing) if drop.as_of not in known and is_readable(drop)}
     newest = max((as_of for as_of in loaded | there if not why_future(as_of, day)), default=None)
     if newest and (day - newest).days <= every_days:
@@ -149,21 +146,21 @@ def _landed_state(drop: Drop, loaded: Loaded, holds: Mapping[date, Hold]) -> str
 
 
 def _landed_at(drop: Drop) -> datetime:
-    # Renamed into place, its directory was changed last; a copy brings no time of change of status along.
+    # ctime: a rename into place updates it, and a copy does not preserve it.
     newest = drop.path.stat().st_ctime
-    # Of a directory that may not be entered, only its own can be known.
+    # The files of an unreadable directory are unknown.
     with suppress(OSError):
         newest = max([newest, *(path.stat().st_ctime for path in drop.files())])
     return datetime.fromtimestamp(newest, UTC)
 
 
 def _late_in_database(database_url: str, since: datetime, until: datetime) -> Iterator[Late]:
-    # MLflow is asked once, and hardly ever: one that is away takes minutes to say so.
+    # At most one request, only if needed: an unavailable MLflow takes minutes to time out.
     registered = cache(_registered)
     with connect(database_url) as connection:
         received = execute(connection, "deadline/received", {"since": since, "until": until}).fetchall()
         for as_of, received_at, is_snapshotted, is_materialized, is_decided in received:
-            # From its end: retention takes snapshots away, and what was decided on stays so.
+            # Decisions first, because retention deletes snapshots.
             if is_decided:
                 continue
             if is_materialized:
@@ -177,10 +174,12 @@ def _late_in_database(database_url: str, since: datetime, until: datetime) -> It
 def _trained_state(
     connection: Connection, as_of: date, registered: Callable[[], Mapping[Numbered, Mapping[str, str]] | None]
 ) -> str | None:
-    """Return how far the training at `as_of` has come; None where there is nothing to learn from, or where a version of
-    these drops was decided on before: a correction that changes no row of a training set brings no new decision. Which
-    one that was nobody can tell when retention has removed it: then this is None too."""
-    from churn.training.superseded import DROPS, to_tag  # noqa: PLC0415 — seconds, and hardly ever needed
+    """Return the state of the training at `as_of`, None if no decision is due.
+
+    No decision is due without a training set, if a version of the same drops was decided on (a correction may change no
+    training row), or if retention deleted the version of the last decision.
+    """
+    from churn.training.superseded import DROPS, to_tag  # noqa: PLC0415 — a slow import that is rarely needed
     from churn.training.training_set import drops_of  # noqa: PLC0415
 
     drops = drops_of(connection, [as_of])[as_of]
@@ -198,7 +197,7 @@ def _trained_state(
 
 
 def _registered() -> Mapping[Numbered, Mapping[str, str]] | None:
-    """Return the tags of every version of the model; None where MLflow cannot be asked."""
+    """Return the tags of every model version, None if MLflow is unavailable."""
     from mlflow import MlflowClient  # noqa: PLC0415
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 

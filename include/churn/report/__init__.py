@@ -1,1 +1,1 @@
-"""The report on a decision: pictures, and the model card, one page that a candidate's run keeps (model_card.py)."""
+"""The report on a decision: pictures and the model card, logged to the candidate's run (model_card.py)."""

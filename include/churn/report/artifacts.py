@@ -1,4 +1,4 @@
-"""Reading the artifacts of a run."""
+"""Read the artifacts of a run."""
 
 import json
 from collections.abc import Iterable
@@ -12,8 +12,7 @@ from churn.registry.artifacts import fetch, of_run, sizes
 
 
 class Artifacts:
-    """The artifacts of a run, each fetched into `directory` when it is asked for; what there is, is listed first: at
-    its top, and in those of `folders` that it has."""
+    """The artifacts of a run at its top level and in `folders`, each downloaded into `directory` on demand."""
 
     def __init__(self, run_id: str, directory: Path, folders: Iterable[str]) -> None:
         self.directory, self._kept = directory, of_run(run_id)
@@ -23,15 +22,15 @@ class Artifacts:
         return path in self.files
 
     def text(self, path: str) -> str | None:
-        """Return a file's text, None where there is none."""
+        """Return a file's text, None if it does not exist."""
         return file.read_text(encoding="utf-8") if (file := self._fetch(path)) else None
 
     def json(self, path: str) -> Any:
-        """Return what a file of JSON says, an empty dict where there is none."""
+        """Return the content of a JSON file, an empty dict if it does not exist."""
         return json.loads(self.text(path) or "{}")
 
     def table(self, path: str) -> pa.Table | None:
-        """Return a Parquet file's table, None where there is none. It is read whole: the directory may go."""
+        """Return a Parquet file's table, None if it does not exist. No memory map: the directory is temporary."""
         return pyarrow.parquet.read_table(file, memory_map=False) if (file := self._fetch(path)) else None
 
     def _fetch(self, path: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""What a model looks at: the AUC that it loses when the values of a feature are shuffled among customers."""
+"""Permutation importance: the AUC that a model loses when a feature is shuffled among customers."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,15 +14,15 @@ from threadpoolctl import threadpool_limits
 from churn.scoring.scorer import score
 
 ROWS = 2_000
-"""Rows at most: the importance of a feature that matters is several times its spread on 1,400."""
+"""Maximum rows: with 1,400, the importance of a relevant feature is several times its spread."""
 
 REPEATS = 3
-"""How often a feature is shuffled: each time the model scores every row, the forest in a tenth of a second."""
+"""Shuffles of each feature."""
 
 
 @dataclass(frozen=True)
 class Importance:
-    """For each feature the mean and standard deviation of the AUC lost, over `repeats` shuffles of `rows` rows."""
+    """Mean and standard deviation of the AUC lost for each feature, over `repeats` shuffles of `rows` rows."""
 
     features: tuple[str, ...]
     mean: tuple[float, ...]
@@ -41,14 +41,14 @@ class Importance:
 
 
 def importance_of(pipeline: Pipeline, features: pd.DataFrame, labels: np.ndarray) -> Importance | None:
-    """Return the permutation importance (Breiman, Machine Learning 45, 2001) of each feature, None where the labels
-    are all of one class; of many rows, of some drawn at random, the same every time."""
+    """Return the permutation importance (Breiman, Machine Learning 45, 2001) of each feature, None if there is only one
+    class. More than ROWS rows are sampled with a fixed seed."""
     if len(labels) > ROWS:
         drawn = np.sort(np.random.default_rng(0).choice(len(labels), ROWS, replace=False))
         features, labels = features.iloc[drawn].reset_index(drop=True), labels[drawn]
     if len(np.unique(labels)) < 2:
         return None
-    # One thread: boosted trees wait for their threads at every tree, for seconds where other tasks want the cores.
+    # One thread: on a busy machine, boosted trees wait for their threads at every tree.
     with threadpool_limits(1):
         found = permutation_importance(
             pipeline, features, labels, scoring="roc_auc", n_repeats=REPEATS, random_state=0, n_jobs=1

@@ -1,7 +1,7 @@
-"""report: the pictures of a decision and the model card that shows them, among the artifacts of the candidate's run.
+"""report: the pictures of a decision and its model card, logged to the candidate's run.
 
-The card follows Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). It is drawn from gate.decisions, the
-run and the registry; the decision was made before, and nothing here changes it.
+The card follows Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). Its data come from gate.decisions, the
+run and the registry. It does not change the decision.
 """
 
 import hashlib
@@ -38,25 +38,25 @@ from churn.training.training_set import LABEL, TrainingSet, join_features
 
 PAGE = "report.html"
 IMPORTANCE = "importance.json"
-"""Kept, since it can be worked out only as long as the graded rows are what they were."""
+"""Kept, because it cannot be computed any more once the graded rows change."""
 SEAL = "seal.txt"
-"""What the report was made of. It is written last: without it, the report is not whole."""
+"""Digest of the report's inputs. It is written last, so a report without it is incomplete."""
 
 
 class NotDecided(RuntimeError):
-    """A version that the gate has not decided on yet, or that an earlier gate did, which kept less."""
+    """The gate has not decided on the version, or an earlier gate did, which kept too little."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a candidate and the decision on it.
+    """A candidate and the decision on it.
 
     Attributes:
-        decision: its row in gate.decisions.
-        report: what that row says.
-        trained_customers: how many customers it was trained on, None where the run does not say.
-        contenders: name, params and metrics of each recipe that was compared, the best first.
-        lineage: lineage.json, empty where the run has none.
+        decision: the id in gate.decisions.
+        report: the report in gate.decisions.
+        trained_customers: number of customers in its training data, None if the run does not record it.
+        contenders: name, params and metrics of each compared recipe, best first.
+        lineage: lineage.json, empty if the run has none.
     """
 
     version: int
@@ -79,12 +79,12 @@ class Record:
 
     @property
     def folder(self) -> str:
-        """Where among the run's artifacts the report goes."""
+        """The report's folder among the run's artifacts."""
         return folder_of(self.decision)
 
     @property
     def seal(self) -> str:
-        """The sha256 of everything that the report is made of."""
+        """The sha256 of all inputs of the report."""
         made_of = json.dumps([asdict(self), step_digest(__package__)], sort_keys=True)
         return hashlib.sha256(made_of.encode()).hexdigest()
 
@@ -92,8 +92,7 @@ class Record:
 def write_report(version: int, database_url: str) -> Outcome:
     """Draw each decision of the gate on a version, and log pictures and card to its run, beside that decision.
 
-    All of them, so that none is left without: a second may have been made before the first was drawn. Where each has a
-    report of the same record by the same code: UNCHANGED.
+    UNCHANGED if every decision has a report of the same record by the same code.
 
     Raises:
         NotDecided: the gate has not decided on the version.
@@ -123,8 +122,8 @@ def _write(
     *,
     is_last: bool,
 ) -> int:
-    """Draw one decision and return how many pictures were made of it; none where it was drawn before: what became of
-    the version since then is shown with the last decision."""
+    """Draw one decision and return the number of pictures, 0 if it was drawn before. Only the last decision is redrawn
+    when the record changes."""
     folder = folder_of(decision)
     with tempfile.TemporaryDirectory() as directory:
         logged = Artifacts(model.run_id, Path(directory), (EVIDENCE, folder))
@@ -169,8 +168,8 @@ def _read(
 
 
 def _importance(model: ModelVersion, record: Record, logged: Artifacts, database_url: str) -> Importance | None:
-    """Return the importance of the registered model's features on the graded rows, None where these have changed since
-    or the model cannot be loaded: the gate says so."""
+    """Return the feature importance of the registered model on the graded rows, None if the rows have changed or the
+    model does not load."""
     kept = f"{record.folder}/{IMPORTANCE}"
     if logged.has(kept):
         return Importance.from_json(logged.json(kept))
@@ -211,7 +210,7 @@ def _draw(model: ModelVersion, record: Record, scores: pa.Table | None, importan
 
 
 def _graded(model: ModelVersion, report: Mapping[str, Any], scores: pa.Table, where: str) -> Graded:
-    """Return what the curves are drawn of, the candidate as it was compared with Production."""
+    """Return the scores for the curves, with the candidate on the basis of its comparison with Production."""
     basis = report.get("basis")
     given = {
         "candidate": _candidate(scores, basis),
@@ -232,7 +231,7 @@ def _graded(model: ModelVersion, report: Mapping[str, Any], scores: pa.Table, wh
 
 
 def _candidate(scores: pa.Table, basis: str | None) -> np.ndarray | None:
-    """Return the candidate's scores on the basis of a comparison. Without a twin, its own are those of what ships."""
+    """Return the candidate's scores on the basis of a comparison. Without a twin, both bases have the same scores."""
     shipped = CANDIDATE_AS_SHIPPED
     if basis == AS_SHIPPED and shipped in scores.column_names and (found := _all(scores[shipped])) is not None:
         return found

@@ -1,4 +1,4 @@
-"""The model card as one page: no script, no other file, light or dark as its reader's screen is."""
+"""The model card as one self-contained HTML page, without scripts, with light and dark colours."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,19 +25,18 @@ KNOWN_TAGS = {
     "threshold": "threshold",
     "parameters": "parameters",
 }
-"""The tags that say what a version is made of, and what the page calls them."""
+"""Tags of a version's inputs, with their names on the page."""
 
 
 NOTHING = "\N{EN DASH}"
 
 
 LONG = 600
-"""Characters from which on a text, such as a query, is folded."""
+"""Length in characters above which a text, such as a query, is folded."""
 
 
 def render(record: Any, pictures: Sequence[Picture]) -> str:
-    """Return the page of a record (churn.report.model_card.Record). Everything in it is escaped but the pictures, which
-    were drawn here."""
+    """Return the page of a record (churn.report.model_card.Record). Everything but the pictures is escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
@@ -65,7 +64,7 @@ def render(record: Any, pictures: Sequence[Picture]) -> str:
 
 
 def said(value: Any) -> str:
-    """Return a figure as people write it."""
+    """Format a value for people."""
     match value:
         case None | "" | []:
             text = NOTHING
@@ -87,12 +86,12 @@ def said(value: Any) -> str:
 
 
 def fixed(value: float | None) -> str:
-    """Return a score, a share or a p-value."""
+    """Format a score, a share or a p-value."""
     return NOTHING if value is None else f"{value:.4f}"
 
 
 def interval(found: Mapping[str, float] | None, digits: int = 3) -> str:
-    """Return a figure with its 95 % interval."""
+    """Format a figure with its 95 % interval."""
     if found is None:
         return NOTHING
     sign = "+" if found["low"] < 0 else ""

@@ -1,4 +1,4 @@
-"""The pictures of a decision: how well the candidate ranks and what its probabilities are worth, beside Production."""
+"""The pictures of a decision: ROC, precision and recall, calibration and scores, candidate beside Production."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ from churn.report.plotting import (
 )
 
 POINTS = 300
-"""A curve's points at most: closer together than a line is wide."""
+"""Maximum points of a curve: closer together than the line is wide."""
 
 BINS = 10
-"""Bins of a calibration curve: 140 rows each, were they spread evenly, of a 7,000-customer drop."""
+"""Bins of a calibration curve: about 140 rows each for a 7,000-customer drop."""
 
 LINES: Mapping[str, dict] = {
     "candidate": {"color": CANDIDATE, "linestyle": "-", "marker": "o"},
@@ -37,14 +37,14 @@ LINES: Mapping[str, dict] = {
 
 @dataclass(frozen=True)
 class Graded:
-    """Who scored the gate cohort's rows, and how.
+    """The scores of the gate cohort's rows by each version.
 
     Attributes:
-        where: which rows, in words.
-        labels: whether the customer left, one a row.
-        scores: probabilities of churn by "candidate", "Production" and "anchor", of those that there are.
-        names: how to call each, with its version.
-        threshold: the probability from which on the candidate says churn.
+        where: the rows in words.
+        labels: whether the customer left, one per row.
+        scores: probabilities of churn by "candidate", "Production" and "anchor", as far as they exist.
+        names: display name of each, with its version.
+        threshold: the candidate's decision threshold.
     """
 
     where: str
@@ -59,7 +59,7 @@ class Graded:
 
 
 def draw_scores(graded: Graded) -> list[Picture]:
-    """Return the pictures of the scores; curves need customers who left and others who stayed."""
+    """Return the pictures of the scores; the curves need both classes."""
     with style():
         curves = [_roc(graded), _precision_recall(graded)] if graded.both_classes else []
         return [*curves, _calibration(graded), _distribution(graded)] if len(graded.labels) else []
@@ -168,12 +168,12 @@ def _distribution(graded: Graded) -> Picture:
 
 
 def thin(length: int, points: int = POINTS) -> np.ndarray:
-    """Return which of so many points to draw, the first and the last among them."""
+    """Return the indices of at most `points` evenly spaced points, including the first and the last."""
     return np.unique(np.linspace(0, length - 1, min(length, points)).round().astype(int))
 
 
 def wilson(share: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % interval of each share of so many rows (Wilson, J. Am. Stat. Assoc. 22, 1927)."""
+    """Return the 95 % score interval of each share of `rows` rows (Wilson, J. Am. Stat. Assoc. 22, 1927)."""
     z = 1.959964
     centre = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
     reach = z / (1 + z**2 / rows) * np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))

@@ -1,4 +1,4 @@
-"""The pictures of what the gate judged: differences of AUC against the margin, slices, and what the model looks at."""
+"""The pictures of the gate's checks: differences of AUC against the margin, slices, and feature importance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from churn.statistics import Estimate
 
 
 def draw_differences(against: Mapping[str, Estimate], margin: float, confidence: float, where: str) -> Picture:
-    """Draw AUC of the candidate - AUC of each other, and the loss `margin` that is accepted.
+    """Draw AUC of the candidate - AUC of each other version, and the accepted loss `margin`.
 
     Args:
-        against: the difference to each other version, by its name.
+        against: the difference to each other version, by name.
         margin: δ, a positive AUC.
-        confidence: of the one-sided bound that the gate judges.
-        where: which rows, in words.
+        confidence: of the gate's one-sided bound.
+        where: the rows in words.
     """
     title = "What the candidate gains or loses in AUC"
     with style():
@@ -42,7 +42,7 @@ def draw_differences(against: Mapping[str, Estimate], margin: float, confidence:
 
 
 def draw_slices(slices: Sequence[Mapping[str, Any]], margin: float, where: str) -> Picture | None:
-    """Draw the difference of AUC in each slice, and the loss `margin` that is no harm; None where there is none."""
+    """Draw the difference of AUC in each slice, and the accepted loss `margin`; None without slices."""
     shown = [each for each in slices if each["difference"]]
     if not shown:
         return None
@@ -70,7 +70,7 @@ def draw_slices(slices: Sequence[Mapping[str, Any]], margin: float, where: str) 
 
 
 def draw_importance(importance: Importance, where: str) -> Picture:
-    """Draw what the registered model loses when a feature is shuffled."""
+    """Draw the AUC that the registered model loses when a feature is shuffled."""
     order = sorted(range(len(importance.features)), key=lambda index: importance.mean[index])
     title = f"What the model looks at: most of all {importance.features[order[-1]]}"
     with style():

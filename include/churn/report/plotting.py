@@ -1,7 +1,7 @@
-"""How pictures look: figures as SVG, the same bytes for the same content, with colours that a page can replace.
+"""Style of the pictures: reproducible SVG, with colours that a page can replace.
 
-Colours are told apart by people who are colour-blind (Okabe and Ito, Color Universal Design, 2008), and nothing is said
-by colour alone: lines differ in dashes and bars in filling, for print.
+The palette is safe for colour-blind readers (Okabe and Ito, Color Universal Design, 2008). Lines also differ in dashes
+and bars in filling.
 """
 
 import io
@@ -31,18 +31,18 @@ DARK = {
     STAYED: "#2f6f8f",
     LEFT: "#f49ac1",
 }
-"""What each colour becomes on a dark page."""
+"""Replacement of each colour on a dark page."""
 
 WIDTH = 6.4
-"""Inches: what half of a page is wide, with text of 9 points."""
+"""Width in inches: half a page."""
 
 STYLE: Any = {
-    # Text stays text: it is small, can be searched, and is laid out by a wide font, so that others fit too.
+    # Text instead of paths: smaller and searchable. The layout uses a wide font, so narrower fonts fit too.
     "svg.fonttype": "none",
     "svg.hashsalt": "churn",
     "font.family": "DejaVu Sans",
     "font.size": 9,
-    # Names come from data: a $ in one is no formula.
+    # Names come from data: a $ must not start a formula.
     "text.parse_math": False,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -69,7 +69,7 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: the name of its file, what is seen, how to read it, and the SVG itself."""
+    """A picture: file name, title, caption and SVG."""
 
     name: str
     title: str
@@ -78,30 +78,30 @@ class Picture:
 
     @property
     def inline(self) -> str:
-        """The SVG as a part of a page: colours are the page's variables, and no id is that of another picture."""
+        """The SVG for embedding: colours are CSS variables, and ids are unique on the page."""
         svg = self.svg[self.svg.index("<svg") :]
         for colour in DARK:
             svg = svg.replace(colour, f"var({variable(colour)},{colour})")
         svg = re.sub(r'\bid="', f'id="{self.name}-', svg)
         svg = re.sub(r'(url\(#|xlink:href="#)', rf"\g<1>{self.name}-", svg)
-        # As wide as its place on the page.
+        # Without a fixed size it fills its container.
         return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r'<svg \1role="img"', svg, count=1, flags=re.S)
 
 
 def variable(colour: str) -> str:
-    """Return the name of the page's variable for a colour."""
+    """Return the name of the CSS variable for a colour."""
     return f"--c{colour[1:]}"
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Figures made and drawn in here look like the project's own."""
+    """Apply the project's style to figures made and drawn inside the context."""
     with matplotlib.rc_context(STYLE):
         yield
 
 
 def figure(title: str, height: float = 4.2, **subplots: Any) -> tuple[Figure, Any]:
-    """Return a figure and its axes, with what is seen above them."""
+    """Return a figure with its title, and its axes."""
     made = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = made.subplots(**subplots)
     first: Axes = axes if isinstance(axes, Axes) else axes[0]
@@ -110,7 +110,7 @@ def figure(title: str, height: float = 4.2, **subplots: Any) -> tuple[Figure, An
 
 
 def to_svg(made: Figure) -> str:
-    """Draw a figure; nothing in the SVG depends on when."""
+    """Return a figure as SVG without a timestamp."""
     file = io.StringIO()
     FigureCanvasSVG(made).print_svg(file, metadata={"Date": None, "Creator": None})
     return file.getvalue()

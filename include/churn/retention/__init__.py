@@ -1,5 +1,5 @@
-"""Retention: what was kept for long enough is taken away. What an auditor asks for stays for ever: the decisions, the
-moves of Production, the archive of drops, and of each date what it was made of."""
+"""Retention: deletes expired data. The audit trail is kept for ever: decisions, moves of Production, the archive of
+drops, and the record of each date's inputs."""
 
 RETENTION_LOCK = "retention"
-"""The lock of whoever removes artifacts of MLflow, and of whoever must not miss any: a backup."""
+"""Lock held while MLflow artifacts are deleted, and while a backup reads them."""

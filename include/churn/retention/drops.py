@@ -1,9 +1,8 @@
-"""Retention of drops: the rows of raw.* and of snapshots.* of dates that are old enough.
+"""Retention of drops: deletes the rows of raw.* and snapshots.* of expired dates.
 
-A date is gone as a whole, in one transaction, and on record as such (`expired_at`): churn_landing does not load its
-drop a second time, no version is called superseded over it, and a training that would need it is refused instead of
-made of less. Running the date again, while its drop is in the landing directory, brings it back. What a chain has
-worked on in the last two days stays, however old its date: it may not be done with it.
+Each date is deleted in one transaction and recorded (`expired_at`). churn_landing does not reload an expired drop,
+versions are not superseded by it, and a training that needs it is refused. Running the date again restores it while its
+drop is in the landing directory. A date that a chain used in the last two days is kept.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +30,7 @@ EVENT_TIMESTAMP: Column = ("event_timestamp", event_timestamp)
 
 @dataclass(frozen=True)
 class _Kind:
-    """What goes together: the tables of a schema, the statement that finds the dates, and the one that marks one."""
+    """A kind of data: the tables of a schema, the statement that finds expired dates, and the one that marks a date."""
 
     name: str
     schema: str
@@ -53,19 +52,19 @@ SNAPSHOTS = _Kind(
 
 
 def expire_raw(days: int | None, database_url: str, dry_run: bool = False) -> Outcome:
-    """Remove from raw.* the drops of dates more than `days` before today; see expire_snapshots()."""
+    """Delete from raw.* the dates more than `days` before today (UTC); see expire_snapshots()."""
     return _expire(RAW, days, database_url, dry_run)
 
 
 def expire_snapshots(days: int | None, database_url: str, dry_run: bool = False) -> Outcome:
-    """Remove from snapshots.* the dates that lie more than `days` before today (UTC).
+    """Delete from snapshots.* the dates more than `days` before today (UTC).
 
-    Never those that a training at the newest AS_OF is made of, nor what is newer; nor what is served. While there are
-    fewer labelled dates than a training set has, nothing goes: a label may still come for any date.
+    The dates that a training at the newest AS_OF reads, newer dates and the served AS_OF are kept. Nothing is deleted
+    while there are fewer labelled dates than a training set has, because labels may still arrive for any date.
 
     Args:
         days: 1 or more; None keeps everything.
-        dry_run: only say what would go.
+        dry_run: delete nothing; report what would be deleted.
 
     Raises:
         ValueError: `days` is less than 1.
@@ -96,7 +95,7 @@ def _expire(kind: _Kind, days: int | None, database_url: str, dry_run: bool) -> 
 
 
 def _before(connection: Connection, days: int) -> date | None:
-    """Return the first date that stays, None where everything does."""
+    """Return the oldest date to keep, None to keep everything."""
     today = execute(connection, "retention/today").fetchone()
     newest = execute(connection, "retention/newest").fetchone()
     assert today is not None
@@ -113,7 +112,7 @@ def _before(connection: Connection, days: int) -> date | None:
 
 
 def _remove(connection: Connection, kind: _Kind, as_of: date, dry_run: bool) -> tuple[int, int] | None:
-    """Remove a date, and return how many rows and bytes it had; None where somebody else removed it just now."""
+    """Delete a date and return its rows and bytes; None if another process has just deleted it."""
     with connection.transaction():
         lock(connection, "as_of", as_of.isoformat())
         if (as_of,) not in execute(connection, kind.find, {"before": as_of + timedelta(days=1)}).fetchall():

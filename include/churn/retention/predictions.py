@@ -1,4 +1,4 @@
-"""Retention of the prediction log: by months, without holding up whoever writes."""
+"""Retention of the prediction log: drops monthly partitions without blocking writers."""
 
 import logging
 from typing import Any
@@ -13,14 +13,13 @@ log = logging.getLogger(__name__)
 
 
 def expire_predictions(days: int, database_url: str, dry_run: bool = False) -> Outcome:
-    """Drop each month of the prediction log whose answers are all older than `days`, and make the months that come.
+    """Drop the monthly partitions whose predictions are all older than `days`, and create the next partitions.
 
-    So an answer is kept for `days`, and for a month longer at most; a month goes in an instant, whatever it holds. The
-    answers of months that were not made in time lie in one table and are deleted to the day.
+    A prediction is kept for at most a month longer than `days`. Rows in the default partition are deleted one by one.
 
     Args:
         days: 1 or more, of 24 hours, counted back from now.
-        dry_run: only say what would go.
+        dry_run: delete nothing; report what would be deleted.
 
     Raises:
         ValueError: `days` is less than 1.
@@ -37,7 +36,7 @@ def expire_predictions(days: int, database_url: str, dry_run: bool = False) -> O
             others = execute(connection, "retention/delete_other_answers", old).rowcount
             busy = [month for month in expired if not _drop(connection, month)]
             if not _at_once(connection, "retention/make_months"):
-                log.warning("the prediction log is read for long; the next run makes the months that come")
+                log.warning("a long read locks the prediction log; the next run creates the next partitions")
     gone = [month for month in expired if month not in busy]
     figures = {
         "kept_since": limit.isoformat(timespec="seconds"),
@@ -58,8 +57,8 @@ def _drop(connection: Connection, month: str) -> bool:
 
 
 def _at_once(connection: Connection, name: str, **identifiers: sql.Composable) -> bool:
-    """Run a statement that needs the log to itself for a moment, and tell whether it could: where somebody reads for
-    long, whoever writes would wait with us."""
+    """Run a statement that needs an exclusive lock; return False on a lock timeout, so that writers do not queue behind
+    it."""
     try:
         with connection.transaction():
             execute(connection, "online/limit_waiting")

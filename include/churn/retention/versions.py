@@ -1,7 +1,7 @@
-"""Retention of model versions: their entry in the registry and the large files behind it.
+"""Retention of model versions: deletes registry entries and their large files.
 
-What tells of a version stays: the decisions on it with their reports, its run with parameters, metrics and lineage, and
-its number in the history of Production. A number is never given twice.
+The decisions with their reports, the run with parameters, metrics and lineage, and the moves of Production are kept.
+Version numbers are not reused.
 """
 
 import re
@@ -31,19 +31,19 @@ from churn.training.train import USED_AT, lock_of, used_at
 T = TypeVar("T")
 
 BEFORE = 3
-"""How many of the versions that Production held before are kept, for a rollback."""
+"""Previous Production versions that are kept for a rollback."""
 
 GRACE = timedelta(days=2)
-"""How long a version stays after a training returned it as UNCHANGED: the time that retention of drops gives a chain,
-and twice that of an approval. The gate, which reads its files, runs after the training, and may wait in a pool."""
+"""Time that a version is kept after a training returned it as UNCHANGED: the gate reads its files later and may wait in
+a pool. The same as for drops, and twice the timeout of an approval."""
 
 OF_A_RUN = (TRAINING_SET, EVIDENCE)
-"""What is removed of a run: what a version was made of, and what the gate needs to compare it."""
+"""The artifacts of a run that are deleted: the training set, and the tables that the gate compares."""
 
 
 @dataclass(frozen=True)
 class _Files:
-    """Files below one place, and what removes them."""
+    """Files of an artifact repository."""
 
     repository: ArtifactRepository
     found: tuple[FileInfo, ...]
@@ -58,13 +58,15 @@ class _Files:
 
 
 def expire_versions(days: int | None, database_url: str, dry_run: bool = False) -> Outcome:
-    """Remove the model versions that were registered more than `days` ago, but for those that may still be asked for:
-    in Production or Staging, pinned, named by an alias, the gate's anchor, of the newest AS_OF, among the last three
-    that Production held before, or in use: a training of its AS_OF runs, or returned it within GRACE.
+    """Delete the model versions that were registered more than `days` ago and are not needed any more.
+
+    Versions are kept if they are in Production or Staging, pinned, named by an alias, the gate's anchor, of the newest
+    AS_OF, among the last three in Production before, or in use: a training of their AS_OF runs or returned them within
+    GRACE.
 
     Args:
         days: 1 or more; None keeps everything.
-        dry_run: only say what would go.
+        dry_run: delete nothing; report what would be deleted.
 
     Raises:
         ValueError: `days` is less than 1.
@@ -76,7 +78,7 @@ def expire_versions(days: int | None, database_url: str, dry_run: bool = False) 
         raise ValueError(f"versions can be kept for 1 day or more, not for {days}")
     client = MlflowClient()
     with connect(database_url, autocommit=True) as connection:
-        # No backup between its databases and its files, nobody about to move Production to what goes.
+        # Not during a backup or a move of Production.
         lock_session(connection, RETENTION_LOCK)
         lock_session(connection, moves.PROMOTE_LOCK)
         versions = _versions(client)
@@ -86,7 +88,7 @@ def expire_versions(days: int | None, database_url: str, dry_run: bool = False) 
         why |= _in_use(connection, client, [each for each in old if int(each.version) not in why])
         gone = [each for each in old if int(each.version) not in why]
         rest = [each for each in versions if each not in gone]
-        # What two of them share goes with the last.
+        # Shared files are deleted with the last version that uses them.
         size = sum(_remove(client, each, rest + gone[number:], dry_run) for number, each in enumerate(gone, 1))
     figures = {
         "before": limit.isoformat(timespec="seconds"),
@@ -101,7 +103,7 @@ def expire_versions(days: int | None, database_url: str, dry_run: bool = False) 
 
 
 def _versions(client: MlflowClient) -> list[ModelVersion]:
-    """Return every version, the oldest first."""
+    """Return all versions, oldest first."""
     found, token = [], None
     while True:
         page = client.search_model_versions(f"name = '{MODEL_NAME}'", PAGE, ["version_number ASC"], token)
@@ -122,7 +124,7 @@ def _why_kept(connection: Connection, client: MlflowClient, versions: list[Model
     runs = {int(each.version): each.run_id or "" for each in versions}
 
     def there(earlier: Held) -> bool:
-        # The number may be another run's by now.
+        # Another run may have the number by now.
         return earlier.version in runs and earlier.same(Held(earlier.version, runs[earlier.version]))
 
     before = [each for each in moves.before(connection) if there(each)]
@@ -135,21 +137,21 @@ def _why_kept(connection: Connection, client: MlflowClient, versions: list[Model
 
 
 def _in_use(connection: Connection, client: MlflowClient, versions: list[ModelVersion]) -> dict[int, str]:
-    """Return the versions that a run may be about to grade. The locks are held until the connection closes: a training
-    that begins meanwhile waits, and finds that the version is gone."""
+    """Return the versions that a run may be about to grade. The locks are held until the connection closes; a training
+    that starts meanwhile waits and does not find the deleted version."""
     since, kept = used_at(datetime.now(UTC) - GRACE), {}
     for each in versions:
         if not try_lock_session(connection, *lock_of(each.tags.get("as_of", ""))):
             kept[int(each.version)] = "its AS_OF is being trained"
-        # Read again: a training may have returned it since the versions were listed.
+        # Read again, because a training may have returned it since the listing.
         elif client.get_model_version(MODEL_NAME, each.version).tags.get(USED_AT, "") > since:
             kept[int(each.version)] = f"returned by a training in the last {GRACE.days} days"
     return kept
 
 
 def _remove(client: MlflowClient, version: ModelVersion, rest: list[ModelVersion], dry_run: bool) -> int:
-    """Remove a version and what no version of `rest` needs; return the bytes. The entry goes last: killed before, the
-    next run finds it and goes on."""
+    """Delete a version and the files that no version of `rest` shares; return the bytes. The registry entry is deleted
+    last, so that the next run resumes after a kill."""
     places, model, run, model_id = [], None, None, _model_of(version)
     if model_id and model_id not in map(_model_of, rest):
         model = _there(client.get_logged_model, model_id)
@@ -170,13 +172,13 @@ def _remove(client: MlflowClient, version: ModelVersion, rest: list[ModelVersion
 
 
 def _model_of(version: ModelVersion) -> str | None:
-    """Return the id of the logged model that the version is, None where it was registered from something else."""
+    """Return the id of the version's logged model, None if it was registered from another source."""
     found = re.fullmatch(r"models:/(m-\w+)", version.source or "")
     return found[1] if found else None
 
 
 def _there(ask: Callable[[str], T], name: str) -> T | None:
-    """Return what is asked for by that name, None where it is not there any more."""
+    """Return the named object, None if it does not exist any more."""
     try:
         return ask(name)
     except MlflowException as error:
@@ -186,7 +188,7 @@ def _there(ask: Callable[[str], T], name: str) -> T | None:
 
 
 def _below(repository: ArtifactRepository, names: tuple[str, ...] | None) -> _Files:
-    """Return what lies at the top of the repository: all, or what has one of the names."""
+    """Return the top-level files of the repository: all, or those with the given names."""
     found = repository.list_artifacts()
     return _Files(repository, tuple(each for each in found if names is None or each.path in names))
 

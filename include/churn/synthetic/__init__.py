@@ -1,6 +1,5 @@
-"""A synthetic StreamFlow: customers who join, wander, stay or leave, and the drops that would report them.
+"""A synthetic StreamFlow: customers who join, change and leave, and their drops.
 
-Nothing here reads or writes a file; churn.synthetic.generate does. A seed fixes every value to the last digit, as long
-as numpy keeps its random streams: values are cut at constants or rounded, so that none hangs on a machine's
-last bit.
+Only churn.synthetic.generate writes files. A seed fixes every value exactly, as long as numpy keeps its random streams:
+values are binned or rounded, so that they do not depend on the machine's floating point.
 """

@@ -1,7 +1,7 @@
-"""Who is about to leave: a logistic model on what a drop says, the same for ever unless drift turns it.
+"""The true churn probability: a logistic model on a drop's columns, stationary unless drift is set.
 
-Two relationships are written down. Without drift only the first acts. Drift turns it into the second, by a
-share of a quarter turn each month, so that each month's signal stays strong while an older model loses it.
+Drift rotates the first relationship into the second, by a share of a quarter turn each month. The signal of each month
+stays strong while older models degrade.
 """
 
 from math import cos, pi, sin
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from churn.synthetic.observations import Observations
 
-# Longer than that, a customer's age says no more.
+# Above this, tenure has no effect.
 OLDEST_MONTHS = 72
-# The model's weights: so many logits for a standard score, or for a fact (Fiber optic, a long contract).
-# Tuned so that about 26 % leave and a good model on the feature service's 14 features, of which the contract
-# is none, reaches an AUC of 0.83. Much of the signal is usage, whose distribution stays; age and contract
-# shift as customers leave and join.
+# Weights in logits per standard score, or per indicator (Fiber optic, a long contract). Tuned for a churn rate of about
+# 26 % and an AUC of 0.83 on the 14 features of the feature service, which do not include the contract. Much of the
+# signal is usage, whose distribution is stable; tenure and contract shift as customers leave and join.
 BASE_RATE = -1.5
 FIRST_RELATION = {
     "months": -0.9,
@@ -44,10 +43,10 @@ def churn_probability(seen: Observations, months_since_start: float, drift: floa
     """Return each customer's true probability of leaving in the period that starts at the AS_OF of `seen`.
 
     Args:
-        seen: what the drop says about the customers.
-        months_since_start: the age of the simulation; it counts only with drift.
-        drift: how much of a quarter turn, from the first relationship to the second, a month makes. 0: none;
-            with 0.1 nothing of the first is left after ten months.
+        seen: the columns of the drop.
+        months_since_start: the age of the simulation; used only with drift.
+        drift: the share of a quarter turn per month from the first relationship to the second. With 0.1 the first has
+            no weight after ten months; 0 means no drift.
     """
     score = _standard_scores(seen)
     angle = drift * months_since_start * pi / 2
@@ -59,7 +58,7 @@ def churn_probability(seen: Observations, months_since_start: float, drift: floa
 
 
 def _standard_scores(seen: Observations) -> dict[str, NDArray[np.float64]]:
-    """Return the scores, centred and scaled by constants: a population's own mean would hide its changes."""
+    """Return the scores, standardized by constants, because the population's own mean would hide its shifts."""
     months = np.log1p(np.minimum(seen["months_active"], OLDEST_MONTHS))
     return {
         "months": (months - 3.0) / 1.2,

@@ -1,7 +1,7 @@
-"""The customers of a synthetic StreamFlow: who they are, how they join, and how they change between AS_OFs.
+"""The customers of a synthetic StreamFlow: attributes, signups, and changes between AS_OFs.
 
-The marginals are rounded from the two real drops (7,043 customers each); no row of them is used. What a
-customer is stays; what a customer does wanders: each of the MOODS is a standard normal value with a memory.
+The marginals are rounded from the two real drops; no real row is used. Attributes are fixed. Behaviour varies: each of
+the MOODS is a standard normal AR(1) process.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -14,7 +14,7 @@ SERVICES = np.array(["No", "DSL", "Fiber optic"])
 NO, DSL, FIBER = range(len(SERVICES))
 SERVICE_SHARES = (0.217, 0.344, 0.439)
 
-# By service, as SERVICES. Streaming plans: neither, only movies, only tv, both; with "No" there are none.
+# By service, as SERVICES. Streaming plans: neither, only movies, only tv, both.
 STREAMING_SHARES = np.array([(1, 0, 0, 0), (0.46, 0.145, 0.135, 0.26), (0.292, 0.142, 0.142, 0.424)])
 PAPERLESS_SHARE = np.array([0.29, 0.55, 0.775])
 # The monthly fee: a base between these two, 10 for each streaming plan, 5 for each of up to five extras.
@@ -24,16 +24,16 @@ FEE_OF_PLAN, FEE_OF_EXTRA, MOST_EXTRAS = 10.0, 5.0, 5
 MALE_SHARE, SENIOR_SHARE, FAMILY_SHARE = 0.505, 0.162, 0.483
 DEPENDENTS_SHARE = np.array([0.09, 0.525])  # without and with a family
 
-# Months active of the first drop's customers: these shares have 0, 1, 2 to 3, 4 to 6 …, evenly within each.
+# Months active in the first drop: shares of 0, 1, 2 to 3, 4 to 6 … months, uniform within each bin.
 TENURE_FROM = np.array([0, 1, 2, 4, 7, 13, 25, 37, 49, 61, 73])
 TENURE_SHARES = (0.002, 0.087, 0.062, 0.060, 0.100, 0.145, 0.118, 0.108, 0.118, 0.200)
 
-# The first bill comes after a free week; a customer within it has 0 months and has paid nothing yet (NULL).
+# The first bill comes after a free week; until then a customer has 0 months and total_paid is NULL.
 FREE_DAYS = 7
 LAST_BILLING_DAY = 28
 
 MOODS = ("watching", "session", "devices", "skipping", "rebuffering", "paying", "asking", "resolving")
-# How much of each is left after a month.
+# Autocorrelation of each mood over a month.
 MOOD_MEMORY = np.array([0.85, 0.7, 0.95, 0.5, 0.6, 0.7, 0.6, 0.6])
 
 
@@ -41,7 +41,7 @@ MOOD_MEMORY = np.array([0.85, 0.7, 0.95, 0.5, 0.6, 0.7, 0.6, 0.6])
 class Customers:
     """Customers as columns; every array has one entry (of `mood`: one row) per customer."""
 
-    number: NDArray[np.int64]  # never given twice; the user_id is made of it
+    number: NDArray[np.int64]  # unique; the user_id is derived from it
     signup: NDArray[np.datetime64]
     first_bill: NDArray[np.datetime64]  # on a day that every month has
     male: NDArray[np.bool_]
@@ -49,12 +49,12 @@ class Customers:
     family: NDArray[np.bool_]
     dependents: NDArray[np.bool_]
     service: NDArray[np.int8]  # index in SERVICES
-    stream_tv: NDArray[np.bool_]  # without meaning for service "No"
+    stream_tv: NDArray[np.bool_]  # meaningless for service "No"
     stream_movies: NDArray[np.bool_]
     paperless: NDArray[np.bool_]
     fee: NDArray[np.float64]
-    paid_ratio: NDArray[np.float64]  # what was paid, as a share of fee times months
-    commitment: NDArray[np.float64]  # in [0, 1): the low ones sign long contracts sooner
+    paid_ratio: NDArray[np.float64]  # total paid as a share of fee times months
+    commitment: NDArray[np.float64]  # in [0, 1): low values sign long contracts sooner
     fortune: NDArray[np.float64]  # in [0, 1): below the churn probability, the customer leaves
     mood: NDArray[np.float64]  # one column for each of MOODS
 
@@ -70,7 +70,7 @@ class Customers:
 
 
 def first_customers(rng: np.random.Generator, count: int, as_of: date) -> Customers:
-    """Return the `count` customers that the first drop reports, of every age."""
+    """Return the `count` customers of the first drop, of every tenure."""
     bin_ = _pick(rng, TENURE_SHARES, count)
     width = np.diff(TENURE_FROM)[bin_]
     tenure = TENURE_FROM[bin_] + np.floor(rng.random(count) * width).astype(np.int64)
@@ -82,15 +82,15 @@ def first_customers(rng: np.random.Generator, count: int, as_of: date) -> Custom
 
 
 def new_customers(rng: np.random.Generator, count: int, first_number: int, after: date, as_of: date) -> Customers:
-    """Return `count` customers, numbered on, who signed up after the AS_OF `after` and by `as_of`."""
+    """Return `count` customers, numbered from `first_number`, who signed up after `after` and by `as_of`."""
     signup = np.datetime64(as_of, "D") - rng.integers(0, (as_of - after).days, count)
     return _customers(rng, first_number, signup)
 
 
 def a_step_later(rng: np.random.Generator, customers: Customers, months: float, new_month: bool) -> Customers:
-    """Return the customers `months` (or a fraction) later; a new calendar month brings a new fortune."""
+    """Return the customers `months` (or a fraction) later; a new calendar month draws a new fortune."""
     memory = MOOD_MEMORY**months
-    # Weighted so that each mood stays standard normal for ever: usage wanders, the population does not.
+    # Weighted so that each mood stays standard normal and the population is stationary.
     mood = customers.mood * memory + rng.standard_normal(customers.mood.shape) * np.sqrt(1 - memory**2)
     fortune = rng.random(len(customers)) if new_month else customers.fortune
     return replace(customers, mood=mood, fortune=fortune)
@@ -129,11 +129,11 @@ def _customers(rng: np.random.Generator, first_number: int, signup: NDArray[np.d
 
 
 def _on_billing_day(day: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
-    """Return the days, moved back to one that every month has, so that each month brings exactly one bill."""
+    """Return the days, moved back to a day that every month has, so that each month has exactly one bill."""
     month = day.astype("datetime64[M]").astype("datetime64[D]")
     return np.minimum(day, month + np.timedelta64(LAST_BILLING_DAY - 1, "D"))
 
 
 def _pick(rng: np.random.Generator, shares: tuple[float, ...] | NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Return `count` indices, each drawn with its share."""
+    """Return `count` indices, drawn with the given shares."""
     return np.searchsorted(np.cumsum(shares)[:-1], rng.random(count), side="right")

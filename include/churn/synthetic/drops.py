@@ -1,4 +1,4 @@
-"""The drops of a synthetic StreamFlow, one AS_OF after the other, as tables under the contract's names."""
+"""The drops of a synthetic StreamFlow, one per AS_OF, as tables of the contract."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from churn.synthetic.customers import a_step_later, first_customers, new_custome
 from churn.synthetic.observations import Observations, observe, user_ids
 
 FIRST_AS_OF = date(2024, 1, 31)
-# Of those who leave, so many are gone for good by the next month end; the others are won back. Were a quarter
-# of all customers gone each month, hardly anyone would grow old. With this share ages and churn rate stay.
+# Share of leavers who are gone by the next month end; the others are won back. This share keeps the distribution of
+# tenure and the churn rate stable.
 GONE_SHARE = 0.28
-# Each month newcomers fill the gaps, but for up to so much of the population, either way.
+# Maximum monthly change of the population, either way.
 SIZE_WOBBLE = 0.005
 DAY_IN_MONTHS = 12 / 365.25
 
 
 class ScenarioError(ValueError):
-    """A simulation that cannot be run as asked."""
+    """The arguments of a simulation are invalid."""
 
 
 @dataclass(frozen=True)
 class SyntheticDrop:
-    """A drop: contract table → Arrow table. Without labels where they come in a later drop."""
+    """A drop: contract table → Arrow table. It has no labels if they come in a later drop."""
 
     as_of: date
     tables: dict[str, pa.Table]
@@ -44,18 +44,17 @@ def simulate(
     churn_drift: float = 0.0,
     late_labels: int = 0,
 ) -> Iterator[SyntheticDrop]:
-    """Yield the drops of `months` month ends, or with `daily` of as many days; each is the same however many.
+    """Yield one drop per month end, or per day with `daily`. A drop does not depend on the number of drops.
 
     Args:
-        customers: how many the first drop has; the population stays within half a percent of it.
-        months: how many drops.
-        seed: the same seed, the same drops.
+        customers: customers in the first drop; the population stays within half a percent.
+        months: number of drops.
+        seed: equal seeds give equal drops.
         start: the first AS_OF; a month end, unless `daily`.
-        daily: a day, not a month, from one AS_OF to the next.
-        churn_drift: the share of a quarter turn that the churn relationship makes in a month: see
-            churn_probability().
-        late_labels: 0: a drop holds its own labels. K: it holds those of the Kth drop before it, also of the
-            customers who are gone by now, with that drop's AS_OF in the column as_of.
+        daily: AS_OFs are days instead of month ends.
+        churn_drift: the share of a quarter turn per month of the churn relationship, see churn_probability().
+        late_labels: 0: a drop has its own labels. K: it has the labels of the Kth drop before it, with that drop's
+            AS_OF in the column as_of, including customers who are gone.
 
     Raises:
         ScenarioError: no customers or drops, a negative seed or delay, a start that is not a month end.
@@ -103,7 +102,7 @@ def _drops(
         stayed = a_step_later(rng, population.at(~gone), step, new_month)
         newcomers = max(0, size - len(stayed) + int(rng.integers(-wobble, wobble, endpoint=True)))
         population = stayed.joined_by(new_customers(rng, newcomers, joined, before, as_of))
-        # An extract has no order: rows in order of joining would tell folds and samples apart by age.
+        # Shuffled, because rows in order of signup would bias folds and samples by tenure.
         population = population.at(rng.permutation(len(population)))
         joined += newcomers
 

@@ -1,8 +1,7 @@
 """Write realistic synthetic drops: `python -m churn.synthetic.generate --out DIR --customers N --months M --seed S`.
 
-The same arguments give the same bytes, and the first six drops of twelve are those of six. A drop appears
-whole: it is written to a temporary directory, its manifest last, and renamed. A drop that is already there is
-left alone when it is the same one, and is an error when it is not.
+The same arguments give the same bytes, and more months only append drops. Each drop is written atomically: to a
+temporary directory that is then renamed. An existing drop is kept if it is equal, else it is an error.
 """
 
 import argparse
@@ -26,7 +25,7 @@ from churn.synthetic.drops import FIRST_AS_OF, ScenarioError, SyntheticDrop, sim
 
 log = logging.getLogger(__name__)
 
-# No value of the contract holds a comma, a quote or a line end, so none is quoted, as in the real drops.
+# Unquoted, as the real drops: no value contains a comma, a quote or a line end.
 CSV = pa.csv.WriteOptions(quoting_style="none", quoting_header="none", batch_size=2**16)
 
 
@@ -41,12 +40,10 @@ def write_drops(
     churn_drift: float = 0.0,
     late_labels: int = 0,
 ) -> list[Path]:
-    """Write the drops that simulate() yields for these arguments, and return their directories in order.
-
-    Memory holds one drop and its customers, however many drops there are: 1.1 GB for a million customers.
+    """Write the drops of simulate() and return their directories in order; only one drop is in memory at a time.
 
     Raises:
-        ScenarioError: the arguments make no scenario, or another drop of the same AS_OF is there already.
+        ScenarioError: the arguments are invalid, or a different drop of the same AS_OF exists.
     """
     drops = simulate(
         customers=customers,
@@ -70,7 +67,7 @@ def write_drops(
 
 def _write_drop(out: Path, drop: SyntheticDrop) -> Path:
     target = out / drop.as_of.isoformat()
-    # Beside the target, so that the rename is one step; the dot keeps it from looking like a drop.
+    # In the same file system, so that the rename is atomic; the dot hides it from churn_landing.
     with tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as parent:
         directory = Path(parent) / target.name
         directory.mkdir()
@@ -88,7 +85,7 @@ def _write_drop(out: Path, drop: SyntheticDrop) -> Path:
 
 
 def _as_text(table: pa.Table) -> pa.Table:
-    """Return the table with its booleans as True and False: Arrow would write them in lower case."""
+    """Return the table with its booleans as True and False; Arrow writes them in lower case."""
     for index, field in enumerate(table.schema):
         if pa.types.is_boolean(field.type):
             table = table.set_column(index, field.name, pc.if_else(table[index], "True", "False"))
@@ -115,15 +112,13 @@ def _parser() -> argparse.ArgumentParser:
         "the same bytes.",
         epilog="example: python -m churn.synthetic.generate --out /tmp/drops --customers 7000 --months 6 --seed 1",
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="where the drops go; made when not there"
-    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output directory; created if missing")
     parser.add_argument(
         "--customers",
         type=int,
         required=True,
         metavar="N",
-        help="customers of the first drop; the others have about as many",
+        help="customers in the first drop; the others have about as many",
     )
     parser.add_argument(
         "--months",
@@ -140,22 +135,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DATE",
         help="the first AS_OF (default: %(default)s)",
     )
-    parser.add_argument("--daily", action="store_true", help="AS_OF goes by days instead of month ends")
+    parser.add_argument("--daily", action="store_true", help="daily AS_OFs instead of month ends")
     parser.add_argument(
         "--churn-drift",
         type=float,
         default=0.0,
         metavar="X",
-        help="the share of a quarter turn that the churn relationship makes each month; with 0.1 it is "
-        "another one after ten months, and a model's AUC falls by about 0.07 in five (default: 0, stable)",
+        help="the share of a quarter turn per month of the churn relationship; with 0.1 it is replaced "
+        "after ten months, and a model's AUC falls by about 0.07 in five (default: 0, stable)",
     )
     parser.add_argument(
         "--late-labels",
         type=int,
         default=0,
         metavar="K",
-        help="labels come K drops later, with a column as_of, and the first K drops have no labels.csv "
-        "(default: 0, each drop has its own)",
+        help="labels come K drops later, with a column as_of; the first K drops have no labels.csv "
+        "(default: 0, each drop has its own labels)",
     )
     return parser
 

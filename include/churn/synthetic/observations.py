@@ -1,6 +1,6 @@
-"""What a drop says about customers at an AS_OF: the contract's columns, from who they are and what they do.
+"""The contract's columns for customers at an AS_OF, from their attributes and moods.
 
-Counts are cut from moods at the quantiles of the real marginals, so that they wander with the moods.
+Counts are moods binned at the quantiles of the real marginals, so that they vary with the moods.
 """
 
 from collections.abc import Sequence
@@ -15,30 +15,30 @@ from numpy.typing import NDArray
 from churn.synthetic.customers import DSL, MOODS, NO, SERVICES, Customers
 
 Observations = dict[str, NDArray]
-"""Column name → one value per customer, masked where the drop says NULL."""
+"""Column name → one value per customer; masked values are NULL in the drop."""
 
 CONTRACTS = np.array(["Month-to-month", "One year", "Two year"])
-# Customers commit themselves with time: the shares, at so many months, of two years and of a year or more.
+# Long contracts become more frequent with tenure: the shares at CONTRACT_MONTHS, interpolated.
 CONTRACT_MONTHS = (0, 24, 48, 66)
 TWO_YEAR_SHARE = (0.02, 0.10, 0.29, 0.70)
 YEAR_OR_MORE_SHARE = (0.06, 0.40, 0.70, 0.93)
-CONTRACT_BY_SERVICE = np.array([1.4, 1.0, 0.7])  # times these, by service
+CONTRACT_BY_SERVICE = np.array([1.4, 1.0, 0.7])  # factor on the shares, by service
 
 WATCH_HOURS_MEAN, WATCH_HOURS_SD = np.array([23.0, 28.6, 33.7]), 5.3
-# The real drops hold one constant here, their mean; the spread is ours.
+# The column is constant in the real drops; the spread is invented.
 SESSION_MINS_MEAN, SESSION_MINS_SD, SESSION_FOLLOWS_WATCHING = 29.1, 6.0, 0.6
 RESOLUTION_HRS_MEAN, RESOLUTION_HRS_SD = 10.0, 3.9
-# A newcomer who never asked has no resolution time; from this month on, the last one stands.
+# Before this month, a customer without tickets has no resolution time; later, the last one stands.
 RESOLUTION_KNOWN_FROM_MONTH = 3
 
 ID_DIGITS, ID_LETTERS = 10**4, 26**5
-# Odd and no multiple of 5 or 13: coprime to the number of ids, so that no two customers share one. Its
-# product with a hundred million customers fits 64 bits.
+# Coprime to the number of ids (odd, no multiple of 5 or 13), so that ids are unique. The product with a hundred million
+# customers fits into 64 bits.
 ID_STRIDE = 73_430_942_857
 
 
 def _cuts_of(shares: Sequence[float]) -> NDArray[np.float64]:
-    """Return where to cut a standard normal value to get 0, 1 … with these shares; the last gets the rest."""
+    """Return the bin edges of a standard normal value for 0, 1 … with these shares; the last bin gets the rest."""
     return np.array([NormalDist().inv_cdf(share) for share in accumulate(shares)])
 
 
@@ -54,7 +54,7 @@ TICKETS = _poisson(0.31, most=6)
 
 
 def observe(customers: Customers, as_of: date) -> Observations:
-    """Return what the drop of `as_of` says about the customers: every column but user_id and the label."""
+    """Return the columns of the drop of `as_of`, except user_id and the label."""
     mood = dict(zip(MOODS, customers.mood.T, strict=True))
     months = months_active(customers, as_of)
     tickets = np.searchsorted(TICKETS, mood["asking"])
@@ -95,7 +95,7 @@ def observe(customers: Customers, as_of: date) -> Observations:
 
 
 def months_active(customers: Customers, as_of: date) -> NDArray[np.int64]:
-    """Return how many monthly bills each customer has had by the end of `as_of`."""
+    """Return the number of monthly bills of each customer by the end of `as_of`."""
     month = customers.first_bill.astype("datetime64[M]")
     day = (customers.first_bill - month.astype("datetime64[D]")).astype(np.int64) + 1
     whole_months = (np.datetime64(as_of, "M") - month).astype(np.int64)
@@ -103,7 +103,7 @@ def months_active(customers: Customers, as_of: date) -> NDArray[np.int64]:
 
 
 def user_ids(numbers: NDArray[np.int64], seed: int) -> NDArray[np.bytes_]:
-    """Return an id like 1234-ABCDE for each number: no two the same, and no order to be seen in them."""
+    """Return a unique, unordered id like 1234-ABCDE for each number."""
     space = np.uint64(ID_DIGITS * ID_LETTERS)
     start = np.uint64(np.random.default_rng(seed).integers(ID_DIGITS * ID_LETTERS))
     mixed = (numbers.astype(np.uint64) * np.uint64(ID_STRIDE) + start) % space

@@ -1,8 +1,7 @@
-"""A candidate: the recipe that did best, fitted, with everything that the gate will want to know of it.
+"""A candidate: the best recipe, fitted, with the evidence that the gate reads.
 
-No version ever trains on a customer of the gate cohort or of the audit cohort. What ships is the recipe fitted on all
-labelled dates; where there are two or more, the recipe is graded out of time, by a twin that was fitted without the
-newest.
+No version trains on customers of the gate cohort or the audit cohort. The shipped pipeline is fitted on all labelled
+dates. With two or more dates, the recipe is graded out of time by a twin that was fitted without the newest date.
 """
 
 import logging
@@ -30,22 +29,22 @@ from churn.training.training_set import LABEL, TrainingSet, score_rows
 log = logging.getLogger(__name__)
 
 GOLDEN_ROWS = 50
-"""Rows that the model must score, wherever it is loaded, as it did here."""
+"""Rows whose scores verify the model wherever it is loaded."""
 
 
 class NotEnoughToLearn(RuntimeError):
-    """A training set that no model can be fitted on or chosen a threshold with."""
+    """The training set is too small to fit a model or choose a threshold."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted recipe with what it was graded on.
+    """A fitted recipe with its scores on the cohorts.
 
     Attributes:
-        grades: how the recipe scored the gate cohort on `graded_on`: user_id, churn_label, score.
-        audit: the same of the audit cohort.
-        trained_on: every customer that the pipeline or its twin was given, each once.
-        golden: rows of features as a model takes them, NULLs among them, with the pipeline's `score`.
+        grades: scores of the gate cohort on `graded_on`: user_id, churn_label, score.
+        audit: the same for the audit cohort.
+        trained_on: each customer in the training data of the pipeline or its twin, once.
+        golden: feature rows, some with NULLs, with the pipeline's `score`.
     """
 
     pipeline: Pipeline
@@ -60,12 +59,12 @@ class Candidate:
 
     @property
     def threshold(self) -> float:
-        """The probability from which on it says churn."""
+        """The probability at or above which the prediction is churn."""
         return self.selection.threshold
 
     @property
     def evidence(self) -> RunEvidence:
-        """Its run keeps these tables of it."""
+        """The tables that its MLflow run keeps."""
         golden = pa.Table.from_pandas(self.golden, preserve_index=False)
         return RunEvidence(self.grades, self.audit, self.trained_on, golden)
 
@@ -77,10 +76,10 @@ class Candidate:
 
 
 def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> Candidate:
-    """Choose the recipe, fit it on every row outside of the cohorts, and grade it on the newest date.
+    """Choose the recipe, fit it on all rows outside the cohorts, and grade it on the newest date.
 
     Raises:
-        NotEnoughToLearn: the training rows are all of one class, or of too few customers to fold.
+        NotEnoughToLearn: the training rows have one class only, or too few customers for the folds.
     """
     types = feature_types(training_set.service)
     newest = training_set.on(training_set.dates[-1])
@@ -142,14 +141,14 @@ def _grade(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) -> p
 
 
 def _golden_rows(features: pd.DataFrame) -> pd.DataFrame:
-    """Return rows from all over the set, and for each feature that may be NULL some in which it is."""
+    """Return rows spread over the set, and up to two rows with a NULL for each feature."""
     spread = np.linspace(0, len(features) - 1, GOLDEN_ROWS).astype(int)
     null = [np.flatnonzero(features[name].isna())[:2] for name in features]
     return features.iloc[np.unique(np.concatenate([spread, *null]))].reset_index(drop=True)
 
 
 def _metrics(name: str, labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
-    """Return F1, accuracy, and AUC with its 95 % interval; with one class an AUC is not defined and is left out."""
+    """Return F1, accuracy, and AUC with its 95 % interval; AUC is left out if there is only one class."""
     if len(labels) == 0:
         return {}
     said = scores >= threshold

@@ -1,4 +1,4 @@
-"""The environment that figures can depend on: the lock, the libraries, and what computes beneath them."""
+"""The environment that results depend on: the lock file, the libraries, BLAS and the machine."""
 
 import os
 import platform
@@ -16,12 +16,12 @@ LIBRARIES = (
     "scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "feast", "mlflow", "skops", "joblib",
     "adbc-driver-postgresql", "psycopg",
 )  # fmt: skip
-"""The libraries that data and figures go through; the lock's hash stands for all others."""
+"""The libraries that process data and figures; the lock's hash covers all others."""
 
 
 @cache
 def environment() -> dict[str, Any]:
-    """Return what else figures can depend on: the lock, the libraries, and what computes beneath them."""
+    """Return the lock's digest, and the versions of Python, libraries, BLAS and machine."""
     blas = {
         " ".join(str(of[key]) for key in ("internal_api", "version", "threading_layer", "architecture") if of.get(key))
         for of in threadpool_info()
@@ -41,7 +41,7 @@ def environment() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    """Return the processor's name; Linux has it in a file, where Python does not look."""
+    """Return the processor's name, on Linux from /proc/cpuinfo, which Python does not read."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,7 +1,7 @@
-"""The labelled dates that a version learned from: a tag of the version, and what is known of versions without it.
+"""The labelled dates that a version learned from: a tag, or an inference from the other tags of older versions.
 
-Training writes the tag. Versions from before it are known by their other tags: the newest date always, all dates where
-every drop of the training set up to that date was a labelled one.
+For a version without the tag, the newest date is known. All dates are known if every drop of the training set up to
+that date was labelled.
 """
 
 import json
@@ -15,20 +15,17 @@ LEARNED_FROM = "learned_from"
 
 @dataclass(frozen=True)
 class Learned:
-    """The labelled dates that a version is known to have learned from, its newest among them.
+    """The labelled dates that a version is known to have learned from, including its newest.
 
     Attributes:
-        complete: these are all; otherwise there may be earlier ones.
+        complete: all dates are known; otherwise there may be earlier ones.
     """
 
     dates: frozenset[date] = frozenset()
     complete: bool = False
 
     def has(self, day: date) -> bool | None:
-        """Tell whether it learned from that date, None where that is not known.
-
-        A date counts when its label period overlaps that of `day`. Today each date is a period of its own.
-        """
+        """Tell whether it learned from that date, None if unknown."""
         if day in self.dates:
             return True
         later_than_all = bool(self.dates) and day > max(self.dates)
@@ -44,8 +41,8 @@ def learned_of(tags: Mapping[str, str], labelled_dates: int | None) -> Learned:
     """Return what a version learned from.
 
     Args:
-        tags: those of the version.
-        labelled_dates: how many its run says that there were, None where it does not say.
+        tags: tags of the version.
+        labelled_dates: number of labelled dates that its run records, None if it records none.
     """
     try:
         if LEARNED_FROM in tags:
@@ -53,9 +50,9 @@ def learned_of(tags: Mapping[str, str], labelled_dates: int | None) -> Learned:
         newest = date.fromisoformat(tags["graded_on"])
         drops = {day for day in map(date.fromisoformat, json.loads(tags.get("drops", "{}"))) if day <= newest}
     except (KeyError, TypeError, ValueError):
-        # Registered by hand, or changed by hand: nothing is known.
+        # Registered or edited by hand.
         return Learned()
-    # A drop may be in the set for the labels that it delivered alone: then the dates cannot be told from the drops.
+    # A drop may be in the set only for the labels that it delivered. Then the drops do not determine the dates.
     if newest in drops and len(drops) == labelled_dates:
         return Learned(frozenset(drops), complete=True)
     return Learned(frozenset({newest}))

@@ -1,8 +1,7 @@
-"""Lineage: what a model version was made of, kept with its run so that it can be made again.
+"""Lineage: the inputs of a model version, logged to its run so that the version can be reproduced.
 
-lineage.json names the data (the drops, file by file, the queries that joined them, and the digest of what came out),
-the code, the parameters with their seeds, and the environment. The training set itself is kept beside it, where it is
-not too large.
+lineage.json records the data (drops with their files, queries, digest of the training set), the code, the parameters
+with their seeds, and the environment. The training set is logged too unless it is too large.
 """
 
 import json
@@ -31,26 +30,24 @@ LINEAGE = "lineage.json"
 TRAINING_SET = "training_set.parquet"
 
 LARGEST_KEPT_SET = 64 * 2**20
-"""Bytes of a training set as Parquet, compressed, from which on only its digest is kept. 42,000 rows (7,000 customers,
-six dates) take 0.6 MB. A version of 64 MB a day, which is 4.5 million rows, makes 23 GB of artifacts a year: there a
-copy of what the archive can give again stops being worth its place."""
+"""Maximum bytes of a logged training set as compressed Parquet; above, only its digest is kept. 64 MB (4.5 million
+rows) a day make 23 GB of artifacts a year, and the archive can reproduce the set."""
 
 NOT_REPRODUCED = "train_seconds"
-"""The one metric that says how busy the machine was."""
+"""The one metric that depends on the load of the machine."""
 
 ROWS_AT_ONCE = 100_000
-"""Rows written before the size is looked at: one that is too large costs no more than what would have been kept."""
+"""Rows written between checks of the size, so that writing stops soon after the limit."""
 
 QUERIES = ("training", "offline", "snapshots")
-"""The files of include/sql/ whose statements make a training set out of the loaded drops."""
+"""The files of include/sql/ whose statements build a training set from the loaded drops."""
 
 
 def read_revisions(drops: Mapping[date, str], database_url: str) -> dict[str, Any]:
-    """Return what it takes to load each drop again, by its AS_OF as text: revision, validated_at, digest,
-    rules and files.
+    """Return the record needed to reload each drop, by its AS_OF as text: revision, validated_at, digest, rules, files.
 
     Args:
-        drops: the sha256 of the content of the drop of each AS_OF.
+        drops: the sha256 of each drop's content, by AS_OF.
     """
     with connect(database_url) as connection:
         asked = {"as_ofs": list(drops), "digests": list(drops.values())}
@@ -98,12 +95,12 @@ def lineage_of(
 
 @cache
 def queries() -> dict[str, str]:
-    """Return the text of each statement that a training set is made by, by its name."""
+    """Return the statements that build a training set, by name."""
     return {f"{subject}/{name}": text for subject in QUERIES for name, text in statements(subject).items()}
 
 
 def code() -> dict[str, Any]:
-    """Return what code this is: the sha256 of what runs, the commit, and whether the tree was that commit's."""
+    """Return the sha256 of the training code, the git commit, and whether the working tree is clean."""
     commit = git_commit()
     return {
         "digest": step_digest(__package__),
@@ -123,7 +120,7 @@ def log_lineage(run_id: str, lineage: Mapping[str, Any], training_set: TrainingS
 
 
 def _write(table: pa.Table, file: Path) -> int | None:
-    """Write the table and return its size as a file; where that is too large, leave no file and return None."""
+    """Write the table and return the file's size; if it is too large, delete the file and return None."""
     with pa.OSFile(str(file), "wb") as out, pyarrow.parquet.ParquetWriter(out, table.schema, compression="zstd") as to:
         for start in range(0, len(table), ROWS_AT_ONCE):
             to.write_table(table.slice(start, ROWS_AT_ONCE))
@@ -137,22 +134,22 @@ def _write(table: pa.Table, file: Path) -> int | None:
 
 
 def read_lineage(run_id: str) -> dict[str, Any] | None:
-    """Return the lineage of a run, None where it has none."""
+    """Return the lineage of a run, None if it has none."""
     with tempfile.TemporaryDirectory() as directory:
         file = artifacts.fetch(artifacts.of_run(run_id), LINEAGE, Path(directory))
         return json.loads(file.read_text(encoding="utf-8")) if file else None
 
 
 def read_kept_set(run_id: str) -> pa.Table | None:
-    """Return the training set that a run keeps, None where it keeps none."""
+    """Return the training set of a run, None if it keeps none."""
     with tempfile.TemporaryDirectory() as directory:
         file = artifacts.fetch(artifacts.of_run(run_id), TRAINING_SET, Path(directory))
-        # Read whole: the file is gone when this returns.
+        # No memory map: the temporary file is deleted on return.
         return pyarrow.parquet.read_table(file, memory_map=False) if file else None
 
 
 def code_differences(lineage: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in words how what runs differs from what ran: nothing, where the code's digest is the same."""
+    """Yield in words how the running code differs from the recorded code."""
     if lineage["code"]["digest"] == step_digest(__package__):
         return
     # Versions from before 0.2.0 recorded the statements by their files.
@@ -166,7 +163,7 @@ def code_differences(lineage: Mapping[str, Any]) -> Iterator[str]:
 
 
 def commit_differences(lineage: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in words how the checkout differs; files that nothing of a version comes from may do so, too."""
+    """Yield in words how the checkout differs, including files that do not affect a version."""
     then, now = lineage["code"], code()
     if then["commit"] != now["commit"]:
         yield f"the commit was {then['commit'][:12]}, is {now['commit'][:12]}"

@@ -1,4 +1,4 @@
-"""The recipe: which pipeline is fitted, how, and at which probability it says churn."""
+"""The recipe: the pipeline, how it is fitted and calibrated, and its decision threshold."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,14 +19,14 @@ from churn.training.families import FAMILIES
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a candidate depends on besides the data and the code."""
+    """The parameters of a training; with data and code they determine the candidate."""
 
     families: tuple[str, ...] = tuple(FAMILIES)
     folds: int = 3
-    # Customers of each class that a date needs to be learned from, or graded on: ten in each fold.
+    # Customers of each class that a date needs for learning or grading: ten per fold.
     least_customers: int = 30
-    # Rows that the families are compared on at most, of customers drawn at random: at 100,000 the standard error of an
-    # AUC of 0.8 is 0.002, and paired differences are far finer than that.
+    # Maximum rows for comparing recipes, of customers drawn at random. At 100,000 the standard error of an AUC of 0.8
+    # is 0.002, and that of paired differences is far smaller.
     selection_rows: int = 100_000
     random_state: int = 20240131
 
@@ -49,7 +49,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to learn from: their features, labels, customers, and which are of the newest labelled date."""
+    """Training rows: features, labels, customers, and a mask of the newest labelled date."""
 
     features: pd.DataFrame
     labels: np.ndarray
@@ -57,7 +57,6 @@ class Rows:
     newest: np.ndarray
 
     def take(self, rows: np.ndarray) -> "Rows":
-        """Return those rows."""
         return Rows(self.features[rows], self.labels[rows], self.users[rows], self.newest[rows])
 
     def __len__(self) -> int:
@@ -65,13 +64,13 @@ class Rows:
 
     @property
     def bytes(self) -> int:
-        """What a copy takes; texts are shared."""
+        """The size of a copy; texts are shared."""
         features = int(self.features.memory_usage(index=False).sum())
         return features + self.labels.nbytes + self.users.nbytes + self.newest.nbytes
 
     def forward_in_time(self, parameters: Parameters) -> bool:
-        """Tell whether the newest date can be graded by models of the earlier ones, which may hold no more than a few
-        leavers who were reported late: without customers enough of both classes, nothing can be learned from them."""
+        """Tell whether the newest date and the earlier ones both have enough customers of each class to grade models
+        of the earlier dates on the newest."""
         return all(
             len(set(self.users[part & (self.labels == left)])) >= parameters.least_customers
             for part in (self.newest, ~self.newest)
@@ -82,8 +81,7 @@ class Rows:
 def make_pipeline(recipe: Recipe, types: Mapping[str, Any], parameters: Parameters, rows: int) -> Pipeline:
     """Return an unfitted pipeline over features of these Feast types, for a training set of that many rows.
 
-    A legitimate NULL keeps its meaning: in a number, the median and a flag that it was missing; in a boolean, a third
-    value beside False and True.
+    NULLs are informative: numbers get the median and a missing indicator, booleans a third category.
     """
     names = {dtype: [name for name, of in types.items() if of == dtype] for dtype in (Int64, Float64, Bool, String)}
     preprocess = ColumnTransformer([
@@ -103,11 +101,9 @@ def make_pipeline(recipe: Recipe, types: Mapping[str, Any], parameters: Paramete
 
 
 def fit(recipe: Recipe, rows: Rows, types: Mapping[str, Any], parameters: Parameters) -> Pipeline:
-    """Return the recipe's pipeline, fitted in one thread: threads that add up what each has would change the last bit
-    of a score from run to run.
+    """Return the recipe's fitted pipeline.
 
-    Calibration is Platt's (Advances in Large Margin Classifiers, 1999): a sigmoid over scores of customers that a
-    pipeline did not see.
+    Calibration is Platt's (Advances in Large Margin Classifiers, 1999): a sigmoid over the scores of unseen customers.
     """
     pipeline = make_pipeline(recipe, types, parameters, len(rows))
     if not recipe.calibrated:
@@ -118,14 +114,14 @@ def fit(recipe: Recipe, rows: Rows, types: Mapping[str, Any], parameters: Parame
     base = make_pipeline(recipe, types, parameters, smallest)[-1]
     pipeline.set_params(classifier=CalibratedClassifierCV(base, method="sigmoid", cv=splits, ensemble=False))
     pipeline.fit(rows.features, rows.labels)
-    # Which rows were in which fold is no part of the model.
+    # The fold indices are not part of the model.
     return pipeline.set_params(classifier__cv=None)
 
 
 def assign_folds(labels: np.ndarray, users: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """Return each row's fold: all rows of a customer in one; customers who ever left, and the others, shared evenly.
+    """Return each row's fold, grouped by customer and stratified by whether the customer ever left.
 
-    scikit-learn's StratifiedGroupKFold weighs one customer after the other, which takes a minute for a million.
+    scikit-learn's StratifiedGroupKFold is too slow: a minute for a million customers.
     """
     names, customer = np.unique(users, return_inverse=True)
     left = np.zeros(len(names), dtype=bool)
@@ -137,10 +133,7 @@ def assign_folds(labels: np.ndarray, users: np.ndarray, parameters: Parameters) 
 
 
 def choose_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the probability from which on to say churn: the one of the greatest F1.
-
-    F1 takes a missed leaver and a customer who was bothered in vain as equally costly.
-    """
+    """Return the threshold with the highest F1, which weighs a missed leaver and a false alarm equally."""
     precision, recall, thresholds = precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     return float(thresholds[np.argmax(f1[:-1])])

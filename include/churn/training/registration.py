@@ -1,4 +1,4 @@
-"""Putting a candidate on record: one run in MLflow, with a nested one for each contender, and a registered version."""
+"""Log a candidate to MLflow: one run, a nested run for each contender, and a registered version."""
 
 import json
 import logging
@@ -47,11 +47,11 @@ def register(
     *,
     database_url: str,
 ) -> tuple[int, str]:
-    """Log the candidate to MLflow and register its model with its tags; return version and run.
+    """Log the candidate to MLflow and register its model with its tags; return the version and the run id.
 
     Args:
-        revisions: the drops that the training set is made of, see read_revisions().
-        database_url: the database `churn`, which the hashes of the model's files are recorded in.
+        revisions: the drops of the training set, see read_revisions().
+        database_url: the database `churn`, which records the hashes of the model's files.
     """
     types = feature_types(training_set.service)
     chosen = candidate.selection.recipe
@@ -122,7 +122,7 @@ def _log_model(candidate: Candidate, signature: ModelSignature) -> tuple[str, di
 
 
 def _register_model(uri: str, name: str, tags: Mapping[str, str]) -> ModelVersion:
-    # MLflow prints on stderr what it made, and Airflow logs that as errors.
+    # MLflow reports to stderr, which Airflow logs as errors.
     with redirect_stderr(StringIO()) as said:
         registered = mlflow.register_model(uri, name, tags=dict(tags))
     log.info(" ".join(said.getvalue().split()))
@@ -130,7 +130,7 @@ def _register_model(uri: str, name: str, tags: Mapping[str, str]) -> ModelVersio
 
 
 def _log_contenders(experiment: str, parent: str, contenders: Sequence[Contender], chosen: Any) -> None:
-    """Log each contender as a nested run, so that the choice can be seen."""
+    """Log each contender as a nested run."""
     client, now = MlflowClient(), int(time.time() * 1000)
     for each in contenders:
         run = client.create_run(experiment, tags={MLFLOW_PARENT_RUN_ID: parent}, run_name=str(each.recipe))
@@ -152,7 +152,7 @@ def _log_contenders(experiment: str, parent: str, contenders: Sequence[Contender
 
 
 def _dataset(training_set: TrainingSet, candidate: Candidate, digest: str) -> DatasetInput:
-    """Describe the rows that were learned from. The schema is known: MLflow would infer it from every value."""
+    """Describe the training rows. The schema is given, because MLflow would infer it from every value."""
     schema = signature_of(feature_types(training_set.service)).inputs
     dataset = Dataset(
         name=f"churn training set of {training_set.as_of}",

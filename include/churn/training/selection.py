@@ -1,6 +1,6 @@
-"""Which recipe a candidate is fitted by: every family with every setting, compared on customers that it did not see.
+"""Selection of the recipe: every family with every setting, compared out of fold by customer.
 
-Where there is more than one labelled date, forward in time too: learned on the earlier ones, graded on the newest.
+With more than one labelled date, the comparison is also out of time: fit on the earlier dates, grade on the newest.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,13 +26,12 @@ from churn.training.recipe import Parameters, Recipe, Rows, assign_folds, choose
 T = TypeVar("T")
 
 COPIES = 4
-"""How many times the bytes of its rows a fit takes while it runs: 3.4 times for each family at 100,000 rows, for what
-it was given and what preprocessing makes of that."""
+"""Memory of a running fit as a multiple of its rows: the rows and their preprocessed copies, rounded up."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A recipe and how it did out of fold: `auc` and `brier` of `scores`, one for each graded row."""
+    """A recipe with its out-of-fold scores, one per graded row, and their AUC and Brier score."""
 
     recipe: Recipe
     auc: Estimate | None
@@ -42,7 +41,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Selection:
-    """The recipe that was chosen, and among which; `auc` is its own out of fold, of rows like those of the gate."""
+    """The chosen recipe, its threshold and out-of-fold AUC, and all contenders."""
 
     recipe: Recipe
     threshold: float
@@ -51,10 +50,10 @@ class Selection:
 
 
 def select(rows: Rows, types: dict[str, Any], parameters: Parameters, *, forward: bool) -> Selection:
-    """Return the recipe of the best AUC out of fold, calibrated where that helps, and its threshold.
+    """Return the recipe with the best out-of-fold AUC, calibrated if that helps, and its threshold.
 
     Args:
-        forward: learn from the earlier dates and grade on the newest; otherwise all dates are both.
+        forward: fit on the earlier dates and grade on the newest; otherwise fit and grade on all dates.
     """
     rows = _at_most(rows, parameters)
     fold = assign_folds(rows.labels, rows.users, parameters)
@@ -76,9 +75,9 @@ def select(rows: Rows, types: dict[str, Any], parameters: Parameters, *, forward
         for k in range(parameters.folds):
             out_of_fold[fold == k] = scores[index * parameters.folds + k]
         contenders.append(_contender(recipe, labels, out_of_fold))
-    # max() keeps the first of equals, which is the simpler one.
+    # max() returns the first of equals: the simplest recipe.
     best = max(contenders, key=lambda each: each.auc.value if each.auc else 0.0)
-    # In one thread too: what several add up depends on how many there are.
+    # One thread, because the number of threads changes the last bits of a sum.
     [calibrated] = run_at_once([partial(_calibrate, best, labels, fold, parameters)])
     gain = statistics.brier_difference(labels, calibrated, best.scores)
     if gain is not None and gain.interval(0.90)[1] < 0:
@@ -89,13 +88,14 @@ def select(rows: Rows, types: dict[str, Any], parameters: Parameters, *, forward
 
 
 def run_at_once(jobs: Sequence[Callable[[], T]], rows_bytes: int = 0) -> list[T]:
-    """Return the result of each job, each in one thread: as many at once as there are cores for this process, and as
-    fit into its memory. How many that are changes no result.
+    """Run the jobs in parallel, as many as cores and memory allow, and return their results.
+
+    Each job uses one thread, so that results do not depend on the number of cores.
 
     Args:
-        rows_bytes: the rows that each job fits on; 0 where a job copies none to speak of.
+        rows_bytes: size of the rows that each job fits on; 0 for jobs with negligible copies.
     """
-    # joblib's count respects a container's limit and the affinity, os.cpu_count() neither.
+    # Unlike os.cpu_count(), joblib.cpu_count() respects container limits and CPU affinity.
     workers = jobs_at_once(joblib.cpu_count(), COPIES * rows_bytes, available_memory())
     with _one_thread_each() as start, ThreadPoolExecutor(workers, initializer=start) as pool:
         return list(pool.map(lambda job: job(), jobs))
@@ -103,7 +103,7 @@ def run_at_once(jobs: Sequence[Callable[[], T]], rows_bytes: int = 0) -> list[T]
 
 @contextmanager
 def _one_thread_each() -> Iterator[Callable[[], Any]]:
-    """OpenBLAS has one limit for the process, OpenMP one for each thread that sets it."""
+    """Limit OpenBLAS for the process; yield a function that limits OpenMP, whose limit is per thread."""
     with threadpool_limits(1):
         yield lambda: threadpool_limits(1, user_api="openmp")
 
@@ -121,8 +121,8 @@ def _contender(recipe: Recipe, labels: np.ndarray, scores: np.ndarray) -> Conten
 
 
 def _calibrate(best: Contender, labels: np.ndarray, fold: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """Return the scores as a sigmoid over them gives them, each fold's fitted on the other folds; over their log odds
-    where the family has a decision function, which is what scikit-learn's calibration takes."""
+    """Return the scores after Platt scaling, each fold's sigmoid fitted on the other folds. Families with a decision
+    function are scaled on log odds, as in scikit-learn's calibration."""
     classifier = FAMILIES[best.recipe.family].make(len(labels), parameters.random_state, **best.recipe.settings)
     scores, calibrated = best.scores, np.array(best.scores)
     if hasattr(classifier, "decision_function"):
@@ -130,7 +130,7 @@ def _calibrate(best: Contender, labels: np.ndarray, fold: np.ndarray, parameters
     for k in range(parameters.folds):
         learn, grade = fold != k, fold == k
         if grade.any() and len(np.unique(labels[learn])) == 2:
-            # No penalty: two figures from hundreds of rows.
+            # No penalty: two parameters, hundreds of rows.
             sigmoid = LogisticRegression(C=np.inf).fit(scores[learn, None], labels[learn])
             calibrated[grade] = sigmoid.predict_proba(scores[grade, None])[:, 1]
     return calibrated

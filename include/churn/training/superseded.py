@@ -1,9 +1,9 @@
-"""supersede: say of each model version whether it was trained on what the system holds now.
+"""supersede: tag model versions whose training data have changed since.
 
-Tag `drops` of a version holds the content of each drop that its training set is made of. Where a training at its AS_OF
-would be made of other drops by now, because one was corrected, came late, brought labels late, or was withdrawn, the
-version gets the tag `superseded`: what changed, and what to do. It goes when the drops are the same again. Nothing else
-is touched: decisions and the stage Production are history.
+The tag `drops` of a version records the digest of each drop in its training set. A version is superseded when a
+training at its AS_OF would read other drops now: one was corrected, came late, brought late labels, or was withdrawn.
+The tag `superseded` says what changed and what to do. It is removed when the drops match again. Decisions and the stage
+Production do not change.
 """
 
 import json
@@ -27,14 +27,11 @@ DROPS = "drops"
 SUPERSEDED = "superseded"
 
 Drops = Mapping[date, str]
-"""What a training set is made of: the AS_OF of each drop, and the sha256 of its content."""
+"""The drops of a training set: AS_OF → sha256 of the content."""
 
 
 def mark_superseded(database_url: str) -> Outcome:
-    """Give every model version the tag `superseded`, or take it away, by the drops whose snapshots are built now.
-
-    A version without the tag `drops`, which the pipeline gives to each that it trains, is left alone.
-    """
+    """Set or remove the tag `superseded` of every model version that has the tag `drops`."""
     with connect(database_url, autocommit=True) as connection:
         _lock(connection)
         client = MlflowClient()
@@ -46,7 +43,7 @@ def mark_superseded(database_url: str) -> Outcome:
 
 
 def supersede_withdrawn(as_of: date, database_url: str) -> Outcome:
-    """Do what mark_superseded() does after the drop of `as_of` was withdrawn. The outcome asks for a person where the
+    """Run mark_superseded() after the drop of `as_of` was withdrawn. The outcome's figure `ask` says what to do if the
     version in Production was trained with it."""
     outcome = mark_superseded(database_url)
     production = find_production(MlflowClient())
@@ -62,14 +59,14 @@ def supersede_withdrawn(as_of: date, database_url: str) -> Outcome:
 
 
 def withdrawn_drops(connection: Connection, version: ModelVersion) -> list[date]:
-    """Return the AS_OFs whose drop a version was trained with and which are withdrawn now, oldest first."""
+    """Return the AS_OFs of withdrawn drops that a version was trained with, oldest first."""
     return sorted(as_of for as_of in _Left.read(connection).withdrawn if _learned_from(version, as_of))
 
 
 def renew(as_of: date, data_digest: str, drops: Drops, database_url: str) -> None:
-    """Say of the versions of `as_of` with these data that they are made of `drops`, then mark all of `as_of`.
+    """Set the tag `drops` of the versions of `as_of` with this data digest, then mark all versions of `as_of`.
 
-    A drop may change where no training looks: the data of a version are the same, and it is not superseded.
+    A drop can change without changing the training set; such a version is not superseded.
     """
     client = MlflowClient()
     trained_then, these_data = {"as_of": as_of.isoformat()}, {"data_digest": data_digest}
@@ -91,12 +88,12 @@ def _from_tag(text: str) -> Drops:
 
 
 def _drops_of(version: ModelVersion) -> Drops | None:
-    """Return what a version is made of; None where it does not say, or somebody wrote into its tags what cannot be
-    read: one version must not hold up the others."""
+    """Return the drops of a version; None without the tag, or if its tags are unreadable, so that one version does not
+    block the others."""
     if DROPS not in version.tags:
         return None
     try:
-        version.as_of  # noqa: B018 — what it is compared at
+        version.as_of  # noqa: B018 — raises if unreadable
         return _from_tag(version.tags[DROPS])
     except (ModelNotLoadable, ValueError, AttributeError) as error:
         log.warning("whether version %d is superseded is not known: %s", version.version, error)
@@ -108,14 +105,13 @@ def _list(versions: list[int]) -> str:
 
 
 def _lock(connection: Connection) -> None:
-    """One at a time: what was read first must not be written last. The lock is the session's: a server may end a
-    transaction that idles while MLflow is asked, and the lock with it."""
+    """Serialize the marking, with a session lock: the server may end a transaction that idles during MLflow calls."""
     lock_session(connection, "superseded")
 
 
 @dataclass(frozen=True)
 class _Left:
-    """The AS_OFs that were withdrawn, and the newest that has a drop."""
+    """The withdrawn AS_OFs, and the newest AS_OF with a drop."""
 
     withdrawn: frozenset[date]
     newest: date | None
@@ -138,7 +134,7 @@ def _learned_from(version: ModelVersion, as_of: date) -> bool:
 def _mark(
     connection: Connection, client: MlflowClient, versions: Iterable[ModelVersion]
 ) -> tuple[list[int], list[int]]:
-    """Set the tag right on each of the versions; return those that got it or another text, and those that lost it."""
+    """Update the tag of each version; return the versions that were tagged and those that were untagged."""
     made_of = [(version, drops) for version in versions if (drops := _drops_of(version)) is not None]
     now = drops_of(connection, {version.as_of for version, _ in made_of})
     current = {version.as_of: version for version, drops in made_of if drops == now[version.as_of]}
@@ -158,10 +154,10 @@ def _mark(
 
 
 def _why(as_of: date, then: Drops, now: Drops, successor: ModelVersion | None, left: _Left) -> str | None:
-    """Return why a version of `as_of` is superseded and what to do, None where it is not."""
+    """Return why a version of `as_of` is superseded and what to do, None if it is not."""
     changes = _changes(then, now, left.withdrawn)
     if as_of in left.withdrawn:
-        # Running it again would say that there is no drop.
+        # It cannot be run again: it has no drop.
         return "; ".join(filter(None, (changes, f"its AS_OF {as_of} was withdrawn: {left.advice}")))
     return f"{changes}; {_advice(as_of, successor)}" if changes else None
 

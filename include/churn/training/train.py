@@ -1,4 +1,4 @@
-"""train: a candidate from the training set of an AS_OF, logged to MLflow and registered."""
+"""train: fit a candidate on the training set of an AS_OF, log it to MLflow and register it."""
 
 import json
 from datetime import UTC, date, datetime
@@ -21,42 +21,40 @@ __all__ = ["DropsChanged", "ExperimentDeleted", "Expired", "NotEnoughToLearn", "
 
 
 USED_AT = "used_at"
-"""The tag of a version that says when a training last returned it as UNCHANGED: the gate of that run comes later, and
-retention of versions leaves it the time."""
+"""Tag of a version: when a training last returned it as UNCHANGED. Retention keeps such a version for the gate."""
 
 
 class DropsChanged(RuntimeError):
-    """Drops that changed while a training set of them was read, so that it may mix two states; a retry reads one."""
+    """Drops changed while the training set was read, so it may mix two states; a retry helps."""
 
 
 def lock_of(as_of: str) -> tuple[str, str]:
-    """Return the name of the lock that a training of `as_of` holds from before it looks for a version to its end."""
+    """Return the name of the lock that a training of `as_of` holds."""
     return "train", as_of
 
 
 def used_at(instant: datetime) -> str:
-    """Return an instant in UTC as the value of the tag USED_AT. Such texts sort as the instants do."""
+    """Return an instant in UTC as the value of the tag USED_AT; the texts sort chronologically."""
     return instant.isoformat(timespec="seconds")
 
 
 def train(as_of: date, database_url: str) -> Outcome:
     """Fit, log and register the candidate of `as_of`, and return its version and figures.
 
-    A version of the same AS_OF with the same data digest, code and parameters exists: UNCHANGED, and it is the
-    candidate.
+    If a version of the same AS_OF, data digest, code and parameters exists, it is returned as UNCHANGED.
 
     Raises:
         NothingToLearn: no date up to `as_of` has both labels and a snapshot.
-        NotEnoughToLearn: the training rows are all of one class, or of too few customers to fold.
-        Expired: retention removed dates that the training set is made of.
-        DropsChanged: the drops that the training set is made of changed while it was read.
+        NotEnoughToLearn: the training rows have one class only, or too few customers for the folds.
+        Expired: retention removed dates of the training set.
+        DropsChanged: drops of the training set changed while it was read.
         ExperimentDeleted: the MLflow experiment was deleted, and a person must restore it.
     """
-    # Before the lock and the fit: nothing that was fitted could be logged.
+    # Before the fit, whose result could not be logged otherwise.
     require_experiment(MlflowClient())
     with connect(database_url, autocommit=True) as connection:
-        # Of two that train the same AS_OF at once, the second finds the version that the first registered. The lock is
-        # the session's: a server may end a transaction that idles through a fit, and the lock with it.
+        # A concurrent training of the same AS_OF waits, then finds the registered version. A session lock, because the
+        # server may end a transaction that idles through a fit.
         lock_session(connection, *lock_of(as_of.isoformat()))
         return _train(as_of, database_url)
 
@@ -93,8 +91,8 @@ def _train(as_of: date, database_url: str) -> Outcome:
 
 
 def _read_training_set(as_of: date, database_url: str) -> tuple[TrainingSet, dict[date, str]]:
-    """Return the training set and the drops that it is made of. Feast reads each date by a connection of its own, so
-    that they are compared before and after."""
+    """Return the training set and its drops. Feast reads each date on its own connection, so the drops are compared
+    before and after."""
     drops = _drops_now(as_of, database_url)
     training_set = build_training_set(open_store(database_url), FEATURE_SERVICE, as_of, database_url)
     if _drops_now(as_of, database_url) != drops:
@@ -104,6 +102,6 @@ def _read_training_set(as_of: date, database_url: str) -> tuple[TrainingSet, dic
 
 def _drops_now(as_of: date, database_url: str) -> dict[date, str]:
     with connect(database_url) as connection:
-        # That none of them is gone.
+        # Raises Expired.
         labelled_dates(connection, as_of)
         return drops_of(connection, [as_of])[as_of]

@@ -1,4 +1,4 @@
-"""Training sets: the labels of a date as a given AS_OF knows them, with the features of that date, joined by Feast."""
+"""Training sets: the labels of each date, as known at an AS_OF, joined by Feast with the features of that date."""
 
 import hashlib
 import io
@@ -25,10 +25,10 @@ from churn.scoring.scorer import score
 from churn.training.cohort import SALT, both_cohorts_below, cohorts
 
 LABELLED_DATES = 6
-"""How many labelled dates a model learns from: half a year of monthly drops, so that old behaviour fades out."""
+"""Labelled dates per training set: half a year of monthly drops, so that old behaviour fades out."""
 
 BLOCK = 40_000
-"""Rows that become Python objects at once: a few megabytes."""
+"""Rows converted to Python objects at once: a few megabytes."""
 
 LABEL = "churn_label"
 
@@ -38,7 +38,7 @@ class NothingToLearn(RuntimeError):
 
 
 class Expired(RuntimeError):
-    """Retention removed dates that the training set is made of."""
+    """Retention removed dates of the training set."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class TrainingSet:
 
     @property
     def cohort(self) -> np.ndarray:
-        """For each row, whether its customer is in the gate cohort."""
+        """Mask of the rows whose customer is in the gate cohort."""
         return self._cohorts[0]
 
     @property
     def audit(self) -> np.ndarray:
-        """For each row, whether its customer is in the audit cohort."""
+        """Mask of the rows whose customer is in the audit cohort."""
         return self._cohorts[1]
 
     @cached_property
@@ -81,7 +81,7 @@ class TrainingSet:
         return _digest_of(self.table.schema, self._blocks(self.cohort & self.on(day)))
 
     def on(self, day: date) -> np.ndarray:
-        """Return for each row whether it is of that labelled date."""
+        """Return the mask of the rows of that labelled date."""
         return pc.equal(self.table["as_of"], pa.scalar(day, pa.date32())).to_numpy()
 
     def users(self, rows: np.ndarray) -> pa.ChunkedArray:
@@ -91,16 +91,16 @@ class TrainingSet:
         return self.table[LABEL].to_numpy()[rows]
 
     def features(self, rows: np.ndarray) -> pd.DataFrame:
-        """Return the features of the rows as a model takes them."""
+        """Return the features of the rows as model input."""
         return self._features(self.table.filter(pa.array(rows)))
 
     def features_in_blocks(self, rows: np.ndarray) -> Iterator[pd.DataFrame]:
-        """Return the same in parts of at most BLOCK rows: what a model makes of them is several times as large."""
+        """Return the same in blocks of at most BLOCK rows, to bound the memory of predictions."""
         return map(self._features, self._blocks(rows))
 
     def _blocks(self, rows: np.ndarray) -> Iterator[pa.Table]:
-        """Yield those rows without a copy of all of them. Equal rows come in equal blocks, whatever lies between them
-        in the table: how many are multiplied at once decides the last bit of a score."""
+        """Yield the rows in blocks without a full copy. Equal rows give equal blocks, because the block size decides
+        the last bit of a score."""
         places = np.flatnonzero(rows)
         for begin in range(0, len(places), BLOCK):
             yield self.table.take(places[begin : begin + BLOCK])
@@ -115,10 +115,10 @@ def build_training_set(store: FeatureStore, service_name: str, as_of: date, data
 
     Raises:
         NothingToLearn: there is no such date.
-        Expired: retention removed one of them; without it the set would be another one.
+        Expired: retention removed one of them.
     """
     service = store.get_feature_service(service_name)
-    # Feast joins on connections of its own, for minutes at scale: no transaction idles meanwhile.
+    # Autocommit, so that no transaction idles while Feast joins on its own connections.
     with connect(database_url, autocommit=True) as connection:
         dates = labelled_dates(connection, as_of)
         if not dates:
@@ -147,10 +147,9 @@ def labelled_dates(connection: Connection, as_of: date, limit: int = LABELLED_DA
 
 
 def drops_of(connection: Connection, as_ofs: Iterable[date]) -> dict[date, dict[date, str]]:
-    """Return for each AS_OF what its training set is made of, without joining it: {drop: sha256 of its content}.
+    """Return the drops of each AS_OF's training set, without the join: {drop: sha256 of its content}.
 
-    Equal drops make equal training sets: they say which dates are labelled, their features and their labels. What
-    retention removed is among them.
+    Equal drops give equal training sets. Drops that retention removed are included.
     """
     drops: dict[date, dict[date, str]] = {as_of: {} for as_of in as_ofs}
     for as_of, drop, digest, *_ in execute(
@@ -172,7 +171,7 @@ def join_features(
     """Return one labelled date's rows, ordered by user_id; a customer without a snapshot of that date has no row.
 
     Args:
-        cohorts_only: leave out everybody who is neither in the gate cohort nor in the audit cohort.
+        cohorts_only: only customers of the gate cohort and the audit cohort.
     """
     query = sql.SQL(statement("training/entities")).format(
         labelled=sql.Literal(labelled),
@@ -182,7 +181,7 @@ def join_features(
         salt=sql.Literal(SALT),
         below=sql.Literal(both_cohorts_below()),
     )
-    # A query instead of a data frame of entities: the database joins, nothing is uploaded.
+    # An entity query instead of a data frame: Feast uploads nothing.
     job = store.get_historical_features(entity_df=query.as_string(connection), features=service)
     joined = job.to_arrow().sort_by("user_id")
     columns = {
@@ -203,7 +202,7 @@ def score_rows(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) 
 
 
 def digest_of(table: pa.Table) -> str:
-    """Return the sha256 of the table's content as CSV with a header, in the order of its rows and columns."""
+    """Return the sha256 of the table as CSV with a header."""
     return _digest_of(table.schema, [table])
 
 
@@ -216,7 +215,7 @@ def _digest_of(schema: pa.Schema, parts: Iterable[pa.Table]) -> str:
 
 
 class _Digest(io.RawIOBase):
-    """A file that keeps only the sha256 of what is written to it."""
+    """A file object that hashes everything written to it."""
 
     def __init__(self) -> None:
         self.sha256 = hashlib.sha256()
