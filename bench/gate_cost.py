@@ -11,7 +11,8 @@ from bench.figures import Row
 from bench.measure import Watch
 from churn.gate.grading import grade
 from churn.gate.promotion import promote
-from churn.registry.versions import MODEL_NAME, get_version
+from churn.registry.client import get_version
+from churn.registry.model_version import MODEL_NAME
 from churn.training.train import train
 
 MONTHS = 2

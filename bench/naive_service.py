@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel
 
 from churn.features.store import FEATURE_SERVICE, open_store
-from churn.registry.versions import MODEL_NAME, PRODUCTION
+from churn.registry.model_version import MODEL_NAME, PRODUCTION
 
 THREADS = 40
 """The number of FastAPI's threads."""

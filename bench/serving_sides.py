@@ -13,7 +13,7 @@ from bench.load import Load, load
 from bench.mlflow_server import free_port
 from bench.service import Service, running
 from bench.serving_world import World
-from churn.registry.versions import MODEL_NAME, PRODUCTION
+from churn.registry.model_version import MODEL_NAME, PRODUCTION
 from embedded.environment import environment
 from embedded.settings import REPOSITORY
 from embedded.stack.process_manager import CONFIGURATION

@@ -22,7 +22,7 @@ from churn.code import step_digest
 from churn.drops.contract import USERS
 from churn.features.store import FEATURE_SERVICE, open_store, read_online
 from churn.postgres.database import connect
-from churn.registry.versions import MODEL_NAME, PRODUCTION
+from churn.registry.model_version import MODEL_NAME, PRODUCTION
 from churn.training.candidate import fit_candidate
 from churn.training.lineage import read_revisions
 from churn.training.recipe import Parameters

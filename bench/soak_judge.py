@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 from bench.figures import Row
 from bench.measure import Watch
 from churn.features.store import FEATURE_SERVICE, open_store, read_online
-from churn.registry.versions import get_version, load_pipeline
+from churn.registry.client import get_version
+from churn.registry.loading import load_pipeline
 from churn.scoring.scorer import score_online
 
 ALLOWED = 1e-6

@@ -8,8 +8,9 @@ from sklearn.pipeline import Pipeline
 
 from churn.features.store import feature_types
 from churn.registry.evidence import keeps_evidence, read_evidence
+from churn.registry.loading import load_model
+from churn.registry.model_version import ModelVersion
 from churn.registry.signature import columns_of, signature_of
-from churn.registry.versions import ModelVersion, load_model
 from churn.scoring.check import ALLOWED, choose_scorer
 from churn.scoring.scorer import PipelineScorer
 from serving.features import OnlineStore
@@ -31,7 +32,7 @@ def load(held: ModelVersion, store: OnlineStore, database_url: str) -> ServedMod
         database_url: the database `churn`, which knows the hashes of the files that may be loaded.
 
     Raises:
-        VersionRefused, churn.registry.versions.ModelNotLoadable: it must not or cannot be served.
+        VersionRefused, ModelNotLoadable: it must not or cannot be served.
         serving.problems.Problem: the feature store cannot be asked what the version's features are.
     """
     as_of, threshold = held.as_of, held.threshold

@@ -23,8 +23,9 @@ from mlflow import MlflowClient
 
 from churn.features.lookup import OnlineLookup
 from churn.features.store import FEATURE_SERVICE
+from churn.registry.client import production
+from churn.registry.model_version import ModelNotLoadable, ModelVersion
 from churn.registry.provenance import NotTrusted
-from churn.registry.versions import ModelNotLoadable, ModelVersion, production
 from serving.features import OnlineStore, reason
 from serving.loading import VersionRefused, load
 from serving.metrics import (

@@ -6,11 +6,10 @@ The tags of the version in Production are not judged here: loading it does, and 
 import logging
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
+from churn.registry.client import find_versions, is_missing
+from churn.registry.model_version import MODEL_NAME, ModelVersion
 from churn.registry.state import in_production, odd_stages
-from churn.registry.versions import MODEL_NAME, ModelVersion, find_versions
 from serving.features import reason
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ class RegistryWatch:
             aliases = {alias: int(version) for alias, version in model.aliases.items()}
         except Exception as error:
             # Whatever it is, the polling thread lives on.
-            if isinstance(error, MlflowException) and error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            if is_missing(error):
                 self.odd, self._held, self._seen = [], [], None
                 return
             log.warning("whether the registry is odd is not known: %s", reason(error))

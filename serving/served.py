@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from churn.features.lookup import OnlineLookup
-from churn.registry.versions import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME
 from churn.scoring.scorer import PipelineScorer, Scorer
 from serving.schemas import CustomerFeatures, ModelIdentity
 

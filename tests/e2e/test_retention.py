@@ -9,7 +9,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 
 from churn.registry.evidence import EVIDENCE
-from churn.registry.versions import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME
 from churn.retention.versions import expire_versions
 from tests.conftest import mlflow_at
 

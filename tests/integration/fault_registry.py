@@ -21,7 +21,7 @@ from churn.gate import promotion
 from churn.gate.grading import grade
 from churn.outcome import Outcome
 from churn.postgres.database import connect
-from churn.registry.versions import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME
 from churn.training import recipe
 from churn.training import train as training
 from churn.training.candidate import Candidate

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from churn.board import history as board
 from churn.board import production as board_registry
 from churn.drops.holds.record import record_hold
-from churn.registry import versions as registry
+from churn.registry.model_version import MODEL_NAME
 from churn.synthetic.generate import write_drops
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import JANUARY
@@ -140,7 +140,7 @@ def test_production_is_shown_with_as_of_and_pin(mlflow_uri):
 
 
 def test_board_and_pipeline_use_the_same_model_name():
-    assert registry.MODEL_NAME == MODEL
+    assert MODEL_NAME == MODEL
 
 
 @pytest.fixture

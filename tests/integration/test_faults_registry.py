@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from churn.gate import rule
 from churn.outcome import DONE, UNCHANGED
-from churn.registry.versions import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME
 from churn.synthetic.generate import write_drops
 from tests.conftest import database_copy
 from tests.integration.conftest import Pipeline

@@ -21,8 +21,9 @@ from churn.gate.rollback import release, rollback
 from churn.gate.thresholds import ThresholdError
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
-from churn.registry import versions as registry
+from churn.registry import client as registry
 from churn.registry.evidence import read_evidence
+from churn.registry.loading import load_model
 from churn.synthetic.generate import write_drops
 from churn.training import train as training
 from churn.training import training_set
@@ -201,14 +202,15 @@ def test_a_candidate_other_than_the_trained_model_is_invalid(chain, monkeypatch)
     """Its golden rows hold the scores of training."""
     chain.pipeline.serve(JANUARY)
     version = train(JANUARY, chain.database_url).figures["version"]
-    load = registry.load_model
+    load = load_model
 
     def another(*asked):
         pipeline, signature = load(*asked)
         pipeline[-1].intercept_ += 0.01
         return pipeline, signature
 
-    monkeypatch.setattr(registry, "load_model", another)
+    monkeypatch.setattr(trial, "load_model", another)
+    monkeypatch.setattr(loading, "load_model", another)
     with pytest.raises(GateInvalid, match="of those that it was registered with"):
         grade(version, chain.database_url)
 

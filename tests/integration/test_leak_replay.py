@@ -22,9 +22,10 @@ from churn.gate.grading import grade
 from churn.gate.leaks import find_leaks
 from churn.gate.rule import KEEP, PROMOTE, decide
 from churn.gate.thresholds import Thresholds
-from churn.registry import versions as registry
+from churn.registry import client as registry
 from churn.registry.evidence import RunEvidence, read_evidence
-from churn.registry.versions import MODEL_NAME
+from churn.registry.loading import load_pipeline
+from churn.registry.model_version import MODEL_NAME, STAGING
 from churn.scoring.scorer import score
 from churn.training import recipe, training_set
 from churn.training import train as training
@@ -137,7 +138,7 @@ def test_a_person_is_asked_when_only_the_leak_keeps_the_candidate(database_url):
     report = last_report(candidate)
     assert report["needs_person"]
     assert [check["name"] for check in report["checks"] if check["outcome"] == "FAIL"] == ["production_comparable"]
-    assert registry.get_version(MlflowClient(), candidate).stage == registry.STAGING
+    assert registry.get_version(MlflowClient(), candidate).stage == STAGING
 
 
 def test_each_leak_check_alone_finds_the_leak(database_url):
@@ -183,5 +184,5 @@ def auc_on_its_training_rows(version, database_url):
     with opened_store(database_url) as store:
         rows = build_training_set(store, FEATURE_SERVICE, JANUARY, database_url)
     learnt = ~rows.cohort & ~rows.audit
-    pipeline = registry.load_pipeline(version, database_url)
+    pipeline = load_pipeline(version, database_url)
     return statistics.auc(rows.labels(learnt), score(pipeline, rows.features(learnt))).value

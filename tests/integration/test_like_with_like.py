@@ -20,8 +20,8 @@ from churn.gate.grading import grade
 from churn.gate.rollback import RollbackRefused, release, rollback
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
-from churn.registry import versions as registry
-from churn.registry.versions import MODEL_NAME
+from churn.registry import client as registry
+from churn.registry.model_version import MODEL_NAME
 from churn.training import train as training
 from churn.training.train import train
 from tests.conftest import database_copy, tracking

@@ -29,8 +29,10 @@ from churn.gate import rollback, rule
 from churn.gate.grading import GateInvalid, grade
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
+from churn.registry import client as registry
 from churn.registry import provenance
-from churn.registry import versions as registry
+from churn.registry.loading import fetched, load_model, load_pipeline
+from churn.registry.model_version import MODEL_NAME, ModelNotLoadable
 from churn.registry.trust import TrustRefused, trust
 from churn.reproduction.reproduce import reproduce
 from churn.synthetic.generate import write_drops
@@ -150,19 +152,19 @@ def attack(request, chain, tmp_path, ran):
 
 
 def registered(chain, model, change, ran):
-    with registry.fetched(chain.good) as files:
+    with fetched(chain.good) as files:
         shutil.copytree(files, model)
     flavors = change(model, ran)
     (model / "MLmodel").write_text(yaml.safe_dump({"flavors": flavors, "run_id": "x"}))
     client, held = MlflowClient(), registry.get_version(MlflowClient(), chain.good)
-    made = client.create_model_version(registry.MODEL_NAME, str(model), held.run_id, tags=dict(held.tags))
+    made = client.create_model_version(MODEL_NAME, str(model), held.run_id, tags=dict(held.tags))
     return int(made.version)
 
 
 @pytest.fixture
 def changed(chain):
     """January's version, as training registered it, with another model.skops since its hash was recorded."""
-    address = MlflowClient().get_model_version_download_uri(registry.MODEL_NAME, str(chain.good))
+    address = MlflowClient().get_model_version_download_uri(MODEL_NAME, str(chain.good))
     file = Path(urlsplit(address).path) / "model.skops"
     before = file.read_bytes()
     skops.io.dump(make_pipeline(DummyClassifier()).fit([[0]] * 2, [0, 1]), file)
@@ -171,7 +173,7 @@ def changed(chain):
 
 
 def to_production(version):
-    MlflowClient().transition_model_version_stage(registry.MODEL_NAME, str(version), "Production", True)
+    MlflowClient().transition_model_version_stage(MODEL_NAME, str(version), "Production", True)
 
 
 def serving_of(chain):
@@ -186,7 +188,7 @@ def asks_for_trust(version):
 
 @pytest.mark.parametrize("attack", ATTACKS, indirect=True, ids=lambda attack: attack.__name__)
 def test_mlflow_itself_would_run_it(attack, ran):
-    uri = f"models:/{registry.MODEL_NAME}/{attack}"
+    uri = f"models:/{MODEL_NAME}/{attack}"
     flavor = mlflow.pyfunc if "python_function" in mlflow.models.Model.load(uri).flavors else mlflow.sklearn
     # Some end in an error, after they ran.
     with suppress(Exception):
@@ -282,18 +284,18 @@ def by_hand(chain):
     """A version that was registered as the manual says."""
     manual = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", manual, re.DOTALL)
-    done = {"pipeline": registry.load_pipeline(chain.good, chain.database_url)}
+    done = {"pipeline": load_pipeline(chain.good, chain.database_url)}
     exec(code, done)
     yield registry.find_versions(MlflowClient(), {"threshold": "0.5"})[0].version
     to_production(chain.good)
 
 
 def test_a_version_that_is_registered_by_hand_is_loaded_once_it_is_trusted(chain, by_hand):
-    with pytest.raises(registry.ModelNotLoadable, match=asks_for_trust(by_hand)):
-        registry.load_model(by_hand, chain.database_url)
+    with pytest.raises(ModelNotLoadable, match=asks_for_trust(by_hand)):
+        load_model(by_hand, chain.database_url)
     assert trust(by_hand, "ada", "trained in a notebook", chain.database_url).outcome == DONE
-    pipeline, signature = registry.load_model(by_hand, chain.database_url)
-    good = registry.load_pipeline(chain.good, chain.database_url)
+    pipeline, signature = load_model(by_hand, chain.database_url)
+    good = load_pipeline(chain.good, chain.database_url)
     assert (type(pipeline[-1]), signature) == (type(good[-1]), None)
     assert trust(by_hand, "bob", "the same again", chain.database_url).outcome == UNCHANGED
 
@@ -351,14 +353,14 @@ def words(chain, tmp_path):
     model.mkdir()
     rows = chain.training_set(JANUARY)
     learn = ~rows.cohort & ~rows.audit
-    pipeline = clone(registry.load_pipeline(chain.good, chain.database_url))
+    pipeline = clone(load_pipeline(chain.good, chain.database_url))
     pipeline.fit(rows.features(learn), np.where(rows.labels(learn), "Churned", "Stayed"))
     skops.io.dump(pipeline, model / "model.skops")
     (model / "MLmodel").write_text(yaml.safe_dump({"flavors": {}, "run_id": held.run_id}))
     with connect(chain.database_url) as connection:
         # trust() would refuse it.
         provenance.append(connection, provenance.hashes_in(model), held.run_id, who="ada", why="by hand")
-    made = MlflowClient().create_model_version(registry.MODEL_NAME, str(model), held.run_id, tags=dict(held.tags))
+    made = MlflowClient().create_model_version(MODEL_NAME, str(model), held.run_id, tags=dict(held.tags))
     yield int(made.version)
     to_production(chain.good)
 

@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 from churn.gate import promotion
 from churn.gate.grading import grade
 from churn.outcome import DONE, UNCHANGED
-from churn.registry import versions as registry
+from churn.registry import client as registry
+from churn.registry.model_version import MODEL_NAME
 from churn.report import model_card
 from churn.report.model_card import NotDecided, write_report
 from churn.synthetic.generate import write_drops
@@ -47,7 +48,7 @@ class Decided:
         return write_report(version or self.version, self.database_url)
 
     def tag(self, name, value):
-        MlflowClient().set_model_version_tag(registry.MODEL_NAME, str(self.version), name, value)
+        MlflowClient().set_model_version_tag(MODEL_NAME, str(self.version), name, value)
 
     @property
     def files(self):
@@ -152,7 +153,7 @@ def test_what_the_registry_says_is_escaped_and_a_superseded_version_says_so(deci
         assert decided.report().outcome == DONE
         page = decided.page
     finally:
-        MlflowClient().delete_model_version_tag(registry.MODEL_NAME, str(decided.version), "superseded")
+        MlflowClient().delete_model_version_tag(MODEL_NAME, str(decided.version), "superseded")
     assert "script" not in Page(page).tags
     assert "Superseded: <script>alert(1)</script> & the drops changed" in text_of(page)
     assert decided.report().outcome == DONE

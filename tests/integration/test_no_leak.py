@@ -23,8 +23,9 @@ from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
 from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, read_online
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
-from churn.registry import versions as registry
+from churn.registry import client as registry
 from churn.registry.evidence import read_evidence
+from churn.registry.loading import load_pipeline
 from churn.scoring.scorer import score
 from churn.synthetic.generate import write_drops
 from churn.training import recipe
@@ -237,4 +238,4 @@ def test_retraining_after_the_poisoned_drops_gives_the_same_version(clean, poiso
     assert after.figures["version"] == before.figures["version"]
     assert registry.get_version(MlflowClient(), 1).tags["data_digest"] == poisoned.training_set.digest
     assert read_evidence(after.figures["run_id"], "grades").equals(poisoned.candidate.grades)
-    assert bits_of(registry.load_pipeline(1, clean.database_url)) == bits_of(poisoned.candidate.pipeline)
+    assert bits_of(load_pipeline(1, clean.database_url)) == bits_of(poisoned.candidate.pipeline)

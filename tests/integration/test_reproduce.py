@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from churn.drops.archive import open_archived
 from churn.drops.landing import find_drop
-from churn.registry import versions as registry
+from churn.registry import client as registry
 from churn.reproduction.reproduce import NotReproducible, reproduce
 from churn.synthetic.generate import write_drops
 from churn.training import environment, lineage, recipe

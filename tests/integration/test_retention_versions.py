@@ -16,10 +16,12 @@ from churn.gate import moves, promotion, rollback
 from churn.gate.decision_files import folder_of
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect, execute, lock_session
-from churn.registry import versions as registry
+from churn.registry import client as registry
+from churn.registry.client import EXPERIMENT
 from churn.registry.evidence import EVIDENCE
+from churn.registry.loading import load_pipeline
+from churn.registry.model_version import MODEL_NAME, ModelNotLoadable
 from churn.registry.trust import trust
-from churn.registry.versions import EXPERIMENT, MODEL_NAME
 from churn.retention import RETENTION_LOCK
 from churn.retention.versions import expire_versions
 from churn.training.train import USED_AT, lock_of, used_at
@@ -100,8 +102,8 @@ def test_a_deleted_version_loses_model_and_large_files_but_keeps_its_decisions(u
     assert sorted(files(found.run_id)) == ["decisions/1/report.html", "lineage.json"]
     with pytest.raises(MlflowException, match="not found"):
         MlflowClient().get_logged_model(found.source.removeprefix("models:/"))
-    with pytest.raises(registry.ModelNotLoadable):
-        registry.load_pipeline(version, url)
+    with pytest.raises(ModelNotLoadable):
+        load_pipeline(version, url)
 
 
 def test_a_dry_run_reports_exact_bytes_and_changes_nothing(url, tmp_path):
@@ -142,7 +144,7 @@ def test_shared_files_are_kept_as_long_as_any_of_their_versions(url):
     expire_versions(DAYS, url)
     assert there() == {again}
     trust(again, "ada", "made by this test", url)
-    registry.load_pipeline(again, url)
+    load_pipeline(again, url)
     make_older(again, AGE)
     assert expire_versions(DAYS, url).figures["bytes"] > 1000
     with pytest.raises(MlflowException, match="not found"):

@@ -18,9 +18,10 @@ from churn.gate.approval import Approval
 from churn.gate.decision_files import source_of
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect, lock_session
-from churn.registry import versions as registry
+from churn.registry import client as registry
+from churn.registry.client import EXPERIMENT
+from churn.registry.model_version import MODEL_NAME
 from churn.registry.trust import trust
-from churn.registry.versions import EXPERIMENT, MODEL_NAME
 from tests.conftest import THOROUGH, database_copy
 from tests.integration.fault_registry import Registry, count_changes, registered, registry_copy, talking_to
 from tests.integration.faults import Child

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from mlflow import MlflowClient
 from schemathesis import GenerationMode
 
-from churn.registry import versions as registry
+from churn.registry.model_version import MODEL_NAME
 from churn.synthetic.generate import write_drops
 from churn.training import train as training
 from churn.training.train import train
@@ -38,7 +38,7 @@ def contract(postgres_url, churn_template, mlflow_template, tmp_path_factory):
         patched.setattr(training.recipe, "Parameters", lambda: QUICK)
         Pipeline(database_url, directory / "drops", directory / "archive").serve(JANUARY)
         version = train(JANUARY, database_url).figures["version"]
-        MlflowClient().transition_model_version_stage(registry.MODEL_NAME, str(version), "Production")
+        MlflowClient().transition_model_version_stage(MODEL_NAME, str(version), "Production")
         with psycopg.connect(database_url) as connection:
             for view in ("subs_profile_fv", "usage_agg_30d_fv", "payments_agg_90d_fv", "support_agg_90d_fv"):
                 first = f"(SELECT min(user_id) FROM online.{view})"

@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 import pytest
 from mlflow import MlflowClient
 
-from churn.registry import versions as registry
+from churn.registry import client as registry
 from churn.registry.evidence import RunEvidence, read_evidence
+from churn.registry.loading import load_pipeline
+from churn.registry.model_version import MODEL_NAME
 from churn.scoring import check
 from churn.scoring.scorer import score_online
 from churn.synthetic.generate import write_drops
@@ -54,7 +56,7 @@ def app(world):
 
 
 def serve(app, version):
-    MlflowClient().transition_model_version_stage(registry.MODEL_NAME, str(version), "Production", True)
+    MlflowClient().transition_model_version_stage(MODEL_NAME, str(version), "Production", True)
     model = state.of(app).model
     model.poll()
     return model.served
@@ -74,7 +76,7 @@ def test_a_version_of_each_family_is_compiled_and_answers_as_its_pipeline_does(w
     assert serve(app, version).is_compiled
     results = app.test_client().post("/predict/batch", json={"user_ids": users(world, 300)}).get_json()["results"]
     answers = [each["prediction"] for each in results]
-    pipeline, service = registry.load_pipeline(version, world[0]), state.of(app).model.served.lookup.service
+    pipeline, service = load_pipeline(version, world[0]), state.of(app).model.served.lookup.service
     expected = score_online(pipeline, [each["features_used"] for each in answers], service)
     assert [each["churn_probability"] for each in answers] == pytest.approx(list(expected), abs=1e-9)
     assert len({each["churn_probability"] for each in answers}) > 20
@@ -137,12 +139,12 @@ def test_a_version_with_a_threshold_that_is_no_probability_is_refused(world, app
     good, bad = world[1]["random forest"], world[1]["logistic regression"]
     serve(app, good)
     client, threshold = MlflowClient(), registry.get_version(MlflowClient(), bad).tags["threshold"]
-    client.set_model_version_tag(registry.MODEL_NAME, str(bad), "threshold", "nan")
+    client.set_model_version_tag(MODEL_NAME, str(bad), "threshold", "nan")
     try:
         assert serve(app, bad).version == good
         assert "no probability" in caplog.text
     finally:
-        client.set_model_version_tag(registry.MODEL_NAME, str(bad), "threshold", threshold)
+        client.set_model_version_tag(MODEL_NAME, str(bad), "threshold", threshold)
 
 
 def test_a_refused_version_is_not_loaded_at_every_poll_but_at_once_when_its_tags_change(world, caplog):
@@ -150,14 +152,14 @@ def test_a_refused_version_is_not_loaded_at_every_poll_but_at_once_when_its_tags
     good, bad = world[1]["random forest"], world[1]["logistic regression"]
     serve(app, good)
     client, threshold = MlflowClient(), registry.get_version(MlflowClient(), bad).tags["threshold"]
-    client.set_model_version_tag(registry.MODEL_NAME, str(bad), "threshold", "nan")
+    client.set_model_version_tag(MODEL_NAME, str(bad), "threshold", "nan")
     try:
         for _ in range(3):
             assert serve(app, bad).version == good
         assert caplog.text.count("cannot be loaded") == 1
         assert "no probability" in state.of(app).model.trouble
     finally:
-        client.set_model_version_tag(registry.MODEL_NAME, str(bad), "threshold", threshold)
+        client.set_model_version_tag(MODEL_NAME, str(bad), "threshold", threshold)
     assert serve(app, bad).version == bad
 
 

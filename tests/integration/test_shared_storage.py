@@ -12,8 +12,9 @@ from churn.drops import storage
 from churn.drops.archive import Incoming, open_archived
 from churn.drops.landing import find_drop
 from churn.drops.validation import validate
-from churn.registry import versions as registry
-from churn.registry.versions import EXPERIMENT
+from churn.registry import client as registry
+from churn.registry.client import EXPERIMENT
+from churn.registry.loading import load_pipeline
 from churn.reproduction.reproduce import reproduce
 from churn.synthetic.generate import write_drops
 from tests.conftest import database_copy, tracking
@@ -52,7 +53,7 @@ def test_every_file_of_the_drop_is_in_the_object_store_under_its_sha256(chain, o
 def test_the_version_in_production_is_loaded_from_the_object_store(chain):
     production = registry.production(MlflowClient())
     assert production.as_of == JANUARY
-    assert registry.load_pipeline(production.version, chain.database_url).steps
+    assert load_pipeline(production.version, chain.database_url).steps
 
 
 def test_a_version_is_reproduced_from_the_object_store(chain):

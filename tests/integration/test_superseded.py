@@ -15,7 +15,8 @@ from churn.gate.grading import grade
 from churn.gate.promotion import promote
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
-from churn.registry import versions as registry
+from churn.registry import client as registry
+from churn.registry.model_version import MODEL_NAME, PRODUCTION
 from churn.training import recipe
 from churn.training import train as training
 from churn.training.superseded import DROPS, SUPERSEDED, mark_superseded, supersede_withdrawn, to_tag
@@ -49,11 +50,11 @@ class World:
         """Register a version for each AS_OF with its current drops, like train() but without fitting a model."""
         client = MlflowClient()
         if not client.search_registered_models():
-            client.create_registered_model(registry.MODEL_NAME)
+            client.create_registered_model(MODEL_NAME)
         with connect(self.url) as connection:
             for as_of, drops in drops_of(connection, as_ofs).items():
                 tags = {"as_of": as_of.isoformat(), DROPS: to_tag(drops)}
-                client.create_model_version(registry.MODEL_NAME, str(self.directory), tags=tags)
+                client.create_model_version(MODEL_NAME, str(self.directory), tags=tags)
 
     def train(self, as_of):
         """Return the version of a training at `as_of`."""
@@ -169,10 +170,10 @@ def test_stage_alias_and_decision_of_a_superseded_version_stay(world):
     world.train(D31)
     grade(1, world.url)
     promote(1, None, "to see it stay", world.url)
-    before = client.get_model_version(registry.MODEL_NAME, "1")
+    before = client.get_model_version(MODEL_NAME, "1")
     world.take_in(D31, labels=leavers()[:40])
     mark_superseded(world.url)
-    after = client.get_model_version(registry.MODEL_NAME, "1")
+    after = client.get_model_version(MODEL_NAME, "1")
     assert (after.current_stage, after.aliases) == ("Production", ["champion"])
     assert {name: tag for name, tag in after.tags.items() if name != SUPERSEDED} == before.tags
     with psycopg.connect(world.url) as connection:
@@ -264,8 +265,8 @@ def test_a_version_names_the_drops_that_it_was_trained_on_by_their_content(world
 
 def test_a_version_that_the_pipeline_did_not_train_is_left_alone(world):
     client = MlflowClient()
-    client.create_registered_model(registry.MODEL_NAME)
-    client.create_model_version(registry.MODEL_NAME, str(world.directory))
+    client.create_registered_model(MODEL_NAME)
+    client.create_model_version(MODEL_NAME, str(world.directory))
     assert mark_superseded(world.url).outcome == UNCHANGED
 
 
@@ -323,7 +324,7 @@ def test_a_version_with_broken_tags_does_not_block_the_others(world, tag, value)
     world.take_in(D31)
     world.register(D31)
     world.register(D31)
-    MlflowClient().set_model_version_tag(registry.MODEL_NAME, "1", tag, value)
+    MlflowClient().set_model_version_tag(MODEL_NAME, "1", tag, value)
     world.take_in(D31, monthly_fee="12.5")
     mark_superseded(world.url)
     assert set(world.superseded()) == {2}
@@ -380,7 +381,7 @@ def test_a_drop_that_comes_back_after_its_withdrawal_supersedes_nothing_any_more
 
 
 def in_production(version):
-    MlflowClient().transition_model_version_stage(registry.MODEL_NAME, str(version), registry.PRODUCTION)
+    MlflowClient().transition_model_version_stage(MODEL_NAME, str(version), PRODUCTION)
 
 
 def test_a_person_is_asked_about_a_production_that_was_trained_with_the_withdrawn_drop(world):

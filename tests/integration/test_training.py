@@ -17,9 +17,10 @@ from churn.features.store import feature_types
 from churn.gate import promotion, rule
 from churn.gate.grading import GateInvalid, StaleCandidate, grade
 from churn.outcome import DONE, UNCHANGED
-from churn.registry import versions as registry
+from churn.registry import client as registry
+from churn.registry.client import ExperimentDeleted
 from churn.registry.evidence import read_evidence
-from churn.registry.versions import ExperimentDeleted
+from churn.registry.loading import load_pipeline
 from churn.retention.versions import expire_versions
 from churn.scoring.scorer import score
 from churn.synthetic.generate import write_drops
@@ -192,7 +193,7 @@ def test_the_same_training_set_gives_the_same_candidate_to_the_bit(january):
 
 def test_a_registered_model_scores_like_the_trained_one(january):
     rows = january.training_set(JANUARY)
-    loaded = score(registry.load_pipeline(1, january.database_url), rows.features(rows.cohort))
+    loaded = score(load_pipeline(1, january.database_url), rows.features(rows.cohort))
     assert np.array_equal(loaded, read_evidence(january.steps[0].figures["run_id"], "grades")["score"].to_numpy())
 
 

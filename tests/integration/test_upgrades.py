@@ -24,8 +24,8 @@ from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect, execute, script
 from churn.postgres.migrate import known_migrations, migrate
 from churn.registry import provenance, trust
+from churn.registry.loading import load_pipeline
 from churn.registry.trust import adopt
-from churn.registry.versions import load_pipeline
 from embedded.postgres_url import with_driver
 from embedded.settings import REPOSITORY
 from embedded.stack import lifecycle as stack

@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 from churn.features.store import open_store
 from churn.gate import promotion, rule
 from churn.gate.grading import grade
-from churn.registry import versions as registry
+from churn.registry import client as registry
 from churn.training import recipe
 from churn.training.train import train
 from churn.training.training_set import build_training_set

@@ -1,6 +1,6 @@
 """The gate board's data from MLflow: the version in stage Production, its pin, and the report of a decision.
 
-MLflow is imported lazily, and churn.registry.versions not at all: it imports scikit-learn and skops, which are too
+MLflow is imported lazily, and churn.registry.loading not at all: it imports scikit-learn and skops, which are too
 heavy for a web server.
 """
 
@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churn.gate.decision_files import folder_of
+from churn.registry.model_version import MODEL_NAME
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-MODEL_NAME = "streamflow_churn"
-"""Same as in churn.registry.versions, which takes seconds to import."""
 
 PIN = "gate.pin"
 """Tag of the registered model while Production is pinned: {"version", "who", "why", "at"} as JSON."""
@@ -66,22 +64,18 @@ def read_registry() -> Registry:
     """
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 — see above
 
+    from churn.registry.client import is_missing, production  # noqa: PLC0415 — see above
+
     client = _client()
     try:
-        model = client.get_registered_model(MODEL_NAME)
+        pin = _pin(client.get_registered_model(MODEL_NAME).tags.get(PIN))
     except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        if is_missing(error):
             return Registry(None, None)
         raise
-    found = [each for each in model.latest_versions if each.current_stage == "Production"]
-    pin = model.tags.get(PIN)
-    if not found:
-        return Registry(None, _pin(pin))
-    newest = max(found, key=lambda each: int(each.version))
-    tags = dict(newest.tags)
+    held = production(client)
     return Registry(
-        Production(int(newest.version), newest.run_id or "", _date(tags.get("as_of")), tags),
-        _pin(pin),
+        Production(held.version, held.run_id, _date(held.tags.get("as_of")), held.tags) if held else None, pin
     )
 
 

@@ -17,7 +17,6 @@ from feast import FeatureService, FeatureStore
 from feast.errors import FeatureServiceNotFoundException
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from churn.as_of import event_timestamp
 from churn.features.builds import builds_of
@@ -34,10 +33,11 @@ from churn.gate.basis import (
 from churn.gate.evidence import Audit, Evidence, Graded
 from churn.gate.trial import try_out
 from churn.postgres.database import Connection, connect, execute
-from churn.registry import versions as registry
+from churn.registry.client import is_missing
 from churn.registry.evidence import keeps_evidence, read_evidence, read_trained_on
+from churn.registry.loading import load_pipeline
+from churn.registry.model_version import ModelNotLoadable, ModelVersion
 from churn.registry.signature import columns_of, signature_of
-from churn.registry.versions import ModelVersion
 from churn.statistics import Estimate
 from churn.training.cohort import in_cohort
 from churn.training.learned_from import learned_of
@@ -188,14 +188,14 @@ def _grade(version: ModelVersion | None, rows: _Rows, shipped: Origin) -> tuple[
         return None, None
     try:
         as_of = version.as_of
-    except (registry.ModelNotLoadable, ValueError) as error:
+    except (ModelNotLoadable, ValueError) as error:
         return Graded(version.version, date.min, problem=str(error), run_id=version.run_id), None
     graded = Graded(version.version, as_of, run_id=version.run_id, cohort_salt=version.tags.get("cohort_salt"))
     try:
         own = rows.of(rows.store.get_feature_service(version.feature_service))
-        pipeline = registry.load_pipeline(version.version, rows.database_url)
+        pipeline = load_pipeline(version.version, rows.database_url)
         scores, audit = score_rows(pipeline, own, own.cohort), partial(score_rows, pipeline, own, own.audit)
-    except (registry.ModelNotLoadable, FeatureServiceNotFoundException, ValueError) as error:
+    except (ModelNotLoadable, FeatureServiceNotFoundException, ValueError) as error:
         return replace(graded, problem=f"{type(error).__name__}: {error}"), None
     return replace(graded, scores=scores, **_of_run(version, _run_of(version), shipped)), audit
 
@@ -230,7 +230,7 @@ def _run_of(version: ModelVersion) -> mlflow.entities.Run | None:
     try:
         return MlflowClient().get_run(version.run_id)
     except MlflowException as error:
-        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        if is_missing(error):
             return None
         raise
 

@@ -21,8 +21,8 @@ from churn.gate.identity import Held, bound
 from churn.gate.thresholds import ThresholdError, Thresholds
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session
-from churn.registry import versions as registry
-from churn.registry.versions import MODEL_NAME, STAGING, ModelVersion
+from churn.registry import client as registry
+from churn.registry.model_version import MODEL_NAME, STAGING, ModelNotLoadable, ModelVersion
 from churn.statistics import Estimate
 from churn.training.training_set import LABEL
 
@@ -155,7 +155,7 @@ def _find(client: MlflowClient, anchor: Held) -> ModelVersion:
 def _is_withdrawn(connection: Connection, production: ModelVersion) -> bool:
     try:
         as_of = production.as_of
-    except (registry.ModelNotLoadable, ValueError):
+    except (ModelNotLoadable, ValueError):
         # It cannot be compared, which the checks say.
         return False
     return is_withdrawn(connection, as_of)

@@ -7,7 +7,7 @@ alone counts, as it did then.
 
 from dataclasses import dataclass
 
-from churn.registry.versions import ModelVersion
+from churn.registry.model_version import ModelVersion
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from datetime import datetime
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from churn.gate import approval
 from churn.gate.identity import Held, bound, held
 from churn.postgres.database import Connection, execute, try_lock_session
-from churn.registry import versions as registry
-from churn.registry.versions import MODEL_NAME, ModelVersion
+from churn.registry import client as registry
+from churn.registry.client import is_missing
+from churn.registry.model_version import MODEL_NAME, ModelVersion
 
 PIN = "gate.pin"
 """The tag of the registered model; its value is JSON."""
@@ -78,7 +78,7 @@ def pin(client: MlflowClient) -> Pin | None:
     try:
         value = client.get_registered_model(MODEL_NAME).tags.get(PIN)
     except MlflowException as error:
-        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        if is_missing(error):
             return None
         raise
     if value is None:

@@ -17,8 +17,8 @@ from churn.gate.grading import grade, tag_decision, was_promoted
 from churn.gate.identity import Held, bound, held
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session
-from churn.registry import versions as registry
-from churn.registry.versions import CHAMPION, MODEL_NAME, PRODUCTION, ModelVersion
+from churn.registry import client as registry
+from churn.registry.model_version import CHAMPION, MODEL_NAME, PRODUCTION, STAGING, ModelVersion
 from churn.training.superseded import withdrawn_drops
 
 log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ def _keep(
     reason = f"version {candidate.version}: {why}"
     log.warning(reason)
     tag_decision(client, candidate.version, rule.KEEP, reason)
-    if candidate.stage == registry.STAGING:
+    if candidate.stage == STAGING:
         client.transition_model_version_stage(MODEL_NAME, str(candidate.version), ARCHIVED)
     execute(connection, "gate/append_keep", {**decided, "reason": reason})
     return _kept(candidate.version, reason)

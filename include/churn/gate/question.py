@@ -16,8 +16,8 @@ from churn.gate import moves
 from churn.gate.approval import WAIT
 from churn.gate.identity import bound
 from churn.postgres.database import connect, execute
-from churn.registry import versions as registry
-from churn.registry.versions import MODEL_NAME, PRODUCTION, STAGING, ModelVersion
+from churn.registry import client as registry
+from churn.registry.model_version import MODEL_NAME, PRODUCTION, STAGING, ModelVersion
 
 log = logging.getLogger(__name__)
 

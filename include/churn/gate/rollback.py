@@ -8,7 +8,6 @@ import logging
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from churn.gate import moves
 from churn.gate.identity import Held
@@ -16,8 +15,10 @@ from churn.gate.moves import Pin
 from churn.gate.promotion import move_champion
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session
-from churn.registry import versions as registry
-from churn.registry.versions import MODEL_NAME, PRODUCTION
+from churn.registry import client as registry
+from churn.registry.client import is_missing
+from churn.registry.loading import load_pipeline
+from churn.registry.model_version import MODEL_NAME, PRODUCTION, ModelNotLoadable
 
 log = logging.getLogger(__name__)
 
@@ -113,11 +114,11 @@ def _problem(client: MlflowClient, version: int, database_url: str, earlier: Hel
         if earlier and not earlier.same(found):
             return f"the history means run {earlier.run_id}, and the number is of run {found.run_id or 'none'} by now"
         found.as_of, found.threshold, found.feature_service  # noqa: B018 — what serving reads of a version
-        registry.load_pipeline(version, database_url)
-    except (registry.ModelNotLoadable, ValueError) as error:
+        load_pipeline(version, database_url)
+    except (ModelNotLoadable, ValueError) as error:
         return str(error)
     except MlflowException as error:
-        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        if is_missing(error):
             return f"{MODEL_NAME} has no such version"
         raise
     return None

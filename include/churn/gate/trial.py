@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from churn.features.store import feature_types
 from churn.gate.evidence import Loading, Signature
-from churn.registry import versions as registry
+from churn.registry.loading import load_model
+from churn.registry.model_version import ModelNotLoadable, ModelVersion
 from churn.registry.signature import columns_of
-from churn.registry.versions import ModelVersion
 from churn.scoring.check import choose_scorer
 from churn.scoring.scorer import Scorer
 
@@ -27,9 +27,9 @@ def try_out(
     """Load the candidate as serving does, and let it answer for its golden rows, all at once and one by one; return how
     it did, its signature, and the pipeline where it answered."""
     try:
-        pipeline, signature = registry.load_model(candidate.version, database_url)
+        pipeline, signature = load_model(candidate.version, database_url)
         threshold = candidate.threshold
-    except registry.ModelNotLoadable as error:
+    except ModelNotLoadable as error:
         return Loading(problem=str(error)), [], None
     columns = columns_of(signature)
     rows = golden.select(list(feature_types(service))).to_pylist()

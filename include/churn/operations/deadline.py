@@ -201,7 +201,7 @@ def _registered() -> Mapping[Numbered, Mapping[str, str]] | None:
     from mlflow import MlflowClient  # noqa: PLC0415
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-    from churn.registry.versions import find_versions  # noqa: PLC0415
+    from churn.registry.client import find_versions  # noqa: PLC0415
 
     try:
         return {(each.version, each.run_id): each.tags for each in find_versions(MlflowClient(), {})}

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from churn.registry import artifacts
 from churn.registry.artifacts import ArtifactRefused
+from churn.registry.client import is_missing
 
 EVIDENCE = "evidence"
 
@@ -59,7 +59,7 @@ def keeps_evidence(run_id: str) -> bool:
     except ArtifactRefused:
         return False
     except MlflowException as error:
-        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        if is_missing(error):
             return False
         raise
 

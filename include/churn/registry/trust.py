@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, lock
 from churn.registry import provenance
+from churn.registry.client import find_versions, get_version, is_missing
+from churn.registry.loading import fetched
 from churn.registry.model_file import read_pipeline
 from churn.registry.model_version import MODEL_NAME, ModelNotLoadable
-from churn.registry.versions import fetched, find_versions, get_version
 
 MAX_WHY = 1000
 """Characters of a reason."""
@@ -55,7 +55,7 @@ def trust(version: int, who: str, why: str, database_url: str) -> Outcome:
     except ModelNotLoadable as error:
         raise TrustRefused(f"version {version} cannot be loaded: {error}; nothing was recorded") from error
     except MlflowException as error:
-        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        if is_missing(error):
             raise TrustRefused(f"there is no version {version} of {MODEL_NAME}") from None
         raise
     return Outcome(UNCHANGED, f"version {version} was trusted already: {_shown(hashes)}", figures)

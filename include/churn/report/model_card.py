@@ -25,9 +25,10 @@ from churn.gate.decision_files import CANDIDATE_AS_SHIPPED, SCORES, folder_of
 from churn.gate.identity import bound
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import connect, execute
-from churn.registry import versions as registry
+from churn.registry import client as registry
 from churn.registry.evidence import EVIDENCE
-from churn.registry.versions import ModelVersion
+from churn.registry.loading import load_pipeline
+from churn.registry.model_version import ModelNotLoadable, ModelVersion
 from churn.report.artifacts import Artifacts
 from churn.report.importance import Importance, importance_of
 from churn.report.page import render
@@ -182,8 +183,8 @@ def _importance(model: ModelVersion, record: Record, logged: Artifacts, database
     if rows.cohort_digest(graded_on) != model.tags.get("graded_digest"):
         return None
     try:
-        pipeline = registry.load_pipeline(model.version, database_url)
-    except registry.ModelNotLoadable:
+        pipeline = load_pipeline(model.version, database_url)
+    except ModelNotLoadable:
         return None
     return importance_of(pipeline, rows.features(rows.cohort), rows.labels(rows.cohort))
 

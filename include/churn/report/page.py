@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from churn.registry.versions import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME
 from churn.report.plotting import DARK, Picture, variable
 
 TEMPLATE = Path(__file__).with_name("templates") / "report.html"

@@ -10,7 +10,8 @@ import numpy as np
 from mlflow import MlflowClient
 
 from churn.registry.evidence import read_evidence
-from churn.registry.versions import ModelNotLoadable, ModelVersion, load_pipeline
+from churn.registry.loading import load_pipeline
+from churn.registry.model_version import ModelNotLoadable, ModelVersion
 from churn.scoring.scorer import score
 from churn.training.candidate import Candidate
 from churn.training.lineage import read_kept_set

@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from churn.drops.archive import ArchiveError, open_archived
 from churn.drops.loading import load
@@ -20,7 +19,8 @@ from churn.drops.snapshots import build_snapshots
 from churn.drops.storage import Location
 from churn.drops.validation import AcceptedDrop
 from churn.features.store import apply_definitions, open_store
-from churn.registry.versions import MODEL_NAME, ModelNotLoadable, ModelVersion, get_version
+from churn.registry.client import get_version, is_missing
+from churn.registry.model_version import MODEL_NAME, ModelNotLoadable, ModelVersion
 from churn.reproduction.bit_for_bit import Check, compare, set_difference
 from churn.reproduction.scratch import scratch_database
 from churn.training import recipe
@@ -114,7 +114,7 @@ def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
     try:
         found = get_version(MlflowClient(), version)
     except MlflowException as error:
-        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        if is_missing(error):
             raise NotReproducible(f"there is no version {version} of {MODEL_NAME}") from None
         raise
     lineage = read_lineage(found.run_id) if found.run_id else None

@@ -14,7 +14,6 @@ from mlflow import MlflowClient
 from mlflow.entities import FileInfo
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -22,8 +21,9 @@ from churn.gate import moves
 from churn.gate.identity import Held
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session, try_lock_session
+from churn.registry.client import is_missing, list_versions
 from churn.registry.evidence import EVIDENCE
-from churn.registry.versions import MODEL_NAME, PAGE, PRODUCTION, STAGING
+from churn.registry.model_version import MODEL_NAME, PRODUCTION, STAGING
 from churn.retention import RETENTION_LOCK
 from churn.training.lineage import TRAINING_SET
 from churn.training.train import USED_AT, lock_of, used_at
@@ -81,7 +81,7 @@ def expire_versions(days: int | None, database_url: str, dry_run: bool = False) 
         # Not during a backup or a move of Production.
         lock_session(connection, RETENTION_LOCK)
         lock_session(connection, moves.PROMOTE_LOCK)
-        versions = _versions(client)
+        versions = list_versions(client)
         limit = datetime.now(UTC) - timedelta(days=days)
         old = [each for each in versions if datetime.fromtimestamp(each.creation_timestamp / 1000, UTC) < limit]
         why = _why_kept(connection, client, versions)
@@ -100,17 +100,6 @@ def expire_versions(days: int | None, database_url: str, dry_run: bool = False) 
     if dry_run:
         return Outcome(UNCHANGED, f"would remove {what}", figures)
     return Outcome(DONE if gone else UNCHANGED, f"removed {what}", figures)
-
-
-def _versions(client: MlflowClient) -> list[ModelVersion]:
-    """Return all versions, oldest first."""
-    found, token = [], None
-    while True:
-        page = client.search_model_versions(f"name = '{MODEL_NAME}'", PAGE, ["version_number ASC"], token)
-        found += [*page]
-        token = page.token
-        if not token:
-            return found
 
 
 def _why_kept(connection: Connection, client: MlflowClient, versions: list[ModelVersion]) -> dict[int, str]:
@@ -182,7 +171,7 @@ def _there(ask: Callable[[str], T], name: str) -> T | None:
     try:
         return ask(name)
     except MlflowException as error:
-        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        if is_missing(error):
             return None
         raise
 

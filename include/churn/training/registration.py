@@ -22,9 +22,10 @@ from churn.code import git_commit
 from churn.features.store import feature_types
 from churn.postgres.database import connect
 from churn.registry import provenance
+from churn.registry.client import EXPERIMENT
 from churn.registry.model_file import TRUSTED_TYPES
+from churn.registry.model_version import MODEL_NAME
 from churn.registry.signature import signature_of
-from churn.registry.versions import EXPERIMENT, MODEL_NAME
 from churn.training.candidate import Candidate
 from churn.training.cohort import SALT
 from churn.training.learned_from import LEARNED_FROM, to_tag

@@ -16,9 +16,9 @@ from mlflow import MlflowClient
 
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session
-from churn.registry.model_version import ModelNotLoadable
-from churn.registry.versions import MODEL_NAME, ModelVersion, find_versions
-from churn.registry.versions import production as find_production
+from churn.registry.client import find_versions
+from churn.registry.client import production as find_production
+from churn.registry.model_version import MODEL_NAME, ModelNotLoadable, ModelVersion
 from churn.training.training_set import drops_of
 
 log = logging.getLogger(__name__)

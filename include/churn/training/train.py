@@ -9,7 +9,8 @@ from churn.code import step_digest
 from churn.features.store import FEATURE_SERVICE, open_store
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import connect, lock_session
-from churn.registry.versions import MODEL_NAME, ExperimentDeleted, find_versions, require_experiment
+from churn.registry.client import ExperimentDeleted, find_versions, require_experiment
+from churn.registry.model_version import MODEL_NAME
 from churn.training import recipe
 from churn.training.candidate import NotEnoughToLearn, fit_candidate
 from churn.training.lineage import read_revisions

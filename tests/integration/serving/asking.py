@@ -14,7 +14,7 @@ import requests
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
-from churn.registry.versions import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME
 from tests.patience import SLOWNESS, wait_for
 
 REPOSITORY = Path(__file__).parents[3]

@@ -17,8 +17,8 @@ from churn.drops.landing import find_drop
 from churn.features.materialization import materialize
 from churn.features.store import FEATURE_SERVICE, apply_definitions
 from churn.postgres.migrate import migrate
+from churn.registry.model_version import MODEL_NAME
 from churn.registry.trust import trust
-from churn.registry.versions import MODEL_NAME
 from churn.synthetic.generate import write_drops
 from serving import state
 from serving.app import create_app

@@ -5,7 +5,7 @@ import pytest
 
 from churn.features.reader import OnlineReader
 from churn.features.store import FEATURE_SERVICE
-from churn.registry.versions import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME
 from serving import state
 from serving.app import create_app
 from serving.settings import Settings

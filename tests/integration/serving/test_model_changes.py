@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import pytest
 
 import serving.model
-from churn.registry.versions import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME
 from serving import state
 from serving.app import create_app, start, stop
 from serving.features import OnlineStore

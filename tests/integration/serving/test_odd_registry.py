@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from werkzeug.serving import make_server
 
-from churn.registry.versions import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME
 from embedded.operator import status
 from embedded.operator.doctor.finding import BAD, WARN
 from embedded.operator.doctor.pipeline import Version, judge_serving
