@@ -28,9 +28,9 @@ ERROR = "error"
 LONGEST = 600
 """Maximum length of an error in characters: what a phone shows."""
 
-KILLED = "it left no error: it was killed, as for want of memory, or never began; its log may say more"
+KILLED = "no error stored: the task was killed, for example out of memory, or never started; see its log"
 
-UNKNOWN = "What failed could not be gathered: Airflow's API or its database did not answer. The run's page may tell."
+UNKNOWN = "The failed tasks are unknown: Airflow's API or its database did not answer. See the run's page."
 
 
 def keep_error(context: Mapping[str, Any]) -> None:
@@ -186,7 +186,7 @@ def _failed_if_known(context: Mapping[str, Any]) -> dict[str, str | None] | None
     try:
         return _failed(context)
     except Exception as error:
-        log.error("what failed in %s could not be gathered: %s", context["run_id"], type(error).__name__)
+        log.error("the failed tasks of %s are unknown: %s", context["run_id"], type(error).__name__)
         return None
 
 

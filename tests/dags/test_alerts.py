@@ -69,9 +69,7 @@ def test_an_alert_explains_why_a_failed_task_recorded_no_error(dag_bag, hook):
     import alerts
 
     alerts.alert(failed(dag_bag, "churn_train", TaskInstance({"train": "failed"}), "2024-01-31"))
-    assert (
-        "train: it left no error: it was killed, as for want of memory, or never began" in hook.received[0]["message"]
-    )
+    assert "train: no error stored: the task was killed, for example out of memory" in hook.received[0]["message"]
 
 
 def test_each_failed_mapped_task_is_in_the_alert_with_its_own_error(dag_bag, hook):

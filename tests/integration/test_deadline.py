@@ -122,7 +122,7 @@ def test_a_drop_removed_during_the_check_does_not_hide_the_others(landing, datab
 
     monkeypatch.setattr(deadline, "is_complete", and_then_it_is_moved)
     assert states(landing, database_url) == [(F29, "incomplete")]
-    assert "2024-01-31: it was moved away while it was looked at" in caplog.text
+    assert "2024-01-31 was moved away during the check" in caplog.text
 
 
 def test_neither_a_withdrawn_drop_nor_one_after_today_counts_as_the_newest(landing, archive, database_url):
@@ -142,7 +142,7 @@ def test_an_unreadable_drop_is_reported_and_does_not_hide_the_others(reachable, 
         assert states(landing, database_url) == [(D31, "unreadable"), (F29, "landed")]
         with pytest.raises(DeadlineMissed, match=r"unreadable since .*: 2024-01-31; landed .*chmod"):
             check_deadline(landing, database_url, every_days=31, now=later())
-    assert "2024-01-31: it cannot be read: [Errno 13] Permission denied" in caplog.text
+    assert "2024-01-31 cannot be read: [Errno 13] Permission denied" in caplog.text
 
 
 def test_an_unreadable_correction_is_reported_despite_an_earlier_decision(reachable, landing, archive, database_url):

@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from churn.features.store import open_store
-from churn.gate import gathering, rule
+from churn.gate import gathering, rule, trial
 from churn.gate.gathering import Rivals
 from churn.gate.grading import GateInvalid, grade
 from churn.gate.rollback import release, rollback
@@ -22,6 +22,7 @@ from churn.gate.thresholds import ThresholdError
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
 from churn.registry import client as registry
+from churn.registry import loading
 from churn.registry.evidence import read_evidence
 from churn.registry.loading import load_model
 from churn.synthetic.generate import write_drops

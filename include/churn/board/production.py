@@ -60,7 +60,7 @@ def read_registry() -> Registry:
     """Return the version in stage Production, and the pin.
 
     Raises:
-        mlflow.exceptions.MlflowException: MLflow cannot be asked.
+        mlflow.exceptions.MlflowException: MLflow is unavailable.
     """
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 — see above
 
@@ -83,7 +83,7 @@ def report_files(run_id: str, decision: int) -> list[str]:
     """Return the sorted paths of a decision's pictures and report, for read_report_file().
 
     Raises:
-        mlflow.exceptions.MlflowException: MLflow cannot be asked, or does not know the run.
+        mlflow.exceptions.MlflowException: MLflow is unavailable, or the run is unknown.
     """
     from churn.registry.artifacts import of_run, sizes  # noqa: PLC0415 — see above
 
@@ -98,7 +98,7 @@ def read_report_file(run_id: str, decision: int, name: str) -> bytes:
 
     Raises:
         NotShown: `name` is not a report file, does not exist, or is too large.
-        mlflow.exceptions.MlflowException: MLflow cannot be asked.
+        mlflow.exceptions.MlflowException: MLflow is unavailable.
     """
     if not SHOWN.fullmatch(name):
         raise NotShown(f"{name!r} is not a picture or the report")

@@ -1,4 +1,4 @@
-"""The answer of a person who was asked whether a decision PROMOTE may be carried out."""
+"""A person's answer to the request to approve a decision PROMOTE."""
 
 import json
 from collections.abc import Mapping
@@ -6,16 +6,15 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 WAIT = timedelta(hours=24)
-"""How long an answer is waited for: a day on call has one owner, and the next day brings its own candidate."""
+"""Timeout of a request: one on-call day; the next day has its own candidate."""
 
 APPROVAL = "gate.approval"
-"""The tag of a version that was approved, set before it is promoted: whoever finishes the record of a promotion that
-was killed learns from it who approved."""
+"""Tag of an approved version, set before the promotion, so that a promotion that was killed can be recorded later."""
 
 
 @dataclass(frozen=True)
 class Approval:
-    """The answer. `who` is None where nobody answered within WAIT; `at` is an instant in ISO."""
+    """The answer. `who` is None after a timeout; `at` is an instant in ISO format."""
 
     approved: bool
     who: str | None
@@ -23,12 +22,12 @@ class Approval:
     note: str = ""
 
     def consent(self, reason: str) -> str:
-        """Why Production moves: the gate's reason, and who agreed to it when."""
+        """Return the reason of the move: the gate's reason, the approver and the time."""
         return f"{reason}; approved by {self.who} at {self.at[:16]}{_note(self.note)}"
 
     @property
     def refusal(self) -> str:
-        """Why Production stays."""
+        """The reason why Production does not move."""
         if self.who is None:
             return f"nobody answered within {WAIT.total_seconds() / 3600:.0f} hours"
         return f"rejected by {self.who} at {self.at[:16]}{_note(self.note)}"

@@ -1,8 +1,8 @@
-"""Like with like: on which basis two versions are compared, and what an AUC is of.
+"""The basis of a comparison: both versions have learned from the grading date, or neither has.
 
-A version that learned from the grading date does better on it than one that did not, also on customers whom neither
-saw. A version that learned from it is therefore compared as shipped with the candidate as shipped, which learned from
-it too. Any other version is compared with the candidate's twin, which did not.
+A version that learned from the grading date scores better on it, even on unseen customers. It is therefore compared
+with the candidate as shipped, which learned from that date too. Any other version is compared with the candidate's
+twin, which did not.
 """
 
 import json
@@ -18,21 +18,20 @@ AS_SHIPPED = "as shipped"
 
 @dataclass(frozen=True)
 class Basis:
-    """OUT_OF_TIME or AS_SHIPPED, and why."""
+    """OUT_OF_TIME or AS_SHIPPED, with the reason."""
 
     name: str
     why: str
 
 
 def basis_against(other: Learned, graded_on: date, *, out_of_time: bool) -> Basis:
-    """Return on which basis the candidate is compared with another version.
+    """Return the basis on which the candidate is compared with another version.
 
-    Where it is not known whether the other learned from the grading date, the twin is compared: the candidate may then
-    be kept back wrongly. A candidate of one date has no twin: it is compared as shipped, also with a version that has
-    not learned from that date.
+    If it is unknown whether the other learned from the grading date, the twin is compared, which can only be too
+    strict. A candidate of one date has no twin and is always compared as shipped.
 
     Args:
-        other: what the other version learned from.
+        other: the dates that the other version learned from.
         out_of_time: the candidate has a twin that was fitted without the grading date.
     """
     if not out_of_time:
@@ -48,12 +47,12 @@ def basis_against(other: Learned, graded_on: date, *, out_of_time: bool) -> Basi
 
 @dataclass(frozen=True)
 class Origin:
-    """What an AUC is of.
+    """The rows and models behind an AUC.
 
     Attributes:
-        day: the date whose rows were scored, None where they are of several dates or not known.
-        out_of_time: they were scored by models that had not learned from that date.
-        drops: the content of the drops of that date and later ones that the rows are made of.
+        day: the date of the scored rows, None for several dates or if unknown.
+        out_of_time: the models had not learned from that date.
+        drops: digests of the drops of that date and later, which the rows are built from.
     """
 
     day: date | None
@@ -62,8 +61,8 @@ class Origin:
 
 
 def out_of_fold_origin(tags: Mapping[str, str], learned: Learned) -> Origin:
-    """Return what the out-of-fold AUC of a version is of, by its tags: of the date that it was graded on where it was
-    graded out of time or has no other; else of all of its dates together."""
+    """Return the origin of a version's out-of-fold AUC by its tags. The AUC is of the grading date if that was graded
+    out of time or is the only date, else of all dates together."""
     try:
         graded_on = date.fromisoformat(tags["graded_on"])
     except (KeyError, ValueError):
@@ -74,7 +73,7 @@ def out_of_fold_origin(tags: Mapping[str, str], learned: Learned) -> Origin:
 
 
 def drops_since(tags: Mapping[str, str], day: date) -> dict[date, str]:
-    """Return the content of each drop of the version's training set from that date on."""
+    """Return the digest of each drop of the version's training set from that date on."""
     try:
         drops = {date.fromisoformat(as_of): digest for as_of, digest in json.loads(tags.get("drops", "{}")).items()}
     except (AttributeError, ValueError):
@@ -83,8 +82,8 @@ def drops_since(tags: Mapping[str, str], day: date) -> dict[date, str]:
 
 
 def difference_of_origin(out_of_fold: Origin, cohort: Origin) -> str | None:
-    """Return why a version's out-of-fold AUC says nothing of its AUC on the gate cohort, None where it does: both are
-    of the same rows' date, and the models had learned from the same dates."""
+    """Return why a version's out-of-fold AUC cannot be compared with its AUC on the gate cohort, None if it can: the
+    dates of the rows and of the training data match."""
     if out_of_fold.day is None:
         return "its out-of-fold AUC is of several dates, or not known of which"
     if out_of_fold.day != cohort.day:

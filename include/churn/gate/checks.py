@@ -1,7 +1,6 @@
-"""The gate's checks of the candidate itself: can what is said of it be believed, is it any good, can it go out?
+"""The gate's checks of the candidate itself: validity, quality and readiness for serving.
 
-Each is a condition with what was found, what it is held against, and a sentence for a person. Those that hold it
-against another version are in rival_checks.py.
+Each check has a figure, a threshold and a sentence. Checks against another version are in rival_checks.py.
 """
 
 from collections.abc import Iterator
@@ -29,9 +28,9 @@ class Check:
     """One condition.
 
     Attributes:
-        outcome: PASS or FAIL; UNCHANGED: passed, since nothing differs.
-        failing: what the decision is where it fails.
-        passing_away: what failed may pass another time, with the same candidate and the same Production.
+        outcome: PASS, FAIL, or UNCHANGED (passed, because nothing differs).
+        failing: the decision if the check fails.
+        passing_away: a failure is temporary: a later run of the same candidate may pass.
     """
 
     name: str
@@ -44,7 +43,7 @@ class Check:
 
 
 def check(name: str, found: Any, threshold: Any, passed: bool, sentence: str, **kind: Any) -> Check:
-    """Return the condition as it turned out."""
+    """Return a check with outcome PASS or FAIL."""
     return Check(name, found, threshold, PASS if passed else FAIL, sentence, **kind)
 
 
@@ -103,7 +102,7 @@ def worth(evidence: Evidence, auc: Estimate | None, limits: Thresholds) -> Itera
 
 
 def going_out(evidence: Evidence, limits: Thresholds) -> Iterator[Check]:
-    """Can it be served now? What fails here may pass another time."""
+    """Can it be served now? Failures are temporary."""
     latency, most = evidence.loading.latency_ms, limits.max_latency_ms
     sentence = f"one customer takes {latency:.1f} ms in serving's code path, of {most:.0f} allowed"
     yield check("latency", latency, most, latency <= most, sentence, passing_away=True)
@@ -119,7 +118,7 @@ def going_out(evidence: Evidence, limits: Thresholds) -> Iterator[Check]:
 
 
 def figure(estimate: Estimate | None) -> str:
-    """Return a figure with its 95 % interval."""
+    """Format a figure with its 95 % interval."""
     if estimate is None:
         return "undefined"
     low, high = estimate.interval()

@@ -1,4 +1,4 @@
-"""The candidate beside another version on the same rows: every figure that a check or the report needs, once."""
+"""Comparison of the candidate with another version on the same rows, for the checks and the report."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from churn.statistics import Estimate
 
 @dataclass(frozen=True)
 class Slice:
-    """Some of the graded rows: what both models are worth there, and whether the candidate harms them."""
+    """A subset of the graded rows: the AUC of both models, and whether the candidate harms it."""
 
     name: str
     rows: int
@@ -27,10 +27,13 @@ class Slice:
 
 @dataclass(frozen=True)
 class Comparison:
-    """AUC and Brier score of the candidate less those of the other; None where they are not defined.
+    """Differences of AUC and Brier score, candidate less other; None if undefined.
 
     Attributes:
-        basis: on which the scores of both are; `ours` and `theirs` are the AUC of each on it.
+        basis: the basis of the scores.
+        ours: the candidate's AUC on that basis.
+        theirs: the other version's AUC.
+        identical: all scores are equal.
     """
 
     basis: Basis
@@ -42,7 +45,7 @@ class Comparison:
 
 
 def compare(evidence: Evidence, other: Graded | None) -> Comparison | None:
-    """Compare both on all rows; None where there is no other, or one of them has no scores on their basis."""
+    """Compare both on all rows; None if there is no other version, or one has no scores on the basis."""
     if other is None or other.scores is None:
         return None
     basis = basis_against(other.learned, evidence.graded_on, out_of_time=evidence.out_of_time)
@@ -61,9 +64,9 @@ def compare(evidence: Evidence, other: Graded | None) -> Comparison | None:
 
 
 def scores_on(evidence: Evidence, basis: Basis | None) -> np.ndarray | None:
-    """Return the candidate's scores on that basis; None: those of its recipe, which it is judged on by itself."""
+    """Return the candidate's scores on that basis; without a basis, those of its recipe."""
     candidate = evidence.candidate
-    # Without a twin, what was graded is what ships.
+    # Without a twin, the graded pipeline is the shipped one.
     twin = basis is None or basis.name == OUT_OF_TIME or not evidence.out_of_time
     return candidate.scores if twin else candidate.shipped
 
@@ -73,8 +76,8 @@ def compare_slices(
 ) -> list[Slice]:
     """Return every slice, harmed or not.
 
-    A slice is harmed where its loss of AUC is significantly more than the limit. With a dozen slices one of them is
-    bad by chance in most decisions: Holm's correction keeps that at 1 - confidence for all of them together.
+    A slice is harmed if its loss of AUC is significantly above the limit. Holm's correction keeps the family-wise error
+    rate of all slices at 1 - confidence.
     """
     theirs = None if other is None else other.scores
     found = [

@@ -1,4 +1,4 @@
-"""What the report says of each version that was compared, and of each slice."""
+"""The report's entries for each compared version and each slice."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from churn.statistics import Estimate
 
 
 def auc_of(evidence: Evidence, scores: np.ndarray | None) -> Estimate | None:
-    """Return the AUC of scores of the graded rows, None where there are none or it is not defined."""
+    """Return the AUC of scores of the graded rows, None without scores or if it is undefined."""
     return None if scores is None else statistics.auc(evidence.labels, scores)
 
 
 def describe_candidate(evidence: Evidence) -> dict[str, Any]:
-    """Return what is said of the candidate: `auc` is that of its recipe, `shipped_auc` that of what ships."""
+    """Return the candidate's entry: `auc` is that of its recipe, `shipped_auc` that of the shipped pipeline."""
     shipped = evidence.candidate.shipped
     as_shipped = None if shipped is None else interval(auc_of(evidence, shipped))
     return {**_describe(evidence, evidence.candidate), "shipped_auc": as_shipped}
 
 
 def describe_rival(evidence: Evidence, model: Graded | None, found: Comparison | None) -> dict[str, Any] | None:
-    """Return what is said of a version, and of the candidate on the basis that they were compared on."""
+    """Return a version's entry, with the candidate's figures on the basis of their comparison."""
     if model is None:
         return None
     compared = {
@@ -53,7 +53,7 @@ def _describe(evidence: Evidence, model: Graded) -> dict[str, Any]:
 
 
 def describe_slice(each: Slice) -> dict[str, Any]:
-    """Return what is said of a slice."""
+    """Return a slice's entry."""
     return {
         "name": each.name,
         "rows": each.rows,
@@ -67,7 +67,7 @@ def describe_slice(each: Slice) -> dict[str, Any]:
 
 
 def interval(estimate: Estimate | None) -> dict[str, float] | None:
-    """Return a figure with its 95 % interval."""
+    """Return an estimate with its 95 % interval as JSON."""
     if estimate is None:
         return None
     low, high = estimate.interval()

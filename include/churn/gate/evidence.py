@@ -1,4 +1,4 @@
-"""What the gate decides on: figures and arrays, gathered by gathering.py, judged by checks.py."""
+"""The gate's evidence: figures and arrays, gathered by gathering.py and judged by checks.py."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +17,15 @@ class Graded:
     """A version that is compared on the graded rows.
 
     Attributes:
-        scores: its own for the graded rows, in their order; the candidate's are those of its recipe: where there were
-            earlier dates, of the twin that was fitted without the grading date. None: `problem` says why.
-        shipped: the scores of the candidate as it ships, where a version that it is compared with learned from the
-            grading date; None where no such version needs them, or where `scores` are those.
+        scores: its scores of the graded rows, in order; for the candidate, those of its twin if it has one. None:
+            `problem` gives the reason.
+        shipped: scores of the shipped candidate, if a compared version learned from the grading date; None if not
+            needed, or equal to `scores`.
         learned: the labelled dates that it learned from.
-        out_of_fold_auc: what it had on customers outside of the cohort whom it did not see.
-        out_of_fold_differs: why `out_of_fold_auc` says nothing of these rows; None where it is of their date and basis.
-        trained_on_cohort: how many customers of the gate cohort were among those that it was given; None: not known.
-        cohort_salt: of the gate cohort that it was trained without.
+        out_of_fold_auc: its AUC on unseen customers outside the cohort.
+        out_of_fold_differs: why `out_of_fold_auc` cannot be compared with these rows; None if it can.
+        trained_on_cohort: number of gate cohort customers in its training data; None if unknown.
+        cohort_salt: the salt of the gate cohort that it was trained without.
     """
 
     version: int
@@ -44,12 +44,12 @@ class Graded:
 
 @dataclass(frozen=True)
 class Loading:
-    """How the candidate did where serving loads it.
+    """The candidate, loaded as serving loads it.
 
     Attributes:
         problem: why it does not load, None if it does.
-        golden_difference: the largest between its golden rows' scores there and in training.
-        latency_ms: the least that one customer took: what else the machine does is not the candidate's doing.
+        golden_difference: the largest difference between the golden rows' scores there and in training.
+        latency_ms: the fastest prediction for one customer, which excludes other load on the machine.
     """
 
     problem: str | None = None
@@ -59,8 +59,8 @@ class Loading:
 
 @dataclass(frozen=True)
 class Audit:
-    """The audit cohort on the grading date, opened for a promotion: labels, and the scores of both models, on the basis
-    of their comparison on the gate cohort."""
+    """The audit cohort on the grading date, scored only for a promotion: labels, and the scores of both models on the
+    basis of their comparison."""
 
     labels: np.ndarray
     candidate: np.ndarray
@@ -69,16 +69,16 @@ class Audit:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gate decides on.
+    """The evidence for one decision.
 
     Attributes:
-        labels: of the gate cohort's rows of `graded_on`, in one order.
-        slices: which of the rows each slice holds.
-        train_rows, train_churned: what the candidate was fitted on, and how many of these rows had left.
-        online_problem: why the served features are not ready for the candidate's feature service, None if they are.
-        pinned: who pinned Production and why, None where nobody did.
-        was_promoted: the candidate was in Production once and was taken out of it.
-        production_withdrawn: the drop of Production's AS_OF was withdrawn, and none of that AS_OF came since.
+        labels: labels of the gate cohort's rows of `graded_on`, in the order of all scores.
+        slices: mask of the rows by slice.
+        train_rows, train_churned: number of training rows, and of churned ones among them.
+        online_problem: why the served features do not fit the candidate's feature service, None if they do.
+        pinned: who pinned Production and why, None if it is not pinned.
+        was_promoted: the candidate was in Production before and was replaced.
+        production_withdrawn: the drop of Production's AS_OF was withdrawn and not loaded again.
     """
 
     candidate: Graded

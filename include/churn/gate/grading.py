@@ -1,4 +1,4 @@
-"""gate: gather the evidence on a candidate, decide, and put the decision on record."""
+"""gate: gather the evidence on a candidate, decide, and record the decision."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class GateInvalid(RuntimeError):
-    """The comparison cannot be trusted; the decision INVALID is on record."""
+    """The comparison cannot be trusted; the decision INVALID is recorded."""
 
 
 def grade(
@@ -49,40 +49,39 @@ def grade(
     overridden_by: str | None = None,
     run_id: str | None = None,
 ) -> Outcome:
-    """Decide on a candidate, record the decision (gate.decisions, the version's tags, artifacts of its run), and
-    return it.
+    """Decide on a candidate and record the decision in gate.decisions, the version's tags and artifacts of its run.
 
-    The same candidate was decided on against the same Production, with the same thresholds, before: that decision
-    holds, nothing is added; unless what kept it back may have passed, such as a pin.
+    An earlier decision on the same candidate, Production and thresholds still holds and is returned as UNCHANGED,
+    unless it failed on a temporary condition such as a pin.
 
     Args:
-        overrides: thresholds of this run in place of the house's, by name.
-        overridden_by: the person who asked for them.
-        run_id: the run that the version must be of; None: any.
+        overrides: thresholds of this run that replace the defaults, by name.
+        overridden_by: the user who set them.
+        run_id: the expected run of the version; None: any.
 
     Returns:
-        What was decided; `decision_id` is its row in gate.decisions.
+        The decision; `decision_id` is its row in gate.decisions.
 
     Raises:
         GateInvalid: the decision is INVALID. It is recorded first.
-        StaleCandidate: labels or features of the graded rows changed since the candidate was trained, or the version
-            is of another run.
-        ThresholdError: an override that is none.
+        StaleCandidate: labels or features of the graded rows changed since the training, or the version is of another
+            run.
+        ThresholdError: an override is invalid.
     """
     asked = _Asked(Thresholds().override(overrides or {}), dict(overrides or {}), overridden_by)
     with connect(database_url, autocommit=True) as connection:
-        # A connection of its own: what a person did stays on record whatever comes of this decision.
+        # A separate connection: it holds PROMOTE_LOCK until it is closed.
         moves.notice(connection, MlflowClient())
     with connect(database_url, autocommit=True) as connection:
-        # Of two that decide on the same candidate at once, the second finds the decision of the first. The lock is the
-        # session's: a transaction that is idle while models score may be ended by the server, and its locks with it.
+        # A concurrent run on the same candidate waits, then finds this decision. A session lock, because the server may
+        # end a transaction that idles while models score.
         lock_session(connection, "grade", str(version))
         return _grade(version, run_id, asked, connection, database_url)
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """The thresholds of this run, which of them are not the house's, and who asked for them."""
+    """The thresholds of this run, the overridden ones among them, and the user who set those."""
 
     thresholds: Thresholds
     overridden: Mapping[str, Any]
@@ -147,7 +146,7 @@ def _rivals(connection: Connection, client: MlflowClient, production: ModelVersi
 
 
 def _find(client: MlflowClient, anchor: Held) -> ModelVersion:
-    """Return the anchor, without tags where it was deleted: also where its number is another run's version by now."""
+    """Return the anchor; without tags if it was deleted, or if another run has its number now."""
     found = registry.find_version(client, anchor.version)
     return found if anchor.same(found) else ModelVersion(anchor.version, anchor.run_id or "", "None", {})
 
@@ -156,7 +155,7 @@ def _is_withdrawn(connection: Connection, production: ModelVersion) -> bool:
     try:
         as_of = production.as_of
     except (ModelNotLoadable, ValueError):
-        # It cannot be compared, which the checks say.
+        # The checks report that it cannot be compared.
         return False
     return is_withdrawn(connection, as_of)
 
@@ -180,7 +179,7 @@ def _earlier_decision(
     }
     found = execute(connection, "gate/decision_against", against).fetchone()
     if found and found[0] == rule.PROMOTE and was_promoted(candidate):
-        # It was in Production, and a person put back what it had replaced: that is news.
+        # It was in Production and a person rolled it back: decide again.
         return None
     return found
 
@@ -192,8 +191,7 @@ def _record(
     report: Mapping[str, Any],
     connection: Connection,
 ) -> int:
-    """Write the decision down and return its id. A PROMOTE gets its tags by the promotion, which they are the last step
-    of."""
+    """Record the decision and return its id. The tags of a PROMOTE are set by the promotion."""
     client = MlflowClient()
     production = decision.evidence.production
     difference = decision.against_production.auc if decision.against_production else None
@@ -217,7 +215,7 @@ def _record(
         **_columns("production_auc", decision.production_auc),
         **_columns("auc_difference", difference),
     }
-    # The row comes last: it is seen by others when everything that it names is there.
+    # The row comes last, so that the artifacts exist when others read it.
     client.log_dict(candidate.run_id, dict(report), f"{folder_of(number)}/{REPORT}")
     _log_scores(client, candidate.run_id, gathered, folder_of(number))
     if decision.outcome != rule.PROMOTE and not decision.evidence.was_promoted:
@@ -229,7 +227,7 @@ def _record(
 
 
 def _log_scores(client: MlflowClient, run_id: str, gathered: Gathered, folder: str) -> None:
-    """Keep what every model gave each graded row, for the pictures."""
+    """Log the scores of every model on the graded rows, for the pictures."""
     evidence = gathered.evidence
     columns: dict[str, Any] = {"user_id": gathered.users, LABEL: evidence.labels}
     for name, scores in {

@@ -1,8 +1,7 @@
-"""Which version a row of gate.decisions or gate.moves is of: number and run.
+"""Identity of a version in gate.decisions and gate.moves: number and run id.
 
-The number alone does not say: where the registered model was deleted and made again, or MLflow was restored, numbers
-begin again. A row from before runs were recorded, of a version that the gate never decided on, has no run; its number
-alone counts, as it did then.
+The number alone is ambiguous: numbers restart when the registered model is recreated or MLflow is restored. Old rows
+without a run id match by number alone.
 """
 
 from dataclasses import dataclass
@@ -12,20 +11,20 @@ from churn.registry.model_version import ModelVersion
 
 @dataclass(frozen=True)
 class Held:
-    """A version as the history knows it. `run_id` is empty for a version without a run, None where it is not known."""
+    """A version in the history. `run_id` is empty for a version without a run, None if unknown."""
 
     version: int
     run_id: str | None
 
     def same(self, other: "Held | ModelVersion | None") -> bool:
-        """Tell whether that is this version."""
+        """Tell whether both are the same version."""
         if other is None or other.version != self.version:
             return False
         return self.run_id is None or other.run_id is None or other.run_id == self.run_id
 
 
 def held(version: int | None, run_id: str | None) -> Held | None:
-    """Return the version of a row, None where the row is of none."""
+    """Return the version of a row, None if the row has none."""
     return None if version is None else Held(version, run_id)
 
 

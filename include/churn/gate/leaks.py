@@ -1,7 +1,7 @@
-"""Did a version learn from the gate cohort? Three ways to find out: what it says, what it was given, what it knows.
+"""Leak checks: did a version train on the gate cohort? They compare its salt, its training customers and its AUC.
 
-The gap between its AUC on training rows and on others is none: an honest forest has 1.00 and 0.83, a leaked one 1.00
-and 1.00. What a model knows too well shows beside its own AUC on other customers whom it did not see.
+The AUC on the cohort is compared with the out-of-fold AUC, not with the AUC on training rows: an honest forest has an
+AUC of 1.00 on those too.
 """
 
 import math
@@ -19,7 +19,7 @@ from churn.training.cohort import SALT
 
 @dataclass(frozen=True)
 class Leak:
-    """What one way of looking found."""
+    """The result of one leak check."""
 
     name: str
     figure: Any
@@ -29,7 +29,7 @@ class Leak:
 
 
 def find_leaks(model: Graded, labels: np.ndarray, limits: Thresholds) -> Iterator[Leak]:
-    """Yield what each way of looking says of a version, on the labels of its scored rows."""
+    """Yield the result of each leak check of a version, given the labels of its scored rows."""
     salt = model.cohort_salt
     sentence = "its gate cohort is this one"
     if salt != SALT:
@@ -53,7 +53,7 @@ def find_leaks(model: Graded, labels: np.ndarray, limits: Thresholds) -> Iterato
         yield Leak("leak_alarm", None, None, False, f"not judged: {model.out_of_fold_differs}")
         return
     above = auc.value - other.value
-    # The error that the cohort's AUC would have, were it in truth the other one: a lucky cohort's own looks smaller.
+    # The cohort's error under the null hypothesis: its own estimate is too small for a high AUC.
     positives = int(labels.sum())
     by_chance = math.hypot(statistics.error_of_auc(other.value, positives, len(labels) - positives), other.error)
     limit = max(limits.leak_margin, limits.leak_errors * by_chance)

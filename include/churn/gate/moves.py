@@ -1,8 +1,7 @@
-"""The history of stage Production, gate.moves, and the pin that a rollback leaves.
+"""The history of stage Production (gate.moves), and the pin that a rollback sets.
 
-A move is recorded after it was made, so that the history never tells of one that did not happen; whoever made it and
-died before the record finishes it when run again. The pin is a tag of the registered model in MLflow, beside the stage
-that it protects.
+A move is recorded after it happened; a process killed in between completes the record on its next run. The pin is a tag
+of the registered model in MLflow.
 """
 
 import json
@@ -29,24 +28,24 @@ ROLLBACK = "rollback"
 RELEASE = "release"
 
 PROMOTE_LOCK = "promote"
-"""Who moves Production holds it, for the session."""
+"""Session lock for moving Production."""
 
 PROMOTING = "gate.promoting"
-"""The tag of a version that a promotion sets before it moves Production: without it, a person did."""
+"""Tag that a promotion sets before it moves Production. A version without it was moved by a person."""
 
 GATE = "gate"
-"""Who promoted, where nobody was asked."""
+"""`who` of a promotion without approval."""
 BY_HAND = "unknown: moved in MLflow"
-"""Who moved, where MLflow does not say."""
+"""`who` of a move by hand: MLflow does not record the user."""
 
 
 class PinUnreadable(RuntimeError):
-    """Somebody wrote the tag by hand. Until it is deleted nothing moves."""
+    """The tag was edited by hand and cannot be parsed; Production does not move until it is deleted."""
 
 
 @dataclass(frozen=True)
 class Pin:
-    """Production stays at `version` until it is released. `at` is an instant of the database's clock, in ISO."""
+    """Production is pinned to `version` until it is released. `at` is the database's time in ISO format."""
 
     version: int
     who: str
@@ -62,7 +61,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class Move:
-    """A row of gate.moves: which version Production holds from then on."""
+    """A row of gate.moves: the version in Production since `moved_at`."""
 
     kind: str
     held: Held | None
@@ -70,10 +69,10 @@ class Move:
 
 
 def pin(client: MlflowClient) -> Pin | None:
-    """Return the pin of Production, None where it is free.
+    """Return the pin of Production, None if it is not pinned.
 
     Raises:
-        PinUnreadable: the tag is there and is no pin.
+        PinUnreadable: the tag cannot be parsed.
     """
     try:
         value = client.get_registered_model(MODEL_NAME).tags.get(PIN)
@@ -95,45 +94,45 @@ def set_pin(client: MlflowClient, pinned: Pin) -> None:
 
 
 def remove_pin(client: MlflowClient) -> None:
-    """Free Production again."""
+    """Remove the pin."""
     client.delete_registered_model_tag(MODEL_NAME, PIN)
 
 
 def append(
     connection: Connection, kind: str, moved: ModelVersion | None, who: str, why: str, *, superior: bool = False
 ) -> None:
-    """Add a move to the history; what it moved Production away from is what the history says last."""
+    """Add a move to the history; the previous version is that of the last move."""
     row = {"kind": kind, **bound(moved), "who": who, "why": why, "superior": superior}
     execute(connection, "gate/append_move", row)
 
 
 def newest(connection: Connection) -> Move | None:
-    """Return the last move, which a release is not."""
+    """Return the last move; a release does not count."""
     row = execute(connection, "gate/newest_move").fetchone()
     return Move(row[0], held(row[1], row[2]), row[3]) if row else None
 
 
 def made_since(connection: Connection, kind: str, version: int | None, since: str) -> bool:
-    """Tell whether such a move is on record since that instant."""
+    """Tell whether such a move is recorded since that instant."""
     row = execute(connection, "gate/move_since", {"kind": kind, "version": version, "since": since}).fetchone()
     return row is not None
 
 
 def anchor(connection: Connection) -> Held | None:
-    """Return the version that a chain of promotions is held against: the newest that a person put into Production, by
-    hand or by a rollback, or that was promoted as superior. None before the first, or where a person took all out."""
+    """Return the anchor: the last version that a person put into Production, by hand or by a rollback, or that was
+    promoted as superior. None if there is none, or if a person emptied Production."""
     row = execute(connection, "gate/anchor").fetchone()
     return held(*row) if row else None
 
 
 def notice(connection: Connection, client: MlflowClient) -> None:
-    """Put on record that a person moved Production by hand, where no other move accounts for what it holds.
+    """Record a move by hand if no recorded move explains the version in Production.
 
-    A promotion or a rollback that was killed before its own record accounts for it: that one finishes its record. While
-    one is under way, nothing is looked at: what it leaves is noticed another time.
+    A killed promotion or rollback also explains it, and completes its own record later. While another process moves
+    Production, nothing is recorded.
 
     Args:
-        connection: in autocommit, since MLflow is asked meanwhile. It holds PROMOTE_LOCK until it is closed.
+        connection: in autocommit, because of calls to MLflow. It holds PROMOTE_LOCK until it is closed.
     """
     if not try_lock_session(connection, PROMOTE_LOCK):
         return
@@ -145,8 +144,8 @@ def notice(connection: Connection, client: MlflowClient) -> None:
 
 
 def settle(connection: Connection, client: MlflowClient, production: ModelVersion | None) -> None:
-    """Bring the history up to what Production holds, for one that is about to move it and lets nobody else do so: a
-    promotion that was killed before its record gets it, a person's move is noticed."""
+    """Complete the history before a move: record a killed promotion or a move by hand. The caller holds
+    PROMOTE_LOCK."""
     if production and not _recorded(connection, production) and not _rolling_back(connection, production.version):
         row = _unrecorded_promotion(connection, production)
         if row:
@@ -159,7 +158,7 @@ def settle(connection: Connection, client: MlflowClient, production: ModelVersio
 
 
 def led_by_gate(connection: Connection, since: Held | None, current: Held | None) -> bool:
-    """Tell whether promotions alone led from version `since` to `current`, no person's move among them."""
+    """Tell whether only promotions led from version `since` to `current`."""
     for kind, version, run_id, *previous in execute(connection, "gate/moves_back"):
         if kind != PROMOTION or not _same(held(version, run_id), current):
             return False
@@ -179,7 +178,7 @@ def _accounted(connection: Connection, production: ModelVersion | None) -> bool:
 
 
 def _unrecorded_promotion(connection: Connection, production: ModelVersion) -> tuple[str, bool] | None:
-    """Return reason and superior of a promotion that began, and is not on record yet."""
+    """Return reason and superior of a promotion that started and is not recorded yet."""
     if PROMOTING not in production.tags:
         return None
     return execute(connection, "gate/unrecorded_promotion", bound(production)).fetchone()
@@ -191,27 +190,27 @@ def _recorded(connection: Connection, found: ModelVersion | None) -> bool:
 
 
 def _rolling_back(connection: Connection, found: int | None) -> bool:
-    """Tell whether a rollback to that version has pinned it and has not put itself on record yet."""
+    """Tell whether a rollback to that version has set the pin and is not recorded yet."""
     pinned = pin(MlflowClient())
     return bool(pinned and pinned.version == found and not made_since(connection, ROLLBACK, found, pinned.at))
 
 
 def before(connection: Connection) -> list[Held]:
-    """Return the versions that Production held before what it holds now, the latest first."""
+    """Return the versions in Production before the current one, latest first."""
     row = newest(connection)
     path = _path(held(*each) for each in execute(connection, "gate/moved_to").fetchall())
     return path[:-1][::-1] if row and row.held is not None else path[::-1]
 
 
 def _path(moved_to: Iterable[Held | None]) -> list[Held]:
-    """Return the versions that lead to the present one: going back to one forgets those that came after it, so that
-    two rollbacks in a row do not end where the first began."""
+    """Return the versions that lead to the current one. A rollback removes the versions after its target, so that two
+    rollbacks in a row do not end where the first began."""
     path: list[Held] = []
     for moved in moved_to:
         if moved is None:
             continue
         known = [place for place, each in enumerate(path) if each.same(moved)]
-        # The newer row may know the run where the older one does not.
+        # The newer row may have the run id that the older one lacks.
         path[known[-1] if known else len(path) :] = [moved]
     return path
 

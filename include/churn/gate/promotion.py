@@ -1,8 +1,7 @@
-"""promote: carry out a decision PROMOTE. Production is moved only if it is still the version that was graded, is not
-pinned, and the person who was asked did not say no.
+"""promote: carry out a decision PROMOTE, if Production has not moved since, is not pinned, and approval was not denied.
 
-A tag that says so first, then stage Production, then alias champion, then the decision's tags, then the record in
-gate.moves: killed between any two, the next run finishes what is missing and changes nothing else.
+The order is: tag gate.promoting, stage Production, alias champion, tags of the decision, row in gate.moves. After a
+kill between two steps, the next run completes the rest.
 """
 
 import logging
@@ -25,7 +24,7 @@ log = logging.getLogger(__name__)
 
 ARCHIVED = "Archived"
 KEPT = "KEPT"
-"""Production stays as it is: pinned, moved by somebody else meanwhile, or a person refused."""
+"""Production does not move: it is pinned, was moved meanwhile, or approval was denied."""
 
 
 def promote(
@@ -40,18 +39,18 @@ def promote(
 ) -> Outcome:
     """Move Production to `version` if it is still `graded_against` (None: still empty) and not pinned.
 
-    Where the gate itself has moved Production on since, the version is graded again, against what is there now; where
-    a person has, or a person approved on the figures of then, Production stays. A version in Production already only
-    gets what is missing: alias, tags, record.
+    If the gate has moved Production since, the version is graded again against the new Production. If a person has
+    moved it, or has approved the old figures, Production does not move. A version that is in Production already only
+    gets missing aliases, tags and records.
 
     Args:
-        superior: it was shown to be better than what it replaces, or is the first.
-        approval: the answer of the person who was asked; None where nobody was.
-        decision_id: the decision that is carried out, in gate.decisions; None: the last one on the version.
+        superior: the version was shown to be better than Production, or is the first.
+        approval: the answer to the request for approval, None without a request.
+        decision_id: the decision in gate.decisions; None: the last one on the version.
     """
     client = MlflowClient()
     with connect(database_url, autocommit=True) as connection:
-        # One promotion or rollback at a time; free again when this process ends.
+        # One promotion or rollback at a time.
         lock_session(connection, moves.PROMOTE_LOCK)
         current, candidate = registry.production(client), registry.get_version(client, version)
         found = current.version if current else None
@@ -67,7 +66,7 @@ def promote(
         if moved:
             if approval or not moves.led_by_gate(connection, graded, now):
                 return _keep(client, connection, candidate, against, _moved_meanwhile(graded_against, found))
-            # Another candidate that was graded meanwhile came first: this one is compared with it, as in order.
+            # Another candidate was promoted meanwhile: compare with it.
             decided = _grade_again(connection, candidate, decision_id, database_url)
             if decided.figures["decision"] != rule.PROMOTE:
                 return _kept(version, decided.reason, graded_again=True)
@@ -76,7 +75,7 @@ def promote(
             client.set_model_version_tag(MODEL_NAME, str(version), APPROVAL, to_tag(approval))
             reason = approval.consent(reason)
         client.set_model_version_tag(MODEL_NAME, str(version), moves.PROMOTING, str(found))
-        # With two versions in Production MLflow serves the higher number: the previous one must leave.
+        # Archive the previous version: of two in Production, MLflow returns the higher number.
         client.transition_model_version_stage(MODEL_NAME, str(version), PRODUCTION, archive_existing_versions=True)
         _label(client, version, reason)
         who = approval.who if approval else None
@@ -94,8 +93,8 @@ def _refused(
     approval: Approval | None,
     run_id: str,
 ) -> Outcome | None:
-    """Return what comes of it where the decision is about another run's version, a person said no, or the gate must not
-    move Production; None where it may."""
+    """Return the outcome if the decision is about another run's version, approval was denied, or the gate must not move
+    Production; None if it may."""
     if run_id != candidate.run_id:
         return _kept(candidate.version, _made_again(candidate, run_id))
     if approval and not approval.approved:
@@ -105,8 +104,8 @@ def _refused(
 
 
 def _graded(connection: Connection, against: Mapping[str, Any]) -> tuple[str, Held | None]:
-    """Return the run that the decision is about, and the Production that it was graded against. Of a decision that is
-    not on record, the numbers are all that is known."""
+    """Return the run of the decision, and the Production that it was graded against. Without a recorded decision, only
+    the version numbers are known."""
     row = execute(connection, "gate/graded_against", against).fetchone()
     run_id, production_run_id = row or (against["run_id"], None)
     return run_id, held(against["production_version"], production_run_id)
@@ -123,14 +122,14 @@ def _made_again(candidate: ModelVersion, run_id: str) -> str:
 def _grade_again(
     connection: Connection, candidate: ModelVersion, decision_id: int | None, database_url: str
 ) -> Outcome:
-    """Decide with the thresholds of that decision, which may not be the house's."""
+    """Decide again with the thresholds of that decision."""
     found = execute(connection, "gate/latest_report", {**bound(candidate), "decision": decision_id}).fetchone()
     report = found[2] if found else {}
     return grade(candidate.version, database_url, report.get("overridden"), report.get("overridden_by"))
 
 
 def _finish(client: MlflowClient, connection: Connection, current: ModelVersion, reason: str) -> Outcome:
-    """Give a version that is in Production what a promotion that was killed left out."""
+    """Complete a killed promotion of the version in Production."""
     decision = execute(connection, "gate/latest_decision", bound(current)).fetchone()
     if decision and decision[0] == rule.PROMOTE:
         reason = decision[1]
@@ -147,13 +146,13 @@ def _label(client: MlflowClient, version: int, reason: str) -> None:
 
 
 def move_champion(client: MlflowClient, version: int) -> None:
-    """Point alias champion at `version`, where it does not yet."""
+    """Point alias champion at `version`."""
     if client.get_registered_model(MODEL_NAME).aliases.get(CHAMPION) != str(version):
         client.set_registered_model_alias(MODEL_NAME, CHAMPION, str(version))
 
 
 def _why_not(client: MlflowClient, connection: Connection, candidate: ModelVersion) -> str | None:
-    """Return why this version must not be moved to Production by the gate, None where it may."""
+    """Return why the gate must not move this version to Production, None if it may."""
     recorded = execute(connection, "gate/was_promoted", bound(candidate)).fetchone()
     if was_promoted(candidate) or recorded:
         return (
@@ -180,8 +179,8 @@ def _moved_meanwhile(graded_against: int | None, found: int | None) -> str:
 def _keep(
     client: MlflowClient, connection: Connection, candidate: ModelVersion, decided: Mapping[str, Any], why: str
 ) -> Outcome:
-    """Set the decision PROMOTE aside: the tags, the stage, and a decision KEEP against the version that was graded.
-    Against the one there now, nothing is decided yet."""
+    """Set the decision PROMOTE aside: update tags and stage, and record KEEP against the Production of that decision,
+    not against the present one."""
     reason = f"version {candidate.version}: {why}"
     log.warning(reason)
     tag_decision(client, candidate.version, rule.KEEP, reason)

@@ -1,6 +1,6 @@
-"""The question to a person whether a decision PROMOTE may be carried out.
+"""The request to approve a decision PROMOTE.
 
-Asked is only about the newest loaded drop: a backfill of old dates asks nobody. While the question is open, the
+Approval is requested only for the newest loaded drop, so a backfill requests none. While the request is open, the
 candidate is in stage Staging.
 """
 
@@ -26,18 +26,21 @@ AUC = "AUC on the gate cohort (95 %)"
 
 @dataclass(frozen=True)
 class Question:
-    """What a person is shown; the body is Markdown."""
+    """The text of the request; the body is Markdown."""
 
     subject: str
     body: str
 
 
 def ask(version: int, database_url: str, decision_id: int | None = None) -> Question | None:
-    """Put a candidate into stage Staging and return the question about it; None where nobody needs to be asked: its
-    AS_OF is not the newest loaded drop's, it is in Production already, or Production is pinned.
+    """Move a candidate to stage Staging and return the request for approval.
 
     Args:
-        decision_id: the decision that is asked about, in gate.decisions; None: the last one on the version.
+        decision_id: the decision in gate.decisions; None: the last one on the version.
+
+    Returns:
+        None if no approval is needed: the AS_OF is not the newest loaded one, the version is in Production, or
+        Production is pinned.
     """
     client = MlflowClient()
     candidate = registry.get_version(client, version)
@@ -45,10 +48,10 @@ def ask(version: int, database_url: str, decision_id: int | None = None) -> Ques
         newest = execute(connection, "gate/newest_drop").fetchone()
         decided = execute(connection, "gate/latest_report", {**bound(candidate), "decision": decision_id}).fetchone()
     if newest is None or newest[0] != candidate.as_of:
-        log.info("nobody is asked about AS_OF %s: the newest drop is %s", candidate.as_of, newest and newest[0])
+        log.info("no approval for AS_OF %s: the newest drop is %s", candidate.as_of, newest and newest[0])
         return None
     if decided is None or candidate.stage == PRODUCTION or moves.pin(client):
-        log.info("nobody is asked about version %d: it waits for no answer", version)
+        log.info("no approval for version %d: no decision, in Production already, or Production is pinned", version)
         return None
     if candidate.stage != STAGING:
         client.transition_model_version_stage(MODEL_NAME, str(version), STAGING)
@@ -103,7 +106,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        # The columns of a signature would push the sentence off the page.
+        # The columns of a signature are too long for the table.
         return f"{len(value)} names"
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text.replace("|", "\\|").replace("\n", " ")

@@ -1,4 +1,4 @@
-"""The gate's checks of the candidate beside another version: the one in Production, or the anchor."""
+"""The gate's checks of the candidate against another version: Production or the anchor."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from churn.gate.thresholds import Thresholds
 
 @dataclass(frozen=True)
 class Rival:
-    """What the candidate is held against, and what it is called."""
+    """The version that the candidate is compared with, and its role."""
 
     model: Graded
     role: str
@@ -27,12 +27,12 @@ def production(model: Graded) -> Rival:
 
 
 def anchor(model: Graded) -> Rival:
-    """The last version that was shown to be better than what it replaced, or that a person chose."""
+    """The last version that was promoted as superior, or that a person chose."""
     return Rival(model, "the anchor", "anchor_comparable")
 
 
 def comparable(evidence: Evidence, rival: Rival, found: Comparison | None, limits: Thresholds) -> Check:
-    """Was it kept from the cohort too? One that was not would win against every honest candidate."""
+    """Did the rival train without the gate cohort too? Otherwise it would beat every honest candidate."""
     leaks = find_leaks(rival.model, evidence.labels, limits)
     problem = rival.model.problem or next((leak.sentence for leak in leaks if leak.found), None)
     if problem is None and found is None:
@@ -44,8 +44,8 @@ def comparable(evidence: Evidence, rival: Rival, found: Comparison | None, limit
 
 
 def not_older(evidence: Evidence, rival: Rival) -> Check:
-    """A candidate older than Production is never promoted: a backfill cannot move serving back. A Production of a
-    withdrawn AS_OF does not count: it was trained on what is as if it had never come."""
+    """Is the candidate as new as Production? A backfill must not move serving back. A Production of a withdrawn AS_OF
+    does not count."""
     ours, theirs = evidence.candidate.as_of, rival.model.as_of
     sentence = f"the candidate is of {ours}, Production (version {rival.model.version}) of {theirs}"
     if evidence.production_withdrawn:
@@ -74,7 +74,7 @@ def not_worse(evidence: Evidence, rival: Rival, found: Comparison, least: float,
 
 
 def calibration(rival: Rival, found: Comparison, limits: Thresholds) -> Check:
-    """Are the probabilities not significantly further from what happened, by more than the limit?"""
+    """Is the Brier score not significantly worse by more than the limit?"""
     low = found.brier.lower_bound(limits.confidence) if found.brier else None
     most = limits.max_brier_loss
     sentence = (
@@ -85,7 +85,7 @@ def calibration(rival: Rival, found: Comparison, limits: Thresholds) -> Check:
 
 
 def no_slice_harmed(slices: list[Slice], limits: Thresholds) -> Check:
-    """Does the candidate harm no kind of customers?"""
+    """Does the candidate harm no slice?"""
     harmed = [f"{each.name} ({_signed(each.difference.value)})" for each in slices if each.harmed and each.difference]
     tested = sum(each.p_value is not None for each in slices)
     more = f"significantly more than {limits.max_slice_auc_loss:g} (Holm's correction)"

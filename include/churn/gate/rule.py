@@ -1,13 +1,12 @@
 """The promotion gate: does the candidate replace the version in stage Production?
 
-The rule. The comparison must be one that can be trusted (else INVALID). With no Production, the candidate must be good
-enough by itself. With one, it must also be at least as new, and shown not to be worse by more than a margin on the same
-cohort rows, whose customers neither has trained on, like compared with like (basis.py). Nor may it be worse by more
-than that than the anchor, the last version that was shown to be better than what it replaced, or that a person chose,
-so that a chain of small losses cannot creep. Everything else is KEEP. A backfill is safe: an older candidate is never
-promoted.
+The rule. The comparison must be valid (else INVALID). Without a Production, the candidate must pass the absolute
+checks. With one, it must also be at least as new, and non-inferior: not worse by more than a margin on the gate cohort,
+which neither has trained on, on the same basis (basis.py). It must also be non-inferior to the anchor, the last version
+that was promoted as superior or chosen by a person; otherwise a chain of small losses would add up. Everything else is
+KEEP. A backfill is safe: an older candidate is never promoted.
 
-This module is the rule and nothing else: evidence comes in, a decision with every check and its reason goes out.
+The rule is a pure function from evidence to a decision with its checks and reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,14 +33,14 @@ class Decision:
     """The outcome, its reason in words, and every check.
 
     Attributes:
-        candidate_auc, production_auc: a pair on one basis, that of their comparison. Where there is none, the
-            candidate's is `honest_auc`.
-        honest_auc: the candidate's out of time where it has a twin; what the absolute checks are held against.
-        against_anchor: None too where the anchor is Production.
-        superior: shown to be better than Production, or nothing was there; such a version becomes the anchor.
-        recommendation: what would have been done, were Production not pinned.
-        needs_person: only a person can judge further.
-        passing_away: run again, the same candidate may be decided on otherwise: what failed may pass another time.
+        candidate_auc, production_auc: AUCs on the basis of their comparison. Without one, the candidate's is
+            `honest_auc`.
+        honest_auc: the candidate's AUC, out of time if it has a twin; used by the absolute checks.
+        against_anchor: None also if the anchor is Production.
+        superior: shown to be better than Production, or the first version; such a version becomes the anchor.
+        recommendation: the outcome if Production were not pinned.
+        needs_person: only a person can decide.
+        passing_away: a failed check is temporary; a later run of the same candidate may decide differently.
     """
 
     outcome: str
@@ -98,7 +97,7 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Decision
         rival = rival_checks.production(production)
         compared = _compared(evidence, rival, against, limits)
         found += [rival_checks.not_older(evidence, rival), *compared]
-        # Beside a version that knows the cohort by heart everything is harm: nothing is said by it.
+        # Against a version that trained on the cohort, every slice would look harmed.
         if against is not None and compared[0].outcome != FAIL:
             found += [rival_checks.calibration(rival, against, limits), rival_checks.no_slice_harmed(slices, limits)]
     if evidence.anchor is not None:
@@ -118,10 +117,10 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Decision
         against_production=against,
         against_anchor=with_anchor,
         slices=tuple(slices),
-        # Better than a Production that lost to the anchor is not yet better than the anchor.
+        # Better than Production, and not worse than the anchor.
         superior=production is None or (bound > 0 and (with_anchor is None or _gains(with_anchor))),
         recommendation=PROMOTE if [check.name for check in failed] == ["not_pinned"] else None,
-        # With a version that cannot be compared, a candidate that passes all else waits for a person.
+        # If only the comparability checks fail, a person decides.
         needs_person=outcome == KEEP and all(check.name.endswith("_comparable") for check in failed),
         passing_away=any(check.passing_away for check in failed),
         thresholds=limits,
@@ -129,8 +128,8 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Decision
 
 
 def with_audit(decision: Decision, audit: Audit) -> Decision:
-    """Return the decision with what the audit cohort says beside it. It is not judged: judged, it would be one more
-    cohort that candidates are chosen on."""
+    """Return the decision with the audit cohort's figures. They are not judged, or candidates would be selected on that
+    cohort too."""
     production = None if audit.production is None else statistics.auc(audit.labels, audit.production)
     said = {
         "basis": decision.against_production.basis.name if decision.against_production else None,

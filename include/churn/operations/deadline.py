@@ -32,8 +32,8 @@ NEXT = {
     "after today": "its date is a typo, and it is not loaded: rename its directory; where a drop of that date is "
     "loaded, take it back with make withdraw",
     "incomplete": "a required file is missing, or one that manifest.json names: have the drop sent again, whole",
-    "unreadable": "the pipeline's user cannot read its directory or a file of it, which the log names: give the right, "
-    "as by chmod -R a+rX, and churn_landing picks it up",
+    "unreadable": "the pipeline's user cannot read the directory or a file that the log names: fix the permissions, "
+    "for example with chmod -R a+rX, and churn_landing picks it up",
     "landed": "it is not loaded: look at the runs of churn_snapshot for this AS_OF, and at the log of churn_landing",
     "loaded": "it has no snapshot: look at the runs of churn_snapshot for this AS_OF",
     "snapshotted": "its features are not online: look at the runs of churn_materialize for this AS_OF",
@@ -130,7 +130,7 @@ def _late_in_landing(landing: Path, database_url: str) -> Iterator[Late]:
             if state := _landed_state(drop, loaded, holds):
                 yield Late(drop.as_of, state, _landed_at(drop))
         except FileNotFoundError as error:
-            log.info("%s: it was moved away while it was looked at: %s", drop.path, error)
+            log.info("%s was moved away during the check: %s", drop.path, error)
 
 
 def _landed_state(drop: Drop, loaded: Loaded, holds: Mapping[date, Hold]) -> str | None:
@@ -141,7 +141,7 @@ def _landed_state(drop: Drop, loaded: Loaded, holds: Mapping[date, Hold]) -> str
             return "landed"
         return "incomplete" if not is_loaded(drop.as_of, loaded) and not is_complete(drop) else None
     except OSError as error:
-        log.warning("%s: it cannot be read: %s", drop.path, error)
+        log.warning("%s cannot be read: %s", drop.path, error)
         return "unreadable"
 
 
@@ -206,5 +206,5 @@ def _registered() -> Mapping[Numbered, Mapping[str, str]] | None:
     try:
         return {(each.version, each.run_id): each.tags for each in find_versions(MlflowClient(), {})}
     except MlflowException as error:
-        log.error("MLflow cannot be asked which versions there are: %s", error)
+        log.error("MLflow is unavailable, so the versions are unknown: %s", error)
         return None

@@ -96,7 +96,7 @@ def _drops_of(version: ModelVersion) -> Drops | None:
         version.as_of  # noqa: B018 — raises if unreadable
         return _from_tag(version.tags[DROPS])
     except (ModelNotLoadable, ValueError, AttributeError) as error:
-        log.warning("whether version %d is superseded is not known: %s", version.version, error)
+        log.warning("cannot tell whether version %d is superseded: %s", version.version, error)
         return None
 
 
