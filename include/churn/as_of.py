@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 
 class AsOfError(ValueError):
-    """A run that does not say which AS_OF it works on, says two different ones, or names one after today."""
+    """AS_OF is missing, malformed, contradictory or after today."""
 
 
 def today() -> date:
@@ -17,12 +17,12 @@ def today() -> date:
 
 
 def why_future(as_of: date, today: date) -> str | None:
-    """Return why there can be no drop of `as_of` yet, None where it is not after `today`."""
+    """Return why there can be no drop of `as_of` yet, None when `as_of` is not after `today`."""
     if as_of <= today:
         return None
     return (
         f"AS_OF {as_of} is after today, {today} (UTC), and would be served in place of every true date before it: "
-        "correct the date; where a drop of it is loaded already, take it back with make withdraw"
+        "correct the date; if a drop of it is loaded, take it back with make withdraw"
     )
 
 
@@ -51,11 +51,11 @@ def resolve_as_of(
         parameter: the run's `as_of` parameter, YYYY-MM-DD, None or empty when not given.
         partition_key: the run's partition key, YYYY-MM-DD, None for a run without one.
         logical_date: the run's logical date, aware, None for a run without one. It must be midnight in UTC.
-        today: the last date that is accepted.
+        today: the last accepted date.
 
     Raises:
-        AsOfError: none of the three is there, one is not a date, the parameter disagrees with the partition key, the
-            logical date is another instant than midnight, or the date is after `today`.
+        AsOfError: all three are missing, one is not a date, the parameter disagrees with the partition key, the
+            logical date is not midnight UTC, or the date is after `today`.
     """
     asked = parse_as_of(parameter) if parameter else None
     keyed = parse_as_of(partition_key) if partition_key else None
@@ -73,11 +73,11 @@ def resolve_as_of(
 
 
 def _day_of(logical_date: datetime) -> date:
-    # Midnight in another zone lies on the day before or after in UTC: nobody could tell which day was meant.
+    # Midnight in another zone is ambiguous: in UTC it lies on the day before or after.
     instant = logical_date.astimezone(UTC)
     if instant.time() != time.min:
         raise AsOfError(
-            f"the logical date is {instant:%Y-%m-%d %H:%M:%S} UTC, which is not midnight, so that it names no AS_OF: "
+            f"the logical date is {instant:%Y-%m-%d %H:%M:%S} UTC, not midnight, so it names no AS_OF: "
             "trigger again with the parameter as_of (a date like 2024-01-31)"
         )
     return instant.date()

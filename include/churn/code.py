@@ -1,4 +1,4 @@
-"""The code that a step runs: its work is repeated when that changes, and only then."""
+"""The digest of the code that a step runs. A step runs again when its digest changes."""
 
 import hashlib
 import os
@@ -18,8 +18,8 @@ LOCK = INCLUDE.parent / "requirements.txt"
 def step_digest(package: str) -> str:
     """Return the sha256 over the code of a step and the locked versions of its libraries.
 
-    The code of a step is its package (`churn.training`), the packages and modules of churn that it imports, directly or
-    not, and what these name of include/sql/ and include/feature_repo/. Its libraries are those that all of it imports.
+    The code is the package (`churn.training`), its direct and indirect imports from churn, and the files of
+    include/sql/ and include/feature_repo/ that these name. The libraries are those that this code imports.
     """
     finder = _imports_of(package)
     names = (INCLUDE.joinpath(*name.split(".")) for name in finder.modules)
@@ -34,8 +34,10 @@ def step_digest(package: str) -> str:
 
 
 def _imports_of(package: str) -> ModuleFinder:
-    """Find every module of the package and of the packages that it imports. Libraries are not on the path: the finder
-    lists their names as `badmodules`."""
+    """Find every module of the package and of the packages that it imports.
+
+    Libraries are not on the path: the finder lists their names as `badmodules`.
+    """
     finder, done, packages = ModuleFinder(path=[str(INCLUDE)]), set[str](), {package}
     while packages:
         for path in (path for each in packages for path in INCLUDE.joinpath(*each.split(".")).rglob("*.py")):
@@ -46,8 +48,7 @@ def _imports_of(package: str) -> ModuleFinder:
 
 
 def _read_by(module: Path) -> Iterator[Path]:
-    """Yield the files that a module reads: those in a folder beside it, and the statements and the feature repository
-    that it names."""
+    """Yield the other files that a module reads: templates and Lua scripts, SQL files, the feature repository."""
     yield from (path for path in module.parent.glob("*/*") if path.suffix in {".lua", ".html"})
     text = module.read_text(encoding="utf-8")
     yield from (path for path in INCLUDE.glob("sql/*.sql") if f'"{path.stem}/' in text or f'"{path.stem}"' in text)
@@ -56,7 +57,7 @@ def _read_by(module: Path) -> Iterator[Path]:
 
 
 def _libraries(imported: Collection[str]) -> list[str]:
-    """Return `name==version` of the lock for each library of which a module is imported."""
+    """Return `name==version` from the lock for each imported library."""
     locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
     distributions = _distributions()
     names = {name.lower() for module in imported for name in distributions.get(module, ())}
@@ -70,15 +71,15 @@ def _distributions() -> Mapping[str, list[str]]:
 
 @cache
 def lock_digest() -> str:
-    """Return the sha256 of the lock of the libraries."""
+    """Return the sha256 of requirements.txt."""
     return hashlib.sha256(LOCK.read_bytes()).hexdigest()
 
 
 @cache
 def git_commit() -> str:
-    """Return the commit that is checked out, with "-dirty" where files differ from it, "unknown" outside of git.
+    """Return the checked-out commit, with "-dirty" when files differ from it, "unknown" outside of git.
 
-    An image holds no checkout: CHURN_GIT_COMMIT says which commit it was made of.
+    An image has no checkout: CHURN_GIT_COMMIT names the commit it was built from.
     """
     if stated := os.environ.get("CHURN_GIT_COMMIT"):
         return stated

@@ -1,5 +1,4 @@
-"""What a step of the chain did: its outcome, the reason in words, and its figures. Tasks return it to the Airflow
-UI."""
+"""The result of a step of the chain: outcome, reason and figures. Tasks return it as XCom, shown in the Airflow UI."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +6,7 @@ from typing import Any
 
 DONE = "DONE"
 UNCHANGED = "UNCHANGED"
-"""The same drop, data and code were worked on before; nothing was written."""
+"""The same drop, data and code were processed before; nothing was written."""
 OLDER = "OLDER"
 """A newer AS_OF is served already; nothing was written."""
 

@@ -1,5 +1,4 @@
-"""What the pipeline is told by its environment. Where the database is, a task learns from Airflow's connection
-instead."""
+"""Settings read from the environment. Tasks read the database's address from the Airflow connection instead."""
 
 import os
 from dataclasses import dataclass
@@ -12,8 +11,7 @@ class SettingMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where drops land, a directory, and where accepted ones are archived, a directory or a URL of an object store.
-    MLflow reads MLFLOW_TRACKING_URI itself."""
+    """The landing directory of drops, and their archive: a directory or the URL of an object store."""
 
     landing: Path
     archive: str
@@ -35,5 +33,5 @@ def _require(name: str) -> str:
 
 
 def redis_url() -> str | None:
-    """Return the URL of the Redis that is the online store (CHURN_REDIS_URL), None where Postgres is."""
+    """Return the URL of the Redis online store (CHURN_REDIS_URL), None where Postgres is the online store."""
     return os.environ.get("CHURN_REDIS_URL") or None

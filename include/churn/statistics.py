@@ -1,8 +1,7 @@
-"""What the gate knows of chance: AUC and differences of AUC and of Brier scores with their standard errors, Holm's
-correction, and a permutation test.
+"""The gate's statistics: AUC, differences of AUC and of Brier scores with standard errors, Holm's correction, and a
+permutation test.
 
-The rows are customers of one date, each once, so that they are independent of each other; two models are compared on
-the same rows, so that what they have in common cancels out.
+Rows are independent: each is one customer of one date. Two models are compared on the same rows (paired).
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from scipy.stats import rankdata
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, and the standard error of it (0 where it cannot vary)."""
+    """A figure and its standard error (0 where it cannot vary)."""
 
     value: float
     error: float
@@ -26,11 +25,11 @@ class Estimate:
         return self.value - reach, self.value + reach
 
     def lower_bound(self, confidence: float = 0.95) -> float:
-        """Return the one-sided bound that the figure lies above."""
+        """Return the one-sided lower confidence bound."""
         return self.value - float(ndtri(confidence)) * self.error
 
     def chance_of_at_most(self, limit: float) -> float:
-        """Return the p-value of a figure this small or smaller where `limit` is the truth."""
+        """Return the p-value of a figure this small or smaller if the true value is `limit`."""
         if self.error == 0:
             return 1.0 if self.value >= limit else 0.0
         return float(ndtr((self.value - limit) / self.error))
@@ -43,8 +42,8 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> Estimate | None:
     Letters 21, 2014).
 
     Args:
-        labels: booleans, one a row.
-        scores: any scale; a higher one says that the label is more likely True.
+        labels: booleans, one per row.
+        scores: on any scale; higher means more likely True.
     """
     if not _enough(labels):
         return None
@@ -52,7 +51,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> Estimate | None:
 
 
 def error_of_auc(auc: float, positives: int, negatives: int) -> float:
-    """Return the standard error that a true `auc` has on so many rows of each class, of which nothing else is known.
+    """Return the standard error of an AUC, estimated from its value and the numbers of rows per class.
 
     Source: Hanley and McNeil (Radiology 143, 1982).
     """
@@ -74,7 +73,7 @@ def auc_difference(labels: np.ndarray, scores: np.ndarray, other: np.ndarray) ->
 def paired_aucs(
     labels: np.ndarray, scores: np.ndarray, other: np.ndarray
 ) -> tuple[Estimate, Estimate, Estimate] | None:
-    """Return AUC(scores), AUC(other) and their difference, at the cost of one of them less."""
+    """Return AUC(scores), AUC(other) and their difference, computing the placements of each only once."""
     if not _enough(labels):
         return None
     ours, theirs = _placements(labels, scores), _placements(labels, other)
@@ -82,7 +81,7 @@ def paired_aucs(
 
 
 def brier_difference(labels: np.ndarray, scores: np.ndarray, other: np.ndarray) -> Estimate | None:
-    """Return Brier(scores) - Brier(other), the mean of each row's difference of squared errors; less is better."""
+    """Return Brier(scores) - Brier(other), the mean paired difference of squared errors; negative is better."""
     if len(labels) < 2:
         return None
     each = (scores - labels) ** 2 - (other - labels) ** 2
@@ -90,7 +89,7 @@ def brier_difference(labels: np.ndarray, scores: np.ndarray, other: np.ndarray) 
 
 
 def calibration_error(labels: np.ndarray, scores: np.ndarray, bins: int = 10) -> float | None:
-    """Return the expected calibration error over bins of equally many rows: the mean distance of share and score."""
+    """Return the expected calibration error over bins of equal size."""
     if len(labels) == 0:
         return None
     order = np.argsort(scores, kind="stable")
@@ -100,7 +99,7 @@ def calibration_error(labels: np.ndarray, scores: np.ndarray, bins: int = 10) ->
 
 
 def holm(p_values: Sequence[float], alpha: float = 0.05) -> list[bool]:
-    """Return which hypotheses are rejected, all wrong rejections together at `alpha` (Holm, 1979)."""
+    """Return which hypotheses are rejected at family-wise error rate `alpha` (Holm, 1979)."""
     rejected = [False] * len(p_values)
     for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         if p_values[index] > alpha / (len(p_values) - place):
@@ -110,10 +109,10 @@ def holm(p_values: Sequence[float], alpha: float = 0.05) -> list[bool]:
 
 
 def chance_of_auc(labels: np.ndarray, scores: np.ndarray, permutations: int = 2_000, seed: int = 0) -> float:
-    """Return the p-value of an AUC this high where labels and scores have nothing to do with each other.
+    """Return the permutation p-value of the AUC of `scores`.
 
-    The labels are permuted over the scores, which were given without seeing them. (Phipson and Smyth, Stat. Appl.
-    Genet. Mol. Biol. 2010: the permutation at hand counts as one of them, so that no p-value is 0.)
+    Source: Phipson and Smyth (Stat. Appl. Genet. Mol. Biol. 2010): the observed order counts as a permutation, so no
+    p-value is 0.
     """
     ranks = rankdata(scores)
     found = ranks[labels].sum()
@@ -129,14 +128,14 @@ def _enough(labels: np.ndarray) -> bool:
 
 
 def _placements(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each positive the share of negatives below it, and for each negative that of positives above it."""
+    """Return the share of negatives below each positive, and the share of positives above each negative."""
     positive, negative = scores[labels], scores[~labels]
     return _share_below(positive, negative), 1 - _share_below(negative, positive)
 
 
 def _share_below(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return for each score the share of the others below it, an equal one for half."""
-    # Asked in their order, neighbours are found in the same memory: half the time of a random order.
+    """Return the share of `others` below each score; ties count half."""
+    # Sorted lookups hit the CPU cache.
     order = np.argsort(scores)
     asked, ordered = scores[order], np.sort(others)
     share = np.empty(len(scores))
