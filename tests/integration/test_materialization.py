@@ -165,7 +165,7 @@ def run_out_of_disk():
 @pytest.mark.parametrize(
     ("failure", "error"),
     [
-        (lose_a_row, "usage_agg_30d_fv has 2 rows of 2024-02-29 and its snapshot 3: what was served before is"),
+        (lose_a_row, "usage_agg_30d_fv has 2 rows of 2024-02-29 and its snapshot 3: the previous build is"),
         (lambda *_: run_out_of_disk(), "could not extend file"),
     ],
     ids=["a row lost", "disk full"],

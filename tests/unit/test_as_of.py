@@ -72,7 +72,7 @@ def test_a_logical_date_with_an_offset_is_refused_with_the_instant_that_it_is():
     with pytest.raises(AsOfError) as error:
         resolve_as_of(None, None, datetime(2024, 2, 29, tzinfo=tokyo))
     assert str(error.value) == (
-        "the logical date is 2024-02-28 15:00:00 UTC, which is not midnight, so that it names no AS_OF: "
+        "the logical date is 2024-02-28 15:00:00 UTC, not midnight, so it names no AS_OF: "
         "trigger again with the parameter as_of (a date like 2024-01-31)"
     )
 

@@ -1,7 +1,6 @@
 """The archive: the files of accepted drops, compressed, named by the sha256 of their content.
 
-What was accepted can be loaded again for ever, and what is loaded is exactly what was checked, whatever happens to the
-landing directory in between.
+Every accepted revision can be loaded again. Loading reads the archive, so it loads exactly what was checked.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ class ArchiveError(RuntimeError):
 
 
 class HashedReader:
-    """Reads a file and knows the sha256 and the number of the bytes read so far; copies them to `copy` if given."""
+    """Reads a file and tracks the sha256 and the number of the bytes read; copies them to `copy` if given."""
 
     def __init__(self, file: BinaryIO, copy: BinaryIO | None = None):
         self._file, self._copy, self._hash = file, copy, hashlib.sha256()
@@ -44,7 +43,7 @@ class HashedReader:
 
 
 class Incoming:
-    """Files on their way into the archive. Nothing is visible there before accept(); leaving the block cleans up."""
+    """Files on their way into the archive. They become visible only by accept(); leaving the block cleans up."""
 
     def __init__(self, archive: Location):
         self._storage = storage_at(archive)
@@ -60,7 +59,7 @@ class Incoming:
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[HashedReader]:
-        """Open the file at `path`; what is read of it goes to the archive, once it is accepted."""
+        """Open the file at `path`. What is read is also written for the archive."""
         waiting = self._directory / path.name
         with open_plain(path) as file, pa.CompressedOutputStream(pa.OSFile(str(waiting), "wb"), "zstd") as copy:
             reader = HashedReader(file, copy)
@@ -68,21 +67,20 @@ class Incoming:
         self._waiting.append((waiting, reader))
 
     def streams(self) -> dict[str, Callable[[], AbstractContextManager[BinaryIO]]]:
-        """Return how to open each file that was read once more, by its name: its content as it was read."""
+        """Return {file name: function that opens the content read so far}."""
         return {waiting.name: partial(_decompress, waiting) for waiting, _ in self._waiting}
 
     def accept(self) -> None:
-        """Move the files that were read into the archive; one that is there already is replaced, and so repaired."""
+        """Move the files into the archive. An existing file is replaced, which repairs a damaged one."""
         self._storage.put({_name(reader.sha256): waiting for waiting, reader in self._waiting})
 
 
 @contextmanager
 def open_archived(archive: Location, sha256: str) -> Iterator[BinaryIO]:
-    """Open the archived file of that hash; when the block ends, what was read must have that hash.
+    """Open the archived file with that sha256. When the block ends, the whole content is verified.
 
     Raises:
-        ArchiveError: there is no such file, or its content is another than its name says; then whatever the block
-            raised came of that.
+        ArchiveError: the file is missing, or its content has another sha256. This replaces an error from the block.
     """
     storage, name = storage_at(archive), _name(sha256)
     with ExitStack() as opened:

@@ -1,16 +1,16 @@
-"""The landing drop's contract, version 1: its files, their columns, and the rule that each value obeys."""
+"""The landing drop's contract, version 1: its files, their columns, and the rule for each value."""
 
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 
 RULES = 2
-"""The rules that values are held against, by number; an accepted drop is read by its own for ever. It is not the
-contract's version, which changes with files and columns. Rules 1: what was checked until November 2026."""
+"""Number of the current rules for values. An accepted drop is always read by the rules that it was accepted by. The
+contract's version is separate: it changes with files and columns."""
 
 
 class Kind(Enum):
-    """What a column holds; the value is the rule in words, as error messages quote it."""
+    """The kind of values in a column; the enum's value is the rule as error messages quote it."""
 
     TEXT = "a non-empty text of at most 256 characters, without NUL"
     DATE = "an ISO date (YYYY-MM-DD)"
@@ -20,18 +20,18 @@ class Kind(Enum):
 
 
 LARGEST_NUMBER = 1e38
-"""Models compare in single precision, where a larger number is infinite, and can then neither learn nor answer."""
+"""Models compute in single precision, where a larger number is infinite."""
 
 UNSEEN = (
     "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff"
 )
-"""Characters that show nothing though Unicode calls them letters, marks or symbols, for the class of a regular
-expression: Default_Ignorable_Code_Point, and the empty Braille pattern."""
+"""Invisible characters that Unicode classes as letters, marks or symbols, for a regular expression's character class:
+Default_Ignorable_Code_Point, and the empty Braille pattern."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a file. Where `nullable`, an empty value is legitimate and stays NULL; `since` is its first date."""
+    """A column of a file. If `nullable`, an empty value is valid and stays NULL. `since` is the earliest valid date."""
 
     name: str
     kind: Kind
@@ -41,7 +41,7 @@ class Column:
 
     @property
     def rule(self) -> str:
-        """What form a value has, in words."""
+        """The rule for a value, as error messages quote it."""
         return self.kind.value + (", or empty" if self.nullable else "")
 
 
@@ -99,11 +99,11 @@ SUPPORT = File("support_agg_90d", (
 LABELS = File("labels", (
     USER_ID,
     Column("churn_label", Kind.BOOLEAN),
-    # The date that the label is the truth about; without the column it is the drop's own AS_OF.
+    # The date that the label is about. Without the column it is the drop's AS_OF.
     Column("as_of", Kind.DATE, required=False, since=date(2000, 1, 1)),
 ))  # fmt: skip
 
 REQUIRED_FILES = (USERS, SUBSCRIPTIONS, USAGE, PAYMENTS, SUPPORT)
-"""The files of a drop that hold one row for each customer, the same customers in each."""
+"""The files with one row per customer, and the same customers in each."""
 
 FILES = (*REQUIRED_FILES, LABELS)

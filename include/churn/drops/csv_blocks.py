@@ -1,8 +1,8 @@
-"""A CSV file as blocks of whole, numbered lines, in memory bounded by a constant.
+"""Reads a CSV file in blocks of whole, numbered lines, in bounded memory.
 
-Arrow parses fast but loses count: it splits at lone carriage returns, skips empty lines and gives up on a quote left
-open. Here a line is what ends in a newline, none of the contract's values may hold one, and a line that cannot be
-parsed is reported with its number and replaced, so that the lines around it are still checked.
+Arrow parses fast but loses line numbers: it splits at lone carriage returns, skips empty lines and gives up at an
+unclosed quote. Here only a newline ends a line, and no value may contain one. A line that cannot be parsed is reported
+with its number and blanked, so the lines around it are still checked.
 """
 
 import re
@@ -11,24 +11,24 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 BLOCK_BYTES = 8 * 2**20
-# Some two hundred times the longest line of a real drop.
+# About 200 times the longest line of a real drop.
 LINE_BYTES = 64 * 2**10
 UTF8_BOM = b"\xef\xbb\xbf"
 UNENDED = " (the last line has no newline: the file may be truncated)"
-# Elsewhere than around a whole value a quote means one thing to one reader and another to the next.
+# Parsers disagree about a quote anywhere but around a whole value.
 _VALUE = rb'(?:"(?:[^"]|"")*+"|[^",]*+)'
 WELL_QUOTED = re.compile(_VALUE + rb"(?:," + _VALUE + rb")*+")
 
 Report = Callable[[int, bytes, str], None]
-"""Told of a line that cannot be parsed: its number (the header is 1), its text, the rule that it breaks."""
+"""Called for each line that cannot be parsed: its number (the header is 1), its text, the broken rule."""
 
 
 @dataclass(frozen=True)
 class Block:
     """Whole lines, each ending in a newline; `first_line` is the number of the first, the header being line 1.
 
-    The lines of the numbers `reported` are empty here, so that the numbers of the others hold. Where the file ends
-    without a newline, its last line is a block of its own, not `ended`; its newline is added.
+    Lines numbered in `reported` are blank. A last line without a newline gets one and forms a block of its own, with
+    `ended` False.
     """
 
     first_line: int
@@ -40,8 +40,8 @@ class Block:
 def read_blocks(file: BinaryIO, report: Report) -> Iterator[Block]:
     """Yield the file's lines in blocks of about 8 MB, without the byte order mark; CRLF becomes LF.
 
-    Reported instead of yielded: a line longer than 64 KB, an empty line, a carriage return within a line, a quote left
-    open or in the middle of a value, and a line that is not UTF-8.
+    Reported instead of yielded: lines over 64 KB, empty lines, carriage returns within a line, quotes unclosed or
+    within a value, and lines that are not UTF-8.
     """
     line = 1
     pending = file.read(len(UTF8_BOM))
@@ -67,7 +67,7 @@ def read_blocks(file: BinaryIO, report: Report) -> Iterator[Block]:
 
 
 def _skip_line(file: BinaryIO) -> bytes:
-    """Read on behind the next newline and return what was read beyond it."""
+    """Skip the rest of the line and return the bytes read beyond it."""
     while data := file.read(BLOCK_BYTES):
         if end := data.find(b"\n") + 1:
             return data[end:]
@@ -91,7 +91,7 @@ def _mend(data: bytes, first_line: int, report: Report) -> Block:
 
 
 def _has_long_line(data: bytes) -> bool:
-    # From each line's start, the last newline within LINE_BYTES is the start of the next stretch.
+    # Jump to the last newline within LINE_BYTES of a line's start; without one, the line is too long.
     start = 0
     while len(data) - start > LINE_BYTES:
         end = data.rfind(b"\n", start, start + LINE_BYTES + 1)

@@ -1,8 +1,8 @@
-"""The customers of a drop: each file holds each customer once, the five required files hold the same ones, and no two
-ids differ by case alone.
+"""Checks the customers of a drop: each file has each customer once, the five required files have the same ones, and no
+two ids differ by case alone.
 
-A drop that is right is found right in memory, at sixteen bytes a customer. For one that is not, the database finds who
-is wrong, and on which line.
+A valid drop is checked in memory, with 16 bytes per customer. If the check fails, the database finds the faulty
+customers and their lines.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,14 +23,14 @@ from churn.postgres.copy import copy_rows
 from churn.postgres.database import Connection, connect, execute
 
 Streams = Mapping[str, Callable[[], AbstractContextManager[BinaryIO]]]
-"""How to open each file of the drop once more, by its name."""
+"""{file name: function that opens the file again}."""
 
 
 class Agreement:
-    """Whether the files read so far agree; the users file is read first.
+    """Checks whether the files read so far agree. The users file is read first.
 
-    A customer is known by a 64-bit hash (SipHash). Where two of a file share one, the database is asked and finds them
-    right; a customer who is missing goes unseen only where a wrong one has the very same hash.
+    Customers are compared by 64-bit hash (SipHash). A collision within a file only makes the database check again. A
+    missing customer goes unnoticed only if a wrong one has the same hash.
     """
 
     def __init__(self, as_of: date, rules: int = RULES) -> None:
@@ -41,17 +41,17 @@ class Agreement:
 
     @property
     def users(self) -> np.ndarray:
-        """The hashes of the customers of the users file, sorted."""
+        """The sorted hashes of the customers of the users file."""
         return self._users
 
     def read(self, file: File, rows: Iterable[Rows]) -> int:
-        """Read a file's rows and return how many they are."""
+        """Read a file's rows and return their number."""
         count, parts, folded = 0, [np.empty((0, 2), np.uint64)], [np.empty(0, np.uint64)]
         for each in rows:
             count += len(each.lines)
             customers = customers_of(each, self._as_of).drop_null()
             parts.append(_keys(customers, self._as_of))
-            # All other ids must be those of the users file.
+            # In the other files every id must equal one of the users file, so folding them adds nothing.
             if self._rules > 1 and file is USERS:
                 folded.append(_hash(fold(customers["user_id"])))
             elif self._rules > 1 and file is LABELS:
@@ -60,7 +60,7 @@ class Agreement:
         keys = np.concatenate(parts)
         if file is USERS:
             self._users = np.sort(keys[:, 0])
-        # Another date's label is another row of the same customer.
+        # A label of another date is a separate row of the same customer.
         each_row = np.sort(keys[:, 0] ^ keys[:, 1])
         once = len(each_row) == count and not (each_row[1:] == each_row[:-1]).any()
         of_this_date = np.sort(keys[keys[:, 1] == 0, 0])
@@ -73,7 +73,7 @@ class Agreement:
         return count
 
     def _differ_by_more_than_case(self, file: File, ids: np.ndarray, folded: np.ndarray) -> bool:
-        """Tell whether the file has as many folded ids as ids; those of late labels are counted with the users'."""
+        """Tell whether folding merges no two ids of the file. Ids of late labels are checked with the users."""
         if not len(folded):
             return True
         if file is USERS:
@@ -83,30 +83,30 @@ class Agreement:
         return _distinct(ids) == _distinct(folded)
 
     def _knows(self, keys: np.ndarray) -> bool:
-        # Sorting both is quick; numpy's isin and unique build hash tables, and take ten times as long.
+        # A sorted search is faster than numpy's isin and unique, which build hash tables.
         return count_shared(keys, self._users) == len(keys)
 
 
 def read_users(stream: BinaryIO, rules: int) -> np.ndarray:
-    """Return the hashes of the customers of an archived users file, sorted; only the ids are parsed.
+    """Return the sorted hashes of the customers of an archived users file; only the ids are parsed.
 
     Args:
         rules: those that the drop was accepted by.
     """
-    # They are known to be right: neither the date of labels nor the case of ids plays a part.
+    # An accepted file needs no check of label dates or case.
     agreement = Agreement(date.min, rules=1)
     agreement.read(USERS, read_rows(File(USERS.table, (USER_ID,)), stream, Violations(), rules))
     return agreement.users
 
 
 def count_shared(some: np.ndarray, others: np.ndarray) -> int:
-    """Return how many of `some` are among `others`; both are sorted."""
+    """Return how many of `some` are among `others`; both are sorted arrays."""
     places = np.searchsorted(others, some)
     return int((others.take(places, mode="clip") == some).sum()) if len(others) else 0
 
 
 def _keys(customers: pa.Table, as_of: date) -> np.ndarray:
-    """Return a row (hash of the customer, hash of the date or 0 for the drop's own) for each customer that was read."""
+    """Return a row per customer: hash of the id, and hash of the label's date, 0 for the drop's own date."""
     days = customers["as_of"].cast(pa.int32()).to_numpy() - (as_of - date(1970, 1, 1)).days
     return np.stack([_hash(customers["user_id"].combine_chunks()), days.astype(np.uint64) * np.uint64(_SPREAD)], axis=1)
 
@@ -121,7 +121,7 @@ def _distinct(keys: np.ndarray) -> int:
 
 
 def fold(ids: pa.ChunkedArray) -> pa.Array:
-    """Return the ids case-folded (Unicode's full folding: straße is STRASSE too)."""
+    """Return the ids case-folded, by Unicode's full folding (straße and STRASSE are equal)."""
     whole = ids.combine_chunks()
     folded, other = pc.ascii_lower(whole), pc.invert(pc.string_is_ascii(whole))
     if not pc.any(other).as_py():
@@ -131,11 +131,11 @@ def fold(ids: pa.ChunkedArray) -> pa.Array:
 
 
 _SPREAD = 0x9E3779B97F4A7C15
-"""Odd, so that each date has a hash of its own; its bits are those of no small number."""
+"""An odd 64-bit constant: multiplying by it maps each date to a distinct, large hash."""
 
 
 def customers_of(rows: Rows, as_of: date) -> pa.Table:
-    """Return line, user_id and as_of of the rows: the date that a label is about, else the drop's own."""
+    """Return line, user_id and as_of of the rows; as_of is a label's date, else the drop's own."""
     own = pa.repeat(pa.scalar(as_of, pa.date32()), len(rows.table))
     return pa.table({
         "line": pa.array(rows.lines),
@@ -153,14 +153,14 @@ def find_disagreements(
     *,
     rules: int = RULES,
 ) -> None:
-    """Add which customers the files do not agree on, and where, to `violations`.
+    """Add the customers on whom the files disagree, with their lines, to `violations`.
 
-    The files are compared in a temporary table of the database at `database_url`, of which nothing stays. Where rows of
-    the users file could not be read, who is missing from it is not known, and not guessed.
+    The files are compared in a temporary table of the database, which is rolled back. If rows of the users file could
+    not be read, only duplicates are checked.
 
     Args:
-        readable: the files of which rows could be read; that others hold nobody was reported.
-        rules: those that the files were read by.
+        readable: the files with readable rows; empty ones were reported before.
+        rules: number of the rules that the files were read by.
     """
     checks: tuple[tuple[str, dict[str, Any], str], ...] = (
         ("customers/duplicates", {}, "each user_id once"),
@@ -202,7 +202,7 @@ def _find_cases(connection: Connection, violations: Violations) -> None:
 
 def _read(file: File, files: Streams, as_of: date, rules: int) -> Iterator[pa.Table]:
     with files[file.name]() as stream:
-        # What is wrong with single values was reported when the file was read first.
+        # Faults of single values were reported when the file was first read.
         for rows in read_rows(file, stream, Violations(), rules):
             customers = customers_of(rows, as_of).drop_null()
             customers = customers.append_column("file", pa.repeat(file.name, len(customers)))

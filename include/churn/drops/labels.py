@@ -1,6 +1,6 @@
-"""The labels that a drop brings: how many there are of each date, and whether they meet that date's customers.
+"""Counts the labels of a drop by date, and those that match customers of that date's snapshot.
 
-A label of a date without a snapshot is kept, and waits for one; training learns from it once there is one.
+Labels of a date without a snapshot are kept; training uses them once the snapshot exists.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from churn.postgres.database import Connection, execute
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a date in one drop.
+    """The labels of one date in one drop.
 
     Attributes:
-        came: how many there are.
-        matched: how many are of a customer of that date's snapshot; of the drop's own date, of its users file.
-        changed: how many differ from the label that the newest drop before this one brought.
-        waiting: that date has no snapshot: none can match yet.
+        came: number of labels.
+        matched: number of labels of customers in that date's snapshot; for the drop's own date, in its users file.
+        changed: number that differ from the newest earlier drop's label.
+        waiting: that date has no snapshot, so none can match yet.
     """
 
     came: int
@@ -31,11 +31,11 @@ class Labels:
 
 
 def count_labels(connection: Connection, as_of: date) -> dict[date, Labels]:
-    """Return the labels that the loaded drop of `as_of` brings, by the date that they are about."""
+    """Return the labels of the loaded drop of `as_of`, by the date that they are about."""
     dates = [day for (day,) in execute(connection, "labels/dates", {"as_of": as_of})]
     if not dates:
         return {}
-    # Labels of its own date, the plain case, are held against nothing here.
+    # Labels of the drop's own date need no snapshot: validate compared them with the users file.
     earlier = [day for day in dates if day != as_of]
     counts = execute(connection, "labels/counts", {
         "as_of": as_of, "dates": earlier, "first": dates[0], "known_from": [event_timestamp(day) for day in earlier],
@@ -47,7 +47,7 @@ def count_labels(connection: Connection, as_of: date) -> dict[date, Labels]:
 
 
 def strangers(labels: Mapping[date, Labels]) -> Violations:
-    """Return the dates that have a snapshot, and of whose customers no label is: their ids are written otherwise."""
+    """Return as violations the dates with a snapshot whose labels match none of its customers."""
     violations = Violations()
     for day, of in labels.items():
         if not of.waiting and not of.matched:

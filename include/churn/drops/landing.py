@@ -1,7 +1,7 @@
-"""The landing directory: which drops are there, whether they are complete, and what identifies their content.
+"""The landing directory: the drops in it, whether they are complete, and the hash of their content.
 
-Whoever may write there is trusted with the content of drops and with nothing else. What is read of a drop is quoted in
-logs and errors, so that no symbolic link is followed: it could lead to a file that only the pipeline may read.
+Writers to the directory are trusted with the content of drops only. Logs and errors quote a drop's files, so symlinks
+are rejected: one could point to a file that only the pipeline may read.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ SUCCESS = "_SUCCESS"
 ACCEPT = "_ACCEPT"
 MANIFEST_RULE = '{file: {"sha256": 64 hex digits, "rows": a whole number}}'
 MANIFEST_BYTES = 64 * 2**10
-"""How large a manifest may be: one of six files has 600 bytes."""
+"""Size limit of a manifest; one of six files has 600 bytes."""
 FILE_NAME = re.compile(r"[\w .-]{1,60}")
-"""What a file in a manifest may be called: it is looked for in the drop's directory."""
+"""Valid file names in a manifest: each is looked up in the drop's directory."""
 REASON_LENGTH = 1000
-"""How much of _ACCEPT is read: it goes into the log."""
+"""Bytes of _ACCEPT that are read; they are logged."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class Drop:
     path: Path
 
     def files(self) -> list[Path]:
-        """Return the contract's files that are there, in the contract's order."""
+        """Return the contract's files in the drop, in the contract's order."""
         return [path for file in FILES if _is_plain(path := self.path / file.name)]
 
     def links(self) -> list[Path]:
-        """Return what stands in the place of a file that is read, and is a symbolic link."""
+        """Return the symlinks in place of files that the pipeline would read."""
         names = [*(file.name for file in FILES), MANIFEST, ACCEPT]
         return [path for name in names if (path := self.path / name).is_symlink()]
 
     def says_of_itself(self) -> list[Path]:
-        """Return the files beside those of the contract that decide whether it is accepted."""
+        """Return the other files that decide whether the drop is accepted."""
         return [path for name in (MANIFEST, ACCEPT) if _is_plain(path := self.path / name)]
 
     def identity_of_rest(self) -> dict[str, str]:
@@ -59,7 +59,7 @@ class Drop:
 
     @property
     def accepted_because(self) -> str | None:
-        """Why a person accepts a drop that is held: the text of _ACCEPT, None without that file."""
+        """The text of _ACCEPT, a person's reason to accept a held drop; None without the file."""
         path = self.path / ACCEPT
         if not _is_plain(path):
             return None
@@ -67,7 +67,7 @@ class Drop:
             return file.read(REASON_LENGTH).decode("utf-8", "replace").strip()
 
     def is_accepted_since(self, instant: datetime) -> bool:
-        """Tell whether a person has written _ACCEPT, with a reason, after `instant` (aware)."""
+        """Tell whether _ACCEPT has a reason and was written after `instant` (aware)."""
         if not self.accepted_because:
             return False
         return written_after((self.path / ACCEPT).lstat().st_mtime_ns, instant)
@@ -79,13 +79,13 @@ def _identity(path: Path) -> str:
 
 
 def written_after(modified_ns: int, instant: datetime) -> bool:
-    """Tell whether a file with that time of change was written after `instant` (aware)."""
+    """Tell whether a modification time lies after `instant` (aware)."""
     return modified_ns > instant.timestamp() * 1e9
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the sender says of each file: its sha256 and, where given, how many rows it has."""
+    """The sender's manifest: for each file its sha256 and, optionally, its number of rows."""
 
     files: Mapping[str, Mapping[str, Any]]
 
@@ -95,7 +95,7 @@ class Manifest:
 
 
 class ManifestError(ValueError):
-    """A manifest.json that breaks MANIFEST_RULE; the message is what was found instead."""
+    """A manifest.json that breaks MANIFEST_RULE. The message quotes the faulty entry."""
 
 
 def find_drop(landing: Path, as_of: date) -> Drop | None:
@@ -105,8 +105,8 @@ def find_drop(landing: Path, as_of: date) -> Drop | None:
 
 
 def list_drops(landing: Path) -> list[Drop]:
-    """Return every drop of the landing directory, oldest first; a directory not named by a date is no drop, nor is a
-    link to one."""
+    """Return every drop of the landing directory, oldest first. Directories not named by a date and symlinks are
+    ignored."""
     drops = []
     for path in landing.iterdir() if landing.is_dir() else []:
         try:
@@ -117,12 +117,12 @@ def list_drops(landing: Path) -> list[Drop]:
 
 
 def is_complete(drop: Drop) -> bool:
-    """Tell whether the drop may be read: its required files are there, and its manifest's files too.
+    """Tell whether the drop is complete: the required files and those of its manifest are present.
 
-    A sender who writes `_SUCCESS` or `manifest.json` last says with it that the drop is whole. A sender who writes
-    neither renames the finished directory into place.
+    A sender marks a drop as complete by writing `_SUCCESS` or `manifest.json` last, or by renaming the finished
+    directory into place.
     """
-    # A link is no file, which validate says: it is worth a run that fails.
+    # Symlinks count as present: validate then rejects them, visibly.
     there = {path.name for path in (*drop.files(), *drop.links())}
     if not {file.name for file in REQUIRED_FILES} <= there:
         return False
@@ -134,10 +134,9 @@ def is_complete(drop: Drop) -> bool:
 
 
 def is_readable(drop: Drop) -> bool:
-    """Tell whether the drop is complete and its files can be opened; where they cannot, the log says why.
+    """Tell whether the drop is complete and its files can be opened. If not, the reason is logged.
 
-    What a drop of another date is asked for must not fail by it: one that nobody else may read is a copy's likeliest
-    mistake.
+    An unreadable drop must not fail a task that works on another date.
     """
     try:
         if not is_complete(drop):
@@ -154,7 +153,7 @@ def read_manifest(drop: Drop) -> Manifest | None:
     """Return the drop's manifest, None where it has none.
 
     Raises:
-        ManifestError: it is not JSON of the form MANIFEST_RULE, or larger than MANIFEST_BYTES.
+        ManifestError: the manifest does not match MANIFEST_RULE, or is larger than MANIFEST_BYTES.
     """
     path = drop.path / MANIFEST
     if not _is_plain(path):
@@ -176,12 +175,12 @@ def read_manifest(drop: Drop) -> Manifest | None:
 
 
 def open_plain(path: Path) -> BufferedReader:
-    """Open a file of a drop to read it. Where a link has taken its place or the drop's meanwhile, it is an OSError."""
+    """Open a file of a drop for reading. A symlink that replaced it or the drop's directory raises OSError."""
     return open(path, "rb", opener=_without_links)
 
 
 def _without_links(name: str, flags: int) -> int:
-    # O_NOFOLLOW guards the last component of a path only, and a writer of drops may rename both of the last two.
+    # O_NOFOLLOW guards only the last component of a path. A writer of drops can replace both of the last two.
     drop = os.open(os.path.dirname(name), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         return os.open(os.path.basename(name), flags | os.O_NOFOLLOW, dir_fd=drop)
@@ -190,7 +189,7 @@ def _without_links(name: str, flags: int) -> int:
 
 
 def _is_plain(path: Path) -> bool:
-    # The link first: where one leads may be hidden, which is an error.
+    # Check for a symlink first: is_file() raises if its target is in an unreadable directory.
     return not path.is_symlink() and path.is_file()
 
 
@@ -206,11 +205,15 @@ def _is_entry(entry: Any) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the file's sha256 as 64 hex digits."""
+    """Return the file's sha256, 64 hex digits."""
     with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(files: Mapping[str, str]) -> str:
-    """Return the sha256 of a drop's content, given {file: sha256}."""
+    """Return the sha256 of a drop's content.
+
+    Args:
+        files: {file name: sha256}.
+    """
     return hashlib.sha256(json.dumps(dict(sorted(files.items()))).encode()).hexdigest()

@@ -1,23 +1,22 @@
-"""Which of the drops that wait are started now: those without a run, the oldest first, a bounded number."""
+"""Selects the pending drops to start now: those without a run, oldest first, up to a limit."""
 
 from collections.abc import Callable, Iterable, Sequence
 
 from churn.drops.watch import PendingDrop
 
 ASKED_AT_ONCE = 32
-"""Run ids in a question to Airflow, which go into its URL: 2 KB, where servers take 8."""
+"""Run ids per request to Airflow: they are in its URL, 2 KB here, where servers accept 8 KB."""
 
 
 def start_first(
     pending: Sequence[PendingDrop], limit: int, count_started: Callable[[Sequence[str]], int]
 ) -> tuple[list[PendingDrop], int]:
-    """Return the first `limit` drops whose run was not started before, and how many more of them wait.
+    """Return the first `limit` drops without a run, and the number of further ones.
 
-    A rejected drop waits for ever and its run exists: without this, some old ones would keep new ones from starting.
+    A rejected drop stays pending and already has a run. Without this check, old rejected drops would block new ones.
 
     Args:
-        count_started: returns how many of these run ids exist. A few are asked about at once, and one by one only where
-            some of them exist and some do not.
+        count_started: returns how many of these run ids exist. A batch of ids is bisected only if some of them exist.
     """
     fresh: list[PendingDrop] = []
     for begin in range(0, len(pending), ASKED_AT_ONCE):

@@ -1,4 +1,4 @@
-"""load: an accepted drop from the archive into raw.*, as one revision of its AS_OF, in one transaction."""
+"""load: copy an accepted drop from the archive into raw.*, as one revision of its AS_OF, in one transaction."""
 
 import json
 import logging
@@ -25,21 +25,21 @@ log = logging.getLogger(__name__)
 
 
 class StaleDrop(RuntimeError):
-    """A drop that was validated before the one that is loaded, or before its AS_OF was withdrawn."""
+    """The drop was validated before the loaded one, or before its AS_OF was withdrawn."""
 
 
 def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_before: bool = False) -> Outcome:
-    """Replace what raw.* holds for the drop's AS_OF; a reader sees the old revision or the new one.
+    """Replace the rows of the drop's AS_OF in raw.*. Readers see the old revision or the new one.
 
-    A drop with the content that is loaded already, by the same code, is UNCHANGED.
+    UNCHANGED if the same content was loaded by the same code.
 
     Args:
-        loaded_before: this content was loaded once, perhaps into another database: its labels are not refused.
+        loaded_before: this content was loaded once, perhaps into another database: its labels are not checked again.
 
     Raises:
-        ArchiveError: a file of the drop is not in the archive, or damaged there.
-        DropRejected: a date has a snapshot, and none of the drop's labels of it is of its customers.
-        StaleDrop: another content of this AS_OF was validated later, and is loaded; or the AS_OF was withdrawn since.
+        ArchiveError: a file of the drop is missing from the archive, or damaged.
+        DropRejected: labels of a date with a snapshot match none of its customers.
+        StaleDrop: different content of this AS_OF was validated later and is loaded, or the AS_OF was withdrawn since.
     """
     with connect(database_url) as connection:
         lock(connection, "as_of", drop.as_of.isoformat())
@@ -61,7 +61,7 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_bef
                 _replace(connection, drop, file, archive)
             labels = count_labels(connection, drop.as_of) if LABELS.name in drop.files else {}
             _log(labels)
-            # Acceptance is history: what was loaded once is loaded again, whatever has become of the other dates since.
+            # Acceptance is history: content that was loaded once is loaded again without this check.
             if not (loaded_before or _was_accepted(connection, drop)):
                 strangers(labels).raise_if_any(drop.as_of.isoformat())
         execute(connection, "loading/record_revision", {
@@ -99,7 +99,7 @@ def _log(labels: Mapping[date, Labels]) -> None:
 
 
 def _newest_withdrawn(connection: Connection, drop: AcceptedDrop) -> int:
-    """Return the revision that the AS_OF had when it was withdrawn, 0 where it never had one: revisions count on."""
+    """Return the newest revision of a withdrawn AS_OF, 0 without one: revision numbers continue after a withdrawal."""
     found = execute(connection, "withdrawal/newest_revision", {"as_of": drop.as_of}).fetchone()
     if found is None:
         return 0
@@ -125,14 +125,14 @@ def _read(drop: AcceptedDrop, file: File, archive: Location) -> Iterator[pa.Tabl
     violations = Violations()
     with open_archived(archive, drop.files[file.name].sha256) as stream:
         for rows in read_rows(file, stream, violations, drop.rules):
-            # The archive holds accepted files only; this fails where the rules that it was accepted by were changed.
+            # Accepted files have no violations, unless the code of their rules was changed.
             violations.raise_if_any(drop.as_of.isoformat())
             yield _with_as_of(file, rows.table, drop.as_of)
     violations.raise_if_any(drop.as_of.isoformat())
 
 
 def _with_as_of(file: File, table: pa.Table, as_of: date) -> pa.Table:
-    """Return the table with the drop's AS_OF first and every column of the contract in its order."""
+    """Return the table in the column order of raw.*, with the drop's AS_OF first."""
     dates = pa.repeat(pa.scalar(as_of, pa.date32()), len(table))
     if file is LABELS:
         label_dates = table["as_of"] if "as_of" in table.column_names else dates

@@ -1,4 +1,4 @@
-"""snapshot: raw.* of an AS_OF as rows by (user_id, as_of) for Feast, replaced in one transaction."""
+"""snapshot: copy raw.* of an AS_OF into the snapshot tables that Feast reads, in one transaction."""
 
 import json
 import logging
@@ -26,9 +26,9 @@ class NotLoaded(RuntimeError):
 
 
 def build_snapshots(as_of: date, database_url: str) -> Outcome:
-    """Rebuild the snapshots of `as_of` from the loaded drop; a reader sees the old rows or the new ones.
+    """Rebuild the snapshots of `as_of` from the loaded drop. Readers see the old rows or the new ones.
 
-    Built from the same drop by the same code before: UNCHANGED.
+    UNCHANGED if they were built from the same drop by the same code.
 
     Raises:
         NotLoaded: raw.* holds no drop of `as_of`, or retention removed it.

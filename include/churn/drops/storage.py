@@ -1,7 +1,7 @@
-"""Where the archive lies: a directory, or a prefix of an object store. Either takes a file whole or not at all.
+"""Storage of the archive: a directory, or a prefix of an object store. Files appear whole or not at all.
 
-What is read and written is always a file of this machine: a directory's own, or a copy of the object in a temporary
-directory. So a broken connection is told as what it is, and never as a damaged file.
+Reads and writes go through local files: the directory's own, or a temporary copy of the object. So a broken connection
+is reported as such, and not as a damaged file.
 """
 
 import os
@@ -19,33 +19,33 @@ Location = str | Path
 """A directory, or a URL that fsspec knows, such as s3://bucket/prefix."""
 
 INCOMING = ".incoming-"
-"""How the name of a directory for files on their way begins; the machine and the process that write there follow."""
+"""Prefix of a directory for incomplete files. The machine and the process that write there follow."""
 
 ABANDONED_SECONDS = 24 * 3600
-"""After so long nobody writes to such a directory any more, on whichever machine: a task may take two hours
+"""Age after which such a directory is abandoned, whichever machine wrote it. A task may take two hours
 (execution_timeout), and the clocks of a worker and a file server may differ."""
 
 
 class Storage(Protocol):
-    """What the archive needs of the place where it lies; names are paths relative to it."""
+    """Storage of the archive; names are relative paths."""
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
-        """Give a directory for files on their way here, gone when the block ends."""
+        """Yield a directory for incomplete files, removed when the block ends."""
 
     def put(self, files: Mapping[str, Path]) -> None:
-        """Make each file, from a directory of incoming(), visible under its name, in place of one that is there."""
+        """Publish each file, from a directory of incoming(), under its name. An existing file is replaced."""
 
     @contextmanager
     def fetched(self, name: str) -> Iterator[Path]:
-        """Give the file of that name as one of this machine, to be read in the block.
+        """Yield a local path of the file, readable within the block.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the file does not exist.
         """
 
     def where(self, name: str) -> str:
-        """Return what a person calls the file."""
+        """Return the file's path or URL, for messages."""
 
 
 def storage_at(location: Location) -> Storage:
@@ -59,7 +59,7 @@ def storage_at(location: Location) -> Storage:
 
 
 class Directory:
-    """A directory, shared by all who read and write the archive. What is visible outlives a power failure."""
+    """A directory shared by all readers and writers of the archive. Published files survive a power failure."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -72,7 +72,7 @@ class Directory:
             if is_abandoned(left, here):
                 # Another process may be removing it too.
                 shutil.rmtree(left, ignore_errors=True)
-        # Beside what is there: a file moves to its name at once only within one file system.
+        # In the same directory, because a rename is atomic only within one file system.
         with tempfile.TemporaryDirectory(prefix=f"{INCOMING}{here}-{os.getpid()}-", dir=self._path) as directory:
             yield Path(directory)
 
@@ -97,10 +97,9 @@ class Directory:
 
 
 def this_machine() -> str:
-    """Return a name that only processes share of which each sees whether another is alive: those of this machine since
-    it was started, and of the same container."""
+    """Return a name for the set of processes that can see each other's pids: same machine, boot and container."""
     parts = [platform.node()]
-    # Of Linux: two machines may have one name, and so may two containers of a machine.
+    # Linux only. Two machines can have the same name, and so can two containers of one machine.
     for path, read in (("/proc/sys/kernel/random/boot_id", Path.read_text), ("/proc/self/ns/pid", Path.readlink)):
         if os.path.lexists(path):
             parts.append(str(read(Path(path))))
@@ -108,9 +107,13 @@ def this_machine() -> str:
 
 
 def is_abandoned(directory: Path, here: str) -> bool:
-    """Tell whether nobody writes to a directory of incoming() any more: its process was one of `here`, this machine,
-    and is gone, or the directory is older than ABANDONED_SECONDS. A lock would not tell: on NFS that of a directory
-    holds among the processes of one machine only."""
+    """Tell whether the process that wrote to a directory of incoming() is gone, or the directory is too old.
+
+    A file lock would not do: on NFS, a lock on a directory holds only among the processes of one machine.
+
+    Args:
+        here: the name of this machine, as this_machine() returns it.
+    """
     try:
         age = time.time() - directory.stat().st_mtime
     except FileNotFoundError:
@@ -131,7 +134,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the file, or the names in the directory, outlive a power failure."""
+    """fsync a file or a directory."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -140,14 +143,13 @@ def _sync(path: Path) -> None:
 
 
 class ObjectStore:
-    """A prefix of an object store, by fsspec, which finds address and credentials in the environment (for S3: AWS_*).
+    """A prefix of an object store, through fsspec. Address and credentials come from the environment (S3: AWS_*).
 
-    An object is visible when all of it is there. It is named by its content, so that of two who write the same name
-    either may be the last, and nobody needs a lock.
+    Uploads are atomic. Objects are named by their content, so concurrent writers of one name need no lock.
     """
 
     def __init__(self, url: str):
-        # Only where it is used: with its libraries it takes half a second.
+        # Imported here, because it takes half a second.
         from fsspec.core import url_to_fs  # noqa: PLC0415
 
         self._url = url.rstrip("/")

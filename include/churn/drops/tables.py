@@ -1,4 +1,4 @@
-"""A file of a drop as typed Arrow batches, every value checked against the contract on the way."""
+"""Reads a file of a drop as typed Arrow batches and checks every value against the contract."""
 
 import csv
 from collections import Counter
@@ -24,9 +24,9 @@ DELIMITERS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a file: `lines` are their line numbers, `table` their columns by the contract's names and types.
+    """Rows of a file: `lines` are their line numbers, `table` has the contract's column names and types.
 
-    A value that broke its rule was reported and is NULL here.
+    A value that broke a rule is NULL here, and reported.
     """
 
     lines: np.ndarray
@@ -36,12 +36,14 @@ class Rows:
 def read_rows(
     file: File, stream: BinaryIO, violations: Violations, rules: int = RULES, *, whole: bool = True
 ) -> Iterator[Rows]:
-    """Yield the rows of `stream`, which holds `file`, in batches of bounded size; what breaks the contract is reported.
+    """Yield the rows of `stream` in batches of bounded size, and report what breaks the contract.
 
-    Columns may come in any order; a column that the contract does not know is left out.
+    Columns may come in any order; unknown columns are ignored.
 
     Args:
-        rules: the rules to read by: those of the contract, or for a drop of the archive those that it was accepted by.
+        file: the file of the contract that `stream` holds.
+        rules: number of the rules to read by; for an archived drop, those that it was accepted by.
+        whole: the file is known to be complete, as the manifest's sha256 of it shows.
     """
     if rules not in range(1, RULES + 1):
         raise ValueError(f"rules {rules} of the contract are unknown here, 1 to {RULES} are known: use newer code")
@@ -51,7 +53,7 @@ def read_rows(
         nonlocal delimited_otherwise
         if line == 1 and (hint := _other_delimiter(file, text)):
             delimited_otherwise, rule = True, hint
-        # Its quotes are in the wrong places on every line: that is one fault.
+        # With another delimiter the quotes of every line are misplaced: report only the delimiter.
         if line == 1 or not delimited_otherwise:
             violations.add(file.name, rule, line=line, value=text[:200])
 
@@ -72,7 +74,7 @@ def read_rows(
     spellings: Spellings = {}
     read = partial(read_values, rules=rules, spellings=spellings)
     for block in chain([Block(2, rest, first.reported)], blocks):
-        # That its values are of the right form shows that a last line is whole. An empty one shows nothing.
+        # A last line without newline is taken as whole if it parses, unless its last value is empty.
         cut = rules == 1 or (not whole and block.data.endswith(b",\n"))
         if cut and not (block.ended or block.reported):
             report(block.first_line, block.data[:-1], NO_NEWLINE)
@@ -95,7 +97,7 @@ def _read_header(file: File, header: bytes, violations: Violations) -> list[str]
 
 
 def _other_delimiter(file: File, header: bytes) -> str | None:
-    """Return what to say of a header that has columns of the contract only where it is split by something else."""
+    """Return a hint if the header has columns of the contract only when split by another delimiter."""
     text = header.decode("utf-8", "replace")
 
     def has_columns(delimiter: str) -> bool:
@@ -124,9 +126,9 @@ def _parse(file: File, names: list[str], block: Block, violations: Violations, r
 
     columns = [column for column in file.columns if column.name in names]
     raw = pyarrow.csv.read_csv(
-        # Arrow takes a byte order mark away: without one of ours, from a first value that begins with it.
+        # Arrow strips a byte order mark. Prepending one protects a first value that begins with one.
         pa.BufferReader(UTF8_BOM + data),
-        # One chunk, one thread: row numbers are told only then.
+        # Arrow reports row numbers only with a single chunk and thread.
         read_options=pyarrow.csv.ReadOptions(column_names=names, block_size=len(UTF8_BOM + data), use_threads=False),
         parse_options=pyarrow.csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=on_invalid_row),
         convert_options=pyarrow.csv.ConvertOptions(

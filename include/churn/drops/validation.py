@@ -1,5 +1,5 @@
-"""validate: a landing drop against its contract, and beside the drop before. An accepted drop is in the archive; of one
-that is rejected or held nothing is."""
+"""validate: check a landing drop against its contract and compare it with the previous drop. Only accepted drops are
+archived."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AcceptedFile:
-    """A file of an accepted drop; `modified_ns` and `bytes` tell a changed file without reading it."""
+    """A file of an accepted drop. `modified_ns` and `bytes` reveal a changed file without reading it."""
 
     sha256: str
     rows: int
@@ -51,10 +51,10 @@ class AcceptedFile:
 
 @dataclass(frozen=True)
 class AcceptedDrop:
-    """A drop that obeys the contract and lies in the archive; its files were read from `validated_at` on.
+    """A drop that obeys the contract and is in the archive. `validated_at` is when reading began.
 
-    `rules` are those that it was accepted by: it is read by them for ever. `profile` is what the next drop is compared
-    with, and `accept` the _ACCEPT that lay beside it; None where that is not known.
+    `rules` are those it was accepted by. `profile` is compared with the next drop. `accept` is its _ACCEPT file. Both
+    are None when unknown.
     """
 
     as_of: date
@@ -87,7 +87,7 @@ class AcceptedDrop:
             validated_at,
             value["digest"],
             files,
-            # What was written before there were rules to choose from was accepted by the first.
+            # Drops written before rules were numbered were accepted by rules 1.
             value.get("rules", 1),
             value.get("profile"),
             Accept(**accept) if accept else None,
@@ -96,7 +96,7 @@ class AcceptedDrop:
 
 @dataclass(frozen=True)
 class _Check:
-    """A drop that is being checked by some rules, and what was found so far."""
+    """The state of checking one drop: the rules, and the findings so far."""
 
     drop: Drop
     rules: int
@@ -106,15 +106,15 @@ class _Check:
 
 
 def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
-    """Check the whole drop, compare it with the nearest earlier one that is loaded, and archive it.
+    """Check the drop, compare it with the nearest earlier loaded one, and archive it.
 
-    Files stream through in blocks; of each customer sixteen bytes are kept. A content that was accepted
-    before is checked by the rules of then, and not compared again.
+    Files stream through in blocks; 16 bytes per customer stay in memory. Content that was accepted before is checked by
+    its original rules and not compared again.
 
     Raises:
-        DropRejected: naming file, line, column, value and rule of what is wrong, the first 20 of each; or its AS_OF
-            is after today.
-        DropHeld: a person must accept it; that is on record.
+        DropRejected: the drop breaks the contract, or its AS_OF is after today. The message gives file, line, column,
+            value and rule, the first 20 of each.
+        DropHeld: a person must accept the drop; the hold is recorded.
     """
     if reason := why_future(drop.as_of, today()):
         raise DropRejected(f"drop {drop.as_of} rejected, nothing of it is loaded: {reason}")
@@ -159,7 +159,7 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
 
 
 def _take(path: Path, incoming: Incoming) -> tuple[HashedReader, int]:
-    """Read the file into the archive's incoming files; return what was read, and when the file was changed last."""
+    """Read the file into the archive's incoming files; return the reader and the file's modification time."""
     modified_ns = path.stat().st_mtime_ns
     with incoming.reading(path) as reader:
         while reader.read(2**20):
@@ -169,7 +169,7 @@ def _take(path: Path, incoming: Incoming) -> tuple[HashedReader, int]:
 
 
 def _take_accept(drop: Drop, incoming: Incoming) -> Accept | None:
-    """Read _ACCEPT into the archive's incoming files, None where the drop has none."""
+    """Read _ACCEPT into the archive's incoming files; None if the drop has none."""
     if drop.accepted_because is None:
         return None
     reader, modified_ns = _take(drop.path / ACCEPT, incoming)
@@ -187,7 +187,7 @@ def _read_manifest(drop: Drop, violations: Violations) -> Manifest | None:
 
 
 def _check_file(check: _Check, file: File, stream: BinaryIO, whole: bool) -> int:
-    """Check the values and the customers of a file, and return how many rows it has."""
+    """Check the values and the customers of a file; return its number of rows."""
     rows = check.agreement.read(file, check.profiler.read(file, _read(check, file, stream, whole)))
     for name in check.profiler.too_many_kinds(file):
         check.violations.add(file.name, f"at most {MOST_KINDS} different texts", column=name)
@@ -217,8 +217,7 @@ def _check_dates(drop: Drop, file: File, rows: Rows, violations: Violations) -> 
 def _check_manifest(
     drop: Drop, manifest: Manifest, accepted: Mapping[str, AcceptedFile], violations: Violations
 ) -> None:
-    """What the manifest says of the contract's files is true; a file that the contract does not know need only be
-    there."""
+    """Check the contract's files against the manifest. A file that the contract does not know need only exist."""
     for name, promised in manifest.files.items():
         if not (drop.path / name).is_file():
             violations.add(name, "the file in the drop, as manifest.json promises")

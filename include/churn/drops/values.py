@@ -1,4 +1,4 @@
-"""The values of a column: texts become the column's type, and those that break a rule of the contract are told."""
+"""Converts a column's texts to its type and finds the values that break a rule of the contract."""
 
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
@@ -33,29 +33,32 @@ _SEEN = rf"[^\p{{Cc}}\p{{Cf}}\p{{Z}}{UNSEEN}]+"
 CLEAN = f"^{_SEEN}( +{_SEEN})*$"
 
 SPELLINGS = (("true", "false"), ("t", "f"), ("yes", "no"), ("1", "0"))
-"""How a boolean may be written, in any case. Rules 1 know the first only."""
+"""Accepted spellings of a boolean, in any case. Rules 1 accept only the first."""
 _WORDS = pa.array([word for spelling in SPELLINGS for word in spelling])
 WORDS_FOR_NULL = pa.array(["null", "nan", "none"])
 
 Spellings = MutableMapping[str, int]
-"""By column, the one of SPELLINGS that its first value chose for the file."""
+"""{column: index into SPELLINGS that the first value of the file chose}."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A rule, in words, and a mask of the values that break it."""
+    """A rule in words, and a mask of the values that break it."""
 
     rule: str
     where: pa.Array
 
 
 def read_values(column: Column, raw: pa.Array, rules: int, spellings: Spellings) -> tuple[pa.Array, list[Fault]]:
-    """Return `raw` (text) in the column's type, NULL where it is empty or broke a rule, and what broke which rule.
-
-    A value is told of the first rule that it breaks.
+    """Convert the texts of a column to its type.
 
     Args:
-        spellings: of the file so far; the first boolean of a column is noted here.
+        raw: the texts.
+        rules: number of the rules to check.
+        spellings: of the file so far; updated.
+
+    Returns:
+        The typed values, NULL where empty or faulty, and the faults. Each value has at most one fault.
     """
     or_empty = ", or empty" if column.nullable else ""
     typed, good = _booleans(raw, rules) if column.kind is Kind.BOOLEAN else _others(column.kind, raw)
@@ -79,7 +82,7 @@ def _others(kind: Kind, raw: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 def _words(raw: pa.Array, rules: int) -> pa.Array:
-    """Return each value's place in SPELLINGS, counted through; NULL where it is none."""
+    """Return each value's index in the flattened SPELLINGS, NULL if it is not among them."""
     return pc.index_in(pc.ascii_lower(raw), _WORDS if rules > 1 else _WORDS[:2])
 
 
@@ -91,7 +94,7 @@ def _booleans(raw: pa.Array, rules: int) -> tuple[pa.Array, pa.Array]:
 def _further(
     column: Column, raw: pa.Array, typed: pa.Array, rules: int, spellings: Spellings
 ) -> Iterator[tuple[str, pa.Array]]:
-    """Yield what rules 2 ask of a value of the right form: the rule, and which values obey it."""
+    """Yield each additional rule of rules 2, with a mask of the values that obey it."""
     if rules == 1:
         return
     if column.kind is Kind.TEXT:
@@ -117,7 +120,7 @@ def _further(
 
 
 def _cast(text: pa.Array, to: pa.DataType) -> pa.Array:
-    """Cast texts of the right form; those that name no value (2024-02-30) become NULL."""
+    """Cast texts. Well-formed but impossible values (2024-02-30) become NULL."""
     try:
         return pc.cast(text, to)
     except pa.ArrowInvalid:

@@ -1,4 +1,4 @@
-"""What is wrong with a drop: collected by rule, the first of each kept in full, all of them counted."""
+"""Violations of the contract, grouped by file, column and rule: the first of each in full, the rest counted."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from churn.drops.contract import UNSEEN
 
 SHOWN = 20
-"""How many violations of one rule in one column are named; the rest are counted."""
+"""How many violations of one rule in one column are quoted; the rest are counted."""
 VALUE_LENGTH = 80
-"""How much of a value an error message quotes."""
+"""Characters of a value that an error message quotes."""
 
 
 class DropRejected(ValueError):
-    """A drop that breaks its contract; nothing of it is loaded. The message names each violation."""
+    """The drop breaks its contract; nothing is loaded. The message lists the violations."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Violations:
         value: str | bytes | None = None,
         note: str = "",
     ) -> None:
-        """Note that `file` breaks `rule`, and with a `note` why; the first of a rule in a column are named."""
+        """Record that `file` breaks `rule`. The `note` explains it. The first SHOWN of a group are quoted."""
         self.count(file, rule, column=column, more=1)
         shown = self._groups[file, column, rule]
         if len(shown) < SHOWN:
@@ -40,14 +40,14 @@ class Violations:
             shown.append((line, f"{quoted} ({note})" if note else quoted))
 
     def count(self, file: str, rule: str, *, column: str | None = None, more: int) -> None:
-        """Count `more` violations without naming them."""
+        """Count `more` violations without quoting them."""
         if more:
             group = (file, column, rule)
             self._groups.setdefault(group, [])
             self._counts[group] = self._counts.get(group, 0) + more
 
     def lose_rows(self, file: str) -> bool:
-        """Tell whether `file` has rows whose customer could not be read."""
+        """Tell whether the customers of some rows of `file` could not be read."""
         return any(name == file and column in (None, "user_id") for name, column, _ in self._counts)
 
     def __bool__(self) -> bool:
@@ -65,13 +65,13 @@ class Violations:
         return "\n".join(lines)
 
     def raise_if_any(self, drop: str) -> None:
-        """Raise DropRejected with everything found where anything was found."""
+        """Raise DropRejected with all violations, if there are any."""
         if self:
             raise DropRejected(f"drop {drop} rejected, nothing of it is loaded:\n{self}")
 
 
 def quote(value: str | bytes | None) -> str | None:
-    """Return a value in quotes, cut to VALUE_LENGTH, with what cannot be seen in it as an escape."""
+    """Return a value in quotes, cut to VALUE_LENGTH, with invisible characters escaped."""
     if value is None:
         return None
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

@@ -1,7 +1,7 @@
-"""Which drops of the landing directory wait to be worked on: complete, and not loaded or changed since.
+"""Finds pending drops in the landing directory: complete, and not loaded or changed since they were loaded.
 
-A drop of a date after today never waits, nor does content that was withdrawn, until a newer _ACCEPT lies beside it. The
-log says so.
+A drop of a future date is never pending. Withdrawn content is pending only with a newer _ACCEPT. The log gives the
+reason.
 """
 
 import json
@@ -31,7 +31,7 @@ from churn.postgres.database import connect, execute
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 30
-"""How long a drop without manifest.json or _SUCCESS must rest: its files may still be on their way."""
+"""Minimum age of the files of a drop without manifest.json or _SUCCESS: a copy may still be running."""
 
 Files = Mapping[str, Mapping[str, Any]]
 """{file: {sha256, rows, bytes, modified_ns}}."""
@@ -41,7 +41,7 @@ NO_HOLDS: Mapping[date, Hold] = {}
 
 @dataclass(frozen=True)
 class Revision:
-    """Content that is not loaded again: the loaded one of its AS_OF, or one that was withdrawn."""
+    """Content that is not loaded again: the loaded revision of its AS_OF, or a withdrawn one."""
 
     revision: int
     digest: str
@@ -50,12 +50,12 @@ class Revision:
 
 
 Loaded = Mapping[date, Sequence[Revision]]
-"""The revisions of each AS_OF that are not loaded again, the newest first."""
+"""The loaded and withdrawn revisions of each AS_OF, newest first."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A revision whose content lies in the landing directory in files that have other times than those on record."""
+    """A revision whose files lie in the landing directory with other modification times than recorded."""
 
     as_of: date
     revision: Revision
@@ -64,7 +64,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class PendingDrop:
-    """A drop that waits, the revision that loading it would make, and the sha256 of all that its verdict depends on."""
+    """A pending drop, the revision that loading it would create, and the digest of everything that is judged."""
 
     as_of: date
     revision: int
@@ -72,16 +72,16 @@ class PendingDrop:
 
     @property
     def run_id(self) -> str:
-        """The id of the run that works on it: the same drop has the same id, so a rejected one is tried again when
-        its content, manifest.json or _ACCEPT changed, not for ever."""
+        """The id of the drop's run. It is stable, so a rejected drop is tried again only when its content,
+        manifest.json or _ACCEPT changes."""
         return f"landing__{self.as_of}__revision_{self.revision}__{self.digest[:12]}"
 
 
 def find_pending(landing: Path, database_url: str) -> list[PendingDrop]:
-    """Return the drops that wait, oldest first.
+    """Return the pending drops, oldest first.
 
-    The times of files whose content is loaded are recorded, so that the next look need not read them. The holds of
-    drops that are not there any more are forgotten.
+    New modification times of loaded content are recorded, so the next look does not hash the files again. Holds of
+    removed drops are deleted.
     """
     seen: list[Seen] = []
     loaded, holds = find_loaded(database_url), find_holds(database_url)
@@ -95,10 +95,10 @@ def find_pending(landing: Path, database_url: str) -> list[PendingDrop]:
 
 
 def _is_gone(landing: Path, hold: Hold, loaded: Loaded) -> bool:
-    """Tell whether a held drop was taken away, or the one that is loaded was put back in its place."""
+    """Tell whether a held drop was removed, or replaced by the loaded content."""
     drop = find_drop(landing, hold.as_of)
     if drop is None:
-        # Not where the directory of all drops is away, as one that is not mounted.
+        # If the landing directory itself is missing (not mounted), keep the hold.
         return landing.is_dir()
     try:
         times = _times(drop)
@@ -110,7 +110,7 @@ def _is_gone(landing: Path, hold: Hold, loaded: Loaded) -> bool:
 
 
 def find_loaded(database_url: str) -> Loaded:
-    """Return what is loaded, and what was withdrawn."""
+    """Return the loaded and the withdrawn revisions."""
     loaded: dict[date, list[Revision]] = {}
     with connect(database_url) as connection:
         for as_of, *revision in execute(connection, "loading/loaded_drops"):
@@ -129,13 +129,13 @@ def find_not_among(
     holds: Mapping[date, Hold] = NO_HOLDS,
     remember: Callable[[Seen], None] | None = None,
 ) -> list[PendingDrop]:
-    """Return the drops that wait where that is loaded and held, oldest first."""
+    """Return the pending drops, oldest first, given the loaded revisions and the holds."""
     pending = []
     for drop in list_drops(landing):
         try:
             found = pending_of(drop, loaded, holds, remember)
         except OSError as error:
-            # A file that cannot be read, or was just moved away, must not hold up the other drops.
+            # A file that is unreadable or was just removed must not block the other drops.
             log.warning("%s: not yet, %s", drop.path, error)
             continue
         if found:
@@ -150,27 +150,27 @@ def pending_of(
     holds: Mapping[date, Hold] = NO_HOLDS,
     remember: Callable[[Seen], None] | None = None,
 ) -> PendingDrop | None:
-    """Return what waits of a drop where that is loaded and held, None where nothing does.
+    """Return the pending drop, None if the drop is not pending.
 
-    A held drop waits for a person, and is no pending one until it must be compared again.
+    A held drop is pending only when it must be compared again.
 
     Args:
-        remember: called with what had to be read to find out that it is loaded.
+        remember: called with a loaded revision whose files have new modification times.
 
     Raises:
-        OSError: the drop cannot be read, or was just moved away.
+        OSError: the drop cannot be read, or was just removed.
     """
     if reason := _why_not_yet(drop):
         log.info("%s: not yet, %s", drop.path, reason)
         return None
     revisions = loaded.get(drop.as_of, ())
-    # Before they are read: a file that changes meanwhile has another time at the next look.
+    # Taken before the files are read, so a change during the read shows at the next look.
     times = _times(drop)
-    # By size and time of change alone: hashing every drop at every look would read them all.
+    # Compare size and modification time first: hashing reads every file.
     alike = next((each for each in revisions if times == _times_on_record(each.files)), None)
     if alike and not drop.links() and _is_refused(drop, alike):
         return None
-    # A link is not followed, and counts: it is for validate to reject it.
+    # A symlink is not followed but counts as content, so that validate rejects it.
     content = {path.name: sha256_of(path) for path in drop.files()} | {path.name: "a link" for path in drop.links()}
     for revision in revisions:
         if revision.digest == digest_of(content) and _is_refused(drop, revision):
@@ -182,7 +182,7 @@ def pending_of(
         if not is_to_be_compared(held, digest_of(verdict_on), _nearest_earlier(drop.as_of, loaded)):
             log.info("%s: held, a person must accept it: %s", drop.path, "; ".join(held.findings))
             return None
-        # Each comparison is a run of its own, also of what was compared before.
+        # Each comparison gets its own run, even when the same content was compared before.
         verdict_on["held_at"] = held.held_at.isoformat()
     return PendingDrop(drop.as_of, max((each.revision for each in revisions), default=0) + 1, digest_of(verdict_on))
 
@@ -206,13 +206,13 @@ def _why_not_yet(drop: Drop) -> str | None:
 def _is_settled(drop: Drop) -> bool:
     if any((drop.path / name).is_file() for name in (MANIFEST, SUCCESS)):
         return True
-    # The time of the last change of status: unlike that of the last change of content, a copy cannot bring it along.
+    # ctime, because a copy can preserve mtime.
     newest = max(path.lstat().st_ctime for path in (*drop.files(), *drop.links()))
     return time.time() - newest > QUIET_SECONDS
 
 
 def _is_refused(drop: Drop, revision: Revision) -> bool:
-    """Tell whether a drop with the content of this revision does not wait."""
+    """Tell whether content of this revision is not loaded again."""
     if revision.withdrawn_at is None:
         return True
     if drop.is_accepted_since(revision.withdrawn_at):

@@ -1,8 +1,7 @@
-"""withdraw: take a drop back, so that the system holds what it would hold had the drop never come.
+"""withdraw: take a drop back; the system then holds what it would hold had the drop never come.
 
-This module removes the data, in one transaction. churn.features.materialization serves what is left, and
-churn.training.superseded tags the model versions. Each of the three may run again: the next run finishes a withdrawal
-that was killed.
+This module deletes the data in one transaction. churn.features.materialization serves the newest AS_OF that is left,
+and churn.training.superseded tags the model versions. All three are idempotent; a rerun finishes a killed withdrawal.
 """
 
 from datetime import date, datetime
@@ -15,18 +14,18 @@ from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock
 
 MAX_WHY = 1000
-"""Characters of a reason, as for a rollback."""
+"""Maximum length of a reason in characters, the same as for a rollback."""
 
 
 class WithdrawalRefused(ValueError):
-    """The withdrawal does not say who asks for it, or why; nothing was removed."""
+    """The withdrawal lacks a name or a reason, or the reason is too long; nothing was removed."""
 
 
 def withdraw(as_of: date, who: str, why: str, database_url: str, asked_at: datetime | None = None) -> Outcome:
-    """Remove all revisions of the drop of `as_of` from raw.* and snapshots.*, and record by whom and why.
+    """Remove all revisions of the drop of `as_of` from raw.* and snapshots.*, and record who withdrew it and why.
 
-    A reader sees all of it or nothing. The archive keeps the files, and raw.revisions keeps the revisions, marked. Any
-    date can be withdrawn, one after today too. Nothing is loaded of it: UNCHANGED.
+    One transaction. The archive keeps the files, and raw.revisions keeps the revisions, marked as withdrawn. Any date
+    can be withdrawn, also a future one. UNCHANGED if no drop of `as_of` is loaded.
 
     Args:
         asked_at: when the withdrawal was asked for (aware). A drop that was validated later stays: UNCHANGED.
@@ -59,7 +58,7 @@ def withdraw(as_of: date, who: str, why: str, database_url: str, asked_at: datet
 
 
 def is_withdrawn(connection: Connection, as_of: date) -> bool:
-    """Tell whether the drop of `as_of` was withdrawn, and none has been loaded since."""
+    """Tell whether the drop of `as_of` was withdrawn and none has been loaded since."""
     found = execute(connection, "withdrawal/is_withdrawn", {"as_of": as_of}).fetchone()
     return bool(found and found[0])
 
@@ -72,7 +71,7 @@ def _why_nothing(connection: Connection, as_of: date) -> str:
 
 
 def _record(connection: Connection, as_of: date, who: str, why: str) -> int:
-    """Return how many revisions were withdrawn."""
+    """Return the number of withdrawn revisions."""
     instant = execute(connection, "withdrawal/instant").fetchone()
     assert instant is not None
     when = {"as_of": as_of, "withdrawn_at": instant[0]}
@@ -81,7 +80,7 @@ def _record(connection: Connection, as_of: date, who: str, why: str) -> int:
 
 
 def _delete(connection: Connection, as_of: date) -> dict[str, int]:
-    """Return how many rows each table had."""
+    """Return the number of deleted rows by table."""
     this = {"as_of": as_of}
     rows = {
         f"raw.{file.table}": execute(

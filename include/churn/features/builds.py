@@ -1,9 +1,9 @@
-"""Builds of the online store: which is served, and how another comes to be.
+"""Builds of the online store: which one is served, and the steps to serve another.
 
-A build is one AS_OF of all feature views, beside what is served. It is begun, filled through Feast, completed, and
-served by moving one pointer for all views at once; then the others are cleared away. Where the builds are, the pointer
-is: in Postgres (here) or in Redis (churn.features.redis.builds). `online.builds` in Postgres is the record of all of
-them, and never says what is served.
+A build is one AS_OF of all feature views, written beside the served one. Steps: begin, fill through Feast, complete,
+serve by moving one pointer for all views, clear the other builds. The pointer is stored with the builds: in Postgres
+(here) or in Redis (churn.features.redis.builds). `online.builds` in Postgres records all builds, but not which one is
+served.
 """
 
 import logging
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 
 class IncompleteBuild(RuntimeError):
-    """A build that does not hold the rows of its snapshot, or came too late; it is not served."""
+    """A build lacks rows of its snapshot, or another build was served meanwhile; it is not served."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """The build that is served: its name, its AS_OF, what it was made from and by, and how many rows each view has."""
+    """The served build: its name, AS_OF, the digests of its drop and code, and the rows of each view."""
 
     build: str
     as_of: date
@@ -41,9 +41,9 @@ class Build:
     """A build that is being written.
 
     Attributes:
-        number, begun_at: of its row in online.builds.
+        number, begun_at: identify its row in online.builds.
         views: {feature view: {feature: its type in Postgres}}.
-        replaces: what was served when it was begun.
+        replaces: the build that was served when this one began.
     """
 
     number: int
@@ -59,43 +59,42 @@ class Builds(Protocol):
     """The builds of one online store."""
 
     def served(self) -> Served | None:
-        """Return what is served; None where nothing is, also where the store has lost some of it."""
+        """Return the served build, None if there is none or the store has lost some of it."""
 
     def begin(self, build: Build) -> None:
-        """Make room for a build."""
+        """Prepare the store for a build."""
 
     def complete(self, build: Build) -> dict[str, int]:
-        """Make a build that was filled ready to be served; return how many rows each view has."""
+        """Make a filled build ready to be served; return the rows of each view."""
 
     def serve(self, build: Build, rows: Mapping[str, int]) -> None:
         """Move the pointer to a build, within the caller's transaction.
 
         Raises:
-            IncompleteBuild: it lost rows, or another one was served since it was begun.
+            IncompleteBuild: the build lost rows, or another one was served since it began.
         """
 
     def serve_nothing(self, served: Served) -> None:
-        """Take the pointer away from this build; where another one is served by now, nothing changes."""
+        """Remove the pointer if it still names this build."""
 
     def clear(self, views: Iterable[str]) -> None:
-        """Clear away what is not served: the build before, and what a dead materialization left."""
+        """Delete every build that is not served: the previous one, and those of killed materializations."""
 
 
 def builds_of(connection: Connection) -> Builds:
-    """Return the builds of the online store that this installation has: Redis where CHURN_REDIS_URL names one, else the
-    database of the connection."""
+    """Return the builds of the configured online store: Redis if CHURN_REDIS_URL is set, else Postgres."""
     if url := redis_url():
-        from churn.features.redis.builds import RedisBuilds  # noqa: PLC0415 — only who has a Redis needs it
+        from churn.features.redis.builds import RedisBuilds  # noqa: PLC0415 — needs the library redis
 
         return RedisBuilds(url, connection)
     return PostgresBuilds(connection)
 
 
 def build_being_written(connection: Connection, as_of: date) -> tuple[int, datetime]:
-    """Return the number of the build that a materialization of `as_of` has begun, and when it has.
+    """Return the number and the start of the build that a materialization of `as_of` is writing.
 
     Raises:
-        RuntimeError: none has.
+        RuntimeError: no build of `as_of` is being written.
     """
     found = execute(connection, "online/build_being_written", {"as_of": as_of}).fetchone()
     if found is None:
@@ -110,24 +109,23 @@ def build_being_written(connection: Connection, as_of: date) -> tuple[int, datet
 
 
 def table_of(view: str) -> sql.Identifier:
-    """Return the name of the table that holds the published builds of a view."""
+    """Return the table of a view's published builds."""
     return sql.Identifier("online", view)
 
 
 def build_table_of(view: str, build: int) -> sql.Identifier:
-    """Return the name of the table that holds one build of a view."""
+    """Return the table of one build of a view."""
     return sql.Identifier("online", f"{view}_{build}")
 
 
 class PostgresBuilds:
-    """A table for each view and build, a partition of the view's from when it is complete; the pointer is
-    online.served."""
+    """One table per view and build, attached as a partition once complete. The pointer is online.served."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def served(self) -> Served | None:
-        # Not by execute(), which writes every statement into the log: the board asks every few seconds.
+        # execute() would log the statement, and the board asks every few seconds.
         found = self._connection.execute(statement("online/served")).fetchone()
         return Served(str(found[0]), *found[1:]) if found else None
 
@@ -141,21 +139,20 @@ class PostgresBuilds:
             )
 
     def complete(self, build: Build) -> dict[str, int]:
-        """Attaching a build makes its index, and no reader waits for it. It is a transaction of its own: a read that
-        was planned before it would not find the build that the pointer names."""
+        """Attach the build's tables, which creates their indexes. It commits on its own, before the pointer moves: a
+        read planned before the attachment would miss the build."""
         with self._connection.transaction():
             return {view: self._attach(view, build.number) for view in build.views}
 
     def serve(self, build: Build, rows: Mapping[str, int]) -> None:  # noqa: ARG002 — a table does not lose rows
-        # Who is overtaken has lost its lock, and with it this connection.
+        # The session lock guarantees that no other build was served meanwhile: losing it closes this connection.
         execute(self._connection, "online/serve", {"build": build.number, "as_of": build.as_of})
 
     def serve_nothing(self, served: Served) -> None:
         execute(self._connection, "online/serve_no_longer", {"build": int(served.build)})
 
     def clear(self, views: Iterable[str]) -> None:
-        """A table that somebody reads for long is left to the next materialization: readers of the served build would
-        wait with us."""
+        """Drop the other builds. A table under a long read is left to the next run: waiting would block readers."""
         for view in views:
             for (name,) in execute(self._connection, "online/other_builds", {"view": view}).fetchall():
                 try:
@@ -163,7 +160,7 @@ class PostgresBuilds:
                         execute(self._connection, "online/limit_waiting")
                         execute(self._connection, "online/drop_build", build_table=sql.Identifier("online", name))
                 except LockNotAvailable:
-                    log.warning("online.%s is read for long; the next materialization drops it", name)
+                    log.warning("online.%s is in use by a long read; the next materialization drops it", name)
 
     def _attach(self, view: str, build: int) -> int:
         table = build_table_of(view, build)

@@ -1,4 +1,4 @@
-"""What the online stores can hold of a feature view: one key, and typed columns."""
+"""The feature views that the online stores support: one join key, and typed columns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from feast import FeatureView
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.types import Bool, Float64, Int64, String
 
-# Feast's type: the column's type in Postgres, in Arrow, and the field of Feast's value.
+# {Feast type: (Postgres type, Arrow type, field of Feast's Value)}
 TYPES = {
     Int64: ("bigint", pa.int64(), "int64_val"),
     Float64: ("double precision", pa.float64(), "double_val"),
@@ -18,7 +18,7 @@ TYPES = {
 
 
 class UnsupportedView(ValueError):
-    """A feature view that this store cannot hold."""
+    """A feature view with several join keys or an unsupported type."""
 
 
 def join_key_of(view: FeatureView) -> str:
@@ -35,7 +35,7 @@ def type_of(view: FeatureView, field: Any) -> tuple[str, pa.DataType, str]:
 
 
 def columns_of(view: FeatureView) -> Mapping[str, str]:
-    """Return {feature: the type of its column in Postgres}, in the order of the view."""
+    """Return {feature: Postgres type}, in the order of the view."""
     return {field.name: type_of(view, field)[0] for field in view.features}
 
 

@@ -1,7 +1,6 @@
-"""Feast's compute engine for snapshots: the online store copies them out of the database that it shares with them.
+"""Feast's compute engine for snapshots: the online store copies them directly within the shared database.
 
-Anything else, and a range of instants, is left to Feast's local engine, which brings the rows here as objects of
-Feast's and hands them to the online store.
+Time ranges and other sources use Feast's local engine, which passes rows through Python to the online store.
 """
 
 from typing import Any, Literal
@@ -26,7 +25,7 @@ class SnapshotEngineConfig(LocalComputeEngineConfig):
 
 
 class SnapshotEngine(LocalComputeEngine):
-    """See the module."""
+    """Feast's local engine, except for snapshots of a single instant."""
 
     def _materialize_one(
         self, registry: BaseRegistry, task: MaterializationTask, **arguments: Any
@@ -45,7 +44,7 @@ def _in_one_database(config: RepoConfig, view: FeatureView) -> bool:
         isinstance(offline, SnapshotOfflineStoreConfig)
         and isinstance(online, OneAsOfStoreConfig)
         and isinstance(view.batch_source, PostgreSQLSource)
-        # A query, other names or repeated rows are more than a copy.
+        # A plain copy cannot evaluate a query, rename columns or deduplicate rows.
         and not view.batch_source.get_table_query_string().startswith("(")
         and not view.batch_source.field_mapping
         and not view.batch_source.created_timestamp_column

@@ -1,5 +1,4 @@
-"""Online features by the shortest way: the same answers as churn.features.store.read_online(), with no object of
-Feast's on the way from the store to them."""
+"""Fast online features: the same answers as churn.features.store.read_online(), without Feast objects in between."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -16,11 +15,11 @@ from churn.features.store import OnlineFeatures
 
 
 class NothingServed(RuntimeError):
-    """No AS_OF is served, so that nothing can be said of any customer."""
+    """No AS_OF is served."""
 
 
 class OnlineLookup:
-    """A feature service, looked up in Feast's registry once; to be made again when its definition may have changed."""
+    """Reads the features of a feature service. Create a new one when the definition may have changed."""
 
     def __init__(self, store: FeatureStore, service: FeatureService) -> None:
         self.service = service
@@ -40,7 +39,7 @@ class OnlineLookup:
         """Return the online features of each user, in the order of `user_ids`, all of one AS_OF.
 
         Raises:
-            psycopg.OperationalError: the server cannot be reached, or not in time.
+            psycopg.OperationalError: the server cannot be reached, or does not answer in time.
             NothingServed: no AS_OF is served.
         """
         asked = list(dict.fromkeys(user_ids))

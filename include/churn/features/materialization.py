@@ -1,7 +1,7 @@
-"""materialize: the snapshots of an AS_OF into the online store, served from then on for all feature views at once.
+"""materialize: write the snapshots of an AS_OF to the online store and serve them, for all feature views at once.
 
-One AS_OF is served, the newest materialized. Materializing an older one is a recorded no-op; a corrected drop of the
-served AS_OF replaces it. Where the served AS_OF was withdrawn, the newest that is left takes its place.
+The newest materialized AS_OF is served. Materializing an older one is a recorded no-op. A corrected drop of the served
+AS_OF replaces it. If the served AS_OF is withdrawn, the newest remaining one is served.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ class NoSnapshot(RuntimeError):
 def materialize(as_of: date, database_url: str) -> Outcome:
     """Write a build of `as_of` through Feast and publish it.
 
-    Materializations wait for each other: the lock is held by a connection of its own, and is free again when the
-    process dies. What a dead one left behind was never served and is cleared away by the next. A store that has lost
-    what it served, as a Redis that was restarted may have, is given it back first.
+    Materializations run one at a time, under a session lock that is released when the process dies. The next run clears
+    the unserved build of a killed one. If the store lost its served build (a restarted Redis), it is written again
+    first.
 
     Raises:
         NoSnapshot: `as_of` has no snapshot.
@@ -43,12 +43,12 @@ def materialize(as_of: date, database_url: str) -> Outcome:
         lock_session(connection, STORE_LOCK)
         snapshot = _snapshot_of(connection, as_of)
         builds, views = builds_of(connection), views_of(store)
-        # Also where nothing is to be written: who published before may have died before it cleared away.
+        # Also when nothing is to be written: a killed run may have published without clearing.
         _clear(connection, builds, views)
         served = builds.served()
         counts = served is not None and not _was_withdrawn(connection, served)
         if not counts and (newest := _newest_left(connection)[0]) and newest > as_of:
-            # A backfill must not take the place of what was served, nor of what would be without the withdrawn drop.
+            # Restore the newest AS_OF first: a backfill must not replace a newer one that was lost or withdrawn.
             log.warning("what the online store served is lost or was withdrawn: AS_OF %s is written again", newest)
             _write_and_publish(connection, store, builds, newest, served)
             served, counts = builds.served(), True
@@ -73,17 +73,17 @@ def _snapshot_of(connection: Connection, as_of: date) -> TupleRow:
 
 
 def _code_of(snapshot: TupleRow) -> str:
-    """Return the sha256 over the code that an online copy depends on: what built the snapshot, and this step's."""
+    """Return the sha256 over the code that an online copy depends on: the snapshot's code digest and this step's."""
     return hashlib.sha256(f"{snapshot[1]} {step_digest(__package__)}".encode()).hexdigest()
 
 
 def serve_what_is_left(database_url: str) -> Outcome:
-    """Where the AS_OF that is served was withdrawn, serve the newest materialized one that is left, or nothing.
+    """If the served AS_OF was withdrawn, serve the newest remaining materialized one, or nothing.
 
-    What retention removed the snapshots of cannot be served; it is passed over, and the outcome says so.
+    An AS_OF whose snapshots were deleted by retention is skipped; the outcome names it.
 
     Raises:
-        IncompleteBuild: as materialize() does; the withdrawn AS_OF is served until this is run again.
+        IncompleteBuild: as materialize(); the withdrawn AS_OF is served until this is run again.
     """
     store = open_store(database_url)
     with connect(database_url, autocommit=True) as connection:
@@ -98,7 +98,7 @@ def serve_what_is_left(database_url: str) -> Outcome:
             builds.serve_nothing(served)
         else:
             _write_and_publish(connection, store, builds, newest, served)
-        # Who died between publishing it and recording that left the record to _clear().
+        # A run killed after publishing left this record to _clear().
         execute(connection, "withdrawal/mark_online_builds", {"as_of": served.as_of})
         _clear(connection, builds, views)
     reason = f"{newest or 'nothing'} is served in place of {served.as_of}, which was withdrawn"
@@ -109,13 +109,12 @@ def serve_what_is_left(database_url: str) -> Outcome:
 
 
 def _was_withdrawn(connection: Connection, served: Served) -> bool:
-    # Of what was materialized only a withdrawal removes this record: retention keeps it.
+    # Only a withdrawal deletes this record; retention keeps it.
     return execute(connection, "snapshots/any_build", {"as_of": served.as_of}).fetchone() is None
 
 
 def _newest_left(connection: Connection) -> tuple[date | None, list[date]]:
-    """Return the newest AS_OF that was materialized and has its snapshot still, and the newer ones that have it no
-    more. One that was older than what was served counts: that may be lost, or withdrawn."""
+    """Return the newest materialized AS_OF that still has its snapshot, and the newer ones without it."""
     expired: list[date] = []
     for as_of, is_expired in execute(connection, "online/materialized"):
         if not is_expired:
@@ -127,7 +126,7 @@ def _newest_left(connection: Connection) -> tuple[date | None, list[date]]:
 def _write_and_publish(
     connection: Connection, store: FeatureStore, builds: Builds, as_of: date, served: Served | None
 ) -> dict[str, int]:
-    """Return the rows of each view."""
+    """Write a build and serve it; return the rows of each view."""
     snapshot, views = _snapshot_of(connection, as_of), views_of(store)
     build = Build(
         *_begin_build(connection, as_of, snapshot, "writing"),
@@ -153,23 +152,23 @@ def _begin_build(connection: Connection, as_of: date, snapshot: TupleRow, state:
 def _publish(
     connection: Connection, builds: Builds, build: Build, views: list[FeatureView], snapshot: TupleRow
 ) -> dict[str, int]:
-    """Serve the build when every view holds what its source holds, and return the rows of each view."""
+    """Serve the build if every view has all rows of its source; return the rows of each view."""
     rows = builds.complete(build)
     as_of = build.as_of
     with connection.transaction():
         now = execute(connection, "snapshots/current_build", {"as_of": as_of}).fetchone()
         if now is None or now[:2] != snapshot[:2]:
             raise IncompleteBuild(
-                f"the snapshots of {as_of} were rebuilt while they were written online, which may mix both: what "
-                "was served before is still served; run the task again"
+                f"the snapshots of {as_of} were rebuilt while they were written online, which may mix both: the "
+                "previous build is still served; run the task again"
             )
         for view in views:
             assert view.batch_source is not None
             expected = snapshot[2][view.batch_source.name]
             if rows[view.name] != expected:
                 raise IncompleteBuild(
-                    f"{view.name} has {rows[view.name]} rows of {as_of} and its snapshot {expected}: what was served "
-                    "before is still served; run the task again"
+                    f"{view.name} has {rows[view.name]} rows of {as_of} and its snapshot {expected}: the previous "
+                    "build is still served; run the task again"
                 )
         builds.serve(build, rows)
         execute(

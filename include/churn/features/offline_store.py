@@ -1,9 +1,9 @@
-"""Feast's Postgres offline store, with a join of its own for snapshots, straight into Arrow.
+"""Feast's Postgres offline store with an equality join for snapshots, read directly into Arrow.
 
-Feast's query looks for the latest row of each customer up to an instant: it sorts and joins every feature view with
-itself. A snapshot has one row for each customer at midnight UTC, so that there the latest row within less than a day is
-the one of that midnight, and the join is one on equality. Sources say that they are snapshots by the tag SNAPSHOT; for
-others, and for entities that are a data frame, Feast's query is run.
+Feast's query finds the latest row of each customer before an instant, by sorting and self-joining every feature view. A
+snapshot has one row per customer at midnight UTC. With a TTL under a day, the latest row is the row of that midnight,
+so an equality join gives the same result. Sources declare this by the tag SNAPSHOT. Other sources, and entities given
+as a data frame, use Feast's query.
 """
 
 from collections.abc import Iterator
@@ -30,30 +30,30 @@ from psycopg.conninfo import make_conninfo
 from churn.postgres.database import statement
 
 SNAPSHOT = {"snapshot": "daily"}
-"""The tag of a source that has one row per customer and midnight UTC, and no others."""
+"""The tag of a source with exactly one row per customer and midnight UTC."""
 
 SESSION = (
     "SET search_path = snapshots, public",
     "SET timezone = 'UTC'",
     "SET work_mem = '128MB'",
-    # Compiling the plan takes longer than running it.
+    # JIT compilation takes longer than the query.
     "SET jit = off",
-    # Of a fresh snapshot, or of Feast's subqueries, Postgres may not know how many rows it has: taking a thousand for
-    # one it would loop over them (2,500 customers: minutes instead of 0.2 seconds).
+    # Postgres underestimates the rows of fresh snapshots and of Feast's subqueries; a nested loop over them takes
+    # minutes.
     "SET enable_nestloop = off",
-    # Entities and features are of one moment, whatever is rebuilt meanwhile.
+    # Entities and features are read from one state of the database.
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 )
 
 
 class SnapshotOfflineStoreConfig(PostgreSQLOfflineStoreConfig):
-    """Where the snapshots are; the settings are those of Feast's own store."""
+    """The settings of Feast's Postgres offline store."""
 
     type: str = "churn.features.offline_store.SnapshotOfflineStore"  # type: ignore[assignment]
 
 
 class SnapshotOfflineStore(PostgreSQLOfflineStore):
-    """Feast's Postgres store but for historical features; see the module."""
+    """Feast's Postgres store, except for historical features of snapshots."""
 
     @staticmethod
     def get_historical_features(
@@ -70,7 +70,7 @@ class SnapshotOfflineStore(PostgreSQLOfflineStore):
         """Return the job that joins the features of the views to the entities.
 
         Args:
-            entity_df: as a query it has the columns event_timestamp and the views' join key.
+            entity_df: a query with the columns event_timestamp and the views' join key, or a data frame.
         """
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         if isinstance(entity_df, str) and not on_demand and all(map(_is_snapshot, feature_views)):
@@ -97,14 +97,14 @@ def _is_snapshot(view: FeatureView) -> bool:
         and view.ttl is not None
         and timedelta(0) < view.ttl < timedelta(days=1)
         and len(view.join_keys) == 1
-        # Other names than the source's are left to Feast.
+        # Renamed columns are left to Feast.
         and not source.field_mapping
         and not view.projection.join_key_map
     )
 
 
 _EVER = datetime.max.replace(tzinfo=UTC)
-"""Feast bounds its query by the entities' instants, which it would ask for first. Ours finds them on the way."""
+"""Stands in for the entities' time range, which Feast would query first; _SnapshotJob reads it itself."""
 
 
 class _SnapshotJob(RetrievalJob):
@@ -129,7 +129,7 @@ class _SnapshotJob(RetrievalJob):
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         with _session(self._config) as cursor:
-            # A table of its own tells the planner how many entities there are.
+            # ANALYZE on a temporary table tells the planner the number of entities.
             cursor.execute(_compose("offline/entities", entity_query=sql.SQL(self._entity_query)))
             cursor.execute(statement("offline/analyze"))
             cursor.execute(statement("offline/days"))
@@ -160,7 +160,7 @@ class _SnapshotJob(RetrievalJob):
 
 @contextmanager
 def _session(config: RepoConfig) -> Iterator[dbapi.Cursor]:
-    """Columns instead of a Python object for each value: ADBC."""
+    """Open an ADBC cursor, which returns Arrow columns without a Python object per value."""
     at = config.offline_store
     conninfo = make_conninfo(host=at.host, port=at.port, dbname=at.database, user=at.user, password=at.password)
     with dbapi.connect(conninfo) as connection, connection.cursor() as cursor:

@@ -1,5 +1,5 @@
-"""What our online stores for Feast share, wherever the features lie: a materialization writes a *build* (an AS_OF,
-whole) beside the served one, and a read of several feature views is one question to the server, hence of one build."""
+"""Base of the online stores: a materialization writes a *build* (a whole AS_OF) beside the served one, and a read of
+several feature views is one request, so it sees one build."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -21,8 +21,13 @@ WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
 
 class OneAsOfStoreConfig(FeastConfigBaseModel):
-    """The database (a libpq URI) in which builds are recorded; how many connections a process may hold for reading; how
-    long a read takes at most: in Redis, each of its steps."""
+    """Settings of both stores.
+
+    Attributes:
+        database_url: the libpq URI of the database that records the builds.
+        max_connections: for reads, per process.
+        connection_timeout_seconds: limit of a read; in Redis, of each of its steps.
+    """
 
     database_url: str
     max_connections: int = 8
@@ -30,7 +35,7 @@ class OneAsOfStoreConfig(FeastConfigBaseModel):
 
 
 class OneAsOfStore(OnlineStore):
-    """See the module. A store says how it is opened, and how rows are written."""
+    """An online store that serves one AS_OF. Subclasses open readers and write rows."""
 
     def __init__(self) -> None:
         self._open: Reader | None = None
@@ -38,12 +43,11 @@ class OneAsOfStore(OnlineStore):
 
     @abstractmethod
     def open_reader(self, config: RepoConfig) -> Reader:
-        """Open what reads this store."""
+        """Open a reader of this store."""
 
     @abstractmethod
     def copy_snapshot(self, config: RepoConfig, view: FeatureView, event_timestamp: datetime) -> None:
-        """Write the rows of the view's source at that instant, a table of the database in which builds are recorded, to
-        the build that is being written."""
+        """Copy the rows of that instant from the view's source, a table, to the build that is being written."""
 
     @abstractmethod
     def write(self, config: RepoConfig, view: FeatureView, rows: list[WriteRow], event_timestamp: datetime) -> None:
@@ -56,7 +60,7 @@ class OneAsOfStore(OnlineStore):
         data: list[WriteRow],
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """Append one AS_OF's rows of a view to the build that is being written for that AS_OF.
+        """Append rows of a view to the build that is being written for their AS_OF.
 
         Raises:
             ValueError: the rows are of several AS_OFs.
@@ -93,18 +97,18 @@ class OneAsOfStore(OnlineStore):
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        """Read all views of a request together. Feast's own way is a question for each view.
+        """Read all views of a request together; Feast reads them one by one.
 
-        Feast (0.67) documents no way to do so: this method, and three functions that it calls, are Feast's own.
+        Feast (0.67) has no public hook for this: the method and three functions that it calls are private.
         """
         first = grouped_refs[0][0]
-        entities, indexes, output_length = utils._get_unique_entities(
+        entities, indexes, output_length = utils._get_unique_entities(  # noqa: SLF001
             first, join_key_values, entity_name_to_join_key_map
         )
-        keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]
+        keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]  # noqa: SLF001
         request = tuple((view, tuple(features)) for view, features in grouped_refs)
         for (view, features), rows in zip(request, self.reader(config).read(request, keys), strict=True):
-            utils._populate_response_from_feature_data(
+            utils._populate_response_from_feature_data(  # noqa: SLF001
                 list(features),
                 rows,
                 indexes,
@@ -123,8 +127,7 @@ class OneAsOfStore(OnlineStore):
                 self._open = None
 
     def reader(self, config: RepoConfig) -> Reader:
-        """Return what reads this store; it is opened once, and not before it is asked for."""
-        # Opened at the first read: a pool may have threads, which a fork would not take along.
+        """Return the reader of this store. It opens at the first read, because a fork would lose the pool's threads."""
         with self._opening:
             if self._open is None:
                 self._open = self.open_reader(config)
@@ -132,7 +135,7 @@ class OneAsOfStore(OnlineStore):
 
 
 def source_of(view: FeatureView) -> dict[str, sql.Composable]:
-    """Return what the statements that read a view's source call `source`, `join_key` and `timestamp`."""
+    """Return the placeholders `source`, `join_key` and `timestamp` of statements that read a view's source."""
     source = view.batch_source
     assert source is not None
     return {

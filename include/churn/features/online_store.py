@@ -1,9 +1,8 @@
-"""Feast's online store, in Postgres: typed rows, and one AS_OF that is served, for all feature views at once.
+"""Feast's online store in Postgres: typed columns, and one served AS_OF for all feature views.
 
-Feast's own Postgres store keeps whatever was written last, so a backfill serves January over February. Here a
-materialization writes a *build*, a table for each view, beside the served one; churn.features.materialization attaches
-them and then moves one pointer, for all views at once. A read of several feature views is one statement, hence of one
-build.
+Feast's own Postgres store keeps the last write, so a backfill would serve January over February. Here a materialization
+writes a *build*, one table per view, beside the served one. churn.features.materialization attaches the tables and
+moves one pointer for all views. A read of several views is one statement, so it sees one build.
 """
 
 from collections.abc import Sequence
@@ -25,13 +24,13 @@ from churn.postgres.database import connect, execute
 
 
 class SnapshotOnlineStoreConfig(OneAsOfStoreConfig):
-    """The database is where the features are, too."""
+    """Builds and features are in the same database."""
 
     type: Literal["churn.features.online_store.SnapshotOnlineStore"] = "churn.features.online_store.SnapshotOnlineStore"
 
 
 class SnapshotOnlineStore(OneAsOfStore):
-    """One table per feature view, a partition for each build; see the module."""
+    """One table per feature view, with one partition per build."""
 
     def update(
         self,
@@ -42,7 +41,7 @@ class SnapshotOnlineStore(OneAsOfStore):
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Make the views' tables, and the columns that a view gained. Nothing that is served is dropped."""
+        """Create missing tables and columns. Nothing is dropped."""
         with connect(config.online_store.database_url) as connection:
             for view in tables_to_keep:
                 join_key = sql.Identifier(join_key_of(view))
@@ -66,7 +65,7 @@ class SnapshotOnlineStore(OneAsOfStore):
         return OnlineReader(store.database_url, store.max_connections, store.connection_timeout_seconds)
 
     def copy_snapshot(self, config: RepoConfig, view: FeatureView, event_timestamp: datetime) -> None:
-        """Within the server, by INSERT … SELECT."""
+        """Copy within the server, by INSERT … SELECT."""
         with connect(config.online_store.database_url) as connection:
             build, _ = build_being_written(connection, as_of_of(event_timestamp))
             execute(

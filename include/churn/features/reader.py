@@ -1,5 +1,4 @@
-"""Reading the online store in Postgres: all views of a request in one statement, over connections that may die or fall
-silent."""
+"""Reads the online store in Postgres: all views of a request in one statement, with a deadline per read."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,8 +12,8 @@ from feast import FeatureView
 from feast.protos.feast.types.Value_pb2 import Value
 from psycopg import Connection, OperationalError, sql
 
-# psycopg (3.3) has no public name for what Connection.wait() raises when its time is over.
-from psycopg.errors import _WaitTimeout as WaitTimeout
+# psycopg (3.3) has no public name for the timeout error of Connection.wait().
+from psycopg.errors import _WaitTimeout as WaitTimeout  # noqa: PLC2701
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
@@ -27,26 +26,28 @@ Request = Sequence[tuple[FeatureView, tuple[str, ...]]]
 
 
 class Reader(Protocol):
-    """What reads an online store."""
+    """Reads an online store."""
 
     def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
-        """Return for each view its features in the served build, a row per key, in the order of the keys."""
+        """Return, per view, a row of features per key from the served build, in the order of the keys."""
 
     def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
-        """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
-        it lacks the key, and then its features. None where nothing is served."""
+        """Return a row per key, in their order, from the served build; None if nothing is served.
+
+        A row has for each view its event_timestamp, None if the view lacks the key, and its features.
+        """
 
     def close(self) -> None:
         """Close the connections."""
 
 
 class OnlineReader:
-    """A pool of connections to the database at `database_url` (a libpq URI), and what is read over it.
+    """A pool of connections that reads the online store in the database at `database_url` (a libpq URI).
 
     Args:
-        max_connections: how many connections it may hold.
-        timeout_seconds: how long a read takes at most, with all that it waits for; a third of that for some time
-            after one that failed: its asker may have waited for that one too, and others wait for this one.
+        max_connections: size of the pool.
+        timeout_seconds: limit of a read, including the wait for a connection. Shortly after a failed read the limit is
+            a third of it, so that queued requests fail fast.
     """
 
     def __init__(self, database_url: str, max_connections: int, timeout_seconds: float) -> None:
@@ -58,15 +59,15 @@ class OnlineReader:
             connection_class=_Impatient,
             kwargs={
                 "autocommit": True,
-                # Any key's plan is every key's plan: it is made once for each connection.
+                # A generic plan fits every key and is made once per connection.
                 "options": "-c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off",
                 "prepare_threshold": 0,
                 "application_name": "churn online store",
-                # libpq takes whole seconds, and two at least.
+                # libpq takes whole seconds, at least 2.
                 "connect_timeout": 2,
             },
-            # By default a failed attempt to connect is repeated after longer and longer pauses, for minutes. Given up
-            # before a read is, the next read makes the next attempt.
+            # By default the pool retries with growing pauses, for minutes. With this limit the next read triggers a new
+            # attempt.
             reconnect_timeout=timeout_seconds / 2,
             open=True,
         )
@@ -75,23 +76,22 @@ class OnlineReader:
         self._failed_at = -inf
 
     def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
-        """Return for each view its features in the served build, a row per key, in the order of the keys.
+        """Return, per view, a row of features per key from the served build, in the order of the keys.
 
         Raises:
-            psycopg.OperationalError: the server cannot be reached, or not in time.
+            psycopg.OperationalError: the server cannot be reached, or does not answer in time.
         """
         return split(request, keys, self.fetch(request, keys))
 
     def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
-        """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
-        it lacks the key, and then its features; in the end the build. None where nothing is served.
+        """Return a row per key, in their order, from the served build; None if nothing is served.
 
-        What was planned just before a build was published may not look into that build's tables, and find nobody. So a
-        read that misses somebody is made again, unless a read that had ended when it began saw the same build: its
-        tables are attached before it is published, so that what is planned after that looks into them.
+        A row has for each view its event_timestamp, None if the view lacks the key, and its features; the last value is
+        the build. A query planned before a build's partition was attached can miss it, so misses are retried once per
+        new build.
 
         Raises:
-            psycopg.OperationalError: the server cannot be reached, or not in time.
+            psycopg.OperationalError: the server cannot be reached, or does not answer in time.
         """
         plan, begun = self._plan(request), monotonic()
         just_failed = begun - self._failed_at < 3 * self._timeout_seconds
@@ -99,7 +99,7 @@ class OnlineReader:
         try:
             return self._fetch(plan, keys, deadline)
         except OperationalError:
-            # Not again for one that had a third: a server that has become slow would not be found again.
+            # A failed short read does not prolong the short limit, or a slow server would never recover.
             if not just_failed:
                 self._failed_at = monotonic()
             raise
@@ -115,7 +115,7 @@ class OnlineReader:
         return rows
 
     def _plan(self, request: Request) -> "_Plan":
-        # Kept for the next time: serving makes the same request over and over, and Feast's views answer slowly.
+        # Cached: serving repeats the same request, and Feast's views are slow to inspect.
         planned = self._planned
         if planned is None or planned[0] is not request:
             planned = self._planned = (request, _plan(request))
@@ -126,8 +126,8 @@ class OnlineReader:
         self._pool.close()
 
     def _execute(self, deadline: float, query: bytes, parameters: Mapping[str, Any]) -> list[TupleRow]:
-        """Run a statement of a read that ends by `deadline` (monotonic seconds); where the server had dropped the
-        connection, on the next one, until every old one was tried."""
+        """Run a statement, at the latest until `deadline` (monotonic seconds). If the server dropped the connection,
+        try the next one."""
         for left in range(self._pool.max_size, -1, -1):
             with self._pool.connection(deadline - monotonic()) as connection:
                 connection.deadline = deadline
@@ -140,13 +140,12 @@ class OnlineReader:
 
 
 def timestamp_columns(request: Request) -> list[int]:
-    """Return where in a fetched row each view's event_timestamp is; the view's features follow it."""
+    """Return the column index of each view's event_timestamp; the view's features follow it."""
     return list(accumulate((1 + len(features) for _, features in request[:-1]), initial=0))
 
 
 class _Impatient(Connection[TupleRow]):
-    """A connection that gives up on a server that has not answered by the deadline of the read: one that is stopped or
-    cut off would be waited for until the network says so, which takes minutes."""
+    """A connection with a deadline. Without it, a stopped or unreachable server blocks for minutes."""
 
     deadline = inf
 
@@ -159,9 +158,8 @@ class _Impatient(Connection[TupleRow]):
 
 
 class _Plan(NamedTuple):
-    """How a request is read: the statements, as bytes (putting one together takes as long as running it), and where in
-    a row of theirs the event_timestamps are. Of one key, which is what serving asks for, Postgres needs a third less
-    time when it is not in an array."""
+    """The statements of a request, and the column indexes of the event_timestamps. Serving's requests of a single key
+    have a faster statement. Statements are kept as bytes: composing one takes as long as running it."""
 
     of_one: bytes
     of_many: bytes
@@ -189,8 +187,7 @@ def _query(name: str, views: tuple[tuple[str, str, tuple[str, ...]], ...]) -> by
 
 
 def split(request: Request, keys: list[str], fetched: Sequence[TupleRow] | None) -> list[list[ReadRow]]:
-    """Return what was fetched for `keys` view by view, its values as Feast's; where nothing is served, each view lacks
-    each of them."""
+    """Return the fetched rows per view, with Feast's values. If nothing is served, every view lacks every key."""
     if fetched is None:
         return [[(None, None)] * len(keys) for _ in request]
     result: list[list[ReadRow]] = []

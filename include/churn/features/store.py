@@ -1,4 +1,4 @@
-"""The feature store: opening it, keeping its definitions applied, and reading a customer's features online."""
+"""The feature store: open it, apply its definitions, and read online features."""
 
 import importlib.util
 from collections.abc import Iterable, Mapping
@@ -22,17 +22,16 @@ from churn.settings import redis_url
 
 FEATURE_REPO = Path(__file__).parents[2] / "feature_repo"
 FEATURE_SERVICE = "churn_v1"
-"""The feature service that new models are trained on; a model version names its own in a tag."""
+"""The feature service of new models. A model version names its own in a tag."""
 
 UNCHANGED_BY_THIS_CODE = Outcome(UNCHANGED, "the definitions were applied by this code")
 
 STORE_LOCK = "feature store"
-"""The lock of whoever writes Feast's registry or the online store."""
+"""The lock for writing Feast's registry or the online store."""
 
 
 def open_store(database_url: str) -> FeatureStore:
-    """Open the feature store whose registry and offline store are the database at `database_url`, and its online store
-    too, unless CHURN_REDIS_URL names a Redis for that.
+    """Open the feature store of the database at `database_url`; the online store is Redis if CHURN_REDIS_URL is set.
 
     Raises:
         psycopg.OperationalError: the database cannot be reached.
@@ -44,7 +43,7 @@ def open_store(database_url: str) -> FeatureStore:
     config = _fill_in(yaml.safe_load((FEATURE_REPO / name).read_text(encoding="utf-8")), variables)
     store = FeatureStore(config=RepoConfig(**config, repo_path=FEATURE_REPO))
     with connect(database_url, autocommit=True) as connection:
-        # Feast makes the tables of its registry when it is first asked for; of two that make them at once, one fails.
+        # Feast creates its registry's tables at first use; concurrent creation fails.
         lock_session(connection, "feature registry")
         _ = store.registry
     return store
@@ -57,14 +56,13 @@ def _fill_in(value: Any, variables: Mapping[str, str]) -> Any:
 
 
 def apply_definitions(database_url: str) -> Outcome:
-    """Register the definitions of feature_repo/ and make the online tables, where the code or the online store changed
-    since.
+    """Register the definitions of feature_repo/ and create the online tables, if the code or the online store changed.
 
-    Objects that are no longer defined stay: a version in Production may still name their feature service.
+    Objects that are no longer defined are kept: a version in Production may still use their feature service.
     """
     definitions = load_definitions()
     services = [each for each in definitions if isinstance(each, FeatureService)]
-    # Before the lock: whoever finds nothing to do need not wait for the materialization that holds it.
+    # Checked before the lock too: a materialization may hold it for long.
     store = open_store(database_url)
     if _applied(store, services):
         return UNCHANGED_BY_THIS_CODE
@@ -73,7 +71,7 @@ def apply_definitions(database_url: str) -> Outcome:
         if _applied(store, services):
             return UNCHANGED_BY_THIS_CODE
         store.apply(definitions)
-        # Last, when the online tables are made too: Feast registers the objects before it makes them.
+        # The tags mark completion, so they are applied last: Feast registers objects before it creates their tables.
         for service in services:
             service.tags.update(_applied_by(store))
         store.apply([*services])
@@ -86,13 +84,12 @@ def _applied(store: FeatureStore, services: Iterable[FeatureService]) -> bool:
 
 
 def _applied_by(store: FeatureStore) -> dict[str, str]:
-    """Return the tags of what was applied by this code to this store: the tables of one store do not make those of
-    another."""
+    """Return the tags that mark the definitions as applied, by this code and to this online store."""
     return {"code_digest": step_digest(__package__), "online_store": store.config.online_store.type}
 
 
 def load_definitions() -> list[Any]:
-    """Return what include/feature_repo/definitions.py defines."""
+    """Return the objects of include/feature_repo/definitions.py."""
     spec = importlib.util.spec_from_file_location("feature_repo_definitions", FEATURE_REPO / "definitions.py")
     assert spec is not None
     assert spec.loader is not None
@@ -102,7 +99,7 @@ def load_definitions() -> list[Any]:
 
 
 def feature_types(service: FeatureService) -> dict[str, Any]:
-    """Return {feature: Feast type} of a feature service, in its order."""
+    """Return {feature: Feast type}, in the order of the feature service."""
     return {field.name: field.dtype for view in service.feature_view_projections for field in view.features}
 
 
@@ -113,10 +110,12 @@ def views_of(store: FeatureStore) -> list[FeatureView]:
 
 @dataclass(frozen=True)
 class OnlineFeatures:
-    """A customer's features as served now.
+    """A customer's served features.
 
-    `values` are the present ones in the service's order, None for a NULL that the source holds; `missing` are those
-    whose feature view does not have the customer; `as_of` is the served AS_OF, None where nothing was found.
+    Attributes:
+        values: {feature: value} in the service's order; None is a legitimate NULL.
+        missing: the features whose view lacks the customer.
+        as_of: the served AS_OF, None if no view has the customer.
     """
 
     values: Mapping[str, Any]

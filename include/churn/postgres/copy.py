@@ -1,4 +1,4 @@
-"""Arrow tables into Postgres by COPY, within the caller's transaction."""
+"""COPY of Arrow tables into Postgres, within the caller's transaction."""
 
 import io
 from collections import deque
@@ -15,11 +15,11 @@ from churn.postgres.database import Connection, statement
 
 ROWS_PER_WRITE = 65_536
 PARTS_AHEAD = 8
-"""A parsed block of a file is several writes: so many that the server is never idle, few enough to take 50 MB."""
+"""Encoded batches waiting to be written: enough to keep the server busy, in about 50 MB."""
 
 
 def copy_rows(connection: Connection, table: sql.Identifier, rows: Iterable[pa.Table]) -> int:
-    """Append `rows`, tables of the same columns, to the columns of those names in `table`, and return how many."""
+    """Append Arrow tables to the columns of the same names in `table`, and return the number of rows."""
     with closing(_ahead(_encoded(rows))) as parts:
         first = next(parts, None)
         if first is None:
@@ -44,7 +44,7 @@ def _encoded(rows: Iterable[pa.Table]) -> Iterator[Part]:
 
 
 def _ahead(parts: Iterator[Part]) -> Generator[Part, None, None]:
-    """Yield the parts; the next are read, parsed and encoded in a thread while the server takes in those before."""
+    """Yield the parts, while a thread reads, parses and encodes the next ones."""
     with ThreadPoolExecutor(1) as thread:
         upcoming = deque(thread.submit(next, parts, None) for _ in range(PARTS_AHEAD))
         while (part := upcoming.popleft().result()) is not None:

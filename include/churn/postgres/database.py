@@ -23,24 +23,27 @@ log = logging.getLogger(__name__)
 SQL_DIRECTORY = Path(__file__).parents[2] / "sql"
 
 SHOWN_VALUES = 20
-"""How many values of one parameter a log shows."""
+"""Longest list parameter that is logged in full."""
 
 SESSION = "-c timezone=UTC -c work_mem=128MB -c maintenance_work_mem=256MB -c jit=off"
-"""Time zone UTC, whatever the server's: a date is cast to an instant in it. Memory to sort and to hash a million
-customers in. Compiling a plan takes longer than running ours."""
+"""UTC, because dates are cast to instants in the session's time zone. work_mem: sorts and hashes of a million customers
+stay in memory. JIT compilation takes longer than these queries run."""
 
 Connection = psycopg.Connection[TupleRow]
 Cursor = psycopg.Cursor[TupleRow]
 
 
 def connect(database_url: str, *, autocommit: bool = False) -> Connection:
-    """Open a connection to the database at `database_url` (a libpq URI), its time zone UTC.
+    """Open a connection whose time zone is UTC.
 
-    Used as a context manager it commits at the end, or rolls back where the block raised, and closes.
+    As a context manager it commits at the end, rolls back when the block raises, and closes.
+
+    Args:
+        database_url: a libpq URI.
 
     Raises:
-        BadDatabaseUrl: it is no such URI.
-        psycopg.OperationalError: the server cannot be reached within 10 seconds or refuses.
+        BadDatabaseUrl: `database_url` is not a libpq URI.
+        psycopg.OperationalError: the server refuses, or does not answer within 10 seconds.
     """
     parts_of(database_url)
     return psycopg.connect(
@@ -62,7 +65,7 @@ def statements(subject: str) -> dict[str, LiteralString]:
     """Return the statements of include/sql/`subject`.sql by their names.
 
     Raises:
-        ValueError: two have one name.
+        ValueError: two statements have the same name.
     """
     _, *parts = re.split(r"^-- name: (\w+)\n", script(subject), flags=re.MULTILINE)
     names, texts = parts[::2], parts[1::2]
@@ -72,13 +75,13 @@ def statements(subject: str) -> dict[str, LiteralString]:
 
 
 def statement(name: str) -> LiteralString:
-    """Return the text of the statement `name`, `subject/name`."""
+    """Return the text of the statement `name`, given as `subject/name`."""
     subject, _, its_name = name.partition("/")
     return statements(subject)[its_name]
 
 
 def compose(name: str, **identifiers: sql.Composable) -> sql.SQL | sql.Composed:
-    """Return the statement `name` with what stands for each `{placeholder}` in it."""
+    """Return the statement `name` with its `{placeholder}`s filled in."""
     return sql.SQL(statement(name)).format(**identifiers) if identifiers else sql.SQL(statement(name))
 
 
@@ -88,11 +91,11 @@ def execute(
     parameters: Mapping[str, Any] | None = None,
     **identifiers: sql.Composable,
 ) -> Cursor:
-    """Run the statement `name` and log its text with the rows it touched, so that a task's log shows what it did.
+    """Run the statement `name`. Log its text and row count, for the task's log in Airflow.
 
     Args:
         parameters: values for `%(name)s`, bound by the server.
-        identifiers: what stands for each `{placeholder}` of the statement.
+        identifiers: values for `{placeholder}`, inserted as quoted SQL.
     """
     query = compose(name, **identifiers)
     cursor = connection.execute(query, parameters)
@@ -108,7 +111,7 @@ def execute(
 
 
 def _short(value: Any) -> Any:
-    """Return what a log says of a parameter: of many customers, how many."""
+    """Return a parameter as it is logged: a long list as its length."""
     return f"{len(value)} values" if isinstance(value, list) and len(value) > SHOWN_VALUES else value
 
 
@@ -123,6 +126,6 @@ def lock_session(connection: Connection, *names: str) -> None:
 
 
 def try_lock_session(connection: Connection, *names: str) -> bool:
-    """Take that lock if nobody else holds it; tell whether it was taken."""
+    """Take the lock of lock_session() if it is free; return whether it was taken."""
     found = connection.execute(statement("lock/try_for_session"), {"name": "/".join(("churn", *names))}).fetchone()
     return bool(found and found[0])

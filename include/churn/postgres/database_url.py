@@ -1,6 +1,6 @@
-"""Where the database is, as one libpq URI: made from its parts, and taken apart for Feast's configuration.
+"""The libpq URI of the database: built from an Airflow connection, and split for Feast's configuration.
 
-It may hold a password: no message quotes it.
+It may hold a password, so no message quotes it.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 DATABASE = "churn"
-"""The database of a connection that names none: the one that migrations, roles and the stack make."""
+"""The database when a connection names none."""
 
 
 class AirflowConnection(Protocol):
-    """What a libpq URI needs of a connection as Airflow holds it; a field that was left empty is None or ""."""
+    """The fields of an Airflow connection that a libpq URI needs; an empty field is None or ""."""
 
     host: Any
     port: Any
@@ -28,8 +28,7 @@ class AirflowConnection(Protocol):
 
 
 class BadDatabaseUrl(ValueError):
-    """What should be a libpq URI and is none. It is not quoted, as libpq does in its own words: it may hold a password
-    that was not escaped."""
+    """Not a libpq URI. The text is not quoted, unlike in libpq's own message: it may hold an unescaped password."""
 
 
 def make_url(
@@ -41,21 +40,20 @@ def make_url(
     database: str,
     options: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return a libpq URI. A socket directory as host goes into the query, where SQLAlchemy understands it too, and its
-    port with it."""
+    """Return a libpq URI. A socket directory and its port go into the query, as SQLAlchemy requires."""
     login = quote(user or "", safe="") + (f":{quote(password, safe='')}" if password else "")
     query = dict(options or {})
     if host and host.startswith("/"):
         query, address = {"host": host, **({"port": port} if port else {}), **query}, ""
     else:
-        # An IPv6 address has colons of its own.
+        # An IPv6 address contains colons.
         address = (f"[{host}]" if host and ":" in host else host or "") + (f":{port}" if port else "")
     text = f"postgresql://{login + '@' if login else ''}{address}/{quote(database, safe='')}"
     return f"{text}?{urlencode(query, quote_via=quote, safe='/')}" if query else text
 
 
 def url_of(connection: AirflowConnection) -> str:
-    """Return the libpq URI of an Airflow connection. One without a database (field Schema) is to `churn`."""
+    """Return the libpq URI of an Airflow connection. Without a database (field Schema), it is `churn`."""
     return make_url(
         host=connection.host,
         port=connection.port,
@@ -70,29 +68,29 @@ def parts_of(database_url: str) -> dict[str, str]:
     """Return the parameters of a libpq URI or connection string, by libpq's names.
 
     Raises:
-        BadDatabaseUrl: it is neither, or its host is what follows an @ within the password.
+        BadDatabaseUrl: `database_url` is not one, or an unescaped @ in the password splits it in the wrong place.
     """
     try:
         parts = {name: str(value) for name, value in conninfo_to_dict(database_url).items() if value is not None}
     except psycopg.ProgrammingError:
         parts = None
-    # Feast and Airflow take one host and one port only.
+    # Feast and Airflow take a single host and port.
     if parts is None or "@" in parts.get("host", "") or not parts.get("port", "5432").isdecimal():
         raise BadDatabaseUrl(
-            "not a libpq URI like postgresql://user:password@host:5432/database; in a password each of @ : / ? # % is "
-            "written %40 %3A %2F %3F %23 %25"
+            "not a libpq URI like postgresql://user:password@host:5432/database; in a password write @ : / ? # % as "
+            "%40 %3A %2F %3F %23 %25"
         )
     return parts
 
 
 def feast_environment(database_url: str) -> dict[str, str]:
-    """Return the variables that feature_repo/feature_store.yaml names, for the database at `database_url`.
+    """Return the variables that feature_repo/feature_store.yaml reads.
 
     Args:
         database_url: a libpq URI, postgresql://….
 
     Raises:
-        BadDatabaseUrl: it is none.
+        BadDatabaseUrl: `database_url` is not a libpq URI.
     """
     parts = parts_of(database_url)
     return {

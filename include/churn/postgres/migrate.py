@@ -1,7 +1,7 @@
 """Migrations of the database `churn`: include/sql/migrations/*.sql, each applied once, in the order of their names.
 
-Run it as `python -m churn.postgres.migrate`, with CHURN_DATABASE_URL in the environment. It is safe to run at any time,
-also twice at once: the runs wait for each other, and what is applied is left alone.
+Run it as `python -m churn.postgres.migrate`, with CHURN_DATABASE_URL in the environment. It is idempotent, and
+concurrent runs wait for each other.
 """
 
 import argparse
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class MigrationError(RuntimeError):
-    """The database and the migration files do not tell the same history."""
+    """The applied migrations differ from the migration files."""
 
 
 def migrate(database_url: str) -> list[str]:
-    """Bring the database up to date and return the names of the migrations applied now, all in one transaction.
+    """Apply the missing migrations in one transaction and return their names.
 
     Raises:
-        MigrationError: a migration that was applied has been changed or is gone from include/sql/migrations/.
+        MigrationError: an applied migration was changed in include/sql/migrations/, or is missing there.
     """
     with connect(database_url) as connection:
         lock(connection, "migrate")
@@ -36,7 +36,7 @@ def migrate(database_url: str) -> list[str]:
 
 
 def find_missing(database_url: str) -> list[str]:
-    """Return the names of the migrations that migrate() would apply, and change nothing.
+    """Return the names of the migrations that migrate() would apply. Nothing is changed.
 
     Raises:
         MigrationError: as migrate().
@@ -60,8 +60,7 @@ def applied_migrations(connection: Connection) -> dict[str, str]:
 
 
 def grant(database_url: str) -> None:
-    """Make the roles that are not the database's owner, and give them their rights: for a database that was restored,
-    as roles are the server's."""
+    """Create the roles and grant their rights. A restored database needs this: roles belong to the server."""
     with connect(database_url) as connection:
         _grant(connection)
 
@@ -71,7 +70,7 @@ def _missing(connection: Connection) -> list[str]:
     for name, sha256 in applied.items():
         if known.get(name) != sha256:
             raise MigrationError(
-                f"migration {name} was applied to this database with another content (sha256 {sha256[:12]}…): "
+                f"migration {name} was applied to this database with different content (sha256 {sha256[:12]}…): "
                 "check out the version that wrote it, or put the change into a new migration"
             )
     return [name for name in known if name not in applied]
@@ -87,9 +86,9 @@ def _apply_missing(connection: Connection) -> list[str]:
 
 
 def _grant(connection: Connection) -> None:
-    """Make the role of the serving API and give it its rights: with every change, as what was added may be its to read.
+    """Create the role of the serving API and grant its rights, after every change of the schema.
 
-    Where this user may not create roles, a warning says so, and what an administrator does.
+    A user who may not create roles gets a warning that points to include/sql/serving_role.sql.
     """
     connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
     connection.execute(script("serving_role"))

@@ -1,7 +1,7 @@
-"""Monthly partitions: where the rows of a day are written to.
+"""Monthly partitions: the table that the rows of a day are written to.
 
-The first day of a month writes into a new table that gets its indexes when it is full, at once; the others into the
-partition that is there, whose indexes grow with the rows.
+The first day of a month writes into a new table, which is indexed once it is full. Later days write into the existing
+partition.
 """
 
 from collections.abc import Iterator
@@ -15,10 +15,11 @@ from churn.postgres.database import Connection, execute
 
 @contextmanager
 def month(connection: Connection, table: str, day: date) -> Iterator[sql.Identifier]:
-    """Give the table to write the rows of `day` to, in the block; at its end they are rows of `table`.
+    """Yield the table to write the rows of `day` to. When the block ends, it is attached to `table` and analyzed.
 
     Args:
-        table: a table with its schema, partitioned by months of the column that `day` is a value of.
+        table: a schema-qualified table, partitioned by month.
+        day: the value of the partition key.
     """
     where = {"table": table, "day": day}
     found = execute(connection, "partitions/month", where).fetchone()
@@ -28,5 +29,5 @@ def month(connection: Connection, table: str, day: date) -> Iterator[sql.Identif
     yield partition
     if is_new:
         execute(connection, "partitions/attach", where)
-    # The next statement that reads these rows, Feast's join foremost, must know how many there are.
+    # The planner needs the row count for the next statement, mainly Feast's join.
     execute(connection, "partitions/analyze", table=partition)

@@ -1,17 +1,15 @@
-"""The databases `churn`, `airflow` and `mlflow` of a server, and the role of each part of the system: none may more
-than its part does.
+"""The databases `churn`, `airflow` and `mlflow` of a server, and a least-privilege role for each part of the system.
 
 | role | may |
 | --- | --- |
-| churn_pipeline | owns `churn`: migrations, and what tasks read and write. It makes no roles and no databases |
-| churn_serving | connects to `churn`; its rights there are those of include/sql/serving_role.sql |
-| mlflow, airflow | owns the database of its name |
+| churn_pipeline | own `churn`: run migrations, read and write as tasks do. It creates no roles or databases |
+| churn_serving | connect to `churn`, with the rights of include/sql/serving_role.sql |
+| mlflow, airflow | own the database of its name |
 
-Nobody else, administrators aside, may connect to any of the three, and none of the four to the administrator's
-database or to template1. Run it as `python -m churn.postgres.roles`, with the administrator's libpq URI in
-POSTGRES_ADMIN_URL and a password for each role in PIPELINE_DB_PASSWORD, SERVING_DB_PASSWORD, MLFLOW_DB_PASSWORD and
-AIRFLOW_DB_PASSWORD.
-It is safe to run at any time: what is there stays, and the passwords are those of the environment from then on.
+Only these roles and administrators may connect to the three databases. None of the four may connect to the
+administrator's database or to template1. Run it as `python -m churn.postgres.roles`, with the administrator's libpq URI
+in POSTGRES_ADMIN_URL and the passwords in PIPELINE_DB_PASSWORD, SERVING_DB_PASSWORD, MLFLOW_DB_PASSWORD and
+AIRFLOW_DB_PASSWORD. It is idempotent; every run sets the passwords again.
 """
 
 import os
@@ -25,7 +23,7 @@ from churn.postgres.database import Connection, connect, execute, lock, statemen
 PIPELINE = "churn_pipeline"
 SERVING = "churn_serving"
 OWNERS = {"churn": PIPELINE, "airflow": "airflow", "mlflow": "mlflow"}
-"""Each database, and the role that it belongs to."""
+"""The owner of each database."""
 
 PASSWORDS = {
     PIPELINE: "PIPELINE_DB_PASSWORD",
@@ -33,18 +31,18 @@ PASSWORDS = {
     "mlflow": "MLFLOW_DB_PASSWORD",
     "airflow": "AIRFLOW_DB_PASSWORD",
 }
-"""Each role, and the variable that holds its password."""
+"""The environment variable with the password of each role."""
 
 
 def set_up(admin_url: str, passwords: Mapping[str, str]) -> list[str]:
-    """Make the roles and databases that are missing, close the databases to everybody else, and set the passwords.
+    """Create the missing roles and databases, revoke public access, and set the passwords.
 
     Args:
-        admin_url: any database of the server, as a superuser.
+        admin_url: the libpq URI of any database of the server, as a superuser.
         passwords: the password of each role of PASSWORDS.
 
     Returns:
-        The names of the roles and databases that were made now.
+        The names of the roles and databases that this call created.
 
     Raises:
         psycopg.errors.InsufficientPrivilege: the user of `admin_url` may not make roles or databases.
@@ -59,7 +57,7 @@ def set_up(admin_url: str, passwords: Mapping[str, str]) -> list[str]:
                 execute(connection, "roles/create_database", database=name, role=role)
                 made.append(database)
             execute(connection, "roles/close_database", database=name)
-        # The administrator's own too, and the template: a role could fill the disk with temporary tables there.
+        # These two as well: a role could fill the disk with temporary tables there.
         for other in (connection.info.dbname, "template1"):
             execute(connection, "roles/close_database", database=sql.Identifier(other))
         execute(connection, "roles/admit", database=sql.Identifier("churn"), role=sql.Identifier(SERVING))
@@ -71,7 +69,7 @@ def _make_role(connection: Connection, role: str, password: str) -> bool:
     if new:
         execute(connection, "roles/create", role=sql.Identifier(role))
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-    # Not by execute(), which logs what it runs.
+    # execute() would log the statement.
     query = sql.SQL(statement("roles/set_password"))
     connection.execute(query.format(role=sql.Identifier(role), verifier=sql.Literal(verifier)))
     return new

@@ -1,1 +1,1 @@
-"""What a person must accept of a drop, because it is unlike the one before."""
+"""Holds: a drop that differs too much from the previous one waits until a person accepts it."""

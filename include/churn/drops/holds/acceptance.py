@@ -1,7 +1,7 @@
-"""What was accepted of an AS_OF, and what an _ACCEPT is worth.
+"""Acceptance of drops: the content accepted for an AS_OF before, and whether an _ACCEPT file is valid.
 
-Acceptance is history: a content that was accepted and not withdrawn is accepted again, whatever it is beside now. An
-_ACCEPT holds for the content that it was placed beside.
+Acceptance is history: content that was accepted and not withdrawn is accepted again. An _ACCEPT is valid only for the
+content that it was placed beside.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from churn.postgres.database import Connection, execute
 
 @dataclass(frozen=True)
 class Accept:
-    """The file _ACCEPT of a drop: why a person accepts it, and what tells it from one that was written again."""
+    """The file _ACCEPT of a drop: its reason, and its hash and modification time, which identify it."""
 
     because: str
     sha256: str
@@ -24,7 +24,7 @@ class Accept:
 
 @dataclass(frozen=True)
 class Revision:
-    """A content that an AS_OF had. `accepted` is the _ACCEPT beside it; `who` and `why` are of its withdrawal."""
+    """A past content of an AS_OF. `accepted` is its _ACCEPT; `who` and `why` belong to its withdrawal."""
 
     revision: int
     digest: str
@@ -36,23 +36,23 @@ class Revision:
 
 
 def read_history(connection: Connection, as_of: date) -> list[Revision]:
-    """Return every content that `as_of` had, oldest first."""
+    """Return all past contents of `as_of`, oldest first."""
     return [Revision(*row) for row in execute(connection, "holds/history", {"as_of": as_of})]
 
 
 def accepted_before(history: Iterable[Revision], digest: str) -> Revision | None:
-    """Return the revision with the content of that digest that was accepted and not withdrawn, None without one."""
+    """Return the accepted revision with that digest that was not withdrawn, None without one."""
     return next((each for each in history if each.digest == digest and each.withdrawn_at is None), None)
 
 
 def find_withdrawn(history: Iterable[Revision], digest: str) -> Revision | None:
-    """Return the revision with the content of that digest that was withdrawn last, None where none was."""
+    """Return the last withdrawn revision with that digest, None without one."""
     withdrawn = [each for each in history if each.digest == digest and each.withdrawn_at]
     return max(withdrawn, key=lambda each: (each.withdrawn_at, each.revision), default=None)
 
 
 def why_not_accepted(accept: Accept | None, history: Iterable[Revision], digest: str) -> str | None:
-    """Return why _ACCEPT does not accept the content of that digest, and what to do; None where it does."""
+    """Return why _ACCEPT does not accept the content of that digest, and what to do; None if it does."""
     if accept is None:
         return f"to accept it, write why into its file {ACCEPT}"
     if not accept.because:

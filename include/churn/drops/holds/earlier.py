@@ -1,6 +1,6 @@
-"""The nearest earlier drop that is loaded, and how a drop differs from it.
+"""The nearest earlier loaded drop, and how a drop differs from it.
 
-Its figures are on record and its files in the archive: rows of raw.* are never asked, retention may have removed them.
+Figures come from the record and the archive, not from raw.*: retention may have deleted its rows.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from churn.postgres.database import Connection, execute
 
 @dataclass(frozen=True)
 class Earlier:
-    """A drop that is loaded; `profile` is None where older code loaded it."""
+    """A loaded drop; `profile` is None if older code loaded it."""
 
     as_of: date
     digest: str
@@ -33,23 +33,23 @@ class Earlier:
 
 
 def find_nearest_earlier(connection: Connection, as_of: date) -> Earlier | None:
-    """Return the newest drop before `as_of` that is loaded and not withdrawn, None where there is none."""
+    """Return the newest loaded drop before `as_of`, None without one."""
     found = execute(connection, "holds/nearest_earlier", {"as_of": as_of}).fetchone()
     return Earlier(*found) if found else None
 
 
 def compare_with_earlier(earlier: Earlier, now: Look, users: np.ndarray, archive: Location) -> list[str]:
-    """Return what a person must accept of a drop beside the earlier one, a sentence each.
+    """Return how a drop differs from the earlier one in ways that a person must accept, a sentence each.
 
     Args:
-        users: the hashes of the drop's customers, sorted; see churn.drops.customers.Agreement.
+        users: the sorted hashes of the drop's customers; see churn.drops.customers.Agreement.
     """
     try:
         profile = earlier.profile or _read_profile(earlier, archive)
         with open_archived(archive, earlier.files[USERS.name]["sha256"]) as stream:
             before = read_users(stream, earlier.rules)
     except ArchiveError as error:
-        # A person decides: until the archive is mended, no later drop could be loaded.
+        # A hold and not an error: a damaged archive must not block all later drops.
         return [f"it cannot be compared with the drop of {earlier.as_of}: {error}"]
     sha256 = {name: file["sha256"] for name, file in earlier.files.items()}
     return compare(now, Look(sha256, profile), count_shared(before, users))

@@ -1,6 +1,6 @@
-"""What a drop looks like, column by column: the figures that the next drop is compared with.
+"""The profile of a drop: figures per column that the next drop is compared with.
 
-The figures do not depend on how a file is split into blocks. Memory is bounded by constants.
+Profiles do not depend on how a file is split into blocks. Memory is bounded by constants.
 """
 
 from collections import Counter
@@ -16,23 +16,23 @@ from churn.drops.tables import Rows
 
 Figures = Mapping[str, Any]
 Profile = Mapping[str, Mapping[str, Figures]]
-"""{file: {column: figures}} of the required files, as JSON. Figures of every column: `rows` and `nulls`. Of texts and
-booleans: `values`, with how many customers have each. Of numbers and dates: `min` and `max`; and of a sample of their
-values its size `sampled`, its `median`, and how many are `other` than the most frequent one."""
+"""{file: {column: figures}} of the required files, as JSON. Every column has `rows` and `nulls`. Texts and booleans
+have `values` ({value: customers}). Numbers and dates have `min` and `max`, and from a sample its size `sampled`,
+its `median`, and `other`, the number of values that differ from the most frequent one."""
 
 MOST_KINDS = 100
-"""Different texts of a column other than user_id. Models learn from a column for each and the gate judges slices by
-them: a text of its own for each of a million customers would take a terabyte."""
+"""Limit of distinct texts of a column other than user_id. Models one-hot encode them and the gate judges slices by
+them: a distinct text for each of a million customers would need a terabyte."""
 
 SAMPLE = 2**16
-"""Values that a median is computed from: all of so many customers. Beyond that, its rank is right to about 1 %."""
+"""Sample size for medians. Up to this size they are exact; beyond it their rank is right to about 1 %."""
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
-"""2**64 over the golden ratio: multiples of it fill the range evenly, and follow no period that a file may have."""
+"""2**64 over the golden ratio: its multiples are evenly spread and follow no period of the file."""
 
 
 class Profiler:
-    """Gathers the profile of a drop from its rows, file by file."""
+    """Builds the profile of a drop from its rows, file by file."""
 
     def __init__(self) -> None:
         self._columns: dict[str, dict[str, _Counted | _Measured]] = {
@@ -41,7 +41,7 @@ class Profiler:
         }
 
     def read(self, file: File, rows: Iterator[Rows]) -> Iterator[Rows]:
-        """Pass the rows of a file on, and gather their figures."""
+        """Pass the rows of a file through and add them to the profile."""
         columns = self._columns.get(file.name, {})
         for each in rows:
             for name, column in columns.items():
@@ -49,24 +49,24 @@ class Profiler:
             yield each
 
     def too_many_kinds(self, file: File) -> list[str]:
-        """Return the columns of a file with more than MOST_KINDS different texts."""
+        """Return the columns of a file with more than MOST_KINDS distinct texts."""
         columns = self._columns.get(file.name, {})
         return [name for name, column in columns.items() if isinstance(column, _Counted) and column.is_full]
 
     def profile(self) -> Profile:
-        """Return the figures of what was read."""
+        """Return the profile of the rows read so far."""
         return {
             file: {name: each.figures() for name, each in columns.items()} for file, columns in self._columns.items()
         }
 
 
 def customers_of(profile: Profile) -> int:
-    """Return how many customers the drop has."""
+    """Return the number of customers of a drop."""
     return next(iter(profile[REQUIRED_FILES[0].name].values()))["rows"]
 
 
 class _Counted:
-    """How many customers have each value; counting ends when the values are more than MOST_KINDS."""
+    """Counts customers per value, until there are more than MOST_KINDS values."""
 
     def __init__(self) -> None:
         self._rows = self._nulls = 0
@@ -89,7 +89,7 @@ class _Counted:
 
 
 class _Measured:
-    """The least and the largest value, and a sample of bounded size that the order of blocks does not change."""
+    """Minimum, maximum, and a bounded sample that does not depend on the order of blocks."""
 
     def __init__(self, is_date: bool) -> None:
         self._is_date = is_date

@@ -1,4 +1,4 @@
-"""The record of the drops that are held: written by validate, deleted when the AS_OF is loaded."""
+"""The record of held drops: validate writes it, loading the AS_OF deletes it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ from churn.drops.landing import ACCEPT
 from churn.postgres.database import Connection, connect, execute, lock
 
 Against = tuple[date, str]
-"""The AS_OF and the digest of a drop that is loaded."""
+"""The AS_OF and the digest of a loaded drop."""
 
 
 class DropHeld(RuntimeError):
-    """A drop that waits for a person; nothing of it is loaded. The message has each finding, and what to do.
+    """The drop waits for a person; nothing is loaded. The message has each finding and what to do.
 
     Attributes:
-        told_before: it was on record as held already, with the same content, manifest and _ACCEPT.
+        told_before: the same content, manifest and _ACCEPT were already recorded as held.
     """
 
     def __init__(self, message: str, *, told_before: bool = False) -> None:
@@ -27,13 +27,13 @@ class DropHeld(RuntimeError):
 
 @dataclass(frozen=True)
 class Hold:
-    """A drop that is held.
+    """A held drop.
 
     Attributes:
-        held_at: when it was compared last.
-        content: the digest of its files; as raw.revisions has it.
-        verdict: the digest of all that was judged: its files, manifest.json and _ACCEPT.
-        against: the drop that it was compared with, None where there was none.
+        held_at: time of the last comparison.
+        content: digest of its files, as in raw.revisions.
+        verdict: digest of everything that was judged: its files, manifest.json and _ACCEPT.
+        against: the drop it was compared with, None without one.
     """
 
     as_of: date
@@ -49,22 +49,22 @@ class Hold:
 
 
 def is_to_be_compared(hold: Hold, verdict: str, nearest: Against | None) -> bool:
-    """Tell whether a held drop must be compared again: it or its _ACCEPT changed, or the drop to compare it with.
+    """Tell whether a held drop must be compared again: it, its _ACCEPT or the nearest earlier drop changed.
 
     Args:
-        verdict: the digest of all that would be judged now.
-        nearest: the nearest earlier drop that is loaded now.
+        verdict: digest of everything that would be judged now.
+        nearest: the nearest earlier loaded drop.
     """
     return hold.verdict != verdict or hold.against != nearest
 
 
 def what_to_do(landing: Path) -> str:
-    """Return what lifts a hold, in words."""
+    """Return in words how to lift a hold."""
     return f"have a held drop corrected, or write why it is right into {landing / '<AS_OF>' / ACCEPT}"
 
 
 def read_holds(connection: Connection) -> list[Hold]:
-    """Return the drops that are held, oldest first."""
+    """Return the held drops, oldest first."""
     return [
         Hold(as_of, held_at, content, verdict, (against, digest) if against else None, findings)
         for as_of, held_at, content, verdict, against, digest, findings in execute(connection, "holds/all")
@@ -72,7 +72,7 @@ def read_holds(connection: Connection) -> list[Hold]:
 
 
 def find_holds(database_url: str) -> Mapping[date, Hold]:
-    """Return the drops that are held, by their AS_OF."""
+    """Return the held drops by AS_OF."""
     with connect(database_url) as connection:
         return {hold.as_of: hold for hold in read_holds(connection)}
 
@@ -80,7 +80,7 @@ def find_holds(database_url: str) -> Mapping[date, Hold]:
 def record_hold(
     database_url: str, as_of: date, findings: Sequence[str], *, content: str, verdict: str, against: Against | None
 ) -> bool:
-    """Record that a drop is held, and tell whether the same was on record before."""
+    """Record that a drop is held; tell whether the same verdict was recorded before."""
     with connect(database_url) as connection:
         lock(connection, "as_of", as_of.isoformat())
         before = execute(connection, "holds/verdict", {"as_of": as_of}).fetchone()
@@ -92,6 +92,6 @@ def record_hold(
 
 
 def forget_hold(database_url: str, hold: Hold) -> None:
-    """Delete the record of a hold, unless the AS_OF was held again meanwhile."""
+    """Delete the record of a hold, unless the AS_OF was held again since."""
     with connect(database_url) as connection:
         execute(connection, "holds/forget", {"as_of": hold.as_of, "held_at": hold.held_at})

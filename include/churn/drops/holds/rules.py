@@ -1,8 +1,7 @@
-"""The rules of holding: what a person must accept of a drop, because it is unlike the one before.
+"""The rules of holds: differences from the nearest earlier loaded drop that a person must accept.
 
-A drop that obeys the contract may still be in another unit, in other words, or of another population. It is compared
-with the nearest earlier drop that is loaded. A false hold stops the chain, so each rule is far from what a drop does by
-chance: `make bench ARGS=holds` counts false holds.
+A drop that obeys the contract may still use another unit, other words or another population. A false hold stops the
+chain, so the limits are far from chance; `make bench ARGS=holds` counts false holds.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,34 +11,34 @@ from churn.drops.contract import REQUIRED_FILES, USER_ID, USERS, Kind
 from churn.drops.holds.profile import Figures, Profile, customers_of
 
 LEAST_SHARE = 0.5
-"""A drop with fewer of the ids before is more likely cut off, or written with other ids, than true."""
+"""Share of the earlier drop's ids. With fewer, the drop is probably truncated or uses other ids."""
 MOST_TIMES = 2
-"""Nor does a business double from one drop to the next."""
+"""Growth of customers from one drop to the next."""
 MOST_FACTOR = 5
-"""Of a median. Euros in cents are a factor of 100, minutes in hours 60, 30 days in place of 7 about 4."""
+"""Change of a median. Cents for euros is a factor of 100, hours for minutes 60, 30 days for 7 about 4."""
 LEAST_ROWS = 200
-"""Values that a median must be of, before and now: of fewer it moves by chance."""
+"""Minimum values for comparing medians, in both drops: with fewer, chance moves them."""
 MOST_UNSEEN = 0.05
-"""Share of customers with a text that the drop before had not: a new tariff begins with fewer."""
+"""Share of customers with a text that the earlier drop did not have: a new tariff starts with fewer."""
 EXPECTED = 10
-"""A value is missed only where as many customers would be expected to have it: that none has is then chance once in
-e^10, about 22,000. At LEAST_ROWS it asks no more of texts than MOST_UNSEEN does."""
+"""Customers expected to differ from the most frequent value before a constant column is a finding: none by chance then
+has a probability of e^-10, 1 in 22,000. From LEAST_ROWS on, MOST_UNSEEN is the stricter limit for texts."""
 SHOWN_TEXTS = 5
 
 
 @dataclass(frozen=True)
 class Look:
-    """What is compared of a drop: the sha256 of each of its files, and its profile."""
+    """The compared parts of a drop: the sha256 of each file, and the profile."""
 
     sha256: Mapping[str, str]
     profile: Profile
 
 
 def compare(now: Look, before: Look, shared: int) -> list[str]:
-    """Return what a person must accept of a drop beside the one before, a sentence each.
+    """Return the differences that a person must accept, a sentence each.
 
     Args:
-        shared: how many ids of the drop before are in this one.
+        shared: number of ids that both drops have.
     """
     if all(now.sha256[file.name] == before.sha256[file.name] for file in REQUIRED_FILES):
         customers = customers_of(now.profile)
@@ -91,7 +90,7 @@ def _column(kind: Kind, now: Figures, before: Figures) -> Iterator[str]:
 
 
 def _is_missed(now: Figures, before: Figures) -> bool:
-    """Tell whether a column varied and does not any more, in a drop where values that vary would be expected."""
+    """Tell whether a column used to vary and is now constant, in a drop large enough to expect variation."""
     if not (_is_constant(now) and not _is_constant(before)):
         return False
     sampled, other = _other(before)
@@ -103,7 +102,7 @@ def _is_constant(figures: Figures) -> bool:
 
 
 def _other(figures: Figures) -> tuple[int, int]:
-    """Return of how many values how many are other than the most frequent one."""
+    """Return the number of known values, and how many differ from the most frequent one."""
     if "values" not in figures:
         return figures["sampled"], figures["other"]
     return _known(figures), _known(figures) - max(figures["values"].values(), default=0)

@@ -1,4 +1,4 @@
-"""Whether a drop that obeys the contract is accepted or held."""
+"""Accepts or holds a drop that obeys the contract."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Known:
-    """What is on record when a drop is validated: what its AS_OF had, and the drop to compare it with."""
+    """The records for a verdict: the past contents of the AS_OF, and the drop to compare with."""
 
     history: Sequence[Revision]
     earlier: Earlier | None
@@ -40,11 +40,11 @@ class Lawful:
     """A drop that obeys the contract.
 
     Attributes:
-        digest: of the contract's files.
+        digest: sha256 of the contract's files.
         changed_ns: when the newest of them was changed or put there, in nanoseconds.
-        look: what is compared of it.
-        users: the hashes of its customers, sorted.
-        manifest: the sha256 of each other file that is judged, _ACCEPT apart.
+        look: its files' hashes and its profile.
+        users: the sorted hashes of its customers.
+        manifest: the sha256 of every other judged file except _ACCEPT.
     """
 
     as_of: date
@@ -58,20 +58,20 @@ class Lawful:
 
     @property
     def verdict_on(self) -> str:
-        """The digest of all that is judged; churn.drops.watch computes the same."""
+        """The digest of everything that is judged; churn.drops.watch computes the same."""
         accept = {ACCEPT: f"{self.accept.sha256} {self.accept.modified_ns}"} if self.accept else {}
         return digest_of({**self.look.sha256, **self.manifest, **accept})
 
 
 def read_known(database_url: str, as_of: date) -> Known:
-    """Return what is on record for the verdict on a drop of `as_of`."""
+    """Return the records for the verdict on a drop of `as_of`."""
     with connect(database_url) as connection:
         held = next((hold for hold in read_holds(connection) if hold.as_of == as_of), None)
         return Known(read_history(connection, as_of), find_nearest_earlier(connection, as_of), held)
 
 
 def hold_unless_accepted(drop: Lawful, known: Known, database_url: str, archive: Location) -> None:
-    """Hold the drop, on record, where a person must accept it and did not.
+    """Record a hold if a person must accept the drop and has not.
 
     Raises:
         DropHeld: the drop is held.

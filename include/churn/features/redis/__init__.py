@@ -1,1 +1,1 @@
-"""The online store in Redis, behind the interface of the one in Postgres."""
+"""The online store in Redis, with the same interface as the one in Postgres."""

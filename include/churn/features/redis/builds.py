@@ -1,24 +1,23 @@
-"""Builds of the online store in Redis: a hash for each feature view and build, and one pointer.
+"""Builds of the online store in Redis: one hash per feature view and build, and one pointer.
 
-    streamflow:served                                       the pointer: a hash that names the served build and says
-                                                            its AS_OF, drop, code, rows, and how its rows lie
+    streamflow:served                                       the pointer: a hash with the served build's name, AS_OF,
+                                                            drop, code, rows and columns
     streamflow:build:<number>@<begun at>:<feature view>     {user_id: the features as a JSON array}
 
-Redis alone says what is served, by scripts that it runs as one act each:
+Redis alone decides which build is served, by atomic scripts:
 
-    read     the pointer, and by it the rows of every view asked for, when its build is whole: never of two builds, and
-             nobody is still reading a build when another is served.
-    serve    moves the pointer when it still names the build that was served when this one was begun, and when each hash
-             has as many rows as its snapshot. So an older AS_OF never replaces a newer one, not even by a process that
-             lost its lock; and a Redis that lost rows of the build meanwhile does not serve it.
-    served   what the pointer says, when its build is whole. A Redis that was emptied serves nothing, and says so.
-    serve_no_longer  removes the pointer when it names that build, whose AS_OF was withdrawn with none left to serve.
+    read     reads the pointer and, if its build is whole, the rows of every requested view. A read sees one build.
+    serve    moves the pointer if it still names the build that was served when this one began, and if each hash has as
+             many rows as its snapshot. So an older AS_OF cannot replace a newer one, even by a process that lost its
+             lock, and a build that lost rows is not served.
+    served   returns the pointer if its build is whole. An emptied Redis serves nothing.
+    serve_no_longer  removes the pointer if it names that build, whose AS_OF was withdrawn with none left to serve.
     clear    unlinks the hashes of every other build.
 
-Killed before `serve`, a materialization leaves the old build served; killed after it, the new one, and the next
-completes the record in Postgres. A build is named by its number and by when it was begun, since a database that was
-restored counts again from an earlier number. What Postgres served before it is served no more: who goes back to it is
-told so, and not answered with what has grown old meanwhile.
+A materialization killed before `serve` leaves the old build served. Killed after it, the new build is served, and the
+next run completes the record in Postgres. Build names include the start time, because a restored database reuses
+numbers. After a switch to Redis the build in Postgres is no longer served: switching back gives an error instead of
+stale features.
 """
 
 import json
@@ -34,28 +33,28 @@ from churn.postgres.database import Connection, execute
 
 BUILDS = f"{PREFIX}:build:"
 PATIENCE_SECONDS = 5.0
-"""How long who writes, or asks what is served, waits for an answer; who reads features waits less."""
+"""Timeout of writes and of requests for the served build; reads of features have a shorter one."""
 
 
 def name_of(number: int, begun_at: datetime) -> str:
-    """Return how the keys of a build begin, up to the colon before the feature view."""
+    """Return the prefix of a build's keys, without the colon before the feature view."""
     return f"{BUILDS}{number}@{begun_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
 
 
 @cache
 def client_of(url: str) -> Redis:
-    """Return this process' client of the Redis at `url` for all but reading features."""
+    """Return this process's client for everything but reading features."""
     return open_redis(url, max_connections=8, timeout_seconds=PATIENCE_SECONDS)
 
 
 def read_served(client: Redis) -> dict[str, str]:
-    """Return what the pointer says, {} where nothing is served."""
+    """Return the pointer's fields, {} if nothing is served."""
     found = [each.decode() for each in run(client, "served", [POINTER], [], reads=True)]
     return dict(zip(found[::2], found[1::2], strict=True))
 
 
 class RedisBuilds:
-    """The builds in the Redis at `url`, on record in the database of the connection."""
+    """The builds in the Redis at `url`, recorded in the database of the connection."""
 
     def __init__(self, url: str, connection: Connection) -> None:
         self._client = client_of(url)
@@ -75,7 +74,7 @@ class RedisBuilds:
         )
 
     def begin(self, build: Build) -> None:
-        """A hash begins with its first row."""
+        """Nothing to prepare: a hash is created with its first row."""
 
     def complete(self, build: Build) -> dict[str, int]:
         with failing_as_the_store():
@@ -104,13 +103,13 @@ class RedisBuilds:
         with failing_as_the_store():
             run(self._client, "serve_no_longer", [POINTER], [served.build])
 
-    def clear(self, views: Iterable[str]) -> None:  # noqa: ARG002 — views that are no more are cleared away too
+    def clear(self, views: Iterable[str]) -> None:  # noqa: ARG002 — builds of removed views are cleared too
         with failing_as_the_store():
             said = read_served(self._client)
             found = sorted(self._client.scan_iter(match=f"{BUILDS}*", count=1000))
             run(self._client, "clear", [POINTER, *found], [])
         if said:
-            # Who died between serving a build and recording it left that to us.
+            # A materialization killed after `serve` did not record it.
             execute(
                 self._connection,
                 "online/mark_published",

@@ -1,9 +1,8 @@
-"""Feast's online store, in Redis: one AS_OF that is served, for all feature views at once.
+"""Feast's online store in Redis: one served AS_OF for all feature views.
 
-Feast's own Redis store keeps each customer's newest row, by its timestamp: it ignores a corrected drop of the same
-date, goes on serving customers who are no more, and reads one view after the other, hence half of two dates. Here a
-materialization writes a build beside the served one, and one pointer moves: churn.features.redis.builds says how, and
-what that promises.
+Feast's own Redis store keeps each customer's newest row by timestamp. It ignores a corrected drop of the same date,
+serves customers who have left, and reads views one by one, so it can mix two dates. Here a materialization writes a
+build beside the served one and moves one pointer; see churn.features.redis.builds.
 """
 
 import json
@@ -27,12 +26,12 @@ from churn.features.redis.server import POINTER, failing_as_the_store
 from churn.postgres.database import compose, connect
 
 ROWS_PER_WRITE = 1000
-"""Redis does one thing at a time: a read waits for a write of so many rows less than a millisecond."""
+"""Redis is single-threaded: a write of this many rows delays a read by less than a millisecond."""
 ROWS_PER_FETCH = 20_000
 
 
 class SnapshotRedisOnlineStoreConfig(OneAsOfStoreConfig):
-    """Where the features are: a URL that redis-py takes."""
+    """The store's settings and the URL of Redis."""
 
     type: Literal["churn.features.redis.online_store.SnapshotRedisOnlineStore"] = (
         "churn.features.redis.online_store.SnapshotRedisOnlineStore"
@@ -41,7 +40,7 @@ class SnapshotRedisOnlineStoreConfig(OneAsOfStoreConfig):
 
 
 class SnapshotRedisOnlineStore(OneAsOfStore):
-    """A hash for each feature view and build; see the module."""
+    """One hash per feature view and build."""
 
     def update(
         self,
@@ -52,13 +51,13 @@ class SnapshotRedisOnlineStore(OneAsOfStore):
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Refuse what cannot be held. There is nothing to make, and nothing that is served is dropped."""
+        """Reject unsupported views. Redis needs no tables, and nothing is dropped."""
         for view in tables_to_keep:
             join_key_of(view)
             columns_of(view)
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
-        """Serve nothing any more, and drop every build."""
+        """Remove the pointer and delete every build."""
         client = client_of(config.online_store.redis_url)
         with failing_as_the_store():
             client.unlink(POINTER, *client.scan_iter(match=f"{BUILDS}*", count=1000))
@@ -68,7 +67,7 @@ class SnapshotRedisOnlineStore(OneAsOfStore):
         return RedisReader(store.redis_url, store.max_connections, store.connection_timeout_seconds)
 
     def copy_snapshot(self, config: RepoConfig, view: FeatureView, event_timestamp: datetime) -> None:
-        """Postgres makes the JSON, and we pass it on."""
+        """Stream rows that Postgres has converted to JSON."""
         features = [sql.SQL("to_json({})").format(sql.Identifier(name)) for name in columns_of(view)]
         query = compose("online/snapshot_rows", features=sql.SQL(", ").join(features), **source_of(view))
         with connect(config.online_store.database_url) as connection, connection.cursor("snapshot_rows") as cursor:

@@ -1,4 +1,4 @@
-"""Reading the online store in Redis: the pointer, and the rows of all views of a request, by one script."""
+"""Reads the online store in Redis: one script returns the pointer and the rows of all views of a request."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -16,30 +16,31 @@ Take = tuple[int, Callable[[Any], Any] | None]
 
 
 class RedisReader:
-    """A pool of connections to the Redis at `url`, and what is read over it.
+    """A pool of connections that reads the online store in the Redis at `url`.
 
     Args:
-        max_connections: how many connections it may hold.
-        timeout_seconds: how long a read waits for one of them, for a new one, and for the answer.
+        max_connections: size of the pool.
+        timeout_seconds: limit for getting a connection, for connecting, and for the answer, each.
     """
 
     def __init__(self, url: str, max_connections: int, timeout_seconds: float) -> None:
         self._client = open_redis(url, max_connections, timeout_seconds)
 
     def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
-        """Return for each view its features in the served build, a row per key, in the order of the keys.
+        """Return, per view, a row of features per key from the served build, in the order of the keys.
 
         Raises:
-            OnlineStoreAway: Redis cannot be reached, or not in time.
+            OnlineStoreAway: Redis cannot be reached, or does not answer in time.
         """
         return split(request, keys, self.fetch(request, keys))
 
     def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
-        """Return a row per key, in their order, all of the served build: of each view the event_timestamp, None where
-        it lacks the key, and then its features. None where nothing is served.
+        """Return a row per key, in their order, from the served build; None if nothing is served.
+
+        A row has for each view its event_timestamp, None if the view lacks the key, and its features.
 
         Raises:
-            OnlineStoreAway: Redis cannot be reached, or not in time.
+            OnlineStoreAway: Redis cannot be reached, or does not answer in time.
         """
         names = [view.name for view, _ in request]
         with failing_as_the_store():
@@ -72,8 +73,8 @@ def _row(found: bytes | None, timestamp: Any, take: Sequence[Take | None]) -> li
 
 @lru_cache(maxsize=64)
 def _take(columns: bytes, view: str, features: tuple[str, ...]) -> list[Take | None]:
-    """Return for each feature where it is in a row of the view's, and what makes it of its type where JSON does not;
-    None for a feature that the view has gained since the build was written."""
+    """Return for each feature its index in a row and the conversion that JSON needs, None for a feature newer than the
+    build."""
     types = json.loads(columns).get(view, {})
     places = {
         name: (place, float if kind == "double precision" else None) for place, (name, kind) in enumerate(types.items())

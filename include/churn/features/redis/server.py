@@ -1,7 +1,7 @@
-"""Redis: clients, and the scripts in lua/, each of which Redis runs as one act that nobody sees half of.
+"""Redis clients, and the atomic scripts in lua/.
 
-Redis 7 or newer. Scripts reach the hashes of a build by the pointer that names it, so that all of them must be on one
-server: it may have replicas, and a cluster it is not.
+Requires Redis 7. The scripts reach the hashes of a build through the pointer, so all keys must be on one server.
+Replicas are supported, Redis Cluster is not.
 """
 
 from collections.abc import Iterator
@@ -21,24 +21,23 @@ from redis.retry import Retry
 LUA = Path(__file__).parent / "lua"
 
 PREFIX = "streamflow"
-"""How our keys begin: a Redis may hold others' too."""
+"""Prefix of all keys, as Redis may be shared."""
 
 POINTER = f"{PREFIX}:served"
-"""The hash that names the served build and says what it is."""
+"""The hash that names and describes the served build."""
 
 
 class BadRedisUrl(ValueError):
-    """What should be the URL of a Redis and is none. It is not quoted: it may hold a password."""
+    """Not a URL of a Redis. The text is not quoted: it may hold a password."""
 
 
 class OnlineStoreAway(psycopg.OperationalError):
-    """Redis cannot be reached, or not in time, or refuses. Who reads the online store catches the same as of
-    Postgres."""
+    """Redis cannot be reached, refuses, or does not answer in time. Readers catch it like an error of Postgres."""
 
 
 @contextmanager
 def failing_as_the_store() -> Iterator[None]:
-    """Raise what redis raises as OnlineStoreAway."""
+    """Convert errors of Redis to OnlineStoreAway."""
     try:
         yield
     except RedisError as error:
@@ -46,15 +45,14 @@ def failing_as_the_store() -> Iterator[None]:
 
 
 def open_redis(url: str, max_connections: int, timeout_seconds: float) -> Redis:
-    """Return a client of the Redis at `url` (redis://, rediss:// or unix://), to be shared between threads. It connects
-    when it is first asked.
+    """Return a thread-safe client of the Redis at `url` (redis://, rediss:// or unix://). It connects at first use.
 
     Args:
-        max_connections: how many connections it may hold.
-        timeout_seconds: how long it waits for one of them, for a new one, and for an answer.
+        max_connections: size of the pool.
+        timeout_seconds: limit for getting a connection, for connecting, and for an answer, each.
 
     Raises:
-        BadRedisUrl: it is none.
+        BadRedisUrl: `url` is not a URL of a Redis.
     """
     try:
         pool = BlockingConnectionPool.from_url(
@@ -63,25 +61,25 @@ def open_redis(url: str, max_connections: int, timeout_seconds: float) -> Redis:
             timeout=timeout_seconds,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            # Once, at once: on a connection that the server has dropped. By default it tries for seconds.
+            # One immediate retry, for a connection that the server dropped. The default retries for seconds.
             retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
             client_name="churn-online-store",
             driver_info=None,
         )
     except ValueError:
-        # Its own words quote a part of the URL.
+        # redis-py's own message quotes a part of the URL.
         raise BadRedisUrl(
-            "not a URL like redis://:password@host:6379/0, rediss://… or unix:///path; in a password each of "
-            "@ : / ? # % is written %40 %3A %2F %3F %23 %25"
+            "not a URL like redis://:password@host:6379/0, rediss://… or unix:///path; in a password write "
+            "@ : / ? # % as %40 %3A %2F %3F %23 %25"
         ) from None
     return Redis(connection_pool=pool)
 
 
 def check_redis_url(url: str) -> None:
-    """See whether `url` is the URL of a Redis; nothing is connected.
+    """Check the URL of a Redis without connecting.
 
     Raises:
-        BadRedisUrl: it is none.
+        BadRedisUrl: `url` is not a URL of a Redis.
     """
     open_redis(url, max_connections=1, timeout_seconds=1.0).close()
 
@@ -90,13 +88,13 @@ def run(client: Redis, script: str, keys: list[str], arguments: list[Any], *, re
     """Run lua/`script`.lua and return its answer.
 
     Args:
-        reads: it changes nothing, and may be run by a user who may only read, and on a replica.
+        reads: run it as read-only, which read-only users and replicas allow.
     """
     text, digest = _script(script)
     suffix = "_RO" if reads else ""
     try:
         return client.execute_command(f"EVALSHA{suffix}", digest, len(keys), *keys, *arguments)
-    except NoScriptError:  # the server was restarted, or never saw it
+    except NoScriptError:  # not cached yet, or the server was restarted
         return client.execute_command(f"EVAL{suffix}", text, len(keys), *keys, *arguments)
 
 

@@ -1,5 +1,5 @@
--- Of the hashes KEYS[2], ... unlinks those that are not of the served build; and the pointer, KEYS[1], where its build is
--- not whole.
+-- Unlinks the hashes KEYS[2], ... that are not of the served build. Deletes the pointer, KEYS[1], if its build is not
+-- whole.
 local build, rows = unpack(redis.call('HMGET', KEYS[1], 'build', 'rows'))
 if build and not is_whole(build, rows) then
     redis.call('DEL', KEYS[1])

@@ -1,8 +1,8 @@
--- Moves the pointer, KEYS[1], to the build ARGV[2] with the rows ARGV[3], when it still names the build ARGV[1] ('' for
--- none). The other ARGV are what the pointer says of the build: field, value, ...
+-- Moves the pointer, KEYS[1], to the build ARGV[2] with the rows ARGV[3], if it still names the build ARGV[1] ('' for
+-- none). The other ARGV are fields of the pointer: field, value, ...
 local served = redis.call('HGET', KEYS[1], 'build') or ''
 if served == ARGV[2] then
-    return 'served' -- asked again, by one who did not hear the answer
+    return 'served' -- a repeated request whose first answer was lost
 end
 if served ~= ARGV[1] then
     return 'overtaken'
