@@ -300,6 +300,15 @@ def test_a_version_that_is_registered_by_hand_is_loaded_once_it_is_trusted(chain
     assert trust(by_hand, "bob", "the same again", chain.database_url).outcome == UNCHANGED
 
 
+def test_the_gate_decides_again_once_production_is_trusted(chain, by_hand):
+    to_production(by_hand)
+    before = grade(chain.candidate, chain.database_url)
+    trust(by_hand, "ada", "trained in a notebook", chain.database_url)
+    after = grade(chain.candidate, chain.database_url)
+    assert re.search(asks_for_trust(by_hand), before.reason)
+    assert "make trust" not in after.reason
+
+
 def test_serving_follows_once_it_is_trusted(chain, by_hand):
     _, model = serving_of(chain)
     model.poll()

@@ -49,6 +49,7 @@ def register(url, age=AGE, as_of=AS_OF):
         model = mlflow.sklearn.log_model(pipeline, name="model", pip_requirements=["scikit-learn"])
     tags = {"as_of": as_of.isoformat(), "threshold": "0.5", "feature_service": "churn_v1"}
     version = int(mlflow.register_model(model.model_uri, MODEL_NAME, tags=tags).version)
+    trust(version, "ada", "made by this test", url)
     with connect(url) as connection:
         decision = connection.execute(
             "INSERT INTO gate.decisions (as_of, candidate_version, run_id, graded_on, outcome, reason, report)"
@@ -143,7 +144,6 @@ def test_shared_files_are_kept_as_long_as_any_of_their_versions(url):
     again = int(mlflow.register_model(found.source, MODEL_NAME).version)
     expire_versions(DAYS, url)
     assert there() == {again}
-    trust(again, "ada", "made by this test", url)
     load_pipeline(again, url)
     make_older(again, AGE)
     assert expire_versions(DAYS, url).figures["bytes"] > 1000

@@ -40,7 +40,9 @@ def comparable(evidence: Evidence, rival: Rival, found: Comparison | None, limit
     sentence = f"{rival}, was graded on the same rows, whose customers it has not trained on either"
     if problem:
         sentence = f"{rival}, cannot be compared fairly: {problem}"
-    return check(rival.check, problem, None, problem is None, sentence)
+    # One that does not load may after make trust, or when a tag was set.
+    may_pass = rival.model.problem is not None
+    return check(rival.check, problem, None, problem is None, sentence, passing_away=may_pass)
 
 
 def not_older(evidence: Evidence, rival: Rival) -> Check:

@@ -15,7 +15,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 LARGEST = 256 * 1024 * 1024
-"""Bytes of a file that is fetched, and of a model unpacked. A forest of 300 trees has 10 MB; the customers whom a
+"""Bytes of a file that is fetched. A forest of 300 trees has 10 MB; the customers whom a
 version was trained on, a million, take 20 MB."""
 
 
