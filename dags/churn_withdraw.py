@@ -31,7 +31,7 @@ from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, trigger
 def churn_withdraw():
     """
     Withdraws the drop of an AS_OF: deletes its rows, snapshots and labels, serves the newest remaining AS_OF, and tags
-    model versions that were trained with the drop `superseded`.
+    the model versions trained with the drop as `superseded`.
 
     **To withdraw a drop**: Trigger, pick the AS_OF, give the reason. Then remove its directory from the landing
     directory. Tasks are idempotent: clear them at will. A drop loaded since is kept. The same from the command line:
@@ -74,7 +74,7 @@ def churn_withdraw():
 
     @task(multiple_outputs=False)
     def supersede() -> dict:
-        """Tags model versions that were trained with the drop `superseded`; says what to do if Production is one."""
+        """Tags the model versions trained with the drop as `superseded`; says what to do if Production is one."""
         from churn.training.superseded import supersede_withdrawn
 
         return supersede_withdrawn(_as_of(), database_url()).to_json()

@@ -38,7 +38,7 @@ def to_tag(dates: Iterable[date]) -> str:
 
 
 def learned_of(tags: Mapping[str, str], labelled_dates: int | None) -> Learned:
-    """Return what a version learned from.
+    """Return the labelled dates that a version learned from.
 
     Args:
         tags: tags of the version.
