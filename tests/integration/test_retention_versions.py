@@ -196,7 +196,7 @@ def test_the_version_of_the_newest_drop_is_kept(url):
     with connect(url) as connection:
         execute(connection, "loading/record_revision", {
             "as_of": AS_OF, "revision": 1, "digest": "d", "code_digest": "c",
-            "validated_at": "2024-02-01T00:00:00Z", "files": "{}",
+            "validated_at": "2024-02-01T00:00:00Z", "rules": 2, "files": "{}", "profile": None, "accepted": None,
         })  # fmt: skip
     register(url)
     old = register(url, as_of=date(2023, 12, 31))
