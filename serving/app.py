@@ -13,7 +13,7 @@ from werkzeug.routing import PathConverter
 
 from serving import answering, docs, health, logs, metrics, page, predict, problems, security, state
 from serving.batching import MicroBatches
-from serving.body import StrictRequest
+from serving.body import StrictRequest, take_the_rest
 from serving.features import OnlineStore
 from serving.model import ProductionModel
 from serving.overload import Load
@@ -78,6 +78,7 @@ def create_app(settings: Settings | None = None, workers: int = 1) -> OpenAPI:
     security.protect(app)
     app.before_request(serving.load.enter)
     app.teardown_request(serving.load.leave)
+    app.after_request(take_the_rest)
     for api in (predict.api, health.api, metrics.api):
         app.register_api(api)
     for pages in (docs.pages, page.pages):

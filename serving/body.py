@@ -1,11 +1,15 @@
 """A request's JSON body: read strictly, so that each way to be wrong gets its own answer."""
 
+from contextlib import suppress
 from typing import Any
 
-from flask import Request
+from flask import Request, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from serving.problems import Problem
+
+_MOST_LEFT_BYTES = 65_536
+"""Of a body that has more left, which is refused as too large, the rest ends the connection."""
 
 
 class StrictRequest(Request):
@@ -52,3 +56,11 @@ class StrictRequest(Request):
             given = self.mimetype or "none"
             raise Problem("not-json", f"send the body with Content-Type application/json, not {given}")
         raise Problem("malformed-json", f"the body is not JSON: {e}") from e
+
+
+def take_the_rest(response: Response) -> Response:
+    """Read what the service left unread of a request's body, before the answer is sent. gunicorn would read it after
+    that, together with the client's next request, and then wait for this one in vain."""
+    with suppress(OSError):  # a body that breaks off, or is wrongly chunked
+        request.environ["wsgi.input"].read(_MOST_LEFT_BYTES)
+    return response

@@ -88,10 +88,7 @@ def post_request(_worker: Any, req: Any, environ: dict[str, Any], _resp: Any) ->
     """Answer pipelined requests. A gthread worker waits for its socket to become readable, though the next request is
     in its buffer. After the end of input the socket is readable: the worker answers what is buffered, then closes."""
     if environ and req.unreader.buf.getvalue():
-        # What the application left of this request's own body; of a large one the rest closes the connection.
-        environ["wsgi.input"].read(65_536)
-        if req.unreader.buf.getvalue():
-            environ["gunicorn.socket"].shutdown(socket.SHUT_RD)
+        environ["gunicorn.socket"].shutdown(socket.SHUT_RD)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

@@ -186,6 +186,17 @@ def test_a_pipelined_request_behind_a_body_that_is_refused_unread_is_answered_to
         assert answers_over(client) == [415, 404]
 
 
+def test_a_request_that_comes_with_the_refused_body_of_the_one_before_is_answered(running):
+    """gunicorn reads both at once, where the service has not read the body before it answers."""
+    head, body = request_of("x" * 100).replace(b"Host: x", b"Host: x\r\nContent-Encoding: gzip").split(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", running), timeout=60) as client:
+        client.sendall(head + b"\r\n\r\n")
+        # Time to answer without the body.
+        time.sleep(0.5)
+        client.sendall(body + request_of('{"user_id": "nobody"}'))
+        assert answers_over(client) == [415, 404]
+
+
 def test_a_connection_is_kept_after_a_request_that_is_not_pipelined(running):
     with closing(HTTPConnection("127.0.0.1", running, timeout=60)) as client:
         client.connect()
