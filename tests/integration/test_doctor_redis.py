@@ -29,7 +29,7 @@ def redis(redis_server):
 
 def test_an_online_store_that_serves_nothing_is_a_warning(redis):
     found = check_online_store(redis.url)
-    assert (found.outcome, found.advice) == (WARN, "make trigger AS_OF=the newest")
+    assert (found.outcome, found.advice) == (WARN, "make trigger AS_OF=<the newest>")
 
 
 def test_an_online_store_that_serves_an_as_of_is_ok(redis):
