@@ -2,7 +2,7 @@
 SELECT count(*) FROM gate.decisions
 
 -- name: dates
--- What the system holds for each of the newest AS_OF dates, and whether each step has seen the drop that is loaded.
+-- The state of the newest AS_OF dates, and whether each step has processed the loaded drop.
 SELECT
     as_of,
     drops.revision,
@@ -52,7 +52,7 @@ FROM gate.decisions
 WHERE id = %(id)s
 
 -- name: decisions
--- The newest decisions, for the timeline: without `report`, which is a hundred times larger than all of this.
+-- The newest decisions for the timeline, without the large column `report`.
 SELECT
     id,
     decided_at,
@@ -74,7 +74,7 @@ ORDER BY id DESC
 LIMIT %(limit)s
 
 -- name: grades_of_version
--- How a version was graded: as the candidate, and every time since then as the Production that a candidate met; newest first.
+-- All grades of a version, as the candidate and as the Production that a candidate was compared with; newest first.
 SELECT
     id AS decision,
     decided_at,
@@ -93,9 +93,8 @@ ORDER BY id DESC
 LIMIT 100
 
 -- name: mark
--- Changes with anything that the board shows of the database but what is served, and is read from indexes and small
--- tables.
--- A lower id may be seen after a higher one, hence the counts.
+-- Changes with everything that the board shows from the database, except the served build. Reads indexes and small tables
+-- only. The counts are needed because a lower id may become visible after a higher one.
 SELECT concat_ws(
     '/',
     (SELECT max(id) || ':' || count(*) FROM gate.decisions),

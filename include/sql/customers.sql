@@ -2,7 +2,7 @@
 ANALYZE drop_customers
 
 -- name: cases
--- Ids that differ by case alone from one that comes before, in the users file or the same one; then how many more there are.
+-- Ids that differ by case alone from an earlier one, in the users file or the same file; then the number of further ones.
 WITH ids AS (
     SELECT file, min(line) AS line, user_id, folded
     FROM drop_customers
@@ -33,7 +33,7 @@ CREATE TEMPORARY TABLE drop_customers (
 ) ON COMMIT DROP
 
 -- name: duplicates
--- The first repeated customers of each file, then how many more there are, with a NULL user_id.
+-- The first duplicate customers of each file; then the number of further ones, with a NULL user_id.
 WITH repeated AS (
     SELECT file, max(line) AS line, user_id
     FROM drop_customers
@@ -49,7 +49,7 @@ SELECT file, NULL, NULL, count(*) FROM numbered WHERE n > %(shown)s GROUP BY fil
 ORDER BY file, line NULLS LAST
 
 -- name: missing
--- Customers of the users file whom another required file does not have; a missing row has no line.
+-- Customers of the users file that are missing from another required file; a missing row has no line.
 WITH missing AS (
     SELECT f.file, u.user_id, row_number() OVER (PARTITION BY f.file ORDER BY u.line) AS n
     FROM drop_customers u CROSS JOIN unnest(%(files)s::text[]) AS f (file)
@@ -61,7 +61,7 @@ UNION ALL
 SELECT file, NULL, NULL, count(*) FROM missing WHERE n > %(shown)s GROUP BY file
 
 -- name: orphans
--- Customers of the other files that the users file does not have. A label of an earlier date may speak of one who is gone.
+-- Customers that are missing from the users file. A label of an earlier date may be of a customer who has left.
 WITH orphans AS (
     SELECT file, line, user_id FROM drop_customers o
     WHERE file <> %(users)s AND as_of = %(as_of)s

@@ -2,8 +2,8 @@
 SELECT candidate_version, run_id FROM gate.decisions WHERE as_of = %(as_of)s ORDER BY id
 
 -- name: received
--- How far each drop has come that was received between two instants. Decided counts what came after the drop did: before
--- that, its AS_OF may have been decided on by what it replaced.
+-- The state of each drop that was received between two instants. Only decisions after it was received count: earlier ones
+-- are about the drop that it replaced.
 SELECT
     drops.as_of,
     drops.received_at,

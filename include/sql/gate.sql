@@ -19,7 +19,7 @@ VALUES (
 )
 
 -- name: append_keep
--- Sets a decision PROMOTE aside, or the last one: the same figures, the outcome KEEP. Nothing where that was done before.
+-- Sets a decision PROMOTE (the given or the last one) aside by a KEEP with the same figures, unless that was done before.
 INSERT INTO gate.decisions (
     as_of, candidate_version, run_id, production_version, production_run_id, graded_on, outcome, reason,
     candidate_auc, production_auc, candidate_auc_error, production_auc_error, auc_difference, auc_difference_error,
@@ -60,10 +60,10 @@ SELECT outcome, reason, production_version, superior, id
 FROM gate.decisions
 WHERE candidate_version = %(version)s AND run_id = %(run_id)s
   AND production_version IS NOT DISTINCT FROM %(production_version)s
-  -- A row from before the run was recorded is matched by the number alone.
+  -- Rows from before runs were recorded have the version number only.
   AND coalesce(production_run_id = %(production_run_id)s, true)
   AND overridden = %(overridden)s
-  -- Another anchor since then is another comparison; without one in the report, Production was it, or there was none.
+  -- A decision against another anchor does not hold. Without an anchor in the report it was Production, or there was none.
   AND coalesce((report -> 'anchor' ->> 'version')::integer, production_version, 0) = coalesce(%(anchor)s::integer, 0)
   AND coalesce((report -> 'anchor' ->> 'run_id') = %(anchor_run_id)s, true)
   AND coalesce((report ->> 'production_withdrawn')::boolean, false) = %(production_withdrawn)s
@@ -72,7 +72,7 @@ ORDER BY id DESC
 LIMIT 1
 
 -- name: graded_against
--- The Production that a candidate was graded against, in a decision or in the last one against that number.
+-- The Production that a candidate was graded against, in the given decision or in the last one against that number.
 SELECT run_id, production_run_id
 FROM gate.decisions
 WHERE candidate_version = %(version)s
@@ -91,7 +91,7 @@ ORDER BY id DESC
 LIMIT 1
 
 -- name: latest_report
--- A decision that the gate made on a version, or the last of them: one that only sets another aside has no files of its own.
+-- The given or the last decision of the gate on a version. Decisions that only set another aside have no files.
 SELECT id, reason, report
 FROM gate.decisions
 WHERE candidate_version = %(version)s AND run_id = %(run_id)s AND NOT report ? 'sets_aside'
@@ -114,7 +114,7 @@ WHERE kind <> 'release'
 ORDER BY id
 
 -- name: moves_back
--- Each move of Production, the newest first, with what the one before it had put there.
+-- The moves of Production, newest first, each with the version that Production held before.
 SELECT kind, version, run_id, lag(version) OVER history AS previous_version, lag(run_id) OVER history AS previous_run_id
 FROM gate.moves
 WHERE kind <> 'release'
@@ -132,18 +132,18 @@ ORDER BY id DESC
 LIMIT 1
 
 -- name: next_decision
--- The id of the decision that is being put on record: what its row names is made before the row.
+-- The next decision's id. Artifacts are named by it before the row is inserted.
 SELECT nextval(pg_get_serial_sequence('gate.decisions', 'id'))
 
 -- name: reports
--- The decisions that the gate made on a version, oldest first: those that only set another aside have no files of their own.
+-- The decisions of the gate on a version, oldest first. Decisions that only set another aside have no files.
 SELECT id, report
 FROM gate.decisions
 WHERE candidate_version = %(version)s AND run_id = %(run_id)s AND NOT report ? 'sets_aside'
 ORDER BY id
 
 -- name: slices
--- The kinds of customers that a candidate must not harm, each with the places of its customers among those asked for.
+-- The slices that a candidate must not harm, each with the indexes of its customers in `users`.
 SELECT slice, array_agg(place - 1)
 FROM unnest(%(users)s::text[]) WITH ORDINALITY AS asked (user_id, place)
 JOIN snapshots.subscriptions_profile_snapshots s USING (user_id)
@@ -161,7 +161,7 @@ WHERE s.event_timestamp = %(event_timestamp)s
 GROUP BY slice
 
 -- name: some_customers
--- Enough to tell: a build is published with every customer of every view counted; what it may lack is a view or a column.
+-- A few customers suffice: publishing counts the rows of every view, so only a view or a column can be missing.
 SELECT user_id
 FROM snapshots.subscriptions_profile_snapshots
 WHERE event_timestamp = %(event_timestamp)s
@@ -169,7 +169,7 @@ ORDER BY user_id
 LIMIT 5
 
 -- name: unrecorded_promotion
--- The last decision on the version, if it is to promote it and came after every move to it.
+-- The last decision on the version if it is PROMOTE and is newer than every move to the version.
 SELECT reason, superior
 FROM (
     SELECT outcome, reason, superior, decided_at

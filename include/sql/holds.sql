@@ -4,11 +4,11 @@ FROM raw.holds
 ORDER BY as_of
 
 -- name: forget
--- Not one that was held again meanwhile.
+-- Not a hold that was renewed meanwhile.
 DELETE FROM raw.holds WHERE as_of = %(as_of)s AND held_at = %(held_at)s
 
 -- name: history
--- Every content that the AS_OF ever had, and what became of it.
+-- Every past content of the AS_OF.
 SELECT r.revision, r.digest, r.rules, r.accepted, r.withdrawn_at, w.who, w.why
 FROM raw.revisions r
 LEFT JOIN raw.withdrawals w USING (as_of, withdrawn_at)
@@ -16,7 +16,7 @@ WHERE r.as_of = %(as_of)s
 ORDER BY r.revision
 
 -- name: hold
--- held_at is new with each comparison: the id of the run that makes the next one depends on it.
+-- Each comparison renews held_at: the next run's id depends on it.
 INSERT INTO raw.holds (as_of, content, verdict, against_as_of, against_digest, findings)
 VALUES (%(as_of)s, %(content)s, %(verdict)s, %(against_as_of)s, %(against_digest)s, %(findings)s)
 ON CONFLICT (as_of) DO UPDATE SET

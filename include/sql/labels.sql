@@ -1,5 +1,5 @@
 -- name: counts
--- Per date that the drop of as_of labels. Its own date has its snapshot yet to come: validate compared it with the users file.
+-- Counts per labelled date of a drop. Its own date has no snapshot yet: validate compared it with the users file.
 SELECT
     came.label_as_of,
     count(*) AS came,
@@ -8,13 +8,13 @@ SELECT
     EXISTS (SELECT FROM snapshots.builds b WHERE b.as_of = came.label_as_of AND b.expired_at IS NULL) AS has_snapshot
 FROM raw.labels came
 LEFT JOIN (
-    -- The instants are bound, and not computed here, so that partitions of other months are not read.
+    -- Bound instants let the planner prune partitions.
     SELECT user_id, as_of FROM snapshots.subscriptions_profile_snapshots WHERE event_timestamp = ANY(%(known_from)s)
 ) customer ON customer.user_id = came.user_id AND customer.as_of = came.label_as_of
 LEFT JOIN (
     SELECT DISTINCT ON (user_id, as_of) user_id, as_of, churn_label
     FROM snapshots.labels_snapshots
-    -- A label of a date comes in no drop before it.
+    -- No drop delivers labels of a later date.
     WHERE as_of = ANY(%(dates)s) AND drop_as_of >= %(first)s AND drop_as_of < %(as_of)s
     ORDER BY user_id, as_of, drop_as_of DESC
 ) known ON known.user_id = came.user_id AND known.as_of = came.label_as_of

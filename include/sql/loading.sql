@@ -4,7 +4,7 @@ SELECT EXISTS (
 )
 
 -- name: current_revision
--- The rows of a drop that retention removed were loaded by no code: whoever needs them loads them again.
+-- The code digest is NULL after retention deleted the rows, so the drop is loaded again when needed.
 SELECT revision, digest, CASE WHEN expired_at IS NULL THEN code_digest END, validated_at
 FROM raw.drops
 WHERE as_of = %(as_of)s
@@ -13,7 +13,7 @@ WHERE as_of = %(as_of)s
 DELETE FROM {table} WHERE as_of = %(as_of)s
 
 -- name: loaded_drops
--- Of each AS_OF the revision that is loaded, and those whose content was withdrawn and not accepted since; the newest first.
+-- The loaded revision of each AS_OF, and withdrawn ones whose content was not accepted since; newest first.
 SELECT as_of, revision, digest, files, withdrawn_at
 FROM raw.revisions r
 WHERE withdrawn_at IS NULL AND revision = (SELECT revision FROM raw.drops WHERE as_of = r.as_of)

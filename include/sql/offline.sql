@@ -2,7 +2,7 @@
 ANALYZE entities
 
 -- name: days
--- The first and the last snapshot that an entity can see.
+-- The first and the last snapshot that an entity can match.
 SELECT date_trunc('day', min(event_timestamp), 'UTC'), date_trunc('day', max(event_timestamp), 'UTC') FROM entities
 
 -- name: entities

@@ -29,7 +29,7 @@ SELECT count(*) FROM {build_table}
 CREATE TABLE {build_table} (LIKE {table})
 
 -- name: create_table
--- The key leads: one build holds each customer once, and comparing the builds first would tell nothing.
+-- The join key comes first: a build has each customer once, so the build is not selective.
 CREATE TABLE IF NOT EXISTS {table} (
     {join_key}      text COLLATE "C" NOT NULL,
     build           bigint           NOT NULL,
@@ -50,12 +50,12 @@ DROP TABLE IF EXISTS {table}
 SET LOCAL lock_timeout = '100ms'
 
 -- name: mark_published
--- begun_at too: a database that was restored counts again from an earlier number.
+-- begun_at as well: a restored database reuses build numbers.
 UPDATE online.builds SET state = 'published', rows = %(rows)s
 WHERE build = %(build)s AND begun_at = %(begun_at)s AND state = 'writing'
 
 -- name: materialized
--- The AS_OFs that were ever materialized, the newest first; not what was withdrawn, whose snapshot is no more.
+-- The materialized AS_OFs, newest first, except withdrawn ones.
 SELECT DISTINCT as_of, snapshots.builds.expired_at IS NOT NULL AS is_expired
 FROM online.builds
 JOIN snapshots.builds USING (as_of)
@@ -63,7 +63,7 @@ WHERE state IN ('published', 'older')
 ORDER BY as_of DESC
 
 -- name: other_builds
--- The tables of a view's builds but the one that is served: the one before it, and what a dead materialization left.
+-- The tables of a view's builds that are not served: the previous build, and those of killed materializations.
 SELECT relname
 FROM pg_class
 WHERE relnamespace = 'online'::regnamespace AND relkind = 'r' AND relname ~ ('^' || %(view)s || '_[0-9]+$')
@@ -98,7 +98,7 @@ SELECT s.build, s.as_of, b.drop_digest, b.code_digest, b.rows
 FROM online.served s JOIN online.builds b USING (build)
 
 -- name: snapshot_rows
--- Each customer of a snapshot, with the features of a view as a JSON array.
+-- Each customer of a snapshot, with a view's features as a JSON array.
 SELECT {join_key}, array_to_json(ARRAY[{features}])::text
 FROM {source} AS source
 WHERE {timestamp} = %(event_timestamp)s

@@ -11,7 +11,7 @@ DELETE FROM predictions.answered_any_month WHERE answered_at < %(limit)s
 DROP TABLE IF EXISTS {month}
 
 -- name: expired_drops
--- Not what a chain has just validated, or validated again: it may be about to build snapshots of it.
+-- Except drops that were validated recently: their chain may still build snapshots.
 SELECT as_of FROM raw.drops
 WHERE expired_at IS NULL AND as_of < %(before)s AND validated_at < now() - interval '2 days'
 ORDER BY as_of
@@ -24,8 +24,7 @@ WHERE inhparent = 'predictions.answered'::regclass
 ORDER BY relname
 
 -- name: expired_snapshots
--- Not what a chain has just built, or found unchanged after it validated its drop again: it may be about to materialize it
--- or to train on it.
+-- Except snapshots that were built or validated again recently: their chain may still materialize or train.
 SELECT as_of
 FROM snapshots.builds b
 JOIN raw.drops d USING (as_of)
@@ -36,7 +35,7 @@ ORDER BY as_of
 SELECT now() - make_interval(days => %(days)s)
 
 -- name: make_months
--- This month and the next two. One whose answers lie in answered_any_month already, as nobody had made it, stays there.
+-- This month and the next two. A month that already has rows in answered_any_month gets no partition.
 SELECT churn_attach_month('predictions.answered', day::date)
 FROM generate_series(date_trunc('month', now()), now() + interval '2 months', interval '1 month') AS day
 WHERE to_regclass('predictions.answered' || to_char(day, '_YYYY_MM')) IS NULL
@@ -55,7 +54,7 @@ UPDATE snapshots.builds SET expired_at = now() WHERE as_of = %(as_of)s
 SELECT count(*), coalesce(sum(pg_column_size(t.*)), 0)::bigint FROM {table} t WHERE {column} = %(value)s
 
 -- name: newest
--- The newest dates that are worked on: of a drop, and of a snapshot.
+-- The newest AS_OF of a drop, and of a snapshot.
 SELECT (SELECT max(as_of) FROM raw.drops), (SELECT max(as_of) FROM snapshots.builds)
 
 -- name: today

@@ -2,7 +2,7 @@
 GRANT CONNECT ON DATABASE {database} TO {role}
 
 -- name: close_database
--- By Postgres' default everybody may connect to every database and make temporary tables there. The owner keeps both.
+-- By default every role may connect to every database and create temporary tables there. The owner keeps both rights.
 REVOKE ALL ON DATABASE {database} FROM PUBLIC
 
 -- name: create
@@ -18,5 +18,5 @@ SELECT 1 FROM pg_database WHERE datname = %(database)s
 SELECT 1 FROM pg_roles WHERE rolname = %(role)s
 
 -- name: set_password
--- {verifier} is what SCRAM makes of the password: no log of the server ever has the password itself.
+-- The verifier is a SCRAM hash, so the server never logs the password.
 ALTER ROLE {role} PASSWORD {verifier}

@@ -1,5 +1,5 @@
 -- name: as_of
--- What the system holds for each AS_OF, and the last decision about the model trained at it.
+-- The state of each AS_OF, and the last decision on a model trained at it.
 SELECT
     as_of,
     drops.revision,
@@ -24,11 +24,11 @@ FULL JOIN (
 ORDER BY as_of
 
 -- name: feature_services
--- The feature services that serving can look up: Feast's own table of its SQL registry.
+-- The feature services that serving can look up, from Feast's own table.
 SELECT feature_service_name FROM feast.feature_services WHERE project_id = 'streamflow' ORDER BY feature_service_name
 
 -- name: withdrawn
--- The AS_OFs that were withdrawn and of which no drop was loaded since: when last, by whom and why.
+-- The withdrawn AS_OFs without a newer drop: the last withdrawal, by whom and why.
 SELECT DISTINCT ON (as_of) as_of, withdrawn_at, who, why
 FROM raw.withdrawals
 WHERE NOT EXISTS (SELECT FROM raw.drops WHERE drops.as_of = withdrawals.as_of)

@@ -1,9 +1,9 @@
 -- name: drops
--- The drops that the training set of each AS_OF is made of: those of its labelled dates, which give the features, and
--- those up to the AS_OF that delivered labels for them. One statement, so that both are of the same moment.
+-- The drops of each AS_OF's training set: those of its labelled dates, which give the features, and those up to the AS_OF
+-- that delivered labels for these dates. A single statement, so all are of one state of the database.
 WITH labelled AS (
-    -- A drop delivers labels of its own date and of earlier ones, from which customers may be gone: what makes a date
-    -- labelled is one labelled customer who has a snapshot of it.
+    -- A drop delivers labels of its own and of earlier dates, whose customers may have left. A date counts as labelled if
+    -- at least one labelled customer is in its snapshot.
     SELECT f.as_of, min(l.as_of) AS since
     FROM snapshots.builds l
     CROSS JOIN unnest(l.label_dates) AS delivered (as_of)
@@ -16,11 +16,11 @@ WITH labelled AS (
         WHERE label.drop_as_of = l.as_of AND label.as_of = f.as_of
         LIMIT 1
     ) AS known ON true
-    -- Of what retention removed, the rows cannot be asked. It counts, so that a set is told from one without it.
+    -- Dates that retention deleted count as labelled, so that the caller notices.
     WHERE known.is_labelled OR f.expired_at IS NOT NULL OR l.expired_at IS NOT NULL
     GROUP BY f.as_of
 ),
--- MATERIALIZED: each window is worked out once, not again for each drop that is held against it.
+-- MATERIALIZED: compute the dates once, not once per drop.
 trained AS MATERIALIZED (
     SELECT
         asked.as_of,
@@ -41,7 +41,7 @@ SELECT
     b.expired_at IS NOT NULL AS is_expired
 FROM trained
 JOIN snapshots.builds b
-    -- The last of the dates is the oldest, and no drop before it delivers labels for any of them.
+    -- The last date is the oldest. Earlier drops deliver no labels for any of the dates.
     ON b.as_of BETWEEN trained.dates[cardinality(trained.dates)] AND trained.as_of
    AND (b.as_of = ANY (trained.dates) OR b.label_dates && trained.dates)
 ORDER BY trained.as_of, b.as_of
@@ -52,6 +52,6 @@ FROM snapshots.labels_snapshots l
 JOIN snapshots.subscriptions_profile_snapshots s
     ON s.user_id = l.user_id AND s.event_timestamp = {event_timestamp}::timestamptz
 WHERE l.as_of = {labelled}::date AND l.drop_as_of BETWEEN {labelled}::date AND {as_of}::date
-  -- What cohort.py says of a customer, said to the database: the hash's first bytes as a number in [0, 1).
+  -- The same rule as in cohort.py: the first bytes of the hash as a number in [0, 1).
   AND ({everybody} OR substring(sha256(convert_to({salt} || ':' || l.user_id, 'UTF8')) FOR 8) < {below}::bytea)
 ORDER BY l.user_id, l.drop_as_of DESC

@@ -2,14 +2,14 @@
 DELETE FROM snapshots.builds WHERE as_of = %(as_of)s
 
 -- name: delete_features
--- The instant is computed here: that of 9999-12-31 is no date in Python.
+-- Computed here, because the instant of 9999-12-31 is not a valid date in Python.
 DELETE FROM {table} WHERE event_timestamp = (%(as_of)s::date + 1)::timestamp AT TIME ZONE 'UTC'
 
 -- name: delete_hold
 DELETE FROM raw.holds WHERE as_of = %(as_of)s
 
 -- name: instant
--- Read when the lock is held: a run that validated while we waited for it was before us.
+-- Read while the lock is held, so it is later than every validation that finished before.
 SELECT clock_timestamp()
 
 -- name: is_withdrawn
@@ -20,11 +20,11 @@ SELECT EXISTS (SELECT FROM raw.withdrawals WHERE as_of = %(as_of)s)
 SELECT withdrawn_at, who, why FROM raw.withdrawals WHERE as_of = %(as_of)s ORDER BY withdrawn_at DESC LIMIT 1
 
 -- name: mark_online_builds
--- What is being written is left to the materialization, which sees that its snapshot is gone.
+-- A build that is being written is left alone: the materialization notices that its snapshot is gone.
 UPDATE online.builds SET state = 'withdrawn' WHERE as_of = %(as_of)s AND state <> 'writing'
 
 -- name: mark_revisions
--- All of them: an _ACCEPT that was written before now was written for what is taken back.
+-- All revisions: an _ACCEPT from before the withdrawal is no longer valid.
 UPDATE raw.revisions SET withdrawn_at = %(withdrawn_at)s WHERE as_of = %(as_of)s
 
 -- name: newest_revision
@@ -39,7 +39,7 @@ INSERT INTO raw.withdrawals (as_of, withdrawn_at, who, why)
 VALUES (%(as_of)s, %(withdrawn_at)s, %(who)s, %(why)s)
 
 -- name: withdrawn
--- The AS_OFs that were withdrawn and of which no drop was loaded since.
+-- The withdrawn AS_OFs without a newer drop.
 SELECT as_of FROM raw.withdrawals
 EXCEPT
 SELECT as_of FROM raw.drops
