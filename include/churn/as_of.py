@@ -77,7 +77,7 @@ def _day_of(logical_date: datetime) -> date:
     instant = logical_date.astimezone(UTC)
     if instant.time() != time.min:
         raise AsOfError(
-            f"the logical date is {instant:%Y-%m-%d %H:%M:%S} UTC, which is not midnight, so that it names no AS_OF: "
+            f"the logical date is {instant:%Y-%m-%d %H:%M:%S} UTC, not midnight, so it names no AS_OF: "
             "trigger again with the parameter as_of (a date like 2024-01-31)"
         )
     return instant.date()

@@ -178,7 +178,7 @@ def test_passwords_need_no_encoding_in_a_uri(env: Path) -> None:
 
 def test_the_env_command_needs_only_python(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-S", str(CONTAINERS / "env_file.py"), str(tmp_path / ".env")]
-    for said in ("wrote", "stays as it is"):
+    for said in ("wrote", "is unchanged"):
         assert said in subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
 
 
