@@ -18,6 +18,7 @@ with sync_playwright() as playwright:
     page.get_by_role("link", name="Gate board").first.wait_for()
     page.goto(f"{os.environ['AIRFLOW_URL']}/gate-board/")
     page.locator("#timeline").wait_for()
-    page.wait_for_load_state("networkidle")
+    # The board asks MLflow in the background, and shows so until it has the answer.
+    page.get_by_text("MLflow has not answered yet").wait_for(state="hidden")
     page.screenshot(path=Path(__file__).with_name("gate-board.png"))
     browser.close()
