@@ -61,6 +61,8 @@ class StrictRequest(Request):
 def take_the_rest(response: Response) -> Response:
     """Read what the service left unread of a request's body, before the answer is sent. gunicorn would read it after
     that, together with the client's next request, and then wait for this one in vain."""
-    with suppress(OSError):  # a body that breaks off, or is wrongly chunked
-        request.environ["wsgi.input"].read(_MOST_LEFT_BYTES)
+    # A server that does not end its input where the body ends would wait for more.
+    if request.environ.get("wsgi.input_terminated"):
+        with suppress(OSError):  # a body that breaks off, or is wrongly chunked
+            request.environ["wsgi.input"].read(_MOST_LEFT_BYTES)
     return response
