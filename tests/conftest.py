@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,11 @@ os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests say themselves which online store they are about.
 os.environ.pop("CHURN_REDIS_URL", None)
+# Feast sets them when it is imported. Two test processes that inherit them from pytest's own would share their metrics,
+# and each would be taken for a worker of the other's service. This file is imported a second time, by its name.
+if "prometheus_client" not in sys.modules:
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    os.environ.pop("PROMETHEUS_MULTIPROCESS_DIR", None)
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("churn", deadline=None)
