@@ -51,7 +51,12 @@ LIFE = {"up": stack.up, "down": stack.down, "clean": stack.clean}
 def main() -> int:
     arguments = _parser().parse_args()
     try:
-        return 0 if _execute(load_settings(), arguments) else 1
+        settings = load_settings()
+        text = _answer(settings, arguments)
+        if text is None:
+            return 0 if _execute(settings, arguments) else 1
+        print(text)  # noqa: T201
+        return 0
     except EXPECTED as error:
         print(f"\n{error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -76,22 +81,31 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
             text, healthy = report(settings)
             print(text)  # noqa: T201
             return healthy
-        case "env":
-            print(shell_lines(environment(settings)))  # noqa: T201
-        case "predict":
-            print(predict(settings, arguments.user))  # noqa: T201
-        case "rollback" | "release" as command:
-            why = arguments.why
-            print(rollback(settings, arguments.version, why) if command == "rollback" else release(settings, why))  # noqa: T201
-        case "trust":
-            print(trust(settings, arguments.version, arguments.why))  # noqa: T201
         case "withdraw":
             withdraw(settings, arguments.as_of, arguments.why, say)
-        case "backup" | "restore" as command:
-            backup(settings, arguments.to, say) if command == "backup" else restore(settings, arguments.source, say)
+        case "backup":
+            backup(settings, arguments.to, say)
+        case "restore":
+            restore(settings, arguments.source, say)
         case "reproduce":
             return reproduce(settings, arguments.version, say)
     return True
+
+
+def _answer(settings: Settings, arguments: argparse.Namespace) -> str | None:
+    """Return what a command has to say that only answers, None for any other."""
+    match arguments.command:
+        case "env":
+            return shell_lines(environment(settings))
+        case "predict":
+            return predict(settings, arguments.user)
+        case "rollback":
+            return rollback(settings, arguments.version, arguments.why)
+        case "release":
+            return release(settings, arguments.why)
+        case "trust":
+            return trust(settings, arguments.version, arguments.why)
+    return None
 
 
 def shell_lines(variables: dict[str, str]) -> str:

@@ -1,11 +1,9 @@
 """Rollback and release on the embedded stack, by the functions that the DAG churn_rollback calls."""
 
 import getpass
-import os
 
-from embedded.environment import environment
+from embedded.commands.in_process import enter_stack
 from embedded.settings import Settings
-from embedded.stack.process_manager import ProcessManager, StackError
 
 WHY = "asked for on the command line"
 """The recorded reason if the user gives none."""
@@ -36,10 +34,7 @@ def release(settings: Settings, why: str | None) -> str:
 
 
 def _act(settings: Settings, action: str, version: int | None, why: str | None) -> str:
-    if not ProcessManager(settings).running():
-        raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
-    variables = environment(settings)
-    os.environ.update(variables, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
+    variables = enter_stack(settings)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 — slow, and reads the environment at import
 
     from churn.gate.moves import PinUnreadable  # noqa: PLC0415

@@ -1,11 +1,8 @@
 """`make reproduce`: trains a model version again from the archive and compares it."""
 
-import os
-
 from embedded.commands.chain import Say
-from embedded.environment import environment
+from embedded.commands.in_process import enter_stack
 from embedded.settings import Settings
-from embedded.stack.process_manager import ProcessManager, StackError
 
 
 class ReproductionError(RuntimeError):
@@ -19,10 +16,7 @@ def reproduce(settings: Settings, version: int, say: Say) -> bool:
         ReproductionError: there is no such version, it has no lineage, or MLflow does not answer.
         StackError: the stack is down.
     """
-    if not ProcessManager(settings).running():
-        raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
-    variables = environment(settings)
-    os.environ.update(variables, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
+    variables = enter_stack(settings)
     say(f"version {version}: reading its lineage")
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 — slow, and reads the environment at import
 

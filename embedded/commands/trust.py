@@ -1,11 +1,9 @@
 """Trusting a version that was registered by hand, on the embedded stack."""
 
 import getpass
-import os
 
-from embedded.environment import environment
+from embedded.commands.in_process import enter_stack
 from embedded.settings import Settings
-from embedded.stack.process_manager import ProcessManager, StackError
 
 
 class NotTrusted(RuntimeError):
@@ -19,11 +17,7 @@ def trust(settings: Settings, version: int, why: str) -> str:
         NotTrusted: there is no such version, it cannot be loaded, or MLflow does not answer.
         StackError: the stack is down.
     """
-    if not ProcessManager(settings).running():
-        raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
-    variables = environment(settings)
-    # MLflow and its HTTP client read them.
-    os.environ.update(variables, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
+    variables = enter_stack(settings)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 — seconds, and the environment comes first
 
     from churn.registry.trust import TrustRefused, trust  # noqa: PLC0415

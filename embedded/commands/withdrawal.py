@@ -2,14 +2,12 @@
 
 import getpass
 import io
-import os
 from contextlib import redirect_stdout
 from datetime import date
 
-from embedded.environment import environment
+from embedded.commands.in_process import enter_stack
 from embedded.settings import Settings
 from embedded.stack.lifecycle import Progress
-from embedded.stack.process_manager import ProcessManager, StackError
 
 
 class NotWithdrawn(RuntimeError):
@@ -24,10 +22,7 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
             second call finishes the withdrawal.
         StackError: the stack is down.
     """
-    if not ProcessManager(settings).running():
-        raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
-    variables = environment(settings)
-    os.environ.update(variables)
+    variables = enter_stack(settings)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 — slow, and reads the environment at import
 
     from churn.drops.withdrawal import WithdrawalRefused, withdraw  # noqa: PLC0415
