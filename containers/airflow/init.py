@@ -9,9 +9,8 @@ from pathlib import Path
 
 from airflow.cli.cli_parser import get_parser
 
-from churn.postgres.database import connect
 from churn.postgres.migrate import migrate
-from churn.registry.provenance import upgraded_at
+from churn.registry.provenance import waits_for_upgrade
 from embedded.stack import airflow_metadata
 
 POOLS = Path(__file__).parents[2] / "embedded" / "stack" / "pools.json"
@@ -37,9 +36,8 @@ def main() -> None:
 def trust_older_versions(database_url: str) -> None:
     """Record the hashes of the versions from before the upgrade that began to record them, once. Where MLflow is not up
     yet, this fails and the engine starts it again."""
-    with connect(database_url) as connection:
-        if upgraded_at(connection) is None:
-            return
+    if not waits_for_upgrade(database_url):
+        return
     from churn.registry.trust import adopt  # noqa: PLC0415 — MLflow, which nothing else here needs
 
     for line in adopt(database_url):

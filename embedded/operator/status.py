@@ -61,7 +61,7 @@ def withdrawals(settings: Settings) -> list[str]:
         psycopg.Error: the database cannot be reached, or was never migrated.
     """
     with connect(environment(settings)["CHURN_DATABASE_URL"]) as connection:
-        found = execute(connection, "status/withdrawn").fetchall()
+        found = execute(connection, "withdrawal/withdrawn").fetchall()
     return [f"{as_of} was withdrawn on {at:%Y-%m-%d %H:%M} UTC by {who}: {why}" for as_of, at, who, why in found]
 
 

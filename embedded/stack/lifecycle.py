@@ -199,12 +199,10 @@ def _migrate_mlflow(settings: Settings, manager: ProcessManager, say: Say) -> No
 def _trust_older_versions(settings: Settings, manager: ProcessManager, say: Say) -> None:
     """Record the hashes of the versions from before the upgrade that began to record them: once, and before serving and
     tasks ask for them."""
-    from churn.postgres.database import connect  # noqa: PLC0415
-    from churn.registry.provenance import upgraded_at  # noqa: PLC0415
+    from churn.registry.provenance import waits_for_upgrade  # noqa: PLC0415
 
-    with connect(environment(settings)["CHURN_DATABASE_URL"]) as connection:
-        if upgraded_at(connection) is None:
-            return
+    if not waits_for_upgrade(environment(settings)["CHURN_DATABASE_URL"]):
+        return
     _start(manager, ["mlflow"])
     _wait_ready(settings, manager, ["mlflow"], say)
     log = _run(settings, "churn.registry.trust", [], "recording the hashes of older versions")

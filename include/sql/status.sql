@@ -26,10 +26,3 @@ ORDER BY as_of
 -- name: feature_services
 -- The feature services that serving can look up, from Feast's own table.
 SELECT feature_service_name FROM feast.feature_services WHERE project_id = 'streamflow' ORDER BY feature_service_name
-
--- name: withdrawn
--- The withdrawn AS_OFs without a newer drop: the last withdrawal, by whom and why.
-SELECT DISTINCT ON (as_of) as_of, withdrawn_at, who, why
-FROM raw.withdrawals
-WHERE NOT EXISTS (SELECT FROM raw.drops WHERE drops.as_of = withdrawals.as_of)
-ORDER BY as_of, withdrawn_at DESC

@@ -12,10 +12,6 @@ DELETE FROM raw.holds WHERE as_of = %(as_of)s
 -- Read while the lock is held, so it is later than every validation that finished before.
 SELECT clock_timestamp()
 
--- name: is_withdrawn
-SELECT EXISTS (SELECT FROM raw.withdrawals WHERE as_of = %(as_of)s)
-   AND NOT EXISTS (SELECT FROM raw.drops WHERE as_of = %(as_of)s)
-
 -- name: last
 SELECT withdrawn_at, who, why FROM raw.withdrawals WHERE as_of = %(as_of)s ORDER BY withdrawn_at DESC LIMIT 1
 
@@ -39,7 +35,8 @@ INSERT INTO raw.withdrawals (as_of, withdrawn_at, who, why)
 VALUES (%(as_of)s, %(withdrawn_at)s, %(who)s, %(why)s)
 
 -- name: withdrawn
--- The withdrawn AS_OFs without a newer drop.
-SELECT as_of FROM raw.withdrawals
-EXCEPT
-SELECT as_of FROM raw.drops
+-- The withdrawn AS_OFs without a newer drop: the last withdrawal, by whom and why.
+SELECT DISTINCT ON (as_of) as_of, withdrawn_at, who, why
+FROM raw.withdrawals
+WHERE NOT EXISTS (SELECT FROM raw.drops WHERE drops.as_of = withdrawals.as_of)
+ORDER BY as_of, withdrawn_at DESC

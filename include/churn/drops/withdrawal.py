@@ -12,9 +12,7 @@ from churn.drops.contract import FILES
 from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock
-
-MAX_WHY = 1000
-"""Maximum length of a reason in characters, the same as for a rollback."""
+from churn.reason import stated
 
 
 class WithdrawalRefused(ValueError):
@@ -31,13 +29,9 @@ def withdraw(as_of: date, who: str, why: str, database_url: str, asked_at: datet
         asked_at: when the withdrawal was asked for (aware). A drop that was validated later stays: UNCHANGED.
 
     Raises:
-        WithdrawalRefused: `who` or `why` is empty, or `why` is longer than MAX_WHY.
+        WithdrawalRefused: `who` or `why` is empty, or `why` is too long.
     """
-    who, why = who.strip(), why.strip()
-    if not who or not why or len(why) > MAX_WHY:
-        raise WithdrawalRefused(
-            f"say who and why, the reason in at most {MAX_WHY} characters; got {who!r} and {len(why)} characters"
-        )
+    who, why = stated(who, why, WithdrawalRefused)
     with connect(database_url) as connection:
         lock(connection, "as_of", as_of.isoformat())
         loaded = execute(connection, "loading/current_revision", {"as_of": as_of}).fetchone()
@@ -59,8 +53,7 @@ def withdraw(as_of: date, who: str, why: str, database_url: str, asked_at: datet
 
 def is_withdrawn(connection: Connection, as_of: date) -> bool:
     """Tell whether the drop of `as_of` was withdrawn and none has been loaded since."""
-    found = execute(connection, "withdrawal/is_withdrawn", {"as_of": as_of}).fetchone()
-    return bool(found and found[0])
+    return any(withdrawn == as_of for withdrawn, *_ in execute(connection, "withdrawal/withdrawn"))
 
 
 def _why_nothing(connection: Connection, as_of: date) -> str:

@@ -15,15 +15,13 @@ from churn.gate.moves import Pin
 from churn.gate.promotion import move_champion
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.reason import stated
 from churn.registry import client as registry
 from churn.registry.client import is_missing
 from churn.registry.loading import load_pipeline
 from churn.registry.model_version import MODEL_NAME, PRODUCTION, ModelNotLoadable
 
 log = logging.getLogger(__name__)
-
-MAX_WHY = 1000
-"""Characters of a reason; the pin is a tag of MLflow, which holds 5,000 bytes."""
 
 
 class RollbackRefused(RuntimeError):
@@ -39,7 +37,7 @@ def rollback(version: int | None, who: str, why: str, database_url: str) -> Outc
     Raises:
         RollbackRefused: the version does not exist or cannot be served, there is none before, or `why` is empty.
     """
-    who, why = _said(who, why)
+    who, why = stated(who, why, RollbackRefused)
     client = MlflowClient()
     with connect(database_url, autocommit=True) as connection:
         # The lock of promote: one of them at a time.
@@ -75,7 +73,7 @@ def release(who: str, why: str, database_url: str) -> Outcome:
     Raises:
         RollbackRefused: `why` is empty.
     """
-    who, why = _said(who, why)
+    who, why = stated(who, why, RollbackRefused)
     client = MlflowClient()
     with connect(database_url, autocommit=True) as connection:
         lock_session(connection, moves.PROMOTE_LOCK)
@@ -122,14 +120,6 @@ def _problem(client: MlflowClient, version: int, database_url: str, earlier: Hel
             return f"{MODEL_NAME} has no such version"
         raise
     return None
-
-
-def _said(who: str, why: str) -> tuple[str, str]:
-    """Return both without blanks around them."""
-    who, why = who.strip(), why.strip()
-    if not who or not why or len(why) > MAX_WHY:
-        raise RollbackRefused(f"say who and why, the reason in at most {MAX_WHY} characters; got {who!r}, {why!r}")
-    return who, why
 
 
 def _now(connection: Connection) -> str:

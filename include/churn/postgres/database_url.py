@@ -3,6 +3,8 @@
 It may hold a password, so no message quotes it.
 """
 
+import argparse
+import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
@@ -12,6 +14,16 @@ from psycopg.conninfo import conninfo_to_dict
 
 DATABASE = "churn"
 """The database when a connection names none."""
+
+
+def ask_for_url(program: str, description: str | None) -> str:
+    """Return the URI that a program's command line or CHURN_DATABASE_URL gives; without one the program ends."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--database-url", default=os.environ.get("CHURN_DATABASE_URL"), help="a libpq URI")
+    arguments = parser.parse_args()
+    if not arguments.database_url:
+        parser.error("set CHURN_DATABASE_URL or give --database-url")
+    return str(arguments.database_url)
 
 
 class AirflowConnection(Protocol):

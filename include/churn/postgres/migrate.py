@@ -4,15 +4,14 @@ Run it as `python -m churn.postgres.migrate`, with CHURN_DATABASE_URL in the env
 concurrent runs wait for each other.
 """
 
-import argparse
 import hashlib
 import logging
-import os
 import sys
 
 from psycopg.errors import UndefinedTable
 
 from churn.postgres.database import SQL_DIRECTORY, Connection, connect, execute, lock, script
+from churn.postgres.database_url import ask_for_url
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +94,8 @@ def _grant(connection: Connection) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m churn.postgres.migrate", description=__doc__)
-    parser.add_argument("--database-url", default=os.environ.get("CHURN_DATABASE_URL"), help="a libpq URI")
-    arguments = parser.parse_args()
-    if not arguments.database_url:
-        parser.error("set CHURN_DATABASE_URL or give --database-url")
-    applied = migrate(arguments.database_url)
+    database_url = ask_for_url("python -m churn.postgres.migrate", __doc__)
+    applied = migrate(database_url)
     sys.stdout.write("".join(f"applied {name}\n" for name in applied) or "up to date\n")
 
 

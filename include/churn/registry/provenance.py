@@ -34,20 +34,34 @@ def append(
         execute(connection, "provenance/append", of)
 
 
+def first_unrecorded(hashes: Mapping[str, str], database_url: str) -> str | None:
+    """Return the first of these files whose hash is not recorded, None where all are."""
+    with connect(database_url) as connection:
+        for file, sha256 in hashes.items():
+            row = execute(connection, "provenance/recorded", {"file": file, "sha256": sha256}).fetchone()
+            if row is None or not row[0]:
+                return file
+    return None
+
+
 def require_recorded(version: int, directory: Path, database_url: str) -> None:
     """Check that the hashes of the version's files below `directory` are recorded.
 
     Raises:
         NotTrusted: one is not.
     """
+    hashes = hashes_in(directory)
+    if file := first_unrecorded(hashes, database_url):
+        raise NotTrusted(
+            f"its {file} has the sha256 {hashes[file][:12]}…, which is not recorded: training did not write this "
+            f"file. Where you know who made it: make trust VERSION={version} WHY='…'"
+        )
+
+
+def waits_for_upgrade(database_url: str) -> bool:
+    """Tell whether versions from before the upgrade wait to be recorded; churn.registry.trust does so."""
     with connect(database_url) as connection:
-        for file, sha256 in hashes_in(directory).items():
-            row = execute(connection, "provenance/recorded", {"file": file, "sha256": sha256}).fetchone()
-            if row is None or not row[0]:
-                raise NotTrusted(
-                    f"its {file} has the sha256 {sha256[:12]}…, which is not recorded: training did not write this "
-                    f"file. Where you know who made it: make trust VERSION={version} WHY='…'"
-                )
+        return upgraded_at(connection) is not None
 
 
 def upgraded_at(connection: Connection) -> datetime | None:

@@ -5,8 +5,6 @@ version that was registered before the database was upgraded to record hashes. I
 database that was made with the table, it records nothing.
 """
 
-import argparse
-import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,14 +14,13 @@ from mlflow.exceptions import MlflowException
 
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, lock
+from churn.postgres.database_url import ask_for_url
+from churn.reason import stated
 from churn.registry import provenance
-from churn.registry.client import find_versions, get_version, is_missing
+from churn.registry.client import get_version, is_missing, list_versions
 from churn.registry.loading import fetched
 from churn.registry.model_file import read_pipeline
 from churn.registry.model_version import MODEL_NAME, ModelNotLoadable
-
-MAX_WHY = 1000
-"""Characters of a reason."""
 
 
 class TrustRefused(RuntimeError):
@@ -36,29 +33,25 @@ def trust(version: int, who: str, why: str, database_url: str) -> Outcome:
     Raises:
         TrustRefused: the version does not exist or cannot be loaded, or `why` is empty or too long.
     """
-    who, why = who.strip(), why.strip()
-    if not who or not why or len(why) > MAX_WHY:
-        raise TrustRefused(f"say who and why, the reason in at most {MAX_WHY} characters; got {who!r}, {why!r}")
-    figures = {"version": version}
+    who, why = stated(who, why, TrustRefused)
     try:
         found = get_version(MlflowClient(), version)
         with fetched(version) as directory:
             hashes = provenance.hashes_in(directory)
             # A person vouches for the file: what it holds may be looked at, so that they hear at once what is wrong.
             read_pipeline(directory / provenance.MODEL)
-            try:
-                provenance.require_recorded(version, directory, database_url)
-            except provenance.NotTrusted:
-                with connect(database_url) as connection:
-                    provenance.append(connection, hashes, found.run_id, who=who, why=why, version=version)
-                return Outcome(DONE, f"version {version} is trusted: {_shown(hashes)}", figures)
     except ModelNotLoadable as error:
         raise TrustRefused(f"version {version} cannot be loaded: {error}; nothing was recorded") from error
     except MlflowException as error:
         if is_missing(error):
             raise TrustRefused(f"there is no version {version} of {MODEL_NAME}") from None
         raise
-    return Outcome(UNCHANGED, f"version {version} was trusted already: {_shown(hashes)}", figures)
+    figures = {"version": version}
+    if provenance.first_unrecorded(hashes, database_url) is None:
+        return Outcome(UNCHANGED, f"version {version} was trusted already: {_shown(hashes)}", figures)
+    with connect(database_url) as connection:
+        provenance.append(connection, hashes, found.run_id, who=who, why=why, version=version)
+    return Outcome(DONE, f"version {version} is trusted: {_shown(hashes)}", figures)
 
 
 def adopt(database_url: str) -> list[str]:
@@ -71,20 +64,20 @@ def adopt(database_url: str) -> list[str]:
 
 
 def _adopted(connection: Connection, before: datetime) -> Iterator[str]:
-    client = MlflowClient()
-    for each in find_versions(client, {}):
-        made = client.get_model_version(MODEL_NAME, str(each.version)).creation_timestamp
-        if datetime.fromtimestamp(made / 1000, UTC) >= before:
+    why = f"registered before {before:%Y-%m-%d %H:%M} UTC, when hashes began to be recorded"
+    for each in reversed(list_versions(MlflowClient())):
+        if datetime.fromtimestamp(each.creation_timestamp / 1000, UTC) >= before:
             continue
+        version = int(each.version)
         try:
-            with fetched(each.version) as directory:
+            with fetched(version) as directory:
                 hashes = provenance.hashes_in(directory)
         except ModelNotLoadable as error:
-            yield f"version {each.version} is not recorded: {error}"
+            yield f"version {version} is not recorded: {error}"
             continue
-        why = f"registered before {before:%Y-%m-%d %H:%M} UTC, when hashes began to be recorded"
-        provenance.append(connection, hashes, each.run_id, who=provenance.UPGRADE, why=why, version=each.version)
-        yield f"version {each.version} is trusted: {_shown(hashes)}"
+        run_id = each.run_id or ""
+        provenance.append(connection, hashes, run_id, who=provenance.UPGRADE, why=why, version=version)
+        yield f"version {version} is trusted: {_shown(hashes)}"
 
 
 def _shown(hashes: dict[str, str]) -> str:
@@ -92,12 +85,8 @@ def _shown(hashes: dict[str, str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m churn.registry.trust", description=__doc__)
-    parser.add_argument("--database-url", default=os.environ.get("CHURN_DATABASE_URL"), help="a libpq URI")
-    arguments = parser.parse_args()
-    if not arguments.database_url:
-        parser.error("set CHURN_DATABASE_URL or give --database-url")
-    lines = adopt(arguments.database_url)
+    database_url = ask_for_url("python -m churn.registry.trust", __doc__)
+    lines = adopt(database_url)
     sys.stdout.write("".join(f"{line}\n" for line in lines) or "nothing to record\n")
 
 

@@ -118,7 +118,7 @@ class _Left:
 
     @staticmethod
     def read(connection: Connection) -> "_Left":
-        withdrawn = frozenset(as_of for (as_of,) in execute(connection, "withdrawal/withdrawn"))
+        withdrawn = frozenset(as_of for as_of, *_ in execute(connection, "withdrawal/withdrawn"))
         found = execute(connection, "gate/newest_drop").fetchone()
         return _Left(withdrawn, found[0] if found else None)
 
