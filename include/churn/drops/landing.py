@@ -49,6 +49,13 @@ class Drop:
         names = [*(file.name for file in FILES), MANIFEST, ACCEPT]
         return [path for name in names if (path := self.path / name).is_symlink()]
 
+    def changed_ns(self) -> int:
+        """Return when the newest of its files, or of the symlinks in their place, changed its status (ns since 1970).
+
+        A copy can bring along the time of the last change of content, and not this one.
+        """
+        return max(path.lstat().st_ctime_ns for path in (*self.files(), *self.links()))
+
     def says_of_itself(self) -> list[Path]:
         """Return the other files that decide whether the drop is accepted."""
         return [path for name in (MANIFEST, ACCEPT) if _is_plain(path := self.path / name)]

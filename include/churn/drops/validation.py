@@ -148,10 +148,10 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
             readable = [name for name, file in accepted.items() if file.rows]
             find_disagreements(drop.as_of, incoming.streams(), readable, database_url, violations, rules=check.rules)
         violations.raise_if_any(drop.as_of.isoformat())
+        # Before _ACCEPT is judged: one that is written meanwhile is another one at the next look.
+        rest, changed_ns = drop.identity_of_rest(), drop.changed_ns()
         accept, profile = _take_accept(drop, incoming), check.profiler.profile()
         look = Look({name: file.sha256 for name, file in accepted.items()}, profile)
-        rest = {name: identity for name, identity in drop.identity_of_rest().items() if name != ACCEPT}
-        changed_ns = max(path.lstat().st_ctime_ns for path in drop.files())
         lawful = Lawful(drop.as_of, drop.path, digest, changed_ns, look, check.agreement.users, rest, accept)
         hold_unless_accepted(lawful, known, database_url, archive)
         incoming.accept()

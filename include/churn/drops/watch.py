@@ -206,9 +206,7 @@ def _why_not_yet(drop: Drop) -> str | None:
 def _is_settled(drop: Drop) -> bool:
     if any((drop.path / name).is_file() for name in (MANIFEST, SUCCESS)):
         return True
-    # ctime, because a copy can preserve mtime.
-    newest = max(path.lstat().st_ctime for path in (*drop.files(), *drop.links()))
-    return time.time() - newest > QUIET_SECONDS
+    return time.time() - drop.changed_ns() / 1e9 > QUIET_SECONDS
 
 
 def _is_refused(drop: Drop, revision: Revision) -> bool:

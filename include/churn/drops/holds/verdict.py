@@ -44,7 +44,7 @@ class Lawful:
         changed_ns: when the newest of them was changed or put there, in nanoseconds.
         look: its files' hashes and its profile.
         users: the sorted hashes of its customers.
-        manifest: the sha256 of every other judged file except _ACCEPT.
+        rest: the identity of every other judged file, read before it.
     """
 
     as_of: date
@@ -53,14 +53,13 @@ class Lawful:
     changed_ns: int
     look: Look
     users: np.ndarray
-    manifest: Mapping[str, str]
+    rest: Mapping[str, str]
     accept: Accept | None
 
     @property
     def verdict_on(self) -> str:
         """The digest of everything that is judged; churn.drops.watch computes the same."""
-        accept = {ACCEPT: f"{self.accept.sha256} {self.accept.modified_ns}"} if self.accept else {}
-        return digest_of({**self.look.sha256, **self.manifest, **accept})
+        return digest_of({**self.look.sha256, **self.rest})
 
 
 def read_known(database_url: str, as_of: date) -> Known:
