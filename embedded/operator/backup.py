@@ -142,7 +142,8 @@ def _wait_for_retention(connection: Connection, say: Say) -> None:
 def _copy_drops(landing: Path, names: list[str], to: Path) -> None:
     """Copy the drops whose runs the dump of Airflow can contain: churn_landing does not start those runs again.
 
-    Symlinks are copied as symlinks, which validate rejects. Anything else than a file is skipped.
+    Symlinks are copied as symlinks, which validate rejects. Anything else than a file is skipped. Files keep their
+    modification times: that of _ACCEPT is part of a run's id.
     """
     to.mkdir()
     for name in names:
@@ -154,6 +155,8 @@ def _copy_drops(landing: Path, names: list[str], to: Path) -> None:
             elif path.is_file():
                 with open_plain(path) as source, copy.open("xb") as target:
                     shutil.copyfileobj(source, target)
+                    status = os.fstat(source.fileno())
+                os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def files_of(settings: Settings) -> dict[str, Path]:

@@ -211,6 +211,16 @@ def test_a_symlink_in_a_pending_drop_stays_one_and_the_restored_drop_is_rejected
         validate(find_drop(restored.landing, F29), url_of(restored), restored.archive)
 
 
+def test_a_restored_pending_drop_has_the_run_id_it_had(settings, restore_it):
+    """Else churn_landing starts a second run beside the one in Airflow's dump."""
+    accept = settings.landing / str(F29) / "_ACCEPT"
+    accept.write_text("the sender confirmed it", encoding="utf-8")
+    os.utime(accept, ns=(1_700_000_000_123_456_789,) * 2)
+    before = [drop.run_id for drop in watch.find_pending(settings.landing, url_of(settings))]
+    restored = restore_it()
+    assert before == [drop.run_id for drop in watch.find_pending(restored.landing, url_of(restored))] != []
+
+
 def test_a_special_file_in_a_pending_drop_does_not_fail_the_backup(settings, restore_it):
     drop = settings.landing / str(F29)
     os.mkfifo(drop / "labels.csv")
