@@ -1,1 +1,1 @@
-"""The HTTP service: a customer's id in, the churn probability of the Production model out."""
+"""The HTTP service: churn predictions of the Production model by customer id."""

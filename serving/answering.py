@@ -1,5 +1,4 @@
-"""From user ids to answers: the features of all in one read, which asks the store as often as for one customer, their
-probabilities in one call, by one version of the model from begin to end."""
+"""Predictions for user ids: one read of their features, one predict call, and one model version for the whole batch."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -20,19 +19,19 @@ METHOD = "prediction difference (Robnik-Šikonja and Kononenko, IEEE TKDE 20, 20
 
 
 def answer_one(serving: Serving, user_id: str, *, explained: bool = False) -> Prediction:
-    """Return the prediction for a user, scored together with those that are asked for at the same time.
+    """Return the prediction for a user, micro-batched with concurrent requests.
 
     Raises:
-        Problem: why there is none.
+        Problem: the user cannot be scored.
     """
     return _answer(serving, serving.batches.ask(user_id), explained=explained)
 
 
 def answer_all(serving: Serving, user_ids: Sequence[str]) -> list[Prediction | Problem]:
-    """Return for each user, in their order, the prediction, or why there is none.
+    """Return the prediction or the problem of each user, in their order.
 
     Raises:
-        Problem: model-unavailable or feature-store-unavailable: nobody can be answered.
+        Problem: model-unavailable or feature-store-unavailable.
     """
     with serving.load.turn:
         scored = score_all(serving, user_ids)
@@ -40,7 +39,7 @@ def answer_all(serving: Serving, user_ids: Sequence[str]) -> list[Prediction | P
 
 
 def score_each(serving: Serving, user_ids: Sequence[str]) -> list[Scored | Problem]:
-    """Return for each user, in their order, the score, or why there is none: also where nobody can be answered."""
+    """Return the score or the problem of each user, in their order. Never raises a Problem."""
     try:
         return score_all(serving, user_ids)
     except Problem as problem:
@@ -48,10 +47,10 @@ def score_each(serving: Serving, user_ids: Sequence[str]) -> list[Scored | Probl
 
 
 def score_all(serving: Serving, user_ids: Sequence[str]) -> list[Scored | Problem]:
-    """Return for each user, in their order, the score, or why there is none.
+    """Return the score or the problem of each user, in their order.
 
     Raises:
-        Problem: model-unavailable or feature-store-unavailable: nobody can be answered.
+        Problem: model-unavailable or feature-store-unavailable.
     """
     model = serving.model.current()
     customers = read_all(serving, model.lookup, user_ids)
@@ -61,7 +60,7 @@ def score_all(serving: Serving, user_ids: Sequence[str]) -> list[Scored | Proble
 
 
 def read_all(serving: Serving, lookup: OnlineLookup, user_ids: Sequence[str]) -> list[CustomerFeatures | Problem]:
-    """Return for each user, in their order, the features, or why they cannot be answered with.
+    """Return the usable features or the problem of each user, in their order.
 
     Raises:
         Problem: feature-store-unavailable.
@@ -79,16 +78,14 @@ def read_all(serving: Serving, lookup: OnlineLookup, user_ids: Sequence[str]) ->
 def usable(
     user_id: str, service: str, found: OnlineFeatures, *, today: date, max_age_days: int | None
 ) -> CustomerFeatures:
-    """Return what was found when it can be answered with: there, whole, and not older than the limit.
+    """Return the features if they exist, are complete, and are not older than the limit.
 
     Raises:
         Problem: unknown-user, incomplete-features or stale-features.
     """
     missing = list(found.missing)
     if not found.values:
-        raise Problem(
-            "unknown-user", f"customer {user_id!r} is not among the online features", missing_features=missing
-        )
+        raise Problem("unknown-user", f"customer {user_id!r} has no online features", missing_features=missing)
     if missing or found.as_of is None:
         raise Problem(
             "incomplete-features",
@@ -101,7 +98,7 @@ def usable(
             "stale-features",
             f"the features are of AS_OF {found.as_of}, {age} days ago; the limit is {max_age_days}",
         )
-    # Of the store's own types: checking each again costs more than reading them.
+    # The store returns typed values; validating them again costs more than the read.
     return CustomerFeatures.model_construct(
         user_id=user_id, features_as_of=found.as_of, feature_service=service, features=found.values
     )
@@ -145,7 +142,7 @@ def _keep(serving: Serving, answer: Prediction) -> None:
 
 
 def _explain(model: ServedModel, answer: Prediction) -> Explanation:
-    # A version that was registered by hand may know no other customers to compare with.
+    # A version registered by hand may have no background rows.
     found = explain(model.scorer.probabilities, answer.features_used, model.background) if model.background else []
     effects = [Effect(feature=each.feature, value=each.value, effect=each.effect) for each in found]
     return Explanation(method=METHOD, effects=effects)

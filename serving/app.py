@@ -1,7 +1,7 @@
-"""The service, put together.
+"""The app factory.
 
-create_app() opens nothing and starts nothing, so that gunicorn can call it before the fork; start() starts the
-threads of a process, and belongs after the fork.
+gunicorn calls create_app() before the fork, so it opens no connection and starts no thread. start() starts the
+threads of a process after the fork.
 """
 
 from collections.abc import Callable
@@ -25,12 +25,12 @@ from serving.settings import Settings, from_environment
 INFO = Info(
     title="StreamFlow churn",
     version="1.0.0",
-    description="Who is about to leave, by the model in stage Production. Errors are RFC 9457 problems.",
+    description="Churn predictions of the model in stage Production. Errors are RFC 9457 problems.",
 )
 
 
 class AnyPath(PathConverter):
-    """The rest of an address, also where it begins with a slash."""
+    """The rest of a path, which may begin with a slash."""
 
     regex = ".+?"
     part_isolating = False
@@ -40,29 +40,29 @@ class Service(OpenAPI):
     request_class = StrictRequest
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `func` as it is: nothing here is a coroutine, and Flask would look for one eight times a request."""
+        """Return `func` unchanged. No view is a coroutine, and Flask would check for one eight times per request."""
         return func
 
 
 def create_app(settings: Settings | None = None, workers: int = 1) -> OpenAPI:
-    """Return the service, with `settings` or those of the environment; so many processes run it side by side."""
+    """Return the app, with `settings` or those of the environment, for a service of that many worker processes."""
     settings = settings or from_environment()
     app = Service(
         __name__,
         info=INFO,
-        doc_ui=False,  # /openapi.json and /docs are ours
-        static_folder=None,  # static/ is the page's
+        doc_ui=False,  # serving.docs has both pages
+        static_folder=None,  # serving.page serves static/
         security_schemes=security.SECURITY_SCHEMES,
         validation_error_callback=problems.invalid_request,
-        # Every operation declares its own 422 and a default; this keeps flask-openapi3 from adding another.
+        # Each operation declares its own 422 and default; flask-openapi3 must not add another.
         validation_error_status="default",
         validation_error_model=ProblemDetails,
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    # Ids may begin with a slash, or hold two: another address is another customer.
+    # Customer ids may contain "//", so slashes must not be merged.
     app.url_map.merge_slashes = False
     app.url_map.converters["path"] = AnyPath
-    # Features keep the order of their feature service.
+    # Keep features in the order of their feature service.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = OnlineStore(settings.database_url)
     model = ProductionModel(settings.tracking_uri, settings.poll_seconds, store, settings.database_url)
@@ -72,7 +72,7 @@ def create_app(settings: Settings | None = None, workers: int = 1) -> OpenAPI:
     serving = state.Serving(settings, model, store, predictions, Load(settings.max_waiting), batches, workers)
     state.attach(app, serving)
     problems.register(app)
-    # The last of these is the first to see an answer: what is counted and told is all of it.
+    # Flask runs after_request functions in reverse order, so metrics and logs see the final response.
     metrics.observe(app)
     logs.tell_request_ids(app)
     security.protect(app)
@@ -88,14 +88,14 @@ def create_app(settings: Settings | None = None, workers: int = 1) -> OpenAPI:
 
 
 def start(app: Flask) -> None:
-    """Start what runs beside the requests of this process: following the model registry, writing the prediction log."""
+    """Start this process's threads: the registry poller and the writer of the prediction log."""
     serving = state.of(app)
     serving.model.start()
     serving.predictions.start()
 
 
 def stop(app: Flask) -> None:
-    """End both, when the last request was answered; what the prediction log still holds is written."""
+    """Stop both threads after the last request; the prediction log is flushed."""
     serving = state.of(app)
     serving.model.stop()
     serving.predictions.stop()

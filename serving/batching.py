@@ -1,5 +1,5 @@
-"""Micro-batching: single predictions that come together share one read and one predict call. The first request leads:
-it answers all that wait, and hands over to the next (group commit; Crankshaw et al., Clipper, NSDI 2017)."""
+"""Micro-batching: concurrent single predictions share one read and one predict call. The first request leads: it
+answers all waiting requests, then hands over to the next (group commit; Crankshaw et al., Clipper, NSDI 2017)."""
 
 from collections.abc import Callable, Sequence
 from threading import Lock
@@ -10,7 +10,7 @@ Answer = TypeVar("Answer")
 
 
 class _Request(Generic[Asked, Answer]):
-    """A request that waits. Its turn comes when it is answered, or when it leads."""
+    """A waiting request. `turn` is released when the request is answered or becomes the leader."""
 
     def __init__(self, asked: Asked) -> None:
         self.asked, self.answer = asked, list[Answer | Exception]()
@@ -19,8 +19,8 @@ class _Request(Generic[Asked, Answer]):
 
 
 class MicroBatches(Generic[Asked, Answer]):
-    """The single predictions of a process. `answer_all` returns an answer, or the exception to raise, for each request
-    in their order; where it raises for several, each is tried alone, so that one cannot fail the others."""
+    """The micro-batches of a process. `answer_all` returns an answer, or the exception to raise, for each request in
+    order. If it raises for a batch, each request is retried alone, so that one cannot fail the others."""
 
     def __init__(self, answer_all: Callable[[Sequence[Asked]], Sequence[Answer | Exception]]) -> None:
         self._answer_all = answer_all

@@ -1,4 +1,4 @@
-"""A request's JSON body: read strictly, so that each way to be wrong gets its own answer."""
+"""Strict reading of JSON bodies: each kind of malformed body gets its own problem."""
 
 from contextlib import suppress
 from typing import Any
@@ -9,18 +9,18 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from serving.problems import Problem
 
 _MOST_LEFT_BYTES = 65_536
-"""Of a body that has more left, which is refused as too large, the rest ends the connection."""
+"""Maximum unread bytes to drain. If a refused body has more, the connection is closed."""
 
 
 class StrictRequest(Request):
-    """A request whose body is a JSON object, or a problem.
+    """A request whose body must be a JSON object.
 
-    flask-openapi3 asks for the body silently: malformed JSON, or none at all, would reach the schema as None
-    and be answered like a missing field, and a string that holds JSON would be parsed a second time.
+    flask-openapi3 reads the body silently: malformed or missing JSON would reach the schema as None and be reported as
+    a missing field. A JSON string that contains JSON would be parsed twice.
     """
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
-        """Return the body as a dict, never silently.
+        """Return the body as a dict; `silent` is ignored.
 
         Raises:
             Problem: encoded-body, not-json, malformed-json or invalid-request.
@@ -28,12 +28,12 @@ class StrictRequest(Request):
         """
         encoding = self.headers.get("Content-Encoding", "").strip()
         if encoding.lower() not in ("", "identity"):
-            # The JSON parser would call it malformed.
+            # Otherwise the JSON parser reports it as malformed.
             raise Problem(
                 "encoded-body",
-                f"send the body as it is: Content-Encoding {encoding[:40]!r} is not taken, and none is needed",
+                f"send the body uncompressed: Content-Encoding {encoding[:40]!r} is not supported",
             )
-        # Werkzeug cuts a chunked body off at the limit, instead of refusing it. What is behind is not for its stream.
+        # Werkzeug truncates a chunked body at the limit instead of refusing it, so look for more in the raw stream.
         at_limit = self.content_length is None and len(self.get_data()) == self.max_content_length
         if at_limit and self.input_stream.read(1):
             raise RequestEntityTooLarge
@@ -47,11 +47,11 @@ class StrictRequest(Request):
 
     @property
     def is_json(self) -> bool:
-        """Tell whether the content type is application/json, and no other whose name ends in +json."""
+        """Tell whether the content type is exactly application/json; types that end in +json are refused."""
         return self.mimetype == "application/json"
 
     def on_json_loading_failed(self, e: ValueError | None) -> Any:
-        """Raise the problem: `e` is what the JSON parser says, None when the content type is not JSON."""
+        """Raise the problem. `e` is the parser's error, None if the content type is not JSON."""
         if e is None:
             given = self.mimetype or "none"
             raise Problem("not-json", f"send the body with Content-Type application/json, not {given}")
@@ -59,10 +59,10 @@ class StrictRequest(Request):
 
 
 def take_the_rest(response: Response) -> Response:
-    """Read what the service left unread of a request's body, before the answer is sent. gunicorn would read it after
-    that, together with the client's next request, and then wait for this one in vain."""
-    # A server that does not end its input where the body ends would wait for more.
+    """Drain the unread rest of a request's body before the response is sent. Otherwise gunicorn drains it afterwards,
+    takes the client's next request with it, and then waits in vain for that request."""
+    # Without input_terminated, reading past the end of the body blocks.
     if request.environ.get("wsgi.input_terminated"):
-        with suppress(OSError):  # a body that breaks off, or is wrongly chunked
+        with suppress(OSError):  # a truncated or wrongly chunked body
             request.environ["wsgi.input"].read(_MOST_LEFT_BYTES)
     return response

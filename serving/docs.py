@@ -1,6 +1,6 @@
-"""GET /openapi.json, the contract, and GET /docs: Swagger UI, its assets served from here.
+"""GET /docs: Swagger UI for /openapi.json, with the assets of the package flask-openapi3-swagger.
 
-The assets are those that the package flask-openapi3-swagger carries; its own page has another address.
+The package's own page has another address.
 """
 
 from importlib.resources import files
@@ -21,7 +21,7 @@ def docs() -> str:
 
 @pages.after_request
 def add_headers(response: Response) -> Response:
-    """Let Swagger UI, which styles what it draws itself, run from here and ask here."""
+    """Allow Swagger UI's own scripts and requests to this service. It needs inline styles."""
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

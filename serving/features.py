@@ -1,8 +1,8 @@
-"""The online features, read from Feast: opened when first needed, and well again when Postgres is.
+"""Online features from Feast, with a circuit breaker for Postgres outages.
 
-The service starts without Postgres and outlives its restarts: a read ends in features, or in the problem
-feature-store-unavailable. The store itself replaces dead connections (churn.features.reader). Of a failure the answer
-says that it was one; hosts and roles, which drivers name, are for the log.
+The service starts without Postgres and survives its restarts: a read returns features or raises the problem
+feature-store-unavailable. The store replaces dead connections (churn.features.reader). Driver errors name hosts and
+roles, so they go to the log and never into a response.
 """
 
 import logging
@@ -24,16 +24,15 @@ from serving.problems import Problem
 log = logging.getLogger(__name__)
 
 _POSTGRES_AWAY = (psycopg.OperationalError, sqlalchemy.exc.OperationalError)
-# Also what is raised while tables, definitions or features are not there yet.
+# Also raised before tables, definitions or features exist.
 _FAILURES = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, FeastError, NothingServed)
-# While Postgres is away one request in this time tries it, and its worker's predictions wait with it; the others are
-# answered at once.
+# During a Postgres outage, one request per period and worker probes it; all others fail at once.
 _PAUSE_SECONDS = 1.0
 _DOES_NOT_ANSWER = "the database of the online features does not answer"
 
 
 class OnlineStore:
-    """Feast's online store, to be shared between threads; across a fork only before the first read."""
+    """Feast's online store. Thread-safe; do not fork after the first read."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
@@ -45,8 +44,8 @@ class OnlineStore:
         self._away_until = 0.0
 
     def lookup(self, service: str) -> OnlineLookup:
-        """Return what reads the features of a feature service, as it is defined now. It asks Feast's registry, which
-        may take seconds: not for the thread of a request.
+        """Return a lookup of the feature service as defined now. Reads Feast's registry, which may take seconds, so do
+        not call it from a request.
 
         Raises:
             Problem: feature-store-unavailable.
@@ -58,8 +57,8 @@ class OnlineStore:
             raise _problem(error) from error
 
     def read(self, lookup: OnlineLookup, user_ids: Sequence[str]) -> list[OnlineFeatures]:
-        """Return the online features of each user, in their order, by one read: however many they are, one question to
-        the store, and in Postgres a second where somebody is missing from a build that was not seen before.
+        """Return the online features of each user, in their order, in one query. Postgres gets a second query if a user
+        is missing from a build that was not seen before.
 
         Raises:
             Problem: feature-store-unavailable.
@@ -70,7 +69,7 @@ class OnlineStore:
             found = lookup.read(user_ids)
         except _FAILURES as error:
             if isinstance(error, _POSTGRES_AWAY):
-                # One slow answer is no outage; the next one tells.
+                # One timeout is not an outage; two in a row are.
                 self._away_until = time.monotonic() + _PAUSE_SECONDS
                 self._away = self._failed_before
                 self._failed_before = True
@@ -82,7 +81,7 @@ class OnlineStore:
         return found
 
     def _is_ones_turn(self) -> bool:
-        """Tell whether this request is the one that tries whether Postgres is back."""
+        """Tell whether this request probes whether Postgres is back."""
         with self._trying:
             if time.monotonic() < self._away_until:
                 return False
@@ -97,17 +96,17 @@ class OnlineStore:
 
 
 def _problem(error: Exception) -> Problem:
-    """Log and count `error`, and return what an answer may say of it."""
+    """Log and count `error`; return the problem without hosts and roles."""
     FEATURE_STORE_FAILURES.inc()
     log.warning("the feature store failed: %s", reason(error))
     if isinstance(error, _POSTGRES_AWAY):
         return Problem("feature-store-unavailable", _DOES_NOT_ANSWER)
-    # These say what is missing; a database may quote its statement.
+    # These errors only name what is missing; a database error may quote its statement.
     told = reason(error) if isinstance(error, FeastError | NothingServed) else "the online features cannot be read"
     return Problem("feature-store-unavailable", told)
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of `error` with its kind, short enough for a line of the log."""
+    """Return the type of `error` and its first line, truncated for the log."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

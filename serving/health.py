@@ -1,4 +1,4 @@
-"""GET /health: the process lives. GET /health/ready: every worker of the service can answer, or why not."""
+"""GET /health: liveness. GET /health/ready: readiness of all workers, with the reasons if one is not ready."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -14,16 +14,16 @@ api = APIBlueprint("health", __name__, abp_tags=[Tag(name="operations")])
 
 Answer = TypeVar("Answer")
 
-# Nobody's id: what counts is that the store answers.
+# An id without features: the probe only tests that the store responds.
 _PROBE = "readiness probe"
 
 
-@api.get("/health", summary="Does the process live?", responses=answers(Health))
+@api.get("/health", summary="Liveness", responses=answers(Health))
 def health() -> dict:
     return Health().model_dump()
 
 
-@api.get("/health/ready", summary="Can it answer?", responses=answers(Ready, "not-ready"))
+@api.get("/health/ready", summary="Readiness", responses=answers(Ready, "not-ready"))
 def ready() -> dict:
     serving = state.current()
     reasons: list[str] = []
@@ -39,16 +39,16 @@ def ready() -> dict:
 
 
 def workers_behind(workers: int, versions: Sequence[float]) -> int:
-    """Return how many of so many workers have not started yet, or have no model though another has one.
+    """Return the number of workers that have not started yet, or have no model while another worker has one.
 
     Args:
-        versions: the model version of each live worker; 0: none.
+        versions: the model version of each live worker, 0 for no model.
     """
     return max(0, workers - len(versions)) + (versions.count(0) if any(versions) else 0)
 
 
 def _try(check: Callable[[], Answer], reasons: list[str]) -> Answer | None:
-    """Return what the check returns, or None where it raises a problem, which is put among the reasons."""
+    """Return the result of the check; if it raises a problem, add it to the reasons and return None."""
     try:
         return check()
     except Problem as problem:

@@ -1,6 +1,6 @@
-"""Is the service of this container healthy? The image's HEALTHCHECK runs this file: exit status 0 says yes.
+"""The image's HEALTHCHECK: exit status 0 if the service of this container is healthy.
 
-It imports nothing but the standard library, so that a check costs little beside what it checks.
+It imports only the standard library, to keep the check cheap.
 """
 
 import http.client
@@ -10,8 +10,8 @@ import sys
 
 
 def is_healthy(port: int) -> bool:
-    """Tell whether the service on 127.0.0.1 answers within 4 s and no worker of it is behind the others. A service
-    without a version in Production is healthy, and not ready. A proxy of the environment is never asked."""
+    """Tell whether the service on 127.0.0.1 answers within 4 s and no worker lags behind the others. A service without
+    a version in Production is healthy but not ready. Proxy settings of the environment are ignored."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
     try:
         connection.request("GET", "/health/ready")

@@ -1,6 +1,6 @@
-"""API keys: `python -m serving.keys` makes one, and the digest of it that is configured.
+"""API keys: `python -m serving.keys` generates a key and the digest to configure.
 
-A key is 32 random bytes, which no dictionary helps to find, so that a plain sha256 keeps it.
+A key is 32 random bytes, so a plain sha256 is enough: no dictionary attack finds it.
 """
 
 import hashlib
@@ -8,7 +8,7 @@ import secrets
 
 
 def digest_of(key: str) -> str:
-    """Return what is configured of a key: its sha256 in hexadecimal."""
+    """Return the sha256 of a key in hexadecimal, as configured."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

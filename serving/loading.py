@@ -1,4 +1,4 @@
-"""Loading a version: what must be true of it before it answers for anybody."""
+"""Loading a model version, with the checks that it must pass before it is served."""
 
 import numpy as np
 from feast import FeatureService
@@ -17,23 +17,22 @@ from serving.features import OnlineStore
 from serving.served import Features, ServedModel
 
 PLAIN = {Int64: 0, Float64: 0.0, Bool: False, String: ""}
-"""A customer who tries out a version that keeps no golden rows."""
+"""Feature values of the trial row for a version without golden rows."""
 
 
 class VersionRefused(RuntimeError):
-    """A version that must not answer: it is not what was trained, or takes other features than it says."""
+    """A version that must not be served: it is not the trained model, or its features do not match its signature."""
 
 
 def load(held: ModelVersion, store: OnlineStore, database_url: str) -> ServedModel:
-    """Load a version, see that it takes the features of its feature service and scores its golden rows as it did in
-    training, compile it, and warm it up.
+    """Load a version, check its signature and the scores of its golden rows, compile it, and warm it up.
 
     Args:
-        database_url: the database `churn`, which knows the hashes of the files that may be loaded.
+        database_url: the database `churn`, which holds the hashes of trusted model files.
 
     Raises:
         VersionRefused, ModelNotLoadable: it must not or cannot be served.
-        serving.problems.Problem: the feature store cannot be asked what the version's features are.
+        serving.problems.Problem: the feature store cannot look up the version's features.
     """
     as_of, threshold = held.as_of, held.threshold
     lookup = store.lookup(held.feature_service)
@@ -47,31 +46,31 @@ def load(held: ModelVersion, store: OnlineStore, database_url: str) -> ServedMod
         scores = plain.probabilities(tried)
     except (ValueError, KeyError) as error:
         raise VersionRefused(f"it cannot score the features of {held.feature_service}: {error}") from error
-    # NaN is no small difference.
+    # `not <=` also catches NaN.
     if golden and not (difference := float(np.abs(scores - expected).max())) <= ALLOWED:
-        raise VersionRefused(f"its golden rows score {difference:.3g} away from what they did in training")
+        raise VersionRefused(f"the scores of its golden rows differ from training by {difference:.3g}")
     scorer = choose_scorer(f"version {held.version}", pipeline, lookup.service, golden, threshold)
     scorer.probabilities(tried[:1])
     return ServedModel(held.version, held.run_id, as_of, threshold, lookup, scorer, golden)
 
 
 def _use_one_thread(pipeline: Pipeline) -> None:
-    """One customer is nothing to share among threads, whatever the model was trained with."""
+    """Set n_jobs to 1: threads slow down the scoring of a single row."""
     several = {name for name, value in pipeline.get_params().items() if name.endswith("n_jobs") and value}
     pipeline.set_params(**dict.fromkeys(several, 1))
 
 
 def _check_signature(held: ModelVersion, signature: ModelSignature | None, service: FeatureService) -> None:
-    """A version that was registered by hand may have no signature; that it can score is tried in any case."""
+    """Check the signature if there is one; a version registered by hand may have none."""
     found = columns_of(signature)
     wanted = columns_of(signature_of(feature_types(service)))
     if found and found != wanted:
         odd = sorted({name for name, _ in set(found) ^ set(wanted)}) or ["their order"]
-        raise VersionRefused(f"its signature is not that of {held.feature_service}, different in {', '.join(odd)}")
+        raise VersionRefused(f"its signature differs from {held.feature_service} in {', '.join(odd)}")
 
 
 def _golden_rows(held: ModelVersion, names: list[str]) -> tuple[list[Features], np.ndarray]:
-    """Return the rows that its run keeps, and how they scored in training; none of one that was registered by hand."""
+    """Return the golden rows of its run and their scores in training; empty for a version registered by hand."""
     if not keeps_evidence(held.run_id):
         return [], np.empty(0)
     golden = read_evidence(held.run_id, "golden")

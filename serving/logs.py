@@ -1,4 +1,4 @@
-"""Logs: a line of JSON for each record, with the id of the request that it belongs to."""
+"""JSON logs, one line per record, with the request id."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line: time, level, logger, message, and where there are any request_id and exception."""
+    """Formats a record as one JSON line: time, level, logger, message, and request_id and exception if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -32,15 +32,15 @@ class JsonFormatter(logging.Formatter):
 
 
 class ServerLogger(Logger):
-    """gunicorn's log without the lines of an access log: configured by a dictionary, gunicorn would put one together
-    for each request, which takes a tenth of the time of an answer, and then find nobody who wants it."""
+    """gunicorn's logger without an access log. Configured by logconfig_dict, gunicorn formats an access line for every
+    request, a tenth of its time, even if no handler wants it."""
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Say nothing: requests are counted in /metrics, and addresses hold customers' ids."""
+        """Log nothing: /metrics counts requests, and paths contain customer ids."""
 
 
 def request_id() -> str:
-    """Return the id of the request under way: the one that the client or a proxy gave it, or a new one."""
+    """Return the id of the current request: the one sent by the client or a proxy, or a new one."""
     if "request_id" not in g:
         given = request.headers.get(HEADER, "")
         g.request_id = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
@@ -48,7 +48,7 @@ def request_id() -> str:
 
 
 def tell_request_ids(app: Flask) -> None:
-    """Send every answer's request id with it."""
+    """Send the request id with every response."""
     app.after_request(_set_id)
 
 

@@ -1,6 +1,6 @@
-"""What Prometheus reads: requests, predictions, the model that is served, and what went wrong beneath.
+"""Prometheus metrics: requests, predictions, the served model, and failures of registry and feature store.
 
-Under gunicorn each worker counts into files in PROMETHEUS_MULTIPROC_DIR; a scrape of any worker adds them up.
+Under gunicorn each worker writes to files in PROMETHEUS_MULTIPROC_DIR; a scrape of any worker aggregates them.
 """
 
 import time
@@ -26,29 +26,31 @@ LATENCY = Histogram(
     "churn_http_request_duration_seconds",
     "Time from a request to its answer",
     ["method", "route"],
-    # An answer takes about a millisecond, a refusal less, a store that is away up to one second.
+    # An answer takes about a millisecond, a refusal less, a probe of an unavailable store up to a second.
     buckets=(0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.025, 0.1, 0.25, 1),
 )
 PREDICTIONS = Counter("churn_predictions", "Predictions answered", ["prediction"])
 PROBABILITY = Histogram("churn_probability", "Probabilities answered", buckets=[tenth / 10 for tenth in range(1, 11)])
 FEATURES_AS_OF = Gauge(
     "churn_features_as_of_timestamp_seconds",
-    "The AS_OF of the features read last, its day's begin as Unix time: time() less this is their age",
-    # With a label there is no series, and no age of decades, before something was read.
+    "AS_OF of the features read last, as Unix time of its midnight (UTC): time() minus this is their age",
+    # A labelled gauge has no series before the first read; an unlabelled one would report an age since 1970.
     ["feature_service"],
     multiprocess_mode="livemostrecent",
 )
 REQUESTS_WAITING = Gauge(
-    "churn_http_requests_waiting", "Requests under way in a worker, operators' own apart", multiprocess_mode="liveall"
+    "churn_http_requests_waiting",
+    "Requests in progress in a worker, not counting health and metrics",
+    multiprocess_mode="liveall",
 )
-# Of each worker: while a new version comes in, they differ for a moment.
+# One series per worker: they differ briefly during a hot swap.
 MODEL_VERSION = Gauge("churn_model_version", "The model version served; 0: none", multiprocess_mode="liveall")
 COMPILED = Gauge(
     "churn_scorer_compiled", "1: the compiled scorer answers, 0: the pipeline or none", multiprocess_mode="liveall"
 )
 MODEL_LOADS = Counter(
     "churn_model_loads",
-    "Loads of a Production version. failure: it was refused, or could not be read; no-features: its features could not "
+    "Loads of a Production version. failure: it was refused or could not be read; no-features: its features could not "
     "be looked up",
     ["outcome"],
 )
@@ -57,17 +59,17 @@ for _outcome in ("success", "failure", "no-features"):
 REGISTRY_FAILURES = Counter("churn_registry_failures", "Polls of the model registry that failed")
 POLL_ERRORS = Counter(
     "churn_registry_poll_errors",
-    "Errors that nobody expected in what follows the model registry: it goes on, after a pause",
+    "Unexpected errors of the thread that polls the model registry; it continues after a pause",
 )
 LAST_ANSWER = Gauge(
     "churn_registry_last_answer_timestamp_seconds",
-    "When the model registry last told a worker what is in Production, or else when it began to ask, as Unix time",
+    "Unix time of a worker's last successful poll of the model registry, initially of its start",
     multiprocess_mode="liveall",
 )
 POLL_SECONDS = Gauge(
-    "churn_registry_poll_seconds", "How often a worker asks the model registry", multiprocess_mode="livemax"
+    "churn_registry_poll_seconds", "Interval at which a worker polls the model registry", multiprocess_mode="livemax"
 )
-FEATURE_STORE_FAILURES = Counter("churn_feature_store_failures", "Reads or openings of the store that failed")
+FEATURE_STORE_FAILURES = Counter("churn_feature_store_failures", "Failed reads of the feature store or its registry")
 
 api = APIBlueprint("metrics", __name__, abp_tags=[Tag(name="operations")])
 
@@ -84,7 +86,7 @@ def metrics() -> Response:
 
 
 def observe(app: Flask) -> None:
-    """Count and time every request of `app`, errors too, by route: a scan of addresses adds no series."""
+    """Count and time every request of `app`, including errors, by route, so that a path scan adds no series."""
     app.before_request(_start)
     app.after_request(_finish)
 
@@ -102,13 +104,13 @@ def _finish(response: Response) -> Response:
 
 
 def versions_served() -> list[float]:
-    """Return the model version of each live worker of the service; 0: none yet."""
+    """Return the model version of each live worker, 0 if it has none yet."""
     found = [family for family in _registry().collect() if family.name == "churn_model_version"]
     return [sample.value for family in found for sample in family.samples]
 
 
 def _registry() -> CollectorRegistry:
-    # What decided, when prometheus_client was imported, where this process counts.
+    # prometheus_client chose between memory and files at import.
     if ValueClass is MutexValue:
         return REGISTRY
     registry = CollectorRegistry()

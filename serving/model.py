@@ -1,13 +1,12 @@
-"""The model that is served: what stage Production holds, swapped without a restart.
+"""Hot swap of the served model: a thread polls the registry and follows stage Production.
 
-A thread asks the registry, loads a new version whole, and only then puts it in the old one's place: a request
-works with one version from its start to its end. A registry that is away changes nothing, and a version that
-cannot be loaded leaves the old one in place, and is tried again after longer and longer pauses: up to minutes where it
-was refused, up to seconds where a fault kept it from being read. When no version holds Production any more, none is
-served: a person took it away.
+The thread loads a new version completely before it swaps it in, so a request uses one version from start to end. If
+the registry is unavailable or a version cannot be loaded, the old version stays. Loading is retried with exponential
+backoff: up to minutes for a refused version, up to seconds after a fault. If a person empties stage Production, no
+version is served.
 
-The thread also finds out how features are read: nothing that a request waits for asks a registry. An unexpected error
-does not end it: the error is logged, counted and seen by /health/ready, and the thread goes on after a pause.
+The thread also looks up the feature service, so that requests never read a registry. After an unexpected error the
+thread continues; the error is logged, counted and reported by /health/ready.
 """
 
 import logging
@@ -43,22 +42,22 @@ from serving.served import ServedModel
 
 log = logging.getLogger(__name__)
 
-# Without a model the registry is asked more often, so that the service recovers within seconds.
+# Poll interval without a model, so that the service recovers within seconds.
 _SECONDS_WITHOUT_MODEL = 2.0
-# Workers and services that started together must not ask together.
+# Workers that started together must not poll together.
 _JITTER = 0.2
-# A load takes a core for a second: what was refused once is tried again at the next poll, then half as often each time.
+# A load occupies a core for a second, so a refused version is retried at the next poll, then with exponential backoff.
 _LONGEST_PAUSE_SECONDS = 300.0
-# After an error that nobody expected: what it was may pass, as a full disk does.
+# After an unexpected error, which may pass, such as a full disk.
 _LONGEST_PAUSE_AFTER_ERROR_SECONDS = 60.0
-# Where nothing is said against the version: the store of its files was away, or a disk full, perhaps for a moment.
+# After a fault that is not the version's, such as an unavailable artifact store.
 _LONGEST_PAUSE_IN_DOUBT_SECONDS = 10.0
-# Less than gunicorn's timeout, after which a worker that does not come up is killed.
+# Below gunicorn's timeout, after which it kills a worker that has not booted.
 _LONGEST_FIRST_POLL_SECONDS = 20.0
 
 
 class _Refused(NamedTuple):
-    """A version that could not be loaded, why, and when it is tried again (monotonic seconds)."""
+    """A version that could not be loaded, the reason, and when to retry (monotonic seconds)."""
 
     held: ModelVersion
     trouble: Problem
@@ -70,7 +69,7 @@ class ProductionModel:
     """The model in stage Production, as of the last poll."""
 
     def __init__(self, tracking_uri: str, poll_seconds: float, store: OnlineStore, database_url: str) -> None:
-        # MLflow resolves models:/ addresses by its one global tracking URI, whatever a client is told.
+        # MLflow resolves models:/ URIs with the global tracking URI, not with that of a client.
         mlflow.set_tracking_uri(tracking_uri)
         self._tracking_uri = tracking_uri
         self._poll_seconds = poll_seconds
@@ -87,26 +86,26 @@ class ProductionModel:
 
     @cached_property
     def _client(self) -> MlflowClient:
-        # Made at the first poll: of a registry that is a database it opens connections, which a fork would share.
+        # Created at the first poll, after the fork: for a database registry it opens connections.
         return MlflowClient(self._tracking_uri)
 
     @property
     def served(self) -> ServedModel | None:
-        """The model that is served, None while there is none."""
+        """The served model, None if there is none."""
         return self._served
 
     @property
     def trouble(self) -> str | None:
-        """Why the last poll did not end with what stage Production holds, None where it did."""
+        """Why the last poll could not serve the version in stage Production, None if it could."""
         return self._trouble.description if self._in_trouble else None
 
     @property
     def registry(self) -> list[str]:
-        """What is odd in the registry, and what counts, as of the last poll."""
+        """Odd states of the registry as of the last poll; see churn.registry.state."""
         return self._registry.odd
 
     def current(self) -> ServedModel:
-        """Return the model to answer with.
+        """Return the served model.
 
         Raises:
             Problem: model-unavailable or feature-store-unavailable, with the reason.
@@ -116,7 +115,7 @@ class ProductionModel:
         raise Problem(self._trouble.type, self._trouble.description or "")
 
     def lookup(self) -> OnlineLookup:
-        """Return what reads the features of the served model; while there is none, those that new models learn from.
+        """Return the lookup of the served model's features; without a model, of the features for training.
 
         Raises:
             Problem: feature-store-unavailable.
@@ -128,20 +127,20 @@ class ProductionModel:
         raise Problem("feature-store-unavailable", "the feature service could not be looked up yet")
 
     def start(self) -> None:
-        """Follow the registry from now on, in a thread of this process, and return after its first poll, or some
-        seconds; call it after the fork. A worker that has not asked yet accepts no connections."""
+        """Start the polling thread; call it after the fork. Waits for the first poll, up to a limit, so that a worker
+        accepts no connections before it."""
         POLL_SECONDS.set(self._poll_seconds)
-        # Before the first answer too there is an age to tell, and not that of 1970.
+        # Without it, the age before the first answer would count from 1970.
         LAST_ANSWER.set_to_current_time()
         threading.Thread(target=self._follow, name="production-model", daemon=True).start()
         self._looked.wait(_LONGEST_FIRST_POLL_SECONDS)
 
     def stop(self) -> None:
-        """End the thread after the poll under way."""
+        """Stop the thread after the current poll."""
         self._stop.set()
 
     def poll(self) -> None:
-        """Ask the registry once, and serve what stage Production holds if that is not served yet."""
+        """Poll the registry once, and load the version in stage Production unless it is served already."""
         self._follow_production()
         if self._served is None:
             self._find_features()
@@ -150,7 +149,7 @@ class ProductionModel:
         try:
             held = production(self._client)
         except Exception as error:
-            # Whatever the registry answered, the model in memory is as good as before.
+            # The model in memory stays valid, whatever the registry answers.
             REGISTRY_FAILURES.inc()
             self._failed("the model registry cannot be asked", error)
             return
@@ -163,7 +162,7 @@ class ProductionModel:
             )
             return
         if self._refused and self._refused.held == held and time.monotonic() < self._refused.until:
-            # Meanwhile the registry may have been away, or Production empty.
+            # Other trouble may have replaced this one in the meantime.
             self._trouble = self._refused.trouble
             self._in_trouble = True
             return
@@ -175,7 +174,7 @@ class ProductionModel:
             # A broken version must not take the service down.
             self._failed(f"version {held.version} in stage Production cannot be loaded", error)
             if isinstance(error, Problem):
-                # Nothing is said against the version: the feature store is away, or does not know its features yet.
+                # Not the version's fault: the feature store is unavailable or lacks its features.
                 MODEL_LOADS.labels("no-features").inc()
             else:
                 MODEL_LOADS.labels("failure").inc()
@@ -185,7 +184,7 @@ class ProductionModel:
             self._in_trouble = False
 
     def _find_features(self) -> None:
-        # What was found before is as good; why there is nothing new, the store has logged.
+        # An earlier lookup stays valid, and the store has logged the reason.
         with suppress(Problem):
             self._otherwise = self._store.lookup(FEATURE_SERVICE)
 
@@ -203,7 +202,7 @@ class ProductionModel:
         elif isinstance(error, VersionRefused | ModelNotLoadable):
             why = f"{what}: {error}"
         else:
-            # An error of a client names hosts, and what not.
+            # Client errors name hosts, so they only go to the log.
             why = f"{what}; the service's log has the reason"
         still = f"still serving version {self._served.version}" if self._served else "serving none"
         is_news = why != self._trouble.description and not isinstance(error, Problem)
@@ -214,7 +213,7 @@ class ProductionModel:
     def _refused_again(self, held: ModelVersion, error: Exception) -> _Refused:
         refused = self._refused
         pause = 2 * refused.pause_seconds if refused and refused.held == held else self._poll_seconds / 2
-        # A version that is not trusted may be at any moment, and to find out costs no more than fetching its files.
+        # An untrusted version may become trusted at any time, and checking costs no more than fetching its files.
         is_refused = isinstance(error, VersionRefused | ModelNotLoadable) and not isinstance(error, NotTrusted)
         pause = min(pause, _LONGEST_PAUSE_SECONDS if is_refused else _LONGEST_PAUSE_IN_DOUBT_SECONDS)
         return _Refused(held, self._trouble, pause, time.monotonic() + pause)
@@ -226,21 +225,20 @@ class ProductionModel:
                 self.poll()
                 errors = 0
             except Exception as error:
-                # Nobody else follows the registry: a worker without this thread serves what it has for ever.
+                # Without this thread the worker would serve its version forever.
                 errors += 1
                 POLL_ERRORS.inc()
                 self._failed("stage Production cannot be followed", error)
             self._looked.set()
             pause = self._poll_seconds if self._served else min(self._poll_seconds, _SECONDS_WITHOUT_MODEL)
-            # By the power of 2 alone an error that lasts for days would make a number that is no float any more.
+            # Bound the exponent, or an error that lasts for days overflows a float.
             pause = min(pause * 2 ** min(errors, 10), max(pause, _LONGEST_PAUSE_AFTER_ERROR_SECONDS))
             if self._stop.wait(pause * random.uniform(1 - _JITTER, 1 + _JITTER)):
                 return
 
 
 def _is(served: ServedModel | None, held: ModelVersion) -> bool:
-    # A changed threshold is a changed answer: tags count, not only the number. Nor does the number alone say which
-    # version it is: those of a model that was deleted and made again begin at 1 again.
+    # A changed tag changes predictions, and a registered model that was deleted and recreated reuses version numbers.
     return served is not None and (
         (served.version, served.run_id, served.as_of, served.threshold, served.feature_service)
         == (held.version, held.run_id, held.as_of, held.threshold, held.feature_service)

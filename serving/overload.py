@@ -1,6 +1,6 @@
-"""Load shedding: above a number of requests under way a worker answers 503 at once, at a fraction of the usual cost.
+"""Load shedding: above a limit of requests in progress, a worker answers 503 at once.
 
-Answering a request whose client has given up helps nobody.
+A refusal costs a fraction of an answer, and an answer to a client that gave up is wasted.
 """
 
 from collections import Counter
@@ -17,11 +17,11 @@ _KIND = "churn.kind"
 
 
 class Load:
-    """The requests under way in this process: at most `limit` single predictions, and `limit` others.
+    """The requests in progress in this process: at most `limit` single predictions, and `limit` others.
 
     Attributes:
-        turn: what takes long (batches, explanations, looking up features) takes turns, so that it does not crowd out
-            single predictions.
+        turn: semaphore for slow work (batches, explanations, feature lookups), so that it does not crowd out single
+            predictions.
     """
 
     def __init__(self, limit: int) -> None:
@@ -31,7 +31,7 @@ class Load:
         self.turn = BoundedSemaphore(_AT_ONCE)
 
     def enter(self) -> None:
-        """Count the request of this context; leave() must follow.
+        """Count the current request in; leave() must follow.
 
         Raises:
             Problem: overloaded.
@@ -41,10 +41,10 @@ class Load:
         kind = "prediction" if request.path == "/predict" and not request.query_string else "other"
         request.environ[_KIND] = kind
         if self._count(kind, 1) > self._limit:
-            raise Problem("overloaded", f"{self._limit} requests are under way; try again in a moment")
+            raise Problem("overloaded", f"{self._limit} requests are in progress; try again in a moment")
 
     def leave(self, _error: BaseException | None = None) -> None:
-        """Count the request of this context no more."""
+        """Count the current request out."""
         if kind := request.environ.pop(_KIND, None):
             self._count(kind, -1)
 

@@ -1,15 +1,14 @@
-"""GET /: the page for people. A browser asks this service's own API with it, and nobody else."""
+"""GET /: the web page, a client of this service's own API."""
 
 from flask import Blueprint, Response, render_template
 
 HEADERS = {
-    # The page loads nothing from elsewhere and runs nothing but its own files: a text of the service that should ever
-    # become markup stays without effect.
+    # The page loads and runs only its own files, so injected markup has no effect.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    # Asked for each time, and answered with 304: a page of the last release never meets a script of this one.
+    # Revalidated on each load, so that a cached page never runs with scripts of another release.
     "Cache-Control": "no-cache",
 }
 

@@ -1,4 +1,4 @@
-"""The routes that answer about customers: POST /predict, POST /predict/batch and GET /features/<user_id>."""
+"""The customer routes: POST /predict, POST /predict/batch and GET /features/<user_id>."""
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
@@ -28,7 +28,7 @@ _CUSTOMER_PROBLEMS = ("unknown-user", "incomplete-features", "stale-features")
 _ANYWHERE = ("unauthorized", "invalid-request", "feature-store-unavailable", "overloaded")
 _BODY_PROBLEMS = ("malformed-json", "body-too-large", "not-json", "encoded-body", "model-unavailable")
 
-# 1,000 ids of 256 characters, each of which JSON may write as twelve.
+# 1,000 ids of 256 characters; JSON may escape a character as twelve bytes.
 _MAX_BATCH_BYTES = 3_200_000
 
 
@@ -51,11 +51,11 @@ def predict_batch(body: BatchRequest) -> Response:
     return _json(BatchAnswer.model_construct(results=[_result(user_id, answer) for user_id, answer in answered]))
 
 
-# An id may hold a slash, hence path:, which serving.app lets begin with one.
+# path: because an id may contain slashes, also a leading one (serving.app.AnyPath).
 @api.get(
     "/features/<path:user_id>",
     summary="The online features of a customer",
-    description="In the address everything but letters, digits and - . _ ~ is percent-encoded, a slash too (%2F).",
+    description="Percent-encode the id except letters, digits and - . _ ~; a slash is %2F.",
     responses=answers(CustomerFeatures, *_CUSTOMER_PROBLEMS, *_ANYWHERE),
 )
 def features(path: FeaturesPath) -> Response:
@@ -80,5 +80,5 @@ def _result(user_id: str, answer: Prediction | Problem) -> BatchResult:
 
 
 def _json(answer: BaseModel) -> Response:
-    # What was not set is left out: an explanation that nobody asked for, a problem where there is none.
+    # exclude_unset omits an explanation that was not requested, and the problem of a prediction.
     return Response(answer.model_dump_json(exclude_unset=True), mimetype="application/json")

@@ -1,7 +1,7 @@
-"""The prediction log: every answer, written to predictions.answered in batches, off the request path.
+"""The prediction log: a thread writes every prediction to predictions.answered in batches.
 
-An answer never waits for it and never fails with it. While the database is away answers are kept, up to a number; what
-comes beyond that is counted and not written. Where the database dies while it commits, a batch may be written twice.
+Requests never wait for it and never fail with it. During a database outage predictions are queued up to a limit; beyond
+it they are dropped and counted. If the database dies during a commit, a batch may be written twice.
 """
 
 import logging
@@ -21,31 +21,31 @@ from serving.features import reason
 
 log = logging.getLogger(__name__)
 
-WRITTEN = Counter("churn_prediction_log_written", "Answers written to the prediction log")
+WRITTEN = Counter("churn_prediction_log_written", "Predictions written to the prediction log")
 DROPPED = Counter(
     "churn_prediction_log_dropped",
-    "Answers missing from the prediction log. full: too many waited; refused: the database does not take such values; "
-    "shutdown: the database was away when the service ended",
+    "Predictions missing from the prediction log. full: the queue was full; refused: the database rejected the values; "
+    "shutdown: the database was unavailable when the service stopped",
     ["reason"],
 )
-WAITING = Gauge("churn_prediction_log_waiting", "Answers waiting to be written", multiprocess_mode="livesum")
+WAITING = Gauge("churn_prediction_log_waiting", "Predictions waiting to be written", multiprocess_mode="livesum")
 for _reason in ("full", "refused", "shutdown"):
     DROPPED.labels(_reason)  # An alert on a counter needs it to begin at 0.
 
 BATCH = 500
-"""Answers in one COPY; where so many wait, they are written at once."""
+"""Maximum rows per COPY; when as many wait, they are written without a pause."""
 PAUSE_SECONDS = 1.0
-"""Between writes where fewer wait, and before what failed is tried again."""
+"""Pause between writes of smaller batches, and before a retry."""
 
-# What is wrong with an answer and not with the database: trying again is no help.
+# Errors of a row, not of the database: a retry does not help.
 _REFUSED = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError)
 
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "application_name": "churn prediction log",
-    # libpq takes whole seconds, and two at least.
+    # libpq's minimum.
     "connect_timeout": 2,
-    # A server that the network lost is given up after some ten seconds; by default that takes minutes.
+    # Detect a lost server within ten seconds; by default it takes minutes.
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -54,7 +54,7 @@ _CONNECTION: dict[str, Any] = {
 
 
 class Answered(NamedTuple):
-    """A row of predictions.answered: what was answered about a customer, when, and from which features."""
+    """A row of predictions.answered."""
 
     answered_at: datetime
     request_id: str
@@ -68,11 +68,11 @@ class Answered(NamedTuple):
 
 
 class PredictionLog:
-    """What takes answers from the requests of this process and writes them from a thread of its own.
+    """Queues the predictions of this process and writes them from its own thread.
 
     Args:
         database_url: the `churn` database (libpq URI), as a role that may insert into predictions.answered.
-        capacity: so many answers may wait, in 1 kB of memory each. The default outlasts 10 seconds of 1,000 answers.
+        capacity: maximum queue length, at 1 kB of memory each. The default holds 10 seconds at 1,000 per second.
     """
 
     def __init__(self, database_url: str, capacity: int = 10_000) -> None:
@@ -87,8 +87,8 @@ class PredictionLog:
         self._trouble = ""
 
     def append(self, answered: Answered) -> None:
-        """Have it written within about a second. Where `capacity` wait already, it is dropped and counted."""
-        # Without a lock: threads that come at the same moment may exceed the capacity by one each.
+        """Queue a prediction, to be written within about a second. If the queue is full, drop and count it."""
+        # No lock: concurrent threads may exceed the capacity by one each.
         if len(self._waiting) >= self._capacity:
             DROPPED.labels("full").inc()
             WAITING.set(len(self._waiting))
@@ -98,45 +98,47 @@ class PredictionLog:
             self._many_wait.set()
 
     def start(self) -> None:
-        """Write from now on, in a thread of this process; call it after the fork."""
+        """Start the writing thread; call it after the fork."""
         self._thread = threading.Thread(target=self._follow, name="prediction-log", daemon=True)
         self._thread.start()
 
     def stop(self, patience_seconds: float = 3.0) -> None:
-        """Write what waits, then end the thread. What cannot be written in `patience_seconds` is dropped and counted.
+        """Flush the queue and stop the thread. Rows not written within `patience_seconds` are dropped and counted.
 
-        Call it when the last answer was appended.
+        Call it after the last append().
         """
         if self._thread is None:
             return
         self._deadline = time.monotonic() + patience_seconds
         self._stopping.set()
         self._many_wait.set()
-        # Longer only where it waits for a server that fell silent; the thread does not keep the process alive.
+        # The thread may still wait for a silent server; as a daemon it does not keep the process alive.
         self._thread.join(patience_seconds)
         if left := len(self._waiting):
             DROPPED.labels("shutdown").inc(left)
-            log.error("%d answers are missing from the prediction log: %s", left, self._trouble or "no time was left")
+            log.error(
+                "%d predictions are missing from the prediction log: %s", left, self._trouble or "no time was left"
+            )
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
             self._many_wait.wait(PAUSE_SECONDS)
             self._many_wait.clear()
             if not self._write_waiting():
-                # However many wait by now: the database needs no more attempts to connect than this.
+                # A full queue must not cause faster reconnects.
                 self._stopping.wait(PAUSE_SECONDS)
         while not self._write_waiting() and time.monotonic() < self._deadline:
             time.sleep(PAUSE_SECONDS / 10)
         self._disconnect()
 
     def _write_waiting(self) -> bool:
-        """Write all that waits, oldest first; tell whether the database took it. What it did not take goes on waiting.
+        """Write the queue, oldest first; return whether the database was available. Unwritten rows stay in the queue.
 
-        A batch that is refused is tried in halves, down to the answers that are the reason.
+        A refused batch is halved until the invalid rows are isolated; these are dropped.
         """
         size = BATCH
         while count := min(size, len(self._waiting)):
-            # Also before a success: a database that is slow or locked raises nothing while the queue fills up.
+            # Set before the write too: a slow or locked database raises nothing while the queue fills up.
             WAITING.set(len(self._waiting))
             batch = [self._waiting[index] for index in range(count)]
             try:
@@ -146,9 +148,9 @@ class PredictionLog:
                     size = count // 2
                     continue
                 DROPPED.labels("refused").inc()
-                log.error("an answer is missing from the prediction log: %s", reason(error))
+                log.error("a prediction is missing from the prediction log: %s", reason(error))
             except Exception as error:
-                # Whatever it was, the thread must go on: nobody else would write.
+                # Catch everything, or the thread ends and nothing is written any more.
                 self._failed(error)
                 return False
             else:

@@ -1,8 +1,8 @@
-"""Errors as RFC 9457 problem details: every error this service answers with is of one of these types, or about:blank
-where the status says it all (section 4.2.1).
+"""Errors as RFC 9457 problem details. Each has one of these types, or about:blank if the status says it all (section
+4.2.1).
 
-`type` is a plain word, a URI reference relative to the service. No answer carries a stack trace; what nobody
-expected is logged with one, and answered as `internal-error`.
+`type` is a plain word, a URI reference relative to the service. An unexpected error is logged with its stack trace and
+answered as `internal-error` without it.
 """
 
 import logging
@@ -35,7 +35,7 @@ TYPES = {
     "not-ready": (503, "The service is not ready"),
 }
 
-# Errors that Flask and Werkzeug raise by themselves, by status.
+# Errors that Flask and Werkzeug raise, by status.
 _RAISED_BY_FLASK = {
     400: "malformed-json",
     404: "not-found",
@@ -44,7 +44,7 @@ _RAISED_BY_FLASK = {
     415: "not-json",
 }
 
-# What is away is looked for every second or two; a line of waiting requests is gone sooner.
+# Overload passes within a second; a recovered model or store is found within a few.
 _RETRY_AFTER_SECONDS = {"overloaded": "1"}
 _RETRY_AFTER_SECONDS_OTHERWISE = "5"
 
@@ -66,14 +66,14 @@ def register(app: Flask) -> None:
 
 
 def invalid_request(error: ValidationError) -> Response:
-    """Return the answer to a request that does not fit its pydantic model: 422, and what does not fit."""
+    """Return a 422 with the first validation error."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     return answer(Problem("invalid-request", f"{place}: {first['msg']}" if place else first["msg"]))
 
 
 def members(problem: Problem) -> dict[str, Any]:
-    """Return what an answer says of `problem`."""
+    """Return the fields of the response to `problem`."""
     detail = problem.description or problem.title
     return {"type": problem.type, "title": problem.title, "status": problem.code, "detail": detail, **problem.members}
 
@@ -84,7 +84,7 @@ def answer(problem: Problem) -> Response:
     if problem.code == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = _RETRY_AFTER_SECONDS.get(problem.type, _RETRY_AFTER_SECONDS_OTHERWISE)
     elif problem.type == "encoded-body":
-        # RFC 9110, section 15.5.16: which encodings are taken.
+        # RFC 9110, section 15.5.16: name the supported encodings.
         response.headers["Accept-Encoding"] = "identity"
     elif problem.code == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
@@ -98,7 +98,7 @@ def _answer_http_exception(error: HTTPException) -> Response:
     type_ = _RAISED_BY_FLASK.get(status, "about:blank")
     _, title = TYPES.get(type_, (status, HTTPStatus(status).phrase))
     response = _response(type_, status, title, error.description, {})
-    # 405 must say what is allowed; the content headers belong to the HTML page that is not sent.
+    # Keeps Allow of a 405; the content headers describe Werkzeug's HTML page.
     response.headers.extend((k, v) for k, v in error.get_headers() if not k.lower().startswith("content-"))
     return response
 

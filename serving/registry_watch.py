@@ -1,6 +1,6 @@
-"""What is odd in the model registry: several versions in stage Production, an alias that names another one.
+"""Odd states of the model registry: several versions in stage Production, or an alias that names another version.
 
-The tags of the version in Production are not judged here: loading it does, and says why it is refused.
+Tags of the version in Production are not checked here; serving.loading does that.
 """
 
 import logging
@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 
 class RegistryWatch:
-    """Looks at the registry beside each poll, for the polling thread alone. Every version is listed only when MLflow
-    says that the registered model changed: a registry may hold thousands."""
+    """Checks the registry at each poll; used by the polling thread alone. Lists all versions only if the registered
+    model changed, since there may be thousands."""
 
     def __init__(self) -> None:
         self.odd: list[str] = []
@@ -25,7 +25,7 @@ class RegistryWatch:
         self._seen: int | None = None
 
     def look(self, client: MlflowClient) -> None:
-        """Renew `odd`. A failure leaves it as it is, and is logged: what is served does not depend on it."""
+        """Update `odd`. A failure is logged and leaves it unchanged, since serving does not depend on it."""
         try:
             model = client.get_registered_model(MODEL_NAME)
             if model.last_updated_timestamp != self._seen:
@@ -33,11 +33,11 @@ class RegistryWatch:
                 self._seen = model.last_updated_timestamp
             aliases = {alias: int(version) for alias, version in model.aliases.items()}
         except Exception as error:
-            # Whatever it is, the polling thread lives on.
+            # No error here may end the polling thread.
             if is_missing(error):
                 self.odd, self._held, self._seen = [], [], None
                 return
-            log.warning("whether the registry is odd is not known: %s", reason(error))
+            log.warning("cannot check the registry for odd states: %s", reason(error))
             return
         odd = [str(each) for each in odd_stages(self._held, aliases)]
         for each in odd:

@@ -1,4 +1,4 @@
-"""Requests and answers, declared once: validation, answers and /openapi.json all come from here."""
+"""Request and response models, the single source of validation, serialization and /openapi.json."""
 
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from serving.problems import TYPES
 
-# Taken as it is, never stripped. Postgres cannot hold a NUL in a text, so no customer has one in the id.
+# Never stripped. Postgres text cannot contain NUL, so no customer id does.
 UserId = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=256, pattern=r"^[^\x00]+$"),
     Field(description="The customer's id, exactly as in the drop"),
 ]
-# A null is legitimate: a customer with no internet service has no streaming plan.
+# NULL is valid: a customer without internet service has no streaming plan.
 FeatureValue = bool | int | float | str | None
 
 
@@ -26,7 +26,7 @@ def _once(function: Callable[..., dict[str, Any]], *arguments: Any, **named: Any
 
 
 class PredictRequest(BaseModel):
-    """Which customer is asked about. Further fields are ignored: a client may send more than we read."""
+    """The customer to score. Additional fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"user_id": "7892-POOKP"}]})
 
@@ -34,17 +34,16 @@ class PredictRequest(BaseModel):
 
 
 class PredictQuery(BaseModel):
-    explain: bool = Field(default=False, description="Say which features moved this prediction most")
+    explain: bool = Field(default=False, description="Add the features that moved this prediction most")
 
     @classmethod
     def model_json_schema(cls, *arguments: Any, **named: Any) -> dict[str, Any]:
-        """Return the schema, worked out once: flask-openapi3 asks for it at every request, and that takes as long as
-        all the rest."""
+        """Return the schema, cached: flask-openapi3 asks for it on every request, which would double the time."""
         return _once(super().model_json_schema, *arguments, **named)
 
 
 class BatchRequest(BaseModel):
-    """Which customers are asked about."""
+    """The customers to score."""
 
     model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"user_ids": ["7892-POOKP", "999999"]}]})
 
@@ -56,7 +55,7 @@ class FeaturesPath(BaseModel):
 
 
 class ModelIdentity(BaseModel):
-    """The version in stage Production that answered."""
+    """The model version that made the prediction."""
 
     name: str
     version: int
@@ -64,8 +63,7 @@ class ModelIdentity(BaseModel):
 
 
 class Effect(BaseModel):
-    """What one feature did to a prediction: the probability less what it is on average where this feature alone has the
-    values of other customers."""
+    """The effect of one feature: the probability minus its mean over other customers' values of this feature."""
 
     feature: str
     value: FeatureValue
@@ -73,14 +71,14 @@ class Effect(BaseModel):
 
 
 class Explanation(BaseModel):
-    """Which features moved a prediction, the one that did most first; none for a version that knows no others."""
+    """The effects of all features, largest first; empty if the version has no background rows."""
 
     method: str
     effects: list[Effect]
 
 
 class Prediction(BaseModel):
-    """The answer about one customer: prediction is 1 where churn_probability ≥ threshold."""
+    """The prediction for one customer: 1 if churn_probability ≥ threshold."""
 
     user_id: str
     prediction: Literal[0, 1]
@@ -89,7 +87,7 @@ class Prediction(BaseModel):
     model: ModelIdentity
     features_as_of: date
     features_used: dict[str, FeatureValue]
-    explanation: Explanation | None = Field(default=None, description="Only where it was asked for")
+    explanation: Explanation | None = Field(default=None, description="Only if requested")
 
 
 class CustomerFeatures(BaseModel):
@@ -109,10 +107,10 @@ class Ready(BaseModel):
     status: Literal["ready"] = "ready"
     model: ModelIdentity
     trouble: str | None = Field(
-        default=None, description="Why this may not be what stage Production holds now: the last poll's failure"
+        default=None, description="Why this may not be the version in stage Production: the last poll's failure"
     )
     registry: list[str] = Field(
-        default=[], description="What is odd in the model registry, such as two versions in Production, and what counts"
+        default=[], description="Odd states of the model registry, such as two versions in Production"
     )
 
 
@@ -124,14 +122,14 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str
     missing_features: list[str] = Field(
-        default=[], description="unknown-user and incomplete-features: the features that the customer lacks"
+        default=[], description="unknown-user and incomplete-features: the customer's missing features"
     )
     reasons: list[str] = Field(default=[], description="not-ready: each reason, its type first")
-    workers_behind: int = Field(default=0, description="not-ready: workers that have no model though others have")
+    workers_behind: int = Field(default=0, description="not-ready: workers that lack the model that others have")
 
 
 class BatchResult(BaseModel):
-    """What came of one of the customers: a prediction, or the problem with it."""
+    """The prediction for one customer, or the problem."""
 
     user_id: str
     prediction: Prediction | None = None
@@ -139,13 +137,13 @@ class BatchResult(BaseModel):
 
 
 class BatchAnswer(BaseModel):
-    """A result for each of the `user_ids`, in their order."""
+    """One result per `user_ids` entry, in order."""
 
     results: list[BatchResult]
 
 
 def answers(success: type[BaseModel] | dict[str, Any], *types: str) -> dict[str | int | HTTPStatus, Any]:
-    """Return the OpenAPI responses of an operation: its success, problems of `types`, and any other problem."""
+    """Return the OpenAPI responses of an operation: success, the problems of `types`, and a default."""
     by_status: dict[str, list[str]] = {"default": []}
     for type_ in types:
         by_status.setdefault(str(TYPES[type_][0]), []).append(type_)

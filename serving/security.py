@@ -1,6 +1,6 @@
-"""Who may ask, and what browsers may do with an answer.
+"""API keys and security headers.
 
-API keys are off where none are configured. Several are good at once, so that one can replace another without an outage.
+Without configured keys no key is required. Several keys are valid at once, for rotation without an outage.
 """
 
 import hmac
@@ -14,21 +14,21 @@ from serving.problems import Problem
 
 SCHEME = "api_key"
 SECURITY_SCHEMES: dict[str, Any] = {
-    SCHEME: {"type": "http", "scheme": "bearer", "description": "Where the service asks for a key"}
+    SCHEME: {"type": "http", "scheme": "bearer", "description": "If the service requires a key"}
 }
 OPTIONAL_KEY: list[dict[str, list[str]]] = [{SCHEME: []}, {}]
 
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
-    # What is answered about a customer is nobody's to keep on the way.
+    # Proxies must not store customer data.
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
 )
 
 
 def require_key() -> None:
-    """Let a request pass that has one of the configured keys, or any where none are.
+    """Require one of the configured keys, if there are any.
 
     Raises:
         Problem: unauthorized.
@@ -39,13 +39,13 @@ def require_key() -> None:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     key = key.strip() if scheme.lower() == "bearer" else ""
     digest = digest_of(key)
-    # All of them, whichever it is: how long this takes says nothing. No key is none, whatever is configured.
+    # sum() compares all digests, in constant time. An empty key is refused even if its digest is configured.
     if not sum(hmac.compare_digest(digest, each) for each in digests) or not key:
         raise Problem("unauthorized", "send one of the API keys: Authorization: Bearer <key>")
 
 
 def protect(app: Flask) -> None:
-    """Send with every answer what keeps browsers from making more of it; pages say what they need themselves."""
+    """Add security headers to every response; pages may set their own."""
     app.after_request(_set_headers)
 
 

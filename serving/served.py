@@ -1,4 +1,4 @@
-"""One version of the model, loaded, checked and ready to answer: made whole, never changed, swapped as one."""
+"""A loaded and checked model version: immutable, and swapped as a whole."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ Features = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One version of the model, and everything that an answer of it needs.
+    """A model version with everything needed for a prediction.
 
     Attributes:
-        run_id: the MLflow run that made it. A registry that was made again gives the same numbers to other versions.
+        run_id: its MLflow run. A registry that was recreated reuses version numbers.
         lookup: reads the features of the version's own feature service.
-        background: rows of features of other customers, which an explanation compares with; the version's golden rows.
+        background: feature rows that explanations compare with: the version's golden rows.
     """
 
     version: int
@@ -42,12 +42,12 @@ class ServedModel:
 
     @cached_property
     def identity(self) -> ModelIdentity:
-        """Return what an answer says about the model that gave it."""
+        """The model's part of a response."""
         return ModelIdentity(name=MODEL_NAME, version=self.version, as_of=self.as_of)
 
 
 class Scored(NamedTuple):
-    """A customer's probability of churn, by a version of the model."""
+    """A customer's probability of churn, and the model version behind it."""
 
     model: ServedModel
     customer: CustomerFeatures

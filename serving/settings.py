@@ -1,4 +1,4 @@
-"""The service's settings: read once from the environment, then only passed on."""
+"""The service's settings, read once from the environment."""
 
 import math
 import os
@@ -12,21 +12,21 @@ from serving.keys import digest_of
 
 
 class SettingsError(ValueError):
-    """A setting that is missing or makes no sense."""
+    """A setting is missing or invalid."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the service needs to know.
+    """The settings of the service.
 
     Args:
         database_url: the `churn` database (libpq URI), which holds Feast's registry and online store.
         tracking_uri: the MLflow server, or its database, that holds the model registry.
-        poll_seconds: how often the registry is asked which version holds stage Production.
-        max_features_age_days: features whose AS_OF lies more days back than this are refused; None: any age.
-        max_body_bytes: a longer request body is refused; one of a batch may be larger.
-        max_waiting: so many requests of a worker may wait; one that finds more behind it is refused.
-        api_key_digests: sha256, in hexadecimal, of each key that is good; without any, no key is asked for.
+        poll_seconds: interval between polls of stage Production.
+        max_features_age_days: maximum age of the features' AS_OF; None: any age.
+        max_body_bytes: maximum request body; batches have their own limit.
+        max_waiting: queue limit per worker, separately for single predictions and for other requests.
+        api_key_digests: sha256 of each valid key in hexadecimal; if empty, no key is required.
     """
 
     database_url: str = field(repr=False)
@@ -39,13 +39,13 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings that the environment names; a variable that is unset or empty has its default.
+    """Return the settings of the environment; an unset or empty variable has its default.
 
     Raises:
-        SettingsError: CHURN_DATABASE_URL or MLFLOW_TRACKING_URI is missing, or a value makes no sense.
+        SettingsError: CHURN_DATABASE_URL or MLFLOW_TRACKING_URI is missing, or a value is invalid.
     """
     if redis := environment.get("CHURN_REDIS_URL"):
-        # Here and not at the first poll, in a thread: the service does not start with a Redis that it can never ask.
+        # Checked here, so that the service does not start with an unusable URL and fail later in a thread.
         try:
             check_redis_url(redis)
         except BadRedisUrl as error:
@@ -57,8 +57,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingsError(f"SERVING_DATABASE_URL, or else CHURN_DATABASE_URL, is {error}") from error
     tracking_uri = _required(environment, "MLFLOW_TRACKING_URI")
     if tracking_uri.startswith("http") and "@" in tracking_uri:
-        # MLflow quotes its address in errors, and so would the log and /health/ready.
-        raise SettingsError("MLFLOW_TRACKING_URI holds a login: set MLFLOW_TRACKING_USERNAME and _PASSWORD instead")
+        # MLflow's errors quote the URI, so the password would reach the log and /health/ready.
+        raise SettingsError("MLFLOW_TRACKING_URI has credentials: set MLFLOW_TRACKING_USERNAME and _PASSWORD instead")
     return Settings(
         database_url=database_url,
         tracking_uri=tracking_uri,
@@ -80,10 +80,10 @@ def _digests(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     digests = tuple(environment.get(name, "").replace(",", " ").lower().split())
     for digest in digests:
         if not re.fullmatch("[0-9a-f]{64}", digest):
-            # Not shown: somebody may have put a key there.
-            raise SettingsError(f"{name} holds sha256 digests; `python -m serving.keys` makes a key and its digest")
+            # Do not show the value: it may be a key.
+            raise SettingsError(f"{name} must hold sha256 digests; `python -m serving.keys` makes a key and its digest")
         if digest == digest_of(""):
-            raise SettingsError(f"{name} holds the sha256 of nothing: the key was empty where its digest was made")
+            raise SettingsError(f"{name} holds the sha256 of an empty key")
     return digests
 
 

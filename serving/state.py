@@ -1,4 +1,4 @@
-"""What the views of one app share."""
+"""The state that an app's views share."""
 
 from dataclasses import dataclass
 
@@ -33,5 +33,5 @@ def of(app: Flask) -> Serving:
 
 
 def current() -> Serving:
-    """Return what the app that answers the request under way shares."""
+    """Return the state of the current app."""
     return of(current_app)

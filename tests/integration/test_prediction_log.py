@@ -285,7 +285,7 @@ def test_stop_gives_up_a_database_that_stays_away_and_counts_what_is_lost(databa
             log.append(answered(number))
         log.stop(patience_seconds=0.5)
     assert count("dropped_total", reason="shutdown") == before + 5
-    assert "5 answers are missing from the prediction log: OperationalError" in caplog.text
+    assert "5 predictions are missing from the prediction log: OperationalError" in caplog.text
     assert rows(database_url) == []
 
 

@@ -84,7 +84,7 @@ def test_a_compressed_body_is_refused_by_the_name_of_its_encoding(client, path, 
     response = client.post(path, data=body, content_type="application/json", headers={"Content-Encoding": encoding})
     assert problem(response) == "encoded-body"
     assert response.get_json(force=True)["detail"] == (
-        f"send the body as it is: Content-Encoding {encoding!r} is not taken, and none is needed"
+        f"send the body uncompressed: Content-Encoding {encoding!r} is not supported"
     )
     assert response.headers["Accept-Encoding"] == "identity"
 

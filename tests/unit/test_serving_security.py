@@ -63,7 +63,7 @@ def test_a_key_in_the_place_of_its_digest_is_refused_and_not_shown():
 
 
 def test_the_digest_of_an_empty_key_is_refused():
-    with pytest.raises(SettingsError, match="SERVING_API_KEY_DIGESTS holds the sha256 of nothing"):
+    with pytest.raises(SettingsError, match="SERVING_API_KEY_DIGESTS holds the sha256 of an empty key"):
         from_environment(NEEDED | {"SERVING_API_KEY_DIGESTS": f"{digest_of(NEW)} {digest_of('')}"})
 
 
