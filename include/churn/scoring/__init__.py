@@ -1,1 +1,1 @@
-"""From features to a probability: the one scorer that serving, the gate and grading use."""
+"""Scoring: from features to the probability of churn."""

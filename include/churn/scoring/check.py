@@ -1,7 +1,6 @@
-"""Which scorer a version gets: the compiled one where it answers as the pipeline does, or else the pipeline.
+"""Choice of a version's scorer: the compiled one if its scores equal the pipeline's, otherwise the pipeline.
 
-That is tried on the version's golden rows and on variations of them: NULLs and unknown values, which the encoder would
-give itself away on.
+Both are compared on the version's golden rows and on variations with NULLs and unknown values, where encoders differ.
 """
 
 import logging
@@ -21,15 +20,14 @@ from churn.scoring.scorer import PipelineScorer, Scorer, score_online
 log = logging.getLogger(__name__)
 
 ALLOWED = 1e-6
-"""By how much probabilities of one row may differ; its label must not."""
+"""Tolerance for a row's probability; its label must be equal."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A comparison with the pipeline: of how many rows, the largest difference between two probabilities of a row, and
-    how many rows got different labels."""
+    """A comparison with the pipeline: row count, largest difference of probabilities, and count of different labels."""
 
     rows: int
     largest_difference: float
@@ -37,8 +35,7 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Tell whether the answers are the same."""
-        # NaN is no small difference.
+        """Tell whether the scores are equal within ALLOWED; NaN is not."""
         return self.rows > 0 and self.largest_difference <= ALLOWED and self.different_labels == 0
 
     def __str__(self) -> str:
@@ -51,15 +48,15 @@ class Proof:
 def choose_scorer(
     name: str, pipeline: Pipeline, service: FeatureService, golden: Sequence[Row], threshold: float
 ) -> Scorer:
-    """Return the scorer of a version: serving, the gate and lists of scores get the same one for the same version.
+    """Return the scorer of a version. It is the same in serving, the gate and score lists.
 
     Args:
-        name: what a log calls the version.
-        golden: see prove(); a version that was registered by hand has none.
+        name: the version's name in the log.
+        golden: see prove(); empty for a version registered by hand.
     """
     plain = PipelineScorer(pipeline, service)
     if not golden:
-        log.warning("%s is scored by its pipeline, which is slower: it keeps no golden rows", name)
+        log.warning("%s is scored by its pipeline, which is slower: it has no golden rows", name)
         return plain
     try:
         compiled = compile_pipeline(pipeline, service)
@@ -68,11 +65,11 @@ def choose_scorer(
         log.warning("%s is scored by its pipeline, which is slower: %s", name, error)
         return plain
     except Exception:
-        # Whatever scikit-learn did otherwise than the compiler knows, the pipeline itself can answer.
+        # If scikit-learn changed in a way the compiler does not know, fall back to the pipeline.
         log.exception("%s is scored by its pipeline, which is slower: it could not be compiled", name)
         return plain
     if not proof.holds:
-        log.error("%s is scored by its pipeline: compiled, it would answer otherwise: %s", name, proof)
+        log.error("%s is scored by its pipeline: the compiled scores differ: %s", name, proof)
         return plain
     log.info("%s is compiled: %s", name, proof)
     return compiled
@@ -81,12 +78,12 @@ def choose_scorer(
 def prove(
     scorer: CompiledScorer, pipeline: Pipeline, service: FeatureService, golden: Sequence[Row], threshold: float
 ) -> Proof:
-    """Compare the scorer with the pipeline that it was compiled from.
+    """Compare a scorer with the pipeline that it was compiled from.
 
     Args:
-        golden: rows with every feature of the service; one row or more. They are scored together with their
-            variations, as a batch is, and each alone.
-        threshold: the probability from which on the label is churn.
+        golden: one or more rows with every feature of the service. They are scored alone, and in a batch with their
+            variations.
+        threshold: the probability at or above which the label is churn.
     """
     rows = rows_to_prove(scorer, golden, feature_types(service))
     found = np.concatenate([*(scorer.probabilities([row]) for row in golden), scorer.probabilities(rows)])
@@ -100,9 +97,11 @@ def prove(
 
 
 def rows_to_prove(scorer: CompiledScorer, golden: Sequence[Row], types: Mapping[str, Any]) -> list[Row]:
-    """Return the golden rows, which have every feature of these Feast types, and variations of them: each feature NULL
-    in turn, as online each may be, each known value of a category, unknown ones, and texts that are nearly a known
-    one."""
+    """Return the golden rows and variations of each feature: NULL, every known category, unknown ones and near misses.
+
+    Args:
+        types: Feast type of each feature.
+    """
     rows = list(golden)
     known = {code.name: list(code.columns) for code in scorer.encoder.codes}
     for name, dtype in types.items():

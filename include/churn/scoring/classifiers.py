@@ -1,7 +1,7 @@
-"""The classifiers of the families: from encoded columns to the probability of churn.
+"""The compiled classifiers: from encoded columns to the probability of churn.
 
-Each row is scored by itself: its result is the same to the bit in a batch of any size. scikit-learn's trees are so by
-themselves. Its logistic regression is not, as BLAS adds in an order that depends on the number of rows.
+A row's score is equal to the bit in a batch of any size. scikit-learn's trees have this property. Its logistic
+regression does not: the order in which BLAS adds depends on the number of rows.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from sklearn.linear_model import LogisticRegression
 from churn.scoring.known import NotCompilable, require
 
 Compute = Callable[[np.ndarray], np.ndarray]
-"""From columns (rows, width) to a figure for each row (rows,)."""
+"""Maps columns (rows, width) to one value per row (rows,)."""
 
 
 def compile_classifier(classifier: Any, width: int) -> Compute:
-    """Return what computes the probability of churn by a fitted classifier over that many columns.
+    """Return a function for the probability of churn of a fitted classifier over `width` columns.
 
     Raises:
-        NotCompilable: it is none of the families, or not over those columns or labels that are False and True.
+        NotCompilable: the classifier is of no known family, or its columns or labels (False, True) differ.
     """
     if type(classifier) is not CalibratedClassifierCV:
         return _compile(classifier, width)[0]
@@ -35,8 +35,8 @@ def compile_classifier(classifier: Any, width: int) -> Compute:
 
 
 def _compile(classifier: Any, width: int) -> tuple[Compute, Compute]:
-    """Return what computes the probability, and what a calibration takes: the decision function where scikit-learn's
-    classifier has one, or else the probability."""
+    """Return functions for the probability and for a calibrator's input: the decision function if scikit-learn's
+    classifier has one, else the probability."""
     compilers = {
         LogisticRegression: _logistic_regression,
         RandomForestClassifier: _forest,
@@ -53,14 +53,14 @@ def _logistic_regression(classifier: Any) -> tuple[Compute, Compute]:
     (coefficients,), (intercept,) = classifier.coef_, classifier.intercept_
 
     def decide(columns: np.ndarray) -> np.ndarray:
-        # Accumulating adds from left to right, whatever the shape.
+        # accumulate() adds from left to right for any shape.
         return np.add.accumulate(columns * coefficients, axis=1)[:, -1] + intercept
 
     return lambda columns: expit(decide(columns)), decide
 
 
 def _forest(classifier: Any) -> tuple[Compute, Compute]:
-    # predict_proba() of the forest prepares threads for each call, which takes 30 times as long as one row needs.
+    # The forest's predict_proba() starts threads on each call, 30 times slower for one row.
     trees = [(each.tree_.apply, each.tree_.value[:, 0, 1].copy()) for each in classifier.estimators_]
 
     def probability(columns: np.ndarray) -> np.ndarray:

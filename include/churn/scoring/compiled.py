@@ -1,6 +1,6 @@
-"""A fitted pipeline, compiled: the same probabilities in a fraction of the time, and each row's by itself.
+"""Compiled pipelines: the same probabilities in a fraction of the time, independent of the batch.
 
-The encoder replaces the data frame and the first steps of the pipeline; behind it is scikit-learn's own classifier.
+The encoder replaces the data frame and the preprocessing steps; the classifier is scikit-learn's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,14 @@ __all__ = ["CompiledScorer", "NotCompilable", "compile_pipeline"]
 
 @dataclass(frozen=True)
 class CompiledScorer:
-    """A pipeline's preprocessing and classifier; it may be used by several threads at once."""
+    """A pipeline's preprocessing and classifier; thread-safe."""
 
     encoder: Encoder
     probability: Compute
 
     def probabilities(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Return the probability of churn (rows,) of each row of online features, a mapping with every feature. A row's
-        result does not depend on the others, to the bit.
+        result is independent of the other rows, to the bit.
 
         Raises:
             KeyError: a row lacks a feature.
@@ -41,10 +41,12 @@ def compile_pipeline(pipeline: Any, service: FeatureService) -> CompiledScorer:
     """Compile a fitted pipeline over the features of a feature service.
 
     Raises:
-        NotCompilable: it is made of anything else than what churn.training.recipe makes pipelines of.
+        NotCompilable: its parts are not those that churn.training.recipe uses.
     """
     require_type(pipeline, Pipeline)
-    require([name for name, _ in pipeline.steps] == ["preprocess", "scale", "classifier"], "a pipeline of other steps")
+    require(
+        [name for name, _ in pipeline.steps] == ["preprocess", "scale", "classifier"], "a pipeline with other steps"
+    )
     preprocess, scale, classifier = (step for _, step in pipeline.steps)
     encoder = compile_encoder(preprocess, scale, feature_types(service))
     return CompiledScorer(encoder, compile_classifier(classifier, encoder.width))

@@ -1,4 +1,4 @@
-"""From online features to the columns that a classifier is given, as the pipeline's first steps make them."""
+"""Encodes online features as the classifier's input columns, like the pipeline's preprocessing steps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from churn.scoring.known import require, require_settings, require_type
 
 @dataclass(frozen=True)
 class Codes:
-    """A feature that is not a number: the columns of each value that is known, and of any other."""
+    """A categorical feature: the columns of each known value, and of an unknown one."""
 
     name: str
     columns: Mapping[Any, tuple[float, ...]]
@@ -27,12 +27,12 @@ class Encoder:
     """The preprocessing of a fitted pipeline.
 
     Attributes:
-        numbers: the features that are numbers, in the order of their columns, which come first.
-        medians: what stands for a number that is NULL, one for each of `numbers`.
-        flagged: which of `numbers` have a column that says whether they were NULL; those columns come next.
-        codes: the other features, in the order of their columns.
-        scale: mean and standard deviation of each column, None where columns are not scaled.
-        width: how many columns there are.
+        numbers: the numeric features, in the order of their columns, which come first.
+        medians: imputed value of each of `numbers`.
+        flagged: indices of `numbers` with a missing indicator; these columns come next.
+        codes: the categorical features, in the order of their columns.
+        scale: mean and standard deviation of each column, None if columns are not scaled.
+        width: number of columns.
     """
 
     numbers: tuple[str, ...]
@@ -43,7 +43,7 @@ class Encoder:
     width: int
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """Return the columns (rows, width), float64, of rows with every feature of the pipeline.
+        """Return the float64 columns (rows, width) of rows with every feature of the pipeline.
 
         Raises:
             KeyError: a row lacks a feature.
@@ -51,7 +51,7 @@ class Encoder:
         """
         count, flags = len(self.numbers), len(self.flagged)
         encoded = np.empty((len(rows), self.width))
-        # To numpy, None in a list of numbers is NaN.
+        # numpy converts None to NaN.
         cells = np.array([self._cells(row) for row in rows], dtype=np.float64).reshape(len(rows), self.width - flags)
         numbers = cells[:, :count]
         missing = np.isnan(numbers)
@@ -75,10 +75,10 @@ class Encoder:
 
 
 def compile_encoder(preprocess: Any, scale: Any, types: Mapping[str, Any]) -> Encoder:
-    """Return the two steps of a fitted pipeline, over features of these Feast types, as an Encoder.
+    """Return an Encoder of a fitted pipeline's preprocessing and scaling steps, over features of these Feast types.
 
     Raises:
-        NotCompilable: they are not what churn.training.recipe.make_pipeline makes, or were not fitted on such features.
+        NotCompilable: churn.training.recipe.make_pipeline does not make such steps, or the fitted features differ.
     """
     require_type(preprocess, ColumnTransformer)
     require_settings(preprocess, {"remainder": "drop", "transformer_weights": None})
@@ -96,13 +96,13 @@ def compile_encoder(preprocess: Any, scale: Any, types: Mapping[str, Any]) -> En
 
 
 def _imputer(imputer: Any, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    require(bool(names), "no number among the features")
+    require(bool(names), "no numeric feature")
     require_type(imputer, SimpleImputer)
     require_settings(imputer, {"strategy": "median", "add_indicator": True})
     require(bool(np.isnan(imputer.missing_values)), f"SimpleImputer with missing_values={imputer.missing_values!r}")
     medians = np.array(imputer.statistics_, dtype=np.float64)
     require(len(medians) == len(names), "medians of other features")
-    # scikit-learn drops a column that had no value at all.
+    # scikit-learn drops a column without any value.
     require(bool(np.isfinite(medians).all()), "a feature without a value in training")
     require_type(imputer.indicator_, MissingIndicator)
     require_settings(imputer.indicator_, {"features": "missing-only", "error_on_new": False})

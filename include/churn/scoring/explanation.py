@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Effect:
-    """A feature, its value, and by how much that value raises (or, below 0, lowers) the probability of churn."""
+    """A feature, its value, and by how much the value raises (below 0: lowers) the probability of churn."""
 
     feature: str
     value: Any
@@ -22,23 +22,23 @@ def explain(
     row: Mapping[str, Any],
     background: Sequence[Mapping[str, Any]],
 ) -> list[Effect]:
-    """Return the effect of each feature of `row`, the largest first, whichever its sign.
+    """Return the effect of each feature of `row`, sorted by absolute value, largest first.
 
-    It is the prediction difference of Robnik-Šikonja and Kononenko ("Explaining Classifications For Individual
-    Instances", IEEE Transactions on Knowledge and Data Engineering 20(5), 2008): the probability, less the mean
-    probability of the same row with the value that each row of the background has in that one feature. The effects do
-    not add up to anything: features that can stand in for each other may each have little.
+    The effect is the prediction difference of Robnik-Šikonja and Kononenko ("Explaining Classifications For Individual
+    Instances", IEEE Transactions on Knowledge and Data Engineering 20(5), 2008): the probability minus the mean
+    probability when this feature takes its value from each background row. Effects are not additive: of correlated
+    features each may have a small one.
 
     Args:
-        probabilities: what is explained: from rows to their probabilities (rows,); it is called once.
+        probabilities: the model: maps rows to probabilities (rows,); called once.
         row: every feature of a customer.
         background: rows of other customers, with the same features.
 
     Raises:
-        ValueError: there is no background.
+        ValueError: the background is empty.
     """
     if not background:
-        raise ValueError("an explanation compares with other customers, and there is none")
+        raise ValueError("an explanation needs background rows, and there are none")
     counts = {name: Counter(other[name] for other in background) for name in row}
     changed = [{**row, name: value} for name, values in counts.items() for value in values]
     own, *others = probabilities([row, *changed]).tolist()

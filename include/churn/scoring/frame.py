@@ -1,4 +1,4 @@
-"""Features as a model takes them: a data frame with the columns of a feature service, each of one type."""
+"""Model input: a data frame with the columns of a feature service, one type per column."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ PANDAS_TYPES = {Int64: "int64", Float64: "float64", Bool: "object", String: "obj
 
 
 def to_frame(rows: Sequence[Mapping[str, Any]], service: FeatureService) -> pd.DataFrame:
-    """Return online features, a mapping for each customer with every feature of the service, as a model takes them."""
+    """Return online features, one mapping per customer with every feature of the service, as model input."""
     types = feature_types(service)
     return to_model_types(pd.DataFrame({name: [row[name] for row in rows] for name in types}, dtype=object), types)
 
 
 def to_model_types(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
-    """Give every column the type that it has for a model; a NULL is None in a boolean or a text, NaN in a number."""
+    """Convert every column to its model type; NULL becomes None in booleans and texts, NaN in numbers."""
     for name, dtype in types.items():
         column = frame[name]
         to = PANDAS_TYPES[dtype]

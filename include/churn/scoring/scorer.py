@@ -1,5 +1,4 @@
-"""From features to a probability: the one way, which serving answers with, the gate tries out, and versions are graded
-by."""
+"""Scoring of features, shared by serving, the gate and grading."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from churn.scoring.frame import to_frame
 
 
 def score(pipeline: Pipeline, features: pd.DataFrame) -> np.ndarray:
-    """Return the probability of churn of each row of features as a model takes them, see churn.scoring.frame."""
+    """Return the probability of churn of each row of model input, see churn.scoring.frame."""
     return pipeline.predict_proba(features)[:, 1]
 
 
@@ -22,7 +21,7 @@ def score_online(pipeline: Pipeline, rows: Sequence[Mapping[str, Any]], service:
     """Return the probability of churn of each row of online features, a mapping with every feature of the service.
 
     Raises:
-        ValueError, KeyError: the pipeline wants other features than the service has.
+        ValueError, KeyError: the pipeline needs features that the service lacks.
     """
     return score(pipeline, to_frame(rows, service))
 
@@ -36,7 +35,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class PipelineScorer:
-    """The pipeline itself, for one that is not compiled."""
+    """Scores by the pipeline itself, if it is not compiled."""
 
     pipeline: Pipeline
     service: FeatureService
