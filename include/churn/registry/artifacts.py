@@ -1,9 +1,8 @@
-"""Files that runs and versions keep in MLflow: listed and fetched from this deployment's store and from nowhere else.
+"""Artifacts of runs and versions, fetched only from the store of this deployment's MLflow server.
 
-Whoever may write to the registry says where the files of a version or of an experiment lie, and MLflow's client goes
-wherever that leads: to a stranger's bucket with its credentials, or to the disk of the machine that it runs on. Behind
-a tracking server every file is handed out by that server, so that another address is refused; without one, as in tests,
-files lie where the database says.
+A user with write access to the registry can set an artifact URI, and MLflow's client follows it: to a foreign bucket
+with its credentials, or to the local disk. With a tracking server, only URIs that the server serves are accepted.
+Without one, as in tests, the URI of the database is used.
 """
 
 from pathlib import Path
@@ -15,38 +14,37 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 LARGEST = 256 * 1024 * 1024
-"""Bytes of a file that is fetched. A forest of 300 trees has 10 MB; the customers whom a
-version was trained on, a million, take 20 MB."""
+"""Maximum bytes of a fetched file. A forest of 300 trees has 10 MB; the ids of a million training customers, 20 MB."""
 
 
 class ArtifactRefused(RuntimeError):
-    """A file that is not fetched: it lies elsewhere, or is too large."""
+    """The file is outside the MLflow server's store, or too large."""
 
 
 def at(address: str) -> ArtifactRepository:
-    """Return the files at an address that the registry names; raises ArtifactRefused where it leads elsewhere."""
+    """Return the artifacts at a URI of the registry; raises ArtifactRefused if the server does not serve it."""
     found = urlsplit(address)
     behind_a_server = urlsplit(mlflow.get_tracking_uri()).scheme in {"http", "https"}
     if behind_a_server and (found.scheme != "mlflow-artifacts" or found.netloc):
         raise ArtifactRefused(
             f"its files lie at {found.scheme or 'a path'}://{found.hostname or ''}, not in the store of the MLflow "
-            "server, which has to serve artifacts (its default): register it through the server"
+            "server, which must serve artifacts (its default): register it through the server"
         )
     return get_artifact_repository(address)
 
 
 def of_run(run_id: str) -> ArtifactRepository:
-    """Return the files of a run.
+    """Return the artifacts of a run.
 
     Raises:
-        ArtifactRefused: they lie elsewhere.
-        mlflow.exceptions.MlflowException: MLflow cannot be asked, or knows no such run.
+        ArtifactRefused: the MLflow server does not serve them.
+        mlflow.exceptions.MlflowException: MLflow is unavailable, or has no such run.
     """
     return at(MlflowClient().get_run(run_id).info.artifact_uri)
 
 
 def of_version(name: str, version: int) -> ArtifactRepository:
-    """Return the files of a registered version; raises what of_run() does."""
+    """Return the artifacts of a registered version; raises the errors of of_run()."""
     client = MlflowClient()
     address = client.get_model_version_download_uri(name, str(version))
     if urlsplit(address).scheme == "models":
@@ -55,16 +53,16 @@ def of_version(name: str, version: int) -> ArtifactRepository:
 
 
 def sizes(repository: ArtifactRepository, folder: str | None = None) -> dict[str, int]:
-    """Return the bytes of each file of a folder, by its path."""
+    """Return the size of each file of a folder in bytes, by path."""
     return {each.path: each.file_size or 0 for each in repository.list_artifacts(folder) if not each.is_dir}
 
 
 def fetch(repository: ArtifactRepository, path: str, directory: Path, largest: int = LARGEST) -> Path | None:
-    """Copy a file below `directory` and return where it is now; None where there is no such file.
+    """Download a file into `directory` and return its path there; None if it does not exist.
 
     Raises:
         ArtifactRefused: it has more than `largest` bytes.
-        mlflow.exceptions.MlflowException: MLflow cannot be asked.
+        mlflow.exceptions.MlflowException: MLflow is unavailable.
     """
     folder, _, _ = path.rpartition("/")
     size = sizes(repository, folder or None).get(path)
@@ -72,7 +70,7 @@ def fetch(repository: ArtifactRepository, path: str, directory: Path, largest: i
         return None
     _check(path, size, largest)
     found = Path(repository.download_artifacts(path, str(directory)))
-    # Since it was listed another may have taken its place.
+    # The file may have been replaced after it was listed.
     _check(path, found.stat().st_size, largest)
     return found
 

@@ -1,6 +1,6 @@
-"""The client of the model registry: which versions there are, and which one stage Production holds.
+"""Client of the model registry: lists versions and finds the one in stage Production.
 
-It imports no scikit-learn. churn.registry.loading loads a version's model.
+It does not import scikit-learn; churn.registry.loading loads models.
 """
 
 import warnings
@@ -13,14 +13,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from churn.registry.model_version import (
-    CHAMPION,  # noqa: F401 — whoever asks the registry finds the names here
+    CHAMPION,  # noqa: F401 — re-exported for users of the registry
     MODEL_NAME,
     PRODUCTION,
     STAGING,  # noqa: F401
     ModelVersion,
 )
 
-# MLflow says at every call that stages are deprecated. The design is built on them, and the lock decides when they go.
+# MLflow warns at every call that stages are deprecated. The design uses them, and MLflow's version is locked.
 warnings.filterwarnings("ignore", message=".*stages will be removed", category=FutureWarning)
 
 EXPERIMENT = "streamflow"
@@ -28,24 +28,23 @@ EXPERIMENT = "streamflow"
 NO_TAGS: Mapping[str, str] = {}
 
 PAGE = 1000
-"""How many versions MLflow is asked for at once."""
+"""Versions per page of a search."""
 
 
 class ExperimentDeleted(RuntimeError):
-    """The experiment that versions are logged to was deleted in MLflow. A person restores it."""
+    """The experiment was deleted in MLflow; a person must restore it."""
 
 
 def is_missing(error: Exception) -> bool:
-    """Tell whether MLflow answered that what was asked for does not exist."""
+    """Tell whether MLflow reports that the requested entity does not exist."""
     return isinstance(error, MlflowException) and error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
 
 
 def require_experiment(client: MlflowClient) -> None:
-    """Check that a run can be logged, before hours are spent on fitting one. An experiment that does not exist is
-    created by the first run.
+    """Check that a run can be logged, before hours are spent on a fit. The first run creates the experiment.
 
     Raises:
-        ExperimentDeleted: the experiment exists, and is deleted.
+        ExperimentDeleted: the experiment is deleted.
     """
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None and found.lifecycle_stage == LifecycleStage.DELETED:
@@ -57,8 +56,7 @@ def require_experiment(client: MlflowClient) -> None:
 
 
 def production(client: MlflowClient) -> ModelVersion | None:
-    """Return what stage Production holds, None where it is empty; of several versions the newest, as MLflow itself
-    does."""
+    """Return the version in stage Production, None if there is none; of several the highest number, like MLflow."""
     try:
         found = client.get_latest_versions(MODEL_NAME, stages=[PRODUCTION])
     except MlflowException as error:
@@ -69,18 +67,18 @@ def production(client: MlflowClient) -> ModelVersion | None:
 
 
 def find_versions(client: MlflowClient, tags: Mapping[str, str]) -> list[ModelVersion]:
-    """Return the versions that carry all of these tags, the newest first."""
+    """Return the versions with all of these tags, newest first."""
     return [_to_version(each) for each in list_versions(client, tags)][::-1]
 
 
 def list_versions(
     client: MlflowClient, tags: Mapping[str, str] = NO_TAGS
 ) -> list[mlflow.entities.model_registry.ModelVersion]:
-    """Return the versions that carry all of these tags, the oldest first, with all that MLflow says of them."""
+    """Return the versions with all of these tags as MLflow entities, oldest first."""
     conditions = [f"name = '{MODEL_NAME}'", *(f"tag.`{name}` = '{value}'" for name, value in tags.items())]
     found, token = [], None
     while True:
-        # Ascending, so that one that is registered meanwhile comes last and shifts no page.
+        # Ascending, so that a version registered meanwhile is appended and does not shift pages.
         page = client.search_model_versions(" and ".join(conditions), PAGE, ["version_number ASC"], token)
         found += [*page]
         token = page.token
@@ -89,12 +87,11 @@ def list_versions(
 
 
 def get_version(client: MlflowClient, version: int) -> ModelVersion:
-    """Return that version of the model."""
     return _to_version(client.get_model_version(MODEL_NAME, str(version)))
 
 
 def find_version(client: MlflowClient, version: int) -> ModelVersion:
-    """Return that version, without run and tags where it was deleted: then nothing is known of it."""
+    """Return that version; if it was deleted, without run and tags."""
     try:
         return get_version(client, version)
     except MlflowException as error:

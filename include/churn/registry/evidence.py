@@ -1,4 +1,4 @@
-"""What the run of a candidate keeps of it for others: the gate, reports, serving, and whoever makes it again."""
+"""Evidence artifacts of a candidate's run, for the gate, reports, serving and reproduction."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ EVIDENCE = "evidence"
 
 @dataclass(frozen=True)
 class RunEvidence:
-    """What a run keeps for the gate, as artifacts below EVIDENCE: see churn.training.candidate for each."""
+    """Tables that a run keeps as artifacts below EVIDENCE; churn.training.candidate describes each."""
 
     grades: pa.Table
     audit: pa.Table
@@ -36,22 +36,21 @@ class RunEvidence:
 
 
 def read_evidence(run_id: str, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return one of the tables of RunEvidence that a run keeps, or some of its columns."""
+    """Return one of the run's RunEvidence tables, or some of its columns."""
     with _fetched(run_id, name) as file:
-        # Read whole: the file is gone when this returns.
+        # No memory map: the file is deleted on return.
         return pyarrow.parquet.read_table(file, columns=columns, memory_map=False)
 
 
 def read_trained_on(run_id: str) -> Iterator[str]:
-    """Yield the customers that a run's version was trained on, a block of them in memory at a time: they are most of
-    all."""
+    """Yield the customers that a run's version was trained on, in blocks to bound memory."""
     with _fetched(run_id, "trained_on") as file, pyarrow.parquet.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(columns=["user_id"]):
             yield from batch["user_id"].to_pylist()
 
 
 def keeps_evidence(run_id: str) -> bool:
-    """Tell whether that run keeps evidence; one that is not there any more, or keeps its files elsewhere, does not."""
+    """Tell whether the run keeps evidence; a deleted run, or one with artifacts in a foreign store, does not."""
     if not run_id:
         return False
     try:
@@ -70,5 +69,5 @@ def _fetched(run_id: str, name: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         found = artifacts.fetch(artifacts.of_run(run_id), path, Path(directory))
         if found is None:
-            raise FileNotFoundError(f"run {run_id} keeps no {path}")
+            raise FileNotFoundError(f"run {run_id} has no {path}")
         yield found

@@ -1,4 +1,4 @@
-"""Loading the model of a version: its files are opened only where their hashes are recorded."""
+"""Loading of a version's model. Its files are opened only if their hashes are recorded."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from churn.registry.model_file import read_pipeline
 from churn.registry.model_version import MODEL_NAME, ModelNotLoadable
 
 LONGEST_REASON = 500
-"""Characters of why a model is not loaded. It quotes the model's file, and becomes a tag, a log and an answer."""
+"""Maximum characters of a loading error: it quotes the model file, and ends up in tags, logs and responses."""
 
 
 def load_pipeline(version: int, database_url: str) -> Pipeline:
@@ -25,12 +25,14 @@ def load_pipeline(version: int, database_url: str) -> Pipeline:
 
 
 def load_model(version: int, database_url: str) -> tuple[Pipeline, ModelSignature | None]:
-    """Load a version's pipeline, and its signature if it has one. Its files are opened only where their hashes are
-    recorded in the database `churn`. MLflow's own loader is not used: it unpickles, and imports what MLmodel names.
+    """Load a version's pipeline, and its signature if it has one.
+
+    Its files are opened only if their hashes are recorded in the database `churn`. MLflow's own loader is not used: it
+    unpickles, and imports modules that MLmodel names.
 
     Raises:
         NotTrusted: a file's sha256 is not recorded.
-        ModelNotLoadable: it has no model.skops, or one that may not be loaded, or its files lie elsewhere.
+        ModelNotLoadable: model.skops is missing or not allowed, or the MLflow server does not serve the files.
     """
     try:
         with fetched(version) as directory:
@@ -42,11 +44,11 @@ def load_model(version: int, database_url: str) -> tuple[Pipeline, ModelSignatur
 
 @contextmanager
 def fetched(version: int) -> Iterator[Path]:
-    """Copy a version's two files into a directory that is gone when the block ends. That they are not there is a
-    finding; that MLflow is not there is for a retry.
+    """Download a version's two files into a temporary directory. Missing files raise ModelNotLoadable; an unavailable
+    MLflow raises its own error, for a retry.
 
     Raises:
-        ModelNotLoadable: they are not there, lie elsewhere or are too large.
+        ModelNotLoadable: the files are missing, too large, or outside the MLflow server's store.
     """
     with tempfile.TemporaryDirectory() as directory:
         try:
@@ -68,6 +70,6 @@ def fetched(version: int) -> Iterator[Path]:
 def _signature(described: Path) -> ModelSignature | None:
     try:
         signature = Model.load(str(described)).signature
-    except Exception as error:  # whatever is wrong with a file that a person may have written
+    except Exception as error:  # a file written by hand can fail in any way
         raise ModelNotLoadable(f"its MLmodel cannot be read: {type(error).__name__}: {error}") from error
     return signature if isinstance(signature, ModelSignature) else None

@@ -1,7 +1,6 @@
-"""A model file: read by skops, never unpickled, where every type in it is one that skops or this list trusts.
+"""Reading of model files with skops, without unpickling. skops or TRUSTED_TYPES must trust every type in the file.
 
-Only files with a recorded hash get here (churn.registry.provenance). Nothing is taken from the file MLmodel, which may
-name types to trust.
+Only files with a recorded hash get here (churn.registry.provenance). Trusted types that MLmodel names are ignored.
 """
 
 from pathlib import Path
@@ -14,26 +13,26 @@ from sklearn.pipeline import Pipeline
 from churn.registry.model_version import ModelNotLoadable
 
 TRUSTED_TYPES = (
-    # Parts of fitted estimators that training makes; skops trusts the estimators themselves.
+    # Parts of fitted estimators of the training; skops trusts the estimators themselves.
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
 )
-"""The types that a model file may hold beside those that skops trusts by itself."""
+"""Types allowed in a model file in addition to those that skops trusts by default."""
 
 
 def read_pipeline(file: Path) -> Pipeline:
-    """Return the pipeline that a file of the skops format holds.
+    """Return the pipeline of a skops file.
 
     Raises:
-        ModelNotLoadable: it is of another format, holds a type that is not trusted, is no pipeline, or does not say
-            which column is churn.
+        ModelNotLoadable: the file has another format or an untrusted type, is not a pipeline, or its classes do not
+            determine the churn column.
     """
     try:
         pipeline = skops.io.load(file, trusted=list(TRUSTED_TYPES))
-    except Exception as error:  # whatever keeps the file's content from becoming a model
+    except Exception as error:  # an invalid file can fail in any way
         raise ModelNotLoadable(f"it cannot be restored: {type(error).__name__}: {error}") from error
     if not isinstance(pipeline, Pipeline):
         raise ModelNotLoadable(f"it is a {type(pipeline).__name__}, not a scikit-learn Pipeline")
@@ -43,9 +42,9 @@ def read_pipeline(file: Path) -> Pipeline:
 
 
 def _wrong_classes(pipeline: Pipeline) -> str | None:
-    """Return why column 1 of the probabilities is not known to be churn, None where the classes are exactly
-    [False, True] or [0, 1]. Words are sorted by the alphabet, so the second may be the customers who stay. 0.0 and 1.0
-    are refused too: as labels, floats are often rates or what a join made of missing rows."""
+    """Return why column 1 of the probabilities may not be churn, None if the classes are [False, True] or [0, 1].
+    String classes are sorted alphabetically, so the second may mean staying. Floats are refused too: such labels are
+    often rates, or integers that a join with missing rows converted."""
     try:
         classes = pipeline.classes_
     except (AttributeError, IndexError):

@@ -1,6 +1,6 @@
-"""A version of the registered model, as MLflow gives it, and its tags, read with errors that say what to do.
+"""A version of the registered model and its tags.
 
-Light on purpose: no import of MLflow or scikit-learn, so that status and doctor can read versions by HTTP.
+It does not import MLflow or scikit-learn, so that status and doctor, which read versions by HTTP, start fast.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ STAGING = "Staging"
 CHAMPION = "champion"
 
 LONGEST_VALUE = 100
-"""Characters of a tag that an error quotes: whoever may write to the registry may write long ones."""
+"""Maximum characters of a tag in an error; any user with write access to the registry can set a long one."""
 
 
 class ModelNotLoadable(RuntimeError):
-    """A version whose model is not a scikit-learn pipeline that may be loaded, or whose tags cannot be read."""
+    """A version whose model is not a trusted scikit-learn pipeline, or whose tags are unreadable."""
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version of the model, and what its tags say.
+    """A registered version of the model.
 
-    Reading a tag that is missing or makes no sense raises ModelNotLoadable, with the value and what to do.
+    Reading a missing or invalid tag raises ModelNotLoadable, with the value and what to do.
     """
 
     version: int
@@ -45,7 +45,7 @@ class ModelVersion:
 
     @property
     def threshold(self) -> float:
-        """The probability from which on it says churn."""
+        """The probability at or above which the prediction is churn."""
         text = self._tag("threshold")
         try:
             threshold = float(text)
@@ -57,7 +57,7 @@ class ModelVersion:
 
     @property
     def feature_service(self) -> str:
-        """The feature service whose features it takes."""
+        """The feature service of its features."""
         return self._tag("feature_service")
 
     def _tag(self, name: str) -> str:

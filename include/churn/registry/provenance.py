@@ -1,6 +1,6 @@
-"""Provenance: the sha256 of every model file that may be loaded, in the append-only table registry.trusted_files.
+"""Provenance: the sha256 of every trusted model file, in the append-only table registry.trusted_files.
 
-A file of the registry is read only after its hash was found there: the hash of the local copy that is read next.
+A file is read only if the hash of its local copy is recorded there.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from churn.registry.model_version import ModelNotLoadable
 
 FILES = MODEL, DESCRIPTION = "model.skops", "MLmodel"
 UPGRADE = "upgrade"
-"""Who recorded the versions that are older than the table."""
+"""`who` of versions that are older than the table."""
 
 
 class NotTrusted(ModelNotLoadable):
@@ -21,7 +21,7 @@ class NotTrusted(ModelNotLoadable):
 
 
 def hashes_in(directory: Path) -> dict[str, str]:
-    """Return the sha256 of a model's two files below `directory`, by their names."""
+    """Return the sha256 of a model's two files in `directory`, by name."""
     return {name: _sha256(directory / name) for name in FILES}
 
 
@@ -35,7 +35,7 @@ def append(
 
 
 def first_unrecorded(hashes: Mapping[str, str], database_url: str) -> str | None:
-    """Return the first of these files whose hash is not recorded, None where all are."""
+    """Return the first file whose hash is not recorded, None if all are recorded."""
     with connect(database_url) as connection:
         for file, sha256 in hashes.items():
             row = execute(connection, "provenance/recorded", {"file": file, "sha256": sha256}).fetchone()
@@ -45,27 +45,27 @@ def first_unrecorded(hashes: Mapping[str, str], database_url: str) -> str | None
 
 
 def require_recorded(version: int, directory: Path, database_url: str) -> None:
-    """Check that the hashes of the version's files below `directory` are recorded.
+    """Check that the hashes of the version's files in `directory` are recorded.
 
     Raises:
-        NotTrusted: one is not.
+        NotTrusted: a hash is not recorded.
     """
     hashes = hashes_in(directory)
     if file := first_unrecorded(hashes, database_url):
         raise NotTrusted(
             f"its {file} has the sha256 {hashes[file][:12]}…, which is not recorded: training did not write this "
-            f"file. Where you know who made it: make trust VERSION={version} WHY='…'"
+            f"file. If you know who made it: make trust VERSION={version} WHY='…'"
         )
 
 
 def waits_for_upgrade(database_url: str) -> bool:
-    """Tell whether versions from before the upgrade wait to be recorded; churn.registry.trust does so."""
+    """Tell whether churn.registry.trust must still record versions from before the upgrade."""
     with connect(database_url) as connection:
         return upgraded_at(connection) is not None
 
 
 def upgraded_at(connection: Connection) -> datetime | None:
-    """Return when this database was upgraded to record hashes, None where no older version waits to be recorded."""
+    """Return when this database was upgraded to record hashes, None if no older version is left to record."""
     row = execute(connection, "provenance/upgraded_at", {"upgrade": UPGRADE}).fetchone()
     return row[0] if row else None
 

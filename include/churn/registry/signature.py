@@ -1,4 +1,4 @@
-"""The signature of a model: the names and types of its inputs, as MLflow keeps them."""
+"""MLflow signatures: names and types of a model's inputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,5 +17,5 @@ def signature_of(types: Mapping[str, Any]) -> ModelSignature:
 
 
 def columns_of(signature: ModelSignature | None) -> list[tuple[str, str]]:
-    """Return name and type of each input, in order; nothing where a model has no signature."""
+    """Return name and type of each input, in order; empty without a signature."""
     return [(column.name, column.type.name) for column in signature.inputs] if signature else []

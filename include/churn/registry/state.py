@@ -1,8 +1,8 @@
-"""Odd states of the model registry: what is odd, which version counts all the same, and what to do.
+"""Odd states of the model registry: the finding, the version that counts, and what to do.
 
-People change stages, aliases and tags in MLflow's page or by its API, and MLflow takes any value. The rule is simple:
-stage Production counts, of several versions in it the highest number, and serving loads it only where its tags can be
-read. Pure and light: serving, `make doctor` and `make status` say the same sentences.
+Users change stages, aliases and tags in MLflow, which accepts any value. The rule: the version in stage Production
+counts, of several the highest number, and serving loads it only if its tags are readable. The functions are pure, so
+that serving, `make doctor` and `make status` report the same sentences.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,9 +13,12 @@ from churn.registry.model_version import CHAMPION, LONGEST_VALUE, PRODUCTION, Mo
 
 @dataclass(frozen=True)
 class Oddity:
-    """`found` says what is odd and what counts, `advice` what to do.
+    """An odd state.
 
-    `is_refused`: serving cannot load the version in Production.
+    Attributes:
+        found: the odd state, and the version that counts.
+        advice: what to do.
+        is_refused: serving cannot load the version in Production.
     """
 
     found: str
@@ -27,16 +30,16 @@ class Oddity:
 
 
 def in_production(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
-    """Return the versions in stage Production, the one that counts last."""
+    """Return the versions in stage Production by number; the last one counts."""
     return sorted((each for each in versions if each.stage == PRODUCTION), key=lambda each: each.version)
 
 
 def odd_stages(held: Iterable[ModelVersion], aliases: Mapping[str, int]) -> list[Oddity]:
-    """Judge which versions stage Production and alias champion name.
+    """Return oddities of stage Production and alias champion.
 
     Args:
         held: every version in stage Production; others are ignored.
-        aliases: the version that each alias of the registered model names.
+        aliases: version number by alias of the registered model.
     """
     numbers = [each.version for each in in_production(held)]
     found = []
@@ -61,10 +64,10 @@ def odd_stages(held: Iterable[ModelVersion], aliases: Mapping[str, int]) -> list
 
 
 def odd_tags(version: ModelVersion, services: Collection[str] | None) -> list[Oddity]:
-    """Judge the tags that serving reads of the version in Production.
+    """Return oddities of the tags that serving reads of the version in Production.
 
     Args:
-        services: the feature services that Feast knows; None where that is not known.
+        services: Feast's feature services; None if unknown.
     """
     whys = []
     for name in ("as_of", "threshold", "feature_service"):
@@ -85,7 +88,7 @@ def odd_tags(version: ModelVersion, services: Collection[str] | None) -> list[Od
 def oddities(
     versions: Iterable[ModelVersion], aliases: Mapping[str, int], services: Collection[str] | None
 ) -> list[Oddity]:
-    """Judge stages, alias and the tags of the version that counts; see odd_stages() and odd_tags()."""
+    """Return the oddities of the stage, the alias and the tags; see odd_stages() and odd_tags()."""
     held = in_production(versions)
     return [*odd_stages(held, aliases), *(odd_tags(held[-1], services) if held else [])]
 

@@ -1,8 +1,8 @@
-"""Trusting versions that training did not record: one registered by hand, or those from before an upgrade.
+"""Trust of versions that training did not record: registered by hand, or older than the upgrade.
 
 `python -m churn.registry.trust`, with CHURN_DATABASE_URL and MLFLOW_TRACKING_URI in the environment, records every
-version that was registered before the database was upgraded to record hashes. It does so once: run again, or in a
-database that was made with the table, it records nothing.
+version registered before the database was upgraded to record hashes. It is idempotent, and records nothing in a
+database that was created with the table.
 """
 
 import sys
@@ -24,11 +24,11 @@ from churn.registry.model_version import MODEL_NAME, ModelNotLoadable
 
 
 class TrustRefused(RuntimeError):
-    """There is no such version, or nothing could load it; nothing was recorded."""
+    """The version does not exist or cannot be loaded; nothing was recorded."""
 
 
 def trust(version: int, who: str, why: str, database_url: str) -> Outcome:
-    """Record the hashes of a version's files as they are now, so that serving and the gate load it.
+    """Record the hashes of a version's current files, so that serving and the gate load it.
 
     Raises:
         TrustRefused: the version does not exist or cannot be loaded, or `why` is empty or too long.
@@ -38,7 +38,7 @@ def trust(version: int, who: str, why: str, database_url: str) -> Outcome:
         found = get_version(MlflowClient(), version)
         with fetched(version) as directory:
             hashes = provenance.hashes_in(directory)
-            # A person vouches for the file: what it holds may be looked at, so that they hear at once what is wrong.
+            # A person vouches for the file, so it may be read now, to report errors at once.
             read_pipeline(directory / provenance.MODEL)
     except ModelNotLoadable as error:
         raise TrustRefused(f"version {version} cannot be loaded: {error}; nothing was recorded") from error
@@ -55,8 +55,8 @@ def trust(version: int, who: str, why: str, database_url: str) -> Outcome:
 
 
 def adopt(database_url: str) -> list[str]:
-    """Record the files of every version that was registered before the upgrade, in one transaction, and return a line
-    for each; nothing where that was done before, or the database was never without the table."""
+    """Record the files of every version registered before the upgrade, in one transaction, and return a line for each.
+    Return no lines if this was done before, or if the database was created with the table."""
     with connect(database_url) as connection:
         lock(connection, "adopt versions")
         before = provenance.upgraded_at(connection)
