@@ -1,1 +1,1 @@
-"""Making a model version again: what it keeps for that (lineage.py), and doing it, bit for bit (reproduce.py)."""
+"""Reproduction of a model version from its lineage, compared bit for bit."""

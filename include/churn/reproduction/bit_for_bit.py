@@ -1,4 +1,4 @@
-"""What is on record of a model version, held against the same made again: equal means equal to the last bit."""
+"""Comparison of a reproduced model version with the recorded one, to the last bit."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,11 +19,11 @@ from churn.training.selection import run_at_once
 from churn.training.training_set import TrainingSet, digest_of
 
 Check = tuple[str, str | None]
-"""What was compared, and how it differs; None where it is equal."""
+"""The subject of a comparison, and the difference in words; None if equal."""
 
 
 def set_difference(found: ModelVersion, training_set: TrainingSet) -> str | None:
-    """Say how a training set differs from the version's, by its digest; from one that was kept, where it does first."""
+    """Return how a training set differs from the version's: digests, and the first value if the run keeps the set."""
     table, then, now = training_set.table, found.tags["data_digest"], training_set.digest
     if then == now:
         return None
@@ -38,7 +38,7 @@ def set_difference(found: ModelVersion, training_set: TrainingSet) -> str | None
             if repr(old) != repr(new):
                 of = f"{table['user_id'][row]} at {table['as_of'][row]}"
                 return f"{said}: {name} of {of} was {old!r}, is {new!r}"
-    return f"{said}, though the set that was kept is equal to it"
+    return f"{said}, although the kept set is equal"
 
 
 def compare(
@@ -48,7 +48,7 @@ def compare(
     training_set: TrainingSet,
     database_url: str,
 ) -> Iterator[Check]:
-    """Yield what of a candidate was compared with the version on record, and how it differs."""
+    """Yield each comparison of a candidate with the recorded version."""
     chosen = json.loads(json.dumps(asdict(candidate.selection.recipe)))
     yield f"recipe, {candidate.selection.recipe}", _changed(lineage["recipe"], chosen)
     yield "threshold", _changed(found.threshold, candidate.threshold)
@@ -58,12 +58,12 @@ def compare(
 
 
 def _changed(then: Any, now: Any) -> str | None:
-    """Say how two values differ; floats that are written alike are the same to the bit."""
+    """Return how two values differ; floats with equal repr() are equal to the bit."""
     return None if repr(then) == repr(now) else f"was {then!r}, is {now!r}"
 
 
 def _compare_metrics(found: ModelVersion, names: Iterable[str], candidate: Candidate) -> Iterator[Check]:
-    """Compare the metrics of those names: the gate logs others to the same run, and later code may know more."""
+    """Compare the named metrics only: the gate logs others to the same run, and later code may add some."""
     recorded = MlflowClient().get_run(found.run_id).data.metrics
     names = sorted(names)
     for name in names:

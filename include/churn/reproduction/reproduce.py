@@ -1,8 +1,8 @@
-"""reproduce: a model version made again from the archive, and compared with what is on record, bit for bit.
+"""reproduce: rebuild a model version from the archive and compare it with the recorded one, bit for bit.
 
-Nothing is read of raw.*, of the snapshots or of the landing directory: the drops that the version's lineage names are
-loaded from the archive into a scratch database, by the same steps as ever, and the recorded recipe search is run on
-what comes of them. MLflow and the database `churn` are read only.
+The drops of the version's lineage are loaded from the archive into a scratch database by the usual steps; then the
+recipe search runs with the recorded parameters. raw.*, the snapshots and the landing directory are not used, and MLflow
+and the database `churn` are only read.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,18 +34,18 @@ TRAINING_SET = "training set"
 
 
 class NotReproducible(RuntimeError):
-    """A version that does not exist, or does not say what it was made of."""
+    """The version does not exist, or has no lineage or unreadable tags."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of making a version again.
+    """The result of a reproduction.
 
     Attributes:
-        compared: what was found equal, in the order in which it was looked at.
-        difference: the first thing that differs, in words that begin with environment, data, code or record; None when
-            everything is equal.
-        notes: what else is known to differ: of the checkout, and where everything is equal, of code and environment.
+        compared: the parts found equal, in the order of comparison.
+        difference: the first difference in words, beginning with environment, data, code or record; None if all is
+            equal.
+        notes: other differences: of the checkout, and if all is equal, of code and environment.
     """
 
     version: int
@@ -64,14 +64,14 @@ class Reproduction:
 
 
 def reproduce(version: int, database_url: str, archive: Location, say: Say) -> Reproduction:
-    """Make a version again and compare; see the module.
+    """Reproduce a version and compare it with the recorded one.
 
     Args:
-        database_url: the database `churn`; the scratch database is made beside it and dropped at the end.
-        say: is told what is being done.
+        database_url: the database `churn`; the scratch database is created on the same server and dropped at the end.
+        say: receives progress messages.
 
     Raises:
-        NotReproducible: there is no such version, it keeps no lineage, or its tags cannot be read.
+        NotReproducible: the version does not exist, or has no lineage or unreadable tags.
     """
     found, lineage = _find(version)
     environment = [*environment_differences(lineage["environment"])]
@@ -92,22 +92,22 @@ def reproduce(version: int, database_url: str, archive: Location, say: Say) -> R
     except (psycopg.OperationalError, MlflowException):
         raise
     except Exception as error:
-        # By other code or other libraries anything may go wrong; by the same ones this is a fault to be seen.
+        # Other code or libraries may fail in any way; with the same ones this is a bug.
         if not environment and not code:
             raise
-        return differs(_first(environment, code, "making it again failed", f"{type(error).__name__}: {error}"))
+        return differs(_first(environment, code, "the reproduction failed", f"{type(error).__name__}: {error}"))
     return Reproduction(version, tuple(compared), notes=(*environment, *code, *checkout))
 
 
 def _first(environment: Sequence[str], code: Sequence[str], what: str, difference: str) -> str:
-    """Name what differs first where a result does, given that every archived file is what it was."""
+    """Return the likely cause of a difference, given that all archived files are unchanged."""
     if environment:
-        return f"environment: {environment[0]}; so it may come that {what} differs: {difference}"
+        return f"environment: {environment[0]}; this may be why {what} differs: {difference}"
     if code:
-        return f"code: {code[0]}; so it may come that {what} differs: {difference}"
+        return f"code: {code[0]}; this may be why {what} differs: {difference}"
     if what == TRAINING_SET:
         return f"data: {difference}"
-    return f"record: {what}: {difference}, though data, code and environment are the same: MLflow holds something else"
+    return f"record: {what}: {difference}, although data, code and environment are equal: MLflow's record differs"
 
 
 def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
@@ -120,11 +120,11 @@ def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
     lineage = read_lineage(found.run_id) if found.run_id else None
     if lineage is None:
         raise NotReproducible(
-            f"version {version} of {MODEL_NAME} keeps no lineage.json: it was registered by hand, or by code that kept "
-            f"none; run its AS_OF {found.tags.get('as_of', '')} again to train one that does"
+            f"version {version} of {MODEL_NAME} keeps no lineage.json: it was registered by hand, or by older "
+            f"code; run its AS_OF {found.tags.get('as_of', '')} again to train one that does"
         )
     try:
-        found.as_of, found.threshold, found.feature_service  # noqa: B018 — what it is made again by
+        found.as_of, found.threshold, found.feature_service  # noqa: B018 — raises if unreadable
     except ModelNotLoadable as error:
         raise NotReproducible(str(error)) from None
     return found, lineage
@@ -152,7 +152,7 @@ def _check_archived(drop: AcceptedDrop, lineage: Mapping[str, Any], archive: Loc
     for name, file in drop.files.items():
         try:
             with open_archived(archive, file.sha256):
-                pass  # it is read to its end, and its hash compared, when the block ends
+                pass  # leaving the block reads the rest and compares the hash
         except ArchiveError as error:
             revision = lineage["drops"][drop.as_of.isoformat()]["revision"]
             raise ArchiveError(f"{name} of the drop of {drop.as_of}, revision {revision}: {error}") from error

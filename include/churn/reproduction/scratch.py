@@ -1,4 +1,4 @@
-"""A scratch database: of the same server as the database `churn`, migrated, and gone when the block ends."""
+"""A temporary, migrated database on the server of the database `churn`."""
 
 import secrets
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from churn.postgres.migrate import migrate
 
 @contextmanager
 def scratch_database(database_url: str) -> Iterator[str]:
-    """Give the URL of an empty, migrated database beside the one at `database_url`, which is left as it is.
+    """Yield the URL of an empty, migrated database on the server of `database_url`, and drop it at the end.
 
-    One at a time: whoever waits for its turn also clears away what one that was killed has left.
+    A session lock allows one at a time; each also drops what killed ones left.
 
     Raises:
         psycopg.errors.InsufficientPrivilege: the role may not create databases.
@@ -45,7 +45,7 @@ def _name(database_url: str) -> str:
 
 
 def _beside(database_url: str, name: str) -> str:
-    """Return the URL of another database of the same server."""
+    """Return the URL of another database on the same server."""
     parts = conninfo_to_dict(database_url)
     host, port, user, password = (parts.pop(key, None) for key in ("host", "port", "user", "password"))
     parts.pop("dbname")
