@@ -125,8 +125,8 @@ def _require_enough(labels: np.ndarray, users: np.ndarray, parameters: recipe.Pa
         customers = len(set(users[labels == churned]))
         if customers < parameters.folds:
             raise NotEnoughToLearn(
-                f"{customers} customers outside of the cohorts have the label {churned}, {parameters.folds} folds "
-                "need one each: load drops with more labels"
+                f"{customers} customers outside the cohorts have the label {churned}, {parameters.folds} folds need "
+                "one each: load drops with more labels"
             )
 
 

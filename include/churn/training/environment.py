@@ -41,7 +41,7 @@ def environment() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    """Return the processor's name, on Linux from /proc/cpuinfo, which Python does not read."""
+    """Return the processor's name; on Linux, Python's platform module does not know it."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

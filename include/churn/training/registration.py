@@ -76,7 +76,7 @@ def register(
         lineage = lineage_of(candidate, training_set, parameters, identity, revisions)
         log_lineage(run.info.run_id, lineage, training_set)
         model_uri, hashes = _log_model(candidate, signature_of(types))
-    # Before the version is there: one without recorded hashes is loaded by nobody, and would be found as UNCHANGED.
+    # Before the registration: a version without recorded hashes cannot be loaded, yet is returned as UNCHANGED.
     with connect(database_url) as connection:
         why = f"trained at AS_OF {training_set.as_of}"
         provenance.append(connection, hashes, run.info.run_id, who="training", why=why)
@@ -99,15 +99,15 @@ def register(
 
 
 def _log_model(candidate: Candidate, signature: ModelSignature) -> tuple[str, dict[str, str]]:
-    """Log the pipeline to the run under way; return its address, and the hashes of the files as they were saved here:
-    what MLflow holds by then, others may have written."""
+    """Log the pipeline to the current run; return its URI and the hashes of its files. They are hashed before the
+    upload, since files in MLflow may be replaced."""
     hashes: dict[str, str] = {}
 
     def save_model(path: str, **arguments: Any) -> None:
         mlflow.sklearn.save_model(path=path, **arguments)
         hashes.update(provenance.hashes_in(Path(path)))
 
-    # What mlflow.sklearn.log_model() does, with a look at the files before they are sent.
+    # Like mlflow.sklearn.log_model(), but hashes the files before the upload.
     logged = Model.log(
         artifact_path=None,
         name="model",

@@ -38,7 +38,7 @@ def mark_superseded(database_url: str) -> Outcome:
         tagged, untagged = _mark(connection, client, find_versions(client, {}))
     figures = {"tagged": tagged, "untagged": untagged}
     if not tagged and not untagged:
-        return Outcome(UNCHANGED, "every version says rightly whether it is superseded", figures)
+        return Outcome(UNCHANGED, "every tag `superseded` is up to date", figures)
     return Outcome(DONE, f"superseded: {_list(tagged)}; no longer: {_list(untagged)}", figures)
 
 

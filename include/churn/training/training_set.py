@@ -139,9 +139,9 @@ def labelled_dates(connection: Connection, as_of: date, limit: int = LABELLED_DA
     found = execute(connection, "training/drops", {"as_ofs": [as_of], "limit": limit}).fetchall()
     if expired := [str(drop) for _, drop, _, _, is_expired in found if is_expired]:
         raise Expired(
-            f"a training set of {as_of} is made of {', '.join(expired)} too, which retention removed: run these dates "
+            f"the training set of {as_of} includes {', '.join(expired)}, which retention removed: run these dates "
             f"again (make backfill FROM={expired[0]} TO={expired[-1]}; their drops must be in the landing directory), "
-            f"then {as_of}; and let CHURN_SNAPSHOTS_DAYS be longer"
+            f"then {as_of}; and increase CHURN_SNAPSHOTS_DAYS"
         )
     return [drop for _, drop, _, is_labelled, _ in found if is_labelled]
 
@@ -196,7 +196,7 @@ def score_rows(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) 
     """Return the probability of churn of those rows of a training set; equal selections have scores equal to the bit.
 
     Raises:
-        ValueError, KeyError: the pipeline wants other features than the training set has.
+        ValueError, KeyError: the pipeline needs features that the training set lacks.
     """
     return np.concatenate([np.empty(0), *(score(pipeline, block) for block in training_set.features_in_blocks(rows))])
 
