@@ -1,4 +1,4 @@
-"""What the gate needs to know of a candidate, of Production and of the anchor: read from MLflow and from Postgres."""
+"""Gathering of the gate's evidence on the candidate, Production and the anchor, from MLflow and Postgres."""
 
 import asyncio
 from collections import defaultdict
@@ -44,16 +44,16 @@ from churn.training.learned_from import learned_of
 from churn.training.training_set import LABEL, TrainingSet, join_features, score_rows
 
 ASKED_AT_ONCE = 100_000
-"""Customers that the database is asked about at once: a statement names each, and reads the whole date."""
+"""Customers per statement: it lists their ids, and scans the whole date."""
 
 
 class StaleCandidate(RuntimeError):
-    """A candidate that was graded on data that have changed since."""
+    """The data that the candidate was graded on have changed since."""
 
 
 @dataclass(frozen=True)
 class Rivals:
-    """What the candidate is compared with, whether Production may be moved, and whether its AS_OF was withdrawn."""
+    """Production and the anchor, the reason of a pin, and whether Production's AS_OF was withdrawn."""
 
     production: ModelVersion | None
     anchor: ModelVersion | None
@@ -63,8 +63,7 @@ class Rivals:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The evidence, and what belongs to it: the customers of its rows, and what opens the audit cohort, which is for a
-    promotion alone."""
+    """The evidence, the customers of its rows, and a function that scores the audit cohort, for promotions only."""
 
     evidence: Evidence
     users: pa.ChunkedArray
@@ -88,7 +87,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
         )
         if version
     }  # fmt: skip
-    # Each statement by itself: no transaction stays open while models score.
+    # Autocommit, so that no transaction idles while models score.
     with connect(database_url, autocommit=True) as connection, _counting(versions) as counted:
         rows = _Rows(candidate.as_of, graded_on, store, connection, database_url)
         of_service = rows.of(service)
@@ -106,7 +105,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
         production, score_audit = _grade(rivals.production, rows, shipped)
         same = _identity(rivals.anchor) == _identity(rivals.production)
         anchor, _ = (None, None) if same else _grade(rivals.anchor, rows, shipped)
-        # All of it, before the candidate's answers are timed.
+        # Wait for the counts, so that they do not disturb the timing of the candidate.
         trained_on_cohort = {role: count.result() for role, count in counted.items()}
         golden = read_evidence(candidate.run_id, "golden")
         loading, signature, pipeline = try_out(candidate, golden, service, database_url)
@@ -156,7 +155,7 @@ def was_promoted(version: ModelVersion) -> bool:
 
 
 class _Rows:
-    """The rows of both cohorts on the grading date, labelled as the candidate knows them, by feature service."""
+    """The rows of both cohorts on the grading date by feature service, labelled as of the candidate's AS_OF."""
 
     def __init__(self, as_of: date, graded_on: date, store: FeatureStore, connection: Connection, database_url: str):
         self.as_of, self.graded_on, self.store = as_of, graded_on, store
@@ -176,13 +175,12 @@ ScoresAudit = Callable[[], np.ndarray]
 
 
 def _grade(version: ModelVersion | None, rows: _Rows, shipped: Origin) -> tuple[Graded | None, ScoresAudit | None]:
-    """Score the rows by a version, with the features of its own feature service; return it, and what scores the audit
-    cohort by it.
+    """Score the rows with a version and its feature service; return it, and a function that scores the audit cohort.
 
-    A version that cannot be graded is a finding for a person; a server that is away is for a retry.
+    A version that cannot be graded has a `problem`, for a person; an unavailable server raises, for a retry.
 
     Args:
-        shipped: what an AUC on these rows is of, of a version that learned from their date.
+        shipped: origin of the AUC on these rows for a version that learned from their date.
     """
     if version is None:
         return None, None
@@ -202,7 +200,7 @@ def _grade(version: ModelVersion | None, rows: _Rows, shipped: Origin) -> tuple[
 
 @contextmanager
 def _counting(versions: Mapping[str, ModelVersion]) -> Iterator[dict[str, Future[int | None]]]:
-    """Count for each version how many customers of the gate cohort it was given, beside what the database joins."""
+    """Count, in a thread, the customers of the gate cohort that each version was trained on."""
     beside = ThreadPoolExecutor(1)
     try:
         yield {role: beside.submit(_cohort_trained_on, version) for role, version in versions.items()}
@@ -224,7 +222,7 @@ def _basis(rival: Graded | None, graded_on: date, out_of_time: bool) -> Basis | 
 
 
 def _run_of(version: ModelVersion) -> mlflow.entities.Run | None:
-    """Return the run that a version is of, None where it is of none or the run is gone."""
+    """Return the run of a version, None if it has none or the run was deleted."""
     if not version.run_id:
         return None
     try:
@@ -236,7 +234,7 @@ def _run_of(version: ModelVersion) -> mlflow.entities.Run | None:
 
 
 def _of_run(version: ModelVersion, run: mlflow.entities.Run | None, cohort: Origin) -> dict[str, Any]:
-    """Return what run and tags say of a version whose AUC on the gate cohort is of `cohort`."""
+    """Return the fields of Graded that come from run and tags; `cohort` is the origin of the AUC on the gate cohort."""
     params, metrics = (run.data.params, run.data.metrics) if run else ({}, {})
     dates = params.get("labelled_dates", "")
     learned = learned_of(version.tags, int(dates) if dates.isdecimal() else None)
@@ -250,8 +248,8 @@ def _of_run(version: ModelVersion, run: mlflow.entities.Run | None, cohort: Orig
 
 
 def _cohort_trained_on(version: ModelVersion) -> int | None:
-    """Return how many customers of the gate cohort the version was given, None where nobody knows: it was registered by
-    hand, or trained by older code."""
+    """Return how many customers of the gate cohort the version was trained on, None if unknown, as for a version
+    registered by hand or trained by older code."""
     return int(in_cohort(read_trained_on(version.run_id)).sum()) if keeps_evidence(version.run_id) else None
 
 
@@ -266,7 +264,7 @@ def _slices(connection: Connection, graded_on: date, users: pa.ChunkedArray) -> 
 
 
 def _online_problem(connection: Connection, store: FeatureStore, service: FeatureService) -> str | None:
-    """Return why a customer who is served cannot be scored by the candidate's features, None if they can."""
+    """Return why the served customers lack features of the candidate, None if they do not."""
     served = builds_of(connection).served()
     if served is None:
         return "nothing is served: run churn_materialize"
@@ -274,6 +272,6 @@ def _online_problem(connection: Connection, store: FeatureStore, service: Featur
     asked = {"event_timestamp": event_timestamp(as_of)}
     users = [user for (user,) in execute(connection, "gate/some_customers", asked)]
     missing = {name for found in read_online(store, service, users) for name in found.missing} if users else set()
-    # Left to the garbage collector, its pool of connections may be ended by a thread of its own, and say an error.
+    # Garbage collection would close the connection pool in another thread and log an error.
     asyncio.run(store.close())
     return f"AS_OF {as_of} is served without {', '.join(sorted(missing))}: run churn_materialize" if missing else None

@@ -171,7 +171,7 @@ def _why_not(client: MlflowClient, connection: Connection, candidate: ModelVersi
 def _moved_meanwhile(graded_against: int | None, found: int | None) -> str:
     expected, holds = (f"version {version}" if version else "nothing" for version in (graded_against, found))
     return (
-        f"it was graded against {expected} in Production, which holds {holds} by now: it was moved "
+        f"it was graded against {expected} in Production, which now holds {holds}: it was moved "
         "meanwhile; run this AS_OF again to compare with it"
     )
 

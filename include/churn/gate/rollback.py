@@ -1,7 +1,7 @@
 """rollback: put an earlier version back into Production, and pin it there until release.
 
-The pin first, so that no promotion comes between; then stage Production, then alias champion, then the record in
-gate.moves. Killed between any two, running it again finishes what is missing and changes nothing else.
+The pin is set first, so that no promotion interferes; then stage Production, alias champion and the record in
+gate.moves follow. If it is killed in between, another run completes the missing steps only.
 """
 
 import logging
@@ -25,22 +25,22 @@ log = logging.getLogger(__name__)
 
 
 class RollbackRefused(RuntimeError):
-    """There is no such version to go back to; nothing was moved."""
+    """The rollback is not possible; nothing was moved."""
 
 
 def rollback(version: int | None, who: str, why: str, database_url: str) -> Outcome:
-    """Move Production to `version` and pin it there; None: the one before the present one that can still be loaded.
+    """Move Production to `version` and pin it there; None: to the last earlier version that can still be loaded.
 
-    While Production is pinned, None is the pinned version: it finishes a rollback that was killed, and a second one
+    While Production is pinned, None means the pinned version, so that a killed rollback is completed and a repeated one
     does not go back twice.
 
     Raises:
-        RollbackRefused: the version does not exist or cannot be served, there is none before, or `why` is empty.
+        RollbackRefused: the version does not exist or cannot be served, there is no earlier one, or `why` is empty.
     """
     who, why = stated(who, why, RollbackRefused)
     client = MlflowClient()
     with connect(database_url, autocommit=True) as connection:
-        # The lock of promote: one of them at a time.
+        # Shared with promote, so that only one of them moves Production.
         lock_session(connection, moves.PROMOTE_LOCK)
         current = registry.production(client)
         moves.settle(connection, client, current)
@@ -56,11 +56,11 @@ def rollback(version: int | None, who: str, why: str, database_url: str) -> Outc
             move_champion(client, target)
             return Outcome(UNCHANGED, f"{pinned}; to go back further, name the version", figures)
         if not pinned or pinned.version != target or recorded:
-            # Not the pin of a rollback that was killed, whose reason stays its own.
+            # The pin of a killed rollback keeps its own reason.
             pinned = Pin(target, who, why, _now(connection))
             moves.set_pin(client, pinned)
         if moved:
-            # With two versions in Production MLflow serves the higher number: the present one must leave.
+            # Archive the current version: of two in Production, MLflow returns the higher number.
             client.transition_model_version_stage(MODEL_NAME, str(target), PRODUCTION, archive_existing_versions=True)
         move_champion(client, target)
         moves.append(connection, moves.ROLLBACK, version_there, pinned.who, pinned.why)
@@ -68,7 +68,8 @@ def rollback(version: int | None, who: str, why: str, database_url: str) -> Outc
 
 
 def release(who: str, why: str, database_url: str) -> Outcome:
-    """Let the gate move Production again. The record first, then the pin goes: killed between, the next run finishes.
+    """Let the gate move Production again. The record is written before the pin is removed, so that after a kill the
+    next run completes it.
 
     Raises:
         RollbackRefused: `why` is empty.
@@ -90,28 +91,28 @@ def release(who: str, why: str, database_url: str) -> Outcome:
 
 
 def _previous(connection: Connection, database_url: str) -> int:
-    """Return the last version before the present one that can be served."""
+    """Return the last version before the current one that can be served."""
     client, problems = MlflowClient(), []
     for earlier in moves.before(connection):
         problem = _problem(client, earlier.version, database_url, earlier)
         if problem is None:
             return earlier.version
         problems.append(f"version {earlier.version}: {problem}")
-    why = "; ".join(problems) or "the history (gate.moves) knows of none before the present one"
+    why = "; ".join(problems) or "the history (gate.moves) knows of none before the current one"
     raise RollbackRefused(f"there is no version to go back to: {why}. Name one: make rollback VERSION=n")
 
 
 def _problem(client: MlflowClient, version: int, database_url: str, earlier: Held | None = None) -> str | None:
-    """Return why serving could not serve this version, None where it could.
+    """Return why this version cannot be served, None if it can.
 
     Args:
-        earlier: the version that the history knows by that number; None where a person named it.
+        earlier: the version of that number in the history; None if a person named it.
     """
     try:
         found = registry.get_version(client, version)
         if earlier and not earlier.same(found):
-            return f"the history means run {earlier.run_id}, and the number is of run {found.run_id or 'none'} by now"
-        found.as_of, found.threshold, found.feature_service  # noqa: B018 — what serving reads of a version
+            return f"the history means run {earlier.run_id}, but the number now belongs to run {found.run_id or 'none'}"
+        found.as_of, found.threshold, found.feature_service  # noqa: B018 — raises if unreadable
         load_pipeline(version, database_url)
     except (ModelNotLoadable, ValueError) as error:
         return str(error)
@@ -123,7 +124,7 @@ def _problem(client: MlflowClient, version: int, database_url: str, earlier: Hel
 
 
 def _now(connection: Connection) -> str:
-    """Return an instant of the database's clock, which dates the moves too."""
+    """Return the time of the database, as in gate.moves."""
     row = execute(connection, "gate/clock").fetchone()
     assert row is not None
     return row[0].isoformat()

@@ -1,4 +1,4 @@
-"""The candidate tried out: loaded as serving loads it, it answers for its golden rows."""
+"""Trial of the candidate: loads it like serving, and scores its golden rows."""
 
 import time
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ TIMED_ROWS = 10
 def try_out(
     candidate: ModelVersion, golden: pa.Table, service: FeatureService, database_url: str
 ) -> tuple[Loading, Signature, Pipeline | None]:
-    """Load the candidate as serving does, and let it answer for its golden rows, all at once and one by one; return how
-    it did, its signature, and the pipeline where it answered."""
+    """Load the candidate like serving, and score its golden rows, in a batch and one by one. Return the result, its
+    signature, and the pipeline if it could score them."""
     try:
         pipeline, signature = load_model(candidate.version, database_url)
         threshold = candidate.threshold
@@ -35,7 +35,7 @@ def try_out(
     rows = golden.select(list(feature_types(service))).to_pylist()
     try:
         scorer = choose_scorer(f"version {candidate.version}", pipeline, service, rows, threshold)
-        # Threads that wait for each other would be timed, not the model.
+        # The timing must not include the synchronization of threads.
         with threadpool_limits(1):
             found = scorer.probabilities(rows)
             milliseconds = [_time(scorer, row) for row in rows[:TIMED_ROWS]]
