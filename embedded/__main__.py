@@ -61,7 +61,7 @@ def main() -> int:
         print(f"\n{error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; the stack stays as it is (make status)", file=sys.stderr)  # noqa: T201
+        print("\ninterrupted; the stack is unchanged (make status)", file=sys.stderr)  # noqa: T201
         return 130
 
 
@@ -93,7 +93,7 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
 
 
 def _answer(settings: Settings, arguments: argparse.Namespace) -> str | None:
-    """Return what a command has to say that only answers, None for any other."""
+    """Return the output of a command that only returns a text, None for the others."""
     match arguments.command:
         case "env":
             return shell_lines(environment(settings))

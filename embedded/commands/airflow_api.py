@@ -76,7 +76,7 @@ class Handover:
 
 
 class Airflow:
-    """A session with one Airflow; `login` is a user name and password, None where Airflow needs no login."""
+    """A session with one Airflow; `login` is a user name and password, None if Airflow needs no login."""
 
     def __init__(self, url: str, login: tuple[str, str] | None = None) -> None:
         self._url = url

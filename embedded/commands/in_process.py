@@ -1,4 +1,4 @@
-"""What commands need that work on the running stack in this process, without Airflow."""
+"""Access to the running stack from this process, without Airflow."""
 
 import os
 

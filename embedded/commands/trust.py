@@ -1,4 +1,4 @@
-"""Trusting a version that was registered by hand, on the embedded stack."""
+"""make trust: record the hashes of a version that was registered by hand."""
 
 import getpass
 
@@ -11,7 +11,7 @@ class NotTrusted(RuntimeError):
 
 
 def trust(settings: Settings, version: int, why: str) -> str:
-    """Record the hashes of the version's files, so that serving and the gate load it, and say what came of it.
+    """Record the hashes of the version's files, so that serving and the gate load it, and return the outcome.
 
     Raises:
         NotTrusted: there is no such version, it cannot be loaded, or MLflow does not answer.

@@ -225,7 +225,7 @@ def _registry_report(settings: Settings) -> str:
 
 
 def serving_report(settings: Settings) -> str:
-    """Return why serving does not answer with the version in Production, as a file of it that is not trusted."""
+    """Return why serving does not use the version in Production, for example an untrusted file."""
     _, answer = ready(settings)
     if trouble := answer.get("trouble"):
         return f"serving goes on with version {answer['model']['version']}: {trouble}"
@@ -233,7 +233,7 @@ def serving_report(settings: Settings) -> str:
 
 
 def ready(settings: Settings) -> tuple[int | None, dict[str, Any]]:
-    """Return the status and the document that serving answers with; no status where it does not answer."""
+    """Return status and body of serving's /health/ready; the status is None if it does not answer."""
     try:
         answer = session().get(f"{settings.serving_url}/health/ready", timeout=10)
         return answer.status_code, answer.json()

@@ -197,8 +197,7 @@ def _migrate_mlflow(settings: Settings, manager: ProcessManager, say: Say) -> No
 
 
 def _trust_older_versions(settings: Settings, manager: ProcessManager, say: Say) -> None:
-    """Record the hashes of the versions from before the upgrade that began to record them: once, and before serving and
-    tasks ask for them."""
+    """Record, once, the hashes of versions from before the upgrade, before serving and tasks check them."""
     from churn.registry.provenance import waits_for_upgrade  # noqa: PLC0415
 
     if not waits_for_upgrade(environment(settings)["CHURN_DATABASE_URL"]):

@@ -22,7 +22,7 @@ def why_future(as_of: date, today: date) -> str | None:
         return None
     return (
         f"AS_OF {as_of} is after today, {today} (UTC), and would be served in place of every true date before it: "
-        "correct the date; where a drop of it is loaded already, take it back with make withdraw"
+        "correct the date; if a drop of it is loaded already, take it back with make withdraw"
     )
 
 

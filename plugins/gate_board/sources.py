@@ -58,7 +58,7 @@ def database_url() -> str:
     try:
         found = Connection.get_connection_from_secrets(CONNECTION)
     except AirflowNotFoundException as error:
-        raise Unavailable(f"Airflow has no connection `{CONNECTION}`, which says where the database is") from error
+        raise Unavailable(f"Airflow has no connection `{CONNECTION}`, the URL of the database") from error
     return url_of(found)
 
 

@@ -61,7 +61,7 @@ class Drop:
         return [path for name in (MANIFEST, ACCEPT) if _is_plain(path := self.path / name)]
 
     def identity_of_rest(self) -> dict[str, str]:
-        """Return what identifies each file of says_of_itself(). _ACCEPT counts again when it is written again."""
+        """Return the identity of each file of says_of_itself(). A rewritten _ACCEPT has a new one."""
         return {path.name: _identity(path) for path in self.says_of_itself()}
 
     @property
@@ -106,7 +106,7 @@ class ManifestError(ValueError):
 
 
 def find_drop(landing: Path, as_of: date) -> Drop | None:
-    """Return the drop of `as_of`, None where the landing directory has none."""
+    """Return the drop of `as_of`, None if there is none."""
     drop = Drop(as_of, landing / as_of.isoformat())
     return drop if _is_directory(drop) else None
 
@@ -157,7 +157,7 @@ def is_readable(drop: Drop) -> bool:
 
 
 def read_manifest(drop: Drop) -> Manifest | None:
-    """Return the drop's manifest, None where it has none.
+    """Return the drop's manifest, None if it has none.
 
     Raises:
         ManifestError: the manifest does not match MANIFEST_RULE, or is larger than MANIFEST_BYTES.

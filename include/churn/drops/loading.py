@@ -107,7 +107,7 @@ def _newest_withdrawn(connection: Connection, drop: AcceptedDrop) -> int:
     if drop.validated_at < withdrawn_at:
         raise StaleDrop(
             f"the drop of {drop.as_of} was validated at {drop.validated_at}, and withdrawn at {withdrawn_at}: clear "
-            "the task validate if what is in the landing directory now is to be loaded"
+            "the task validate if the drop in the landing directory is to be loaded"
         )
     return revision
 

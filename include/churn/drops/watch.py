@@ -216,7 +216,7 @@ def _is_refused(drop: Drop, revision: Revision) -> bool:
     if drop.is_accepted_since(revision.withdrawn_at):
         return False
     log.info(
-        "%s: not loaded again, this content was withdrawn on %s: to load it all the same, write a file %s that says "
+        "%s: not loaded again, this content was withdrawn on %s: to load it anyway, write a file %s that says "
         "why; else remove the directory",
         drop.path,
         f"{revision.withdrawn_at:%Y-%m-%d %H:%M} UTC",

@@ -49,7 +49,7 @@ def materialize(as_of: date, database_url: str) -> Outcome:
         counts = served is not None and not _was_withdrawn(connection, served)
         if not counts and (newest := _newest_left(connection)[0]) and newest > as_of:
             # Restore the newest AS_OF first: a backfill must not replace a newer one that was lost or withdrawn.
-            log.warning("what the online store served is lost or was withdrawn: AS_OF %s is written again", newest)
+            log.warning("the served AS_OF is lost or was withdrawn: AS_OF %s is written again", newest)
             _write_and_publish(connection, store, builds, newest, served)
             served, counts = builds.served(), True
         if served and counts and served.as_of > as_of:

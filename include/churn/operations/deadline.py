@@ -29,7 +29,7 @@ TOLD_FOR = timedelta(days=7)
 """Time that a late drop is alerted: an alert that repeats for longer hides new ones. `make doctor` still lists it."""
 
 NEXT = {
-    "after today": "its date is a typo, and it is not loaded: rename its directory; where a drop of that date is "
+    "after today": "its date is a typo, and it is not loaded: rename its directory; if a drop of that date is "
     "loaded, take it back with make withdraw",
     "incomplete": "a required file is missing, or one that manifest.json names: have the drop sent again, whole",
     "unreadable": "the pipeline's user cannot read the directory or a file that the log names: fix the permissions, "
@@ -38,7 +38,7 @@ NEXT = {
     "loaded": "it has no snapshot: look at the runs of churn_snapshot for this AS_OF",
     "snapshotted": "its features are not online: look at the runs of churn_materialize for this AS_OF",
     "materialized": "no candidate was trained: look at the runs of churn_train for this AS_OF",
-    "materialized (MLflow cannot be asked)": "it is not known whether a candidate was trained: see that MLflow answers",
+    "materialized (MLflow cannot be asked)": "it is unknown whether a candidate was trained: check that MLflow runs",
     "trained": "the gate has not decided: look at the runs of churn_train for this AS_OF",
 }
 """Advice by the last finished step of a drop. Running its AS_OF again resumes from there."""

@@ -95,7 +95,7 @@ def hold_unless_accepted(drop: Lawful, known: Known, database_url: str, archive:
 
 
 def _why_for_another(drop: Lawful, held: Hold | None) -> str | None:
-    """Return why _ACCEPT was written for the content that was held before this one; None where it was not."""
+    """Return the error if _ACCEPT was written for content that was held earlier, else None."""
     if held is None or held.content == drop.digest or not drop.accept or drop.accept.modified_ns > drop.changed_ns:
         return None
     return f"its {ACCEPT} was written for other content, held on {held.held_at:%Y-%m-%d}: write {ACCEPT} again"
