@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(item.path.relative_to(REPOSITORY / "tests").parts[0])
 
 
-SET_UP_ONCE = ("e2e", "integration/serving")
+SET_UP_ONCE = ("e2e", "integration/serving/shared_service")
 
 
 class _ByFile(LoadScopeScheduling):

@@ -17,7 +17,7 @@ from churn.drops.validation import validate
 from churn.features.materialization import materialize
 from churn.features.store import apply_definitions
 from churn.outcome import Outcome
-from tests.integration.faults import Wire, children, wire_to
+from tests.integration.fault_injection import Wire, children, wire_to
 from tests.integration.online_stores import InPostgres, InRedis, OnlineStore
 
 __all__ = ["children"]

@@ -28,7 +28,7 @@ from churn.training.candidate import Candidate
 from churn.training.train import USED_AT, train
 from churn.training.training_set import TrainingSet
 from tests.conftest import database_copy, mlflow_at
-from tests.integration.faults import READ
+from tests.integration.fault_injection import READ
 
 QUICK = recipe.Parameters(families=("logistic regression",))
 CHANGES = ("create_", "log_", "set_", "update_", "delete_", "transition_", "finalize_", "record_")
