@@ -26,7 +26,7 @@ REAL_DROPS = REPOSITORY.parent / "shared" / "data" / "drops"
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 
 THOROUGH = "CI" in os.environ
-"""CI tries every sequence of runs and every moment to die at; elsewhere a share of them, so that it takes minutes."""
+"""CI tries more sequences of runs and more moments to kill a step at."""
 
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 # Two processes test at once, often on two cores: threads of one that wait for each other keep the other from working.
@@ -56,6 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 SET_UP_ONCE = ("e2e", "integration/serving/shared_service")
+OWN_STACK = ("e2e/test_celery.py", "e2e/test_secrets.py")
 
 
 class _ByFile(LoadScopeScheduling):
@@ -66,6 +67,8 @@ class _ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
+        if file.removeprefix("tests/") in OWN_STACK:
+            return file
         return next((folder for folder in SET_UP_ONCE if f"tests/{folder}/" in file), file)
 
 

@@ -3,7 +3,6 @@
 The final state is that of sequential runs.
 """
 
-import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from tests.integration.faults.fault_world import (
     served,
     tables,
 )
+from tests.integration.moments import moments
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_concurrent_runs_end_like_sequential_ones(
             for as_of in sorted(dates):
                 step(in_copy(worlds[as_of], copy))
             seen, end = reader(in_copy(held, copy)), everything(in_copy(held, copy))
-        for n in itertools.count(1, stride if THOROUGH else 3 * stride):
+        for n in moments(2 * stride if THOROUGH else 4 * stride):
             with copy_of(start, postgres_url, tmp_path / "copy") as copy:
                 pair = [(step, in_copy(world, copy)) for world in (held, passing)]
                 was_held, *outcomes = run_while_held(n, *pair, wire, children)

@@ -1,6 +1,5 @@
 """A step of the data path is killed before any act: readers see the old or the new state, and a retry completes it."""
 
-import itertools
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -31,8 +30,9 @@ from tests.integration.faults.fault_world import (
     write_february,
     write_january,
 )
+from tests.integration.moments import moments
 
-STRIDE = 1 if THOROUGH else 6
+STRIDE = 4 if THOROUGH else 9
 """Of the moments that a step can be killed at, one in so many is tried."""
 
 
@@ -83,7 +83,7 @@ def die_everywhere(step, start, run, reader: Callable[[World], object], postgres
         with copy_of(world, postgres_url, tmp_path / "undisturbed") as undisturbed:
             step(undisturbed)
             new, end = reader(undisturbed), everything(undisturbed)
-        for n in itertools.count(1, STRIDE):
+        for n in moments(STRIDE):
             with copy_of(world, postgres_url, tmp_path / "copy") as mortal:
                 lived = run(n, mortal)
                 assert reader(mortal) in ([new] if lived else [old, new])
@@ -129,7 +129,7 @@ def test_applying_definitions_killed_before_any_registry_change_is_completed_by_
         applied = World(url, landing, archive, D31)
         run_apply(applied)
         end = everything(applied)
-    for n in itertools.count(1, 12 * STRIDE):
+    for n in moments(12 * STRIDE):
         with database_copy(postgres_url, churn_template) as url:
             world = World(url, landing, archive, D31)
             lived = killed_before(n, run_apply, world, reads=False)
@@ -164,7 +164,7 @@ def test_a_withdrawal_killed_before_any_act_is_completed_by_the_retry(january, k
             run_withdrawal(undisturbed)
             new, end = found(undisturbed), everything(undisturbed)
         assert {each.as_of for each in new[1].values()} == {D31, None}
-        for n in itertools.count(1, STRIDE):
+        for n in moments(STRIDE):
             with copy_of(world, postgres_url, tmp_path / "copy") as mortal:
                 lived = run(n, mortal)
                 # The tables change at once, and what is served does next.

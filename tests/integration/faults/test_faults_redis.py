@@ -1,6 +1,5 @@
 """A materialization into Redis is killed before any act: readers see the old or the new AS_OF, a retry completes it."""
 
-import itertools
 import os
 from collections import Counter
 from concurrent.futures import Future
@@ -23,9 +22,10 @@ from tests.integration.faults.fault_world import (
     served,
     write_corrected_february,
 )
+from tests.integration.moments import moments
 from tests.integration.online_stores import IN_REDIS
 
-STRIDE = 1 if THOROUGH else 2
+STRIDE = 2 if THOROUGH else 4
 """Of the moments that a materialization can be killed at, one in so many is tried, or in a multiple of it."""
 
 
@@ -120,7 +120,7 @@ def test_a_killed_step_serves_old_or_new_and_is_completed_by_the_retry(
         step(undisturbed)
         new, end, rows = served(undisturbed), everything(undisturbed), held(online_store)
     assert old != new
-    for n in itertools.count(1, stride):
+    for n in moments(stride):
         online_store.restore(before)
         with copy_of(world, postgres_url, tmp_path) as mortal:
             lived = killed(n, step, mortal)

@@ -36,7 +36,7 @@ from tests.integration.law.law_model import DATES, USERS, Content, Model, action
 from tests.integration.online_stores import InPostgres, InRedis
 from tests.opened_store import opened_store
 
-SEQUENCES = 100 if THOROUGH else 40
+SEQUENCES = 50 if THOROUGH else 25
 """How many are tried, always the same ones. `--law-sequences` tries so many others."""
 
 WINDOW = 2
@@ -341,7 +341,7 @@ def test_the_state_of_an_as_of_depends_only_on_the_drops_up_to_it(world, online_
     asked = request.config.getoption("--law-sequences")
     in_redis = isinstance(online_store, InRedis)
     # What Redis is not part of was tried with the other.
-    sequences = (25 if THOROUGH else 8) if in_redis else SEQUENCES
+    sequences = (15 if THOROUGH else 8) if in_redis else SEQUENCES
 
     @settings(
         max_examples=asked or sequences,
