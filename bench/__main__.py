@@ -11,7 +11,6 @@ from pathlib import Path
 
 BENCHMARKS = {
     "steps": "seconds and peak memory of load + validate, snapshot, materialize and training set, by customers",
-    "growth": "the cost of the twelfth monthly AS_OF relative to the eighth, at the smallest size",
     "chain": "seconds of one AS_OF, and of six by backfill, through the real scheduler, task by task",
     "workers": "ten AS_OFs by backfill on Celery, with one worker process and with two, stage by stage",
     "online": "milliseconds of an online read of one customer's features, at the smallest size",
@@ -64,14 +63,9 @@ def _run(arguments: argparse.Namespace) -> None:
             say(f"{name}: {BENCHMARKS[name]}")
             module = import_module(f"bench.{name}")
             result = {"benchmark": name, "machine": facts, **module.run(bench)}
-            written = [write(arguments.out, name, result)]
-            if name == "steps":
-                # Imported late, as its libraries would count as memory of the steps.
-                from bench.plot import plot_steps  # noqa: PLC0415
-
-                written.append(plot_steps(arguments.out, result))
+            path = write(arguments.out, name, result)
             print(f"\n{module.render(result)}\n")  # noqa: T201
-            say(f"wrote {', '.join(map(str, written))}")
+            say(f"wrote {path}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -114,7 +114,6 @@ def test_a_run_measures_every_step_of_every_side_and_leaves_only_its_results(tmp
         ("load + validate", "snapshot", "materialize", "training set", "all"), True
     )
     assert set(result["machine"]) == {"cores", "feast", "git_commit", "memory_gb", "postgres", "python", "system"}
-    assert (out / "steps.svg").read_text().startswith("<?xml")
     assert "training set" in output
     assert list(work.iterdir()) == []
 

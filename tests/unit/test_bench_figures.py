@@ -1,13 +1,11 @@
 """The arithmetic of the benchmarks and the format of their results."""
 
 import json
-from datetime import date
 
 import pytest
 
 from bench.comparison import STEPS, compare, render
 from bench.figures import Sample, goal, number, percentile, ratio, significant, total
-from bench.growth import MONTHS, summarize
 from bench.results import write
 
 
@@ -115,15 +113,6 @@ def test_a_step_over_its_limit_has_no_ratio_and_is_shown_as_such():
 def test_the_table_says_where_naive_stops():
     rows = [row for row in measurements(100_000, 1_000_000) if (row["side"], row["customers"]) != ("naive", 1_000_000)]
     assert render({"measurements": rows, **compare(rows)}).endswith("naive is not measured beyond 100,000 customers")
-
-
-def test_the_twelfth_date_is_compared_with_the_eighth_by_the_least_of_the_runs():
-    dates = [date(2024, month, 1) for month in range(1, MONTHS + 1)]
-    slow, quick = ([[float(index + 1) * times] * len(STEPS) for index in range(MONTHS)] for times in (3, 1))
-    found = summarize(dates, [slow, quick])
-    assert found["twelfth_over_eighth"] == {**dict.fromkeys(STEPS, 1.5), "all": 1.5}
-    assert found["goals"][0]["met"] is False
-    assert found["months"][7] == {"as_of": "2024-08-01", "steps": dict.fromkeys(STEPS, 8.0), "all": 32.0}
 
 
 # --- files ------------------------------------------------------------------------------------------------------
