@@ -15,12 +15,12 @@ BENCHMARKS = {
     "workers": "ten AS_OFs by backfill on Celery, with one worker process and with two, stage by stage",
     "online": "milliseconds of an online read of one customer's features, at the smallest size",
     "online_redis": "the same with Redis as the online store, and its memory; only if named",
-    "gate": "how often the gate errs, by simulation, and the cost of a decision at the largest size",
+    "gate": "how often the gate errs, by simulation",
     "holds": "how often a valid drop is held, by simulation: daily and monthly, of 200 to 20,000 customers",
     "serving": "latency and throughput of a prediction beside a naive service and the limit, at the smallest size",
     "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only if named",
 }
-"""Each is a module with run(bench), which measures, and render(result), which returns tables."""
+"""Each is a module with run(bench), which returns figures and lists of rows by name."""
 
 ONLY_NAMED = {"online_redis", "serving_soak"}
 """They need a Redis or run for many minutes, so they run only if named."""
@@ -47,7 +47,7 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> None:
     # These imports take seconds, which --help should not need.
     from bench.context import Bench  # noqa: PLC0415
-    from bench.results import machine, write  # noqa: PLC0415
+    from bench.results import machine, render, write  # noqa: PLC0415
     from bench.server import running_server  # noqa: PLC0415
 
     started = time.monotonic()
@@ -64,7 +64,7 @@ def _run(arguments: argparse.Namespace) -> None:
             module = import_module(f"bench.{name}")
             result = {"benchmark": name, "machine": facts, **module.run(bench)}
             path = write(arguments.out, name, result)
-            print(f"\n{module.render(result)}\n")  # noqa: T201
+            print(f"\n{getattr(module, 'render', render)(result)}\n")  # noqa: T201
             say(f"wrote {path}")
 
 
