@@ -13,17 +13,16 @@ BENCHMARKS = {
     "steps": "seconds and peak memory of load + validate, snapshot, materialize and training set, by customers",
     "chain": "seconds of one AS_OF, and of six by backfill, through the real scheduler, task by task",
     "workers": "ten AS_OFs by backfill on Celery, with one worker process and with two, stage by stage",
-    "online": "milliseconds of an online read of one customer's features, at the smallest size",
-    "online_redis": "the same with Redis as the online store, and its memory; only if named",
+    "online": "writing and reading features online: Feast's stock store, ours in Postgres and in Redis, by customers",
     "gate": "how often the gate errs, by simulation",
     "holds": "how often a valid drop is held, by simulation: daily and monthly, of 200 to 20,000 customers",
-    "serving": "latency and throughput of a prediction beside a naive service and the limit, at the smallest size",
+    "serving": "latency and throughput of a prediction: naive, ours and the limit, at the smallest size",
     "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only if named",
 }
 """Each is a module with run(bench), which returns figures and lists of rows by name."""
 
-ONLY_NAMED = {"online_redis", "serving_soak"}
-"""They need a Redis or run for many minutes, so they run only if named."""
+ONLY_NAMED = {"serving_soak"}
+"""It runs for many minutes."""
 
 CUSTOMERS = (7_000, 100_000, 1_000_000)
 
@@ -55,16 +54,16 @@ def _run(arguments: argparse.Namespace) -> None:
     def say(line: str) -> None:
         print(f"{time.monotonic() - started:7.1f} s  {line}", file=sys.stderr, flush=True)  # noqa: T201
 
-    with running_server(arguments.work) as server:
+    with running_server(arguments.work, say) as server:
         customers = tuple(sorted(set(arguments.customers)))
-        bench = Bench(server, customers, arguments.repeats, arguments.time_limit, say)
+        bench = Bench(server, customers, arguments.repeats, say)
         facts = machine(server)
         for name in arguments.benchmarks or [each for each in BENCHMARKS if each not in ONLY_NAMED]:
             say(f"{name}: {BENCHMARKS[name]}")
             module = import_module(f"bench.{name}")
             result = {"benchmark": name, "machine": facts, **module.run(bench)}
             path = write(arguments.out, name, result)
-            print(f"\n{getattr(module, 'render', render)(result)}\n")  # noqa: T201
+            print(f"\n{render(result)}\n")  # noqa: T201
             say(f"wrote {path}")
 
 
@@ -77,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         "consistency). Each step runs in its own process, on a temporary Postgres that is started like the\n"
         "embedded stack's. Seconds are the minimum of the repetitions, without importing libraries; memory\n"
         'includes them. "server MB" is the peak private memory of one Postgres process. Naive stops at\n'
-        "100,000 customers.\n\n" + "\n".join(f"  {name:14}{text}" for name, text in BENCHMARKS.items()),
+        "100,000 customers. workers and online need redis-server; serving and serving_soak need wrk.\n\n"
+        + "\n".join(f"  {name:14}{text}" for name, text in BENCHMARKS.items()),
         epilog='example: make bench ARGS="steps --customers 7000 100000"',
     )
     parser.add_argument(
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         choices=[[], *BENCHMARKS],
         metavar="benchmark",
-        help="default: all but online_redis and serving_soak",
+        help="default: all but serving_soak",
     )
     parser.add_argument(
         "--customers", type=_positive, nargs="+", default=CUSTOMERS, metavar="N",
@@ -95,10 +95,6 @@ def _parser() -> argparse.ArgumentParser:
         "--repeats", type=_positive, metavar="N",
         help="default: 3 up to 100,000 customers, 1 beyond; for gate thousands of decisions, hundreds of chains; "
         "for holds the chains per case, 15; for serving_soak the minutes, 10",
-    )  # fmt: skip
-    parser.add_argument(
-        "--time-limit", type=_positive, default=600, metavar="SECONDS",
-        help="seconds after which a naive step is stopped and reported as such (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results", metavar="DIR",
