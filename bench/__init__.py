@@ -4,3 +4,7 @@
 pipeline, called like its tasks. *limit* is the time of the same server for the same bytes without checks, indexes or
 consistency.
 """
+
+
+class BenchError(RuntimeError):
+    """The benchmark has no valid result; the message says why."""

@@ -11,20 +11,18 @@ from pathlib import Path
 
 BENCHMARKS = {
     "steps": "seconds and peak memory of load + validate, snapshot, materialize and training set, by customers",
-    "growth": "the cost of the twelfth monthly AS_OF relative to the eighth, at the smallest size",
     "chain": "seconds of one AS_OF, and of six by backfill, through the real scheduler, task by task",
     "workers": "ten AS_OFs by backfill on Celery, with one worker process and with two, stage by stage",
-    "online": "milliseconds of an online read of one customer's features, at the smallest size",
-    "online_redis": "the same with Redis as the online store, and its memory; only if named",
-    "gate": "how often the gate errs, by simulation, and the cost of a decision at the largest size",
+    "online": "writing and reading features online: Feast's stock store, ours in Postgres and in Redis, by customers",
+    "gate": "how often the gate errs, by simulation",
     "holds": "how often a valid drop is held, by simulation: daily and monthly, of 200 to 20,000 customers",
-    "serving": "latency and throughput of a prediction beside a naive service and the limit, at the smallest size",
+    "serving": "latency and throughput of a prediction: naive, ours and the limit, at the smallest size",
     "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only if named",
 }
-"""Each is a module with run(bench), which measures, and render(result), which returns tables."""
+"""Each is a module with run(bench), which returns figures and lists of rows by name."""
 
-ONLY_NAMED = {"online_redis", "serving_soak"}
-"""They need a Redis or run for many minutes, so they run only if named."""
+ONLY_NAMED = {"serving_soak"}
+"""It runs for many minutes."""
 
 CUSTOMERS = (7_000, 100_000, 1_000_000)
 
@@ -48,7 +46,7 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> None:
     # These imports take seconds, which --help should not need.
     from bench.context import Bench  # noqa: PLC0415
-    from bench.results import machine, write  # noqa: PLC0415
+    from bench.results import machine, render, write  # noqa: PLC0415
     from bench.server import running_server  # noqa: PLC0415
 
     started = time.monotonic()
@@ -56,22 +54,17 @@ def _run(arguments: argparse.Namespace) -> None:
     def say(line: str) -> None:
         print(f"{time.monotonic() - started:7.1f} s  {line}", file=sys.stderr, flush=True)  # noqa: T201
 
-    with running_server(arguments.work) as server:
+    with running_server(arguments.work, say) as server:
         customers = tuple(sorted(set(arguments.customers)))
-        bench = Bench(server, customers, arguments.repeats, arguments.time_limit, say)
+        bench = Bench(server, customers, arguments.repeats, say)
         facts = machine(server)
         for name in arguments.benchmarks or [each for each in BENCHMARKS if each not in ONLY_NAMED]:
             say(f"{name}: {BENCHMARKS[name]}")
             module = import_module(f"bench.{name}")
             result = {"benchmark": name, "machine": facts, **module.run(bench)}
-            written = [write(arguments.out, name, result)]
-            if name == "steps":
-                # Imported late, as its libraries would count as memory of the steps.
-                from bench.plot import plot_steps  # noqa: PLC0415
-
-                written.append(plot_steps(arguments.out, result))
-            print(f"\n{module.render(result)}\n")  # noqa: T201
-            say(f"wrote {', '.join(map(str, written))}")
+            path = write(arguments.out, name, result)
+            print(f"\n{render(result)}\n")  # noqa: T201
+            say(f"wrote {path}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         "consistency). Each step runs in its own process, on a temporary Postgres that is started like the\n"
         "embedded stack's. Seconds are the minimum of the repetitions, without importing libraries; memory\n"
         'includes them. "server MB" is the peak private memory of one Postgres process. Naive stops at\n'
-        "100,000 customers.\n\n" + "\n".join(f"  {name:14}{text}" for name, text in BENCHMARKS.items()),
+        "100,000 customers. workers and online need redis-server; serving and serving_soak need wrk.\n\n"
+        + "\n".join(f"  {name:14}{text}" for name, text in BENCHMARKS.items()),
         epilog='example: make bench ARGS="steps --customers 7000 100000"',
     )
     parser.add_argument(
@@ -91,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         choices=[[], *BENCHMARKS],
         metavar="benchmark",
-        help="default: all but online_redis and serving_soak",
+        help="default: all but serving_soak",
     )
     parser.add_argument(
         "--customers", type=_positive, nargs="+", default=CUSTOMERS, metavar="N",
@@ -101,10 +95,6 @@ def _parser() -> argparse.ArgumentParser:
         "--repeats", type=_positive, metavar="N",
         help="default: 3 up to 100,000 customers, 1 beyond; for gate thousands of decisions, hundreds of chains; "
         "for holds the chains per case, 15; for serving_soak the minutes, 10",
-    )  # fmt: skip
-    parser.add_argument(
-        "--time-limit", type=_positive, default=600, metavar="SECONDS",
-        help="seconds after which a naive step is stopped and reported as such (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results", metavar="DIR",

@@ -1,12 +1,10 @@
-"""Celery workers and their Redis broker as local processes, for tests and benchmarks.
+"""Celery workers as local processes, for tests and benchmarks.
 
 A worker gets only the environment of a remote machine (docs/cluster.md): its own AIRFLOW_HOME and temporary directory,
 and no access to Airflow's database.
 """
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -80,38 +78,6 @@ class Worker:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.wait()
-
-
-@contextmanager
-def redis_server(directory: Path) -> Iterator[str]:
-    """Run Debian's redis-server in memory on a free port of 127.0.0.1, and yield its URL.
-
-    Raises:
-        StackError: it is not installed, or does not start.
-    """
-    if shutil.which("redis-server") is None:
-        raise StackError("redis-server is not installed: apt-get install redis-server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    log = directory / "redis.log"
-    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(directory)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 10
-        while not _listens(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise StackError(f"redis-server did not start:\n{end_of(log)}")
-            time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

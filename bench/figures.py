@@ -1,41 +1,13 @@
 """The arithmetic of the benchmarks: summaries of repeated measurements, ratios, and formatting."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import ceil
-from statistics import median
 from typing import Any
+
+import numpy as np
 
 Row = dict[str, Any]
 MEGABYTE = 10**6
-
-
-@dataclass
-class Sample:
-    """The repeated measurements of one step; `over` is the time limit if one exceeded it."""
-
-    seconds: list[float] = field(default_factory=list)
-    peak_bytes: int = 0
-    server_bytes: int | None = None
-    over: float | None = None
-
-    def add(self, seconds: float, peak_bytes: int | None, server_bytes: int | None) -> None:
-        self.seconds.append(seconds)
-        self.peak_bytes = max(self.peak_bytes, peak_bytes or 0)
-        if server_bytes is not None:
-            self.server_bytes = max(self.server_bytes or 0, server_bytes)
-
-    def to_json(self) -> Row:
-        """Return the minimum seconds, which other load disturbs least, the median, and the peaks."""
-        kept = self.seconds if self.over is None else []
-        return {
-            "seconds": significant(min(kept, default=None)),
-            "seconds_median": significant(median(kept) if kept else None),
-            "repeats": len(kept),
-            "over_seconds": self.over,
-            "peak_mb": round(self.peak_bytes / MEGABYTE) if kept else None,
-            "server_mb": None if self.server_bytes is None or not kept else round(self.server_bytes / MEGABYTE),
-        }
+SIDES = ("naive", "ours", "limit")
 
 
 def significant(value: float | None, digits: int = 3) -> float | None:
@@ -53,29 +25,27 @@ def total(values: Iterable[float | None]) -> float | None:
     return significant(sum(v for v in known if v is not None)) if known and None not in known else None
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that is at least as large as a `share` of the values."""
-    ordered = sorted(values)
-    return ordered[max(0, ceil(share * len(ordered)) - 1)]
+def milliseconds(seconds: Sequence[float], *percentiles: float) -> Row:
+    """Return percentiles in milliseconds, each the smallest value that this share does not exceed."""
+    if not seconds:
+        return {}
+    found = np.percentile(seconds, percentiles, method="inverted_cdf")
+    return {f"p{name:g} ms": significant(1000 * each) for name, each in zip(percentiles, found, strict=True)}
 
 
-def goal(what: str, figure: float | None, *, least: float | None = None, most: float | None = None) -> Row:
-    """Return whether `figure` meets the goal; unknown if it was not measured."""
-    met = None if figure is None else (least is None or figure >= least) and (most is None or figure <= most)
-    return {"what": what, "figure": figure, "least": least, "most": most, "met": met}
+def side_by_side(found: Mapping[str, Row]) -> Row:
+    """Return the figures of each side as one row, with the ratios of the first figure. A side may be missing."""
+    names = [*found["ours"]]
 
+    def of(side: str, name: str) -> Any:
+        return found.get(side, {}).get(name)
 
-def goal_rows(goals: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """Return the goals as table rows: name, figure, goal, met."""
-    return [
-        (
-            each["what"],
-            number(each["figure"]),
-            f">= {number(each['least'])}" if each["least"] is not None else f"<= {number(each['most'])}",
-            "yes" if each["met"] else "NO",
-        )
-        for each in goals
-    ]
+    return {
+        **{f"{side} {names[0]}": of(side, names[0]) for side in SIDES},
+        "naive / ours": ratio(of("naive", names[0]), of("ours", names[0])),
+        "ours / limit": ratio(of("ours", names[0]), of("limit", names[0])),
+        **{f"{side} {name}": of(side, name) for name in names[1:] for side in SIDES},
+    }
 
 
 def number(value: float | None) -> str:

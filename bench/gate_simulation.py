@@ -34,9 +34,6 @@ TRAINING_ROWS = 3.75
 TWIN_GAP = 0.045
 """The loss of AUC of a twin on a date that it did not learn from: 0.578 against 0.623 on the real drops."""
 
-POINT = 0.01
-"""The margin by which the rules of thumb require the candidate's AUC to exceed Production's."""
-
 ANCHOR_CHECKS = {"anchor_comparable", "not_worse_than_anchor"}
 
 CHAIN = 50
@@ -83,7 +80,6 @@ class Case:
     Attributes:
         rows: the rows of the gate cohort.
         pairs: the kind of pair, in words; `correlation` is that of their errors.
-        training_auc: the naive rule's figure for Production: its AUC on its training customers.
         correction: the candidate corrects a Production that learned from the grading date.
     """
 
@@ -92,7 +88,6 @@ class Case:
     rows: int
     offset: float
     repetitions: int
-    training_auc: float
     seed: int
     correction: bool = False
 
@@ -108,7 +103,7 @@ Found = Counter[str]
 
 
 def simulate(case: Case) -> Found:
-    """Return the counts of outcomes and failed checks, and the decisions of the rules of thumb."""
+    """Return the counts of outcomes and of failed checks."""
     random = np.random.default_rng((case.seed, case.rows))
     found: Found = Counter()
     for _ in range(case.repetitions):
@@ -120,9 +115,6 @@ def simulate(case: Case) -> Found:
         found["without the anchor"] += failed <= ANCHOR_CHECKS
         if case.correction:
             found["twin"] += decide(_twin_beside_shipped(evidence)).outcome == PROMOTE
-        found["naive"] += _above(decision.candidate_auc, case.training_auc)
-        fair = decision.production_auc
-        found["point"] += fair is not None and _above(decision.candidate_auc, fair.value)
     return found
 
 
@@ -234,7 +226,3 @@ def _slices(random: np.random.Generator, labels: np.ndarray, common: np.ndarray)
         band = np.searchsorted(ndtri(np.cumsum(shares)[:-1]), place)
         found |= {f"{kind} {index}": band == index for index in range(len(shares))}
     return found
-
-
-def _above(candidate: Estimate | None, production: float) -> bool:
-    return candidate is not None and candidate.value > production + POINT

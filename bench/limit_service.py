@@ -1,9 +1,20 @@
-"""The limit of a service under the server of ours: a constant answer; and that after one SELECT of a row by its key."""
+"""The limit of a service under the server of ours: a constant answer after one SELECT of a row by its key.
+
+This module is gunicorn's configuration too (`--config python:bench.limit_service`): that of ours, without its hooks,
+which are about the application of ours.
+"""
 
 import os
+from pathlib import Path
+from runpy import run_path
+from typing import Any
 
 from flask import Flask, Response, request
 from psycopg_pool import ConnectionPool
+
+_OURS = run_path(str(Path(__file__).parents[1] / "serving" / "gunicorn.conf.py"))
+globals().update({name: value for name, value in _OURS.items() if not name.startswith("_") and not callable(value)})
+wsgi_app = "bench.limit_service:app"
 
 ANSWER = (
     b'{"user_id":"7892-POOKP","prediction":1,"churn_probability":0.7318354218,"threshold":0.3141592653,"model":'
@@ -21,9 +32,15 @@ app = Flask(__name__)
 pool = ConnectionPool(
     os.environ["CHURN_DATABASE_URL"],
     min_size=1,
+    max_size=1,
     kwargs={"autocommit": True, "prepare_threshold": 0},
     open=False,
 )
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Open the connection of this worker: opened before the fork it would be everybody's."""
+    pool.open()
 
 
 @app.get("/health")
@@ -31,13 +48,8 @@ def health() -> Response:
     return Response(b'{"status":"ok"}', mimetype="application/json")
 
 
-@app.post("/constant")
-def constant() -> Response:
-    return Response(ANSWER, mimetype="application/json")
-
-
-@app.post("/select")
-def select() -> Response:
+@app.post("/predict")
+def predict() -> Response:
     with pool.connection() as connection:
         row = connection.execute(SELECT, [request.get_json()["user_id"]]).fetchone()
     if row is None:

@@ -7,37 +7,15 @@ import resource
 import signal
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.server import Server
 
 SECONDS_BETWEEN_LOOKS = 0.05
-ENDINGS = {signal.SIGINT, signal.SIGTERM}
-
-
-class StepFailed(RuntimeError):
-    """A step raised or died; the message holds its traceback."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The measurements and the result of a step. A step over its time limit has none.
-
-    `peak_bytes` is the peak of its process with the libraries; `server_bytes` is the observed peak of one server
-    process's private memory, None if that cannot be read.
-    """
-
-    seconds: float | None
-    peak_bytes: int | None = None
-    server_bytes: int | None = None
-    result: Any = None
 
 
 class Watch:
@@ -53,93 +31,57 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self.seconds += time.perf_counter() - self._started
-        self.peak_bytes = _peak_bytes()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.peak_bytes = peak if sys.platform == "darwin" else peak * 1024
 
 
-def measure(server: Server, database: str, limit: float | None, step: Callable[..., Any], *arguments: Any) -> Measured:
-    """Run `step(watch, *arguments)` in a fresh process, after a checkpoint of the server.
+@dataclass(frozen=True)
+class Measured:
+    """The measurements and the result of a step.
 
-    Args:
-        database: the step's database; at the time `limit` in seconds its queries are ended too.
-        step: a function of a module, which is imported before the clock runs.
+    `peak_bytes` is the peak of its process with the libraries; `server_bytes` is the observed peak of one server
+    process's private memory.
+    """
 
-    Raises:
-        StepFailed: the step raised an exception, or its process died.
+    seconds: float
+    peak_bytes: int
+    server_bytes: int = 0
+    result: Any = None
+
+
+def measure(server: Server, step: Callable[..., Any], *arguments: Any) -> Measured:
+    """Run `step(watch, *arguments)`, a function of a module, in a fresh process, after a checkpoint of the server.
+
+    An exception of the step is raised here too, with the step's traceback.
     """
     server.settle()
     # Forked like Airflow's tasks, from a process that has only imported libraries.
-    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(theirs, step, arguments))
-    report = None
-    try:
-        _start(process)
-        theirs.close()
-        report, server_bytes = _follow(server, ours, limit)
-    except EOFError:
-        process.join()
-        raise StepFailed(f"{step.__module__}.{step.__name__} died with exit status {process.exitcode}") from None
-    finally:
-        # A step that has reported ends by itself; one that was interrupted or exceeded its limit is killed.
-        if process.pid is not None:
-            process.join(10 if report else 0)
-        if process.is_alive():
-            process.kill()
-            process.join()
-            server.end_sessions(database)
-    if report is None:
-        return Measured(None)
-    outcome, seconds, peak_bytes, result = report
-    if outcome == "failed":
-        raise StepFailed(f"{step.__module__}.{step.__name__}: {result}")
-    return Measured(seconds, peak_bytes, server_bytes, result)
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(1, context, _set_up) as pool:
+        try:
+            running = pool.submit(_run, step, arguments)
+            peak = server.backend_bytes()
+            while not wait([running], SECONDS_BETWEEN_LOOKS).done:
+                peak = max(peak, server.backend_bytes())
+        except BaseException:
+            # Interrupted: the pool would wait for the step.
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+    return replace(running.result(), server_bytes=peak)
 
 
-def _start(process: BaseProcess) -> None:
-    """Start the process with signals blocked: our cleanup must not run in the forked copy."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _follow(server: Server, reports: Connection, limit: float | None) -> tuple[Any, int | None]:
-    """Return the step's report, None if it exceeds its limit, and the server's peak."""
-    reports.recv()  # it begins
-    started, peak = time.monotonic(), server.backend_bytes()
-    while not reports.poll(SECONDS_BETWEEN_LOOKS):
-        if limit is not None and time.monotonic() - started > limit:
-            return None, peak
-        now = server.backend_bytes()
-        peak = now if peak is None else max(peak, now or 0)
-    return reports.recv(), peak
-
-
-def _run(reports: Connection, step: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _set_up() -> None:
     # Ctrl-C reaches every process of the terminal; the parent ends the step.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
     warnings.simplefilter("ignore")
     logging.disable()
     # Feast prints its progress.
     sys.stdout = io.StringIO()
-    reports.send("begins")
+
+
+def _run(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Measured:
     watch = Watch()
-    try:
-        result = step(watch, *arguments)
-    except Exception:
-        reports.send(("failed", watch.seconds, watch.peak_bytes, traceback.format_exc()))
-    else:
-        reports.send(("done", watch.seconds, watch.peak_bytes, result))
-
-
-def _peak_bytes() -> int:
-    # After a fork, getrusage() returns the parent's peak if that was higher.
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    result = step(watch, *arguments)
+    return Measured(watch.seconds, watch.peak_bytes, result=result)

@@ -16,13 +16,14 @@ from bench.naive import prepare_tables
 from churn.as_of import event_timestamp
 from churn.features.column_types import TYPES
 from churn.features.store import FEATURE_SERVICE, feature_types
+from churn.postgres.database import connect
 from churn.postgres.database_url import feast_environment
 from churn.training.training_set import LABEL, digest_of
 from embedded.postgres_url import with_driver
 from feature_repo.definitions import OBJECTS
 
 
-def prepare(_: Watch, url: str) -> None:
+def prepare(_: Watch, url: str, *_where: object) -> None:
     """Create the schema of an empty database, and register the features."""
     prepare_tables(url)
     definitions: Any = OBJECTS
@@ -64,14 +65,11 @@ def materialize(watch: Watch, url: str, _: Path, as_of: date) -> None:
         open_stock_store(url).materialize(instant, instant)
 
 
-def analyze(_: Watch, url: str) -> None:
-    """Update the planner's statistics, as autovacuum would have done before a training."""
-    with create_engine(with_driver(url, "psycopg2"), isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.execute(text("ANALYZE"))
-
-
 def training_set(watch: Watch, url: str, _: Path, as_of: date) -> str:
     """Return the digest of the training set, computed like ours."""
+    with connect(url, autocommit=True) as connection:
+        # As autovacuum would have done before a training.
+        connection.execute("ANALYZE")
     with watch:
         store = open_stock_store(url)
         query = text("SELECT user_id, churn_label FROM snapshots.labels_snapshots WHERE as_of = :as_of")

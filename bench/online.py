@@ -1,109 +1,142 @@
-"""The latency of reading one customer's 14 features online, from our store and from Feast's stock Postgres store."""
+"""The online stores: Feast's stock Postgres store, ours in Postgres and ours in Redis.
 
-import asyncio
+Measured are the time to write an AS_OF, Redis' memory, and the latency of reading one customer's features: from the
+stock store by Feast, from ours as serving does.
+"""
+
 import csv
+import os
 import random
 import time
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from feast import FeatureService, FeatureStore
+from redis import Redis
 
-from bench import naive, naive_feast, ours
-from bench.context import SEED, Bench, BenchError
-from bench.figures import Row, goal, goal_rows, number, percentile, significant
+from bench import BenchError, naive, naive_feast, ours
+from bench.context import SEED, Bench
+from bench.figures import MEGABYTE, Row, milliseconds, significant
 from bench.measure import Watch, measure
+from bench.processes import redis_server
+from bench.server import Server
+from bench.sides import NAIVE_UP_TO
 from churn.drops.contract import USERS
-from churn.features.store import FEATURE_SERVICE, open_store
-from embedded.table import table
+from churn.drops.landing import Drop
+from churn.features.lookup import OnlineLookup
+from churn.features.materialization import materialize
+from churn.features.store import FEATURE_SERVICE, apply_definitions, open_store
 
 READS = 4_000
 READS_IN_A_ROW = 100
 WARM_UP = 200
-STOCK, OURS = "bench_stock", "bench_ours"
-PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+STOCK, POSTGRES, REDIS = "stock Postgres", "Postgres", "Redis"
+
+Read = Callable[[str], Mapping[str, Any]]
+"""Returns the features of a customer."""
 
 
 def run(bench: Bench) -> Row:
-    """Read alternately from both stores, one AS_OF of the smallest size in each.
+    """Measure each size, with one AS_OF in each store; the stock store only up to 100,000 customers.
 
     Raises:
-        BenchError: the two return different values.
+        BenchError: redis-server is not installed, or two stores return different values.
     """
-    customers = bench.customers[0]
-    drops = bench.drops(customers, 1)
-    landing, as_of = drops[0].path.parent, drops[0].as_of
-    urls = {}
-    for database, fill in ((STOCK, fill_stock), (OURS, fill_ours)):
-        bench.say(f"filling {database} with {customers:,} customers")
-        urls[database] = bench.server.create(database)
-        measure(bench.server, database, None, fill, urls[database], landing, as_of)
-    bench.say(f"{READS:,} reads from each store")
-    path = landing / as_of.isoformat() / USERS.name
-    measured = measure(bench.server, OURS, None, read_in_turns, urls[STOCK], urls[OURS], path)
-    differing, seconds = measured.result
-    if differing:
-        raise BenchError(f"the two online stores differ, first for the customer {differing}")
-    for database in urls:
-        bench.server.drop(database)
-    bench.forget_drops(drops)
-    return {"customers": customers, "reads": READS, **summarize(seconds)}
+    rows: list[Row] = []
+    directory = bench.server.directory
+    for customers in bench.customers:
+        with (
+            bench.drops(customers) as (drop,),
+            redis_server(directory, "--unixsocket", str(directory / "redis.sock")),
+            bench.server.database("stock") as stock_url,
+            bench.server.database() as url,
+        ):
+            urls = {STOCK: stock_url, POSTGRES: url, REDIS: f"unix://{directory}/redis.sock"}
+            if customers > NAIVE_UP_TO:
+                del urls[STOCK]
+            bench.say(f"{customers:,} customers into {', '.join(urls)}")
+            rows += [{"customers": customers, **row} for row in _measure(bench.server, drop, urls)]
+    return {"reads": READS, "stores": rows}
 
 
-def fill_stock(watch: Watch, url: str, landing: Path, as_of: date) -> None:
-    naive_feast.prepare(watch, url)
-    for step in (naive.load, naive.snapshot, naive_feast.materialize):
-        step(watch, url, landing, as_of)
+def _measure(server: Server, drop: Drop, urls: Mapping[str, str]) -> list[Row]:
+    where, seconds = (drop.path.parent, drop.as_of), {}
+    if STOCK in urls:
+        for fill in (naive_feast.prepare, naive.load, naive.snapshot):
+            measure(server, fill, urls[STOCK], *where)
+        seconds[STOCK] = measure(server, naive_feast.materialize, urls[STOCK], *where).seconds
+    for fill in (ours.prepare, ours.load_and_validate, ours.snapshot):
+        measure(server, fill, urls[POSTGRES], *where)
+    seconds[POSTGRES] = measure(server, write, urls[POSTGRES], "", drop.as_of).seconds
+    empty = _used_memory(urls[REDIS])
+    seconds[REDIS] = measure(server, write, urls[POSTGRES], urls[REDIS], drop.as_of).seconds
+    redis_bytes = _used_memory(urls[REDIS]) - empty
+    reads = measure(server, read_in_turns, urls, drop.path / USERS.name).result
+    return [
+        {
+            "store": store,
+            "write s": significant(seconds[store]),
+            "memory MB": significant(redis_bytes / MEGABYTE) if store == REDIS else None,
+            **milliseconds(each, 50, 95, 99),
+        }
+        for store, each in reads.items()
+    ]
 
 
-def fill_ours(watch: Watch, url: str, landing: Path, as_of: date) -> None:
-    ours.prepare(watch, url)
-    for step in (ours.load_and_validate, ours.snapshot, ours.materialize_online):
-        step(watch, url, landing, as_of)
+def _used_memory(redis_url: str) -> int:
+    found: Any = Redis.from_url(redis_url).info("memory")
+    return int(found["used_memory"])
 
 
-def read_in_turns(_: Watch, stock_url: str, ours_url: str, users: Path) -> tuple[str | None, dict[str, list[float]]]:
-    """Return a customer for whom the stores differ, if any, and the seconds of every read of each store.
+def write(watch: Watch, url: str, redis_url: str, as_of: date) -> None:
+    """Materialize an AS_OF into the Redis, or into Postgres where its URL is empty."""
+    os.environ["CHURN_REDIS_URL"] = redis_url
+    apply_definitions(url)
+    with watch:
+        materialize(as_of, url)
 
-    The stores alternate every hundred reads, so that other load affects both.
+
+def read_in_turns(_: Watch, urls: Mapping[str, str], users: Path) -> dict[str, list[float]]:
+    """Return the seconds of every read from each store.
+
+    The stores alternate every hundred reads, so that other load affects all of them.
+
+    Raises:
+        BenchError: two of them differ.
     """
-    stores = {"stock": naive_feast.open_stock_store(stock_url), "ours": open_store(ours_url)}
-    services = {name: store.get_feature_service(FEATURE_SERVICE) for name, store in stores.items()}
+    stores = {STOCK: _stock(urls[STOCK])} if STOCK in urls else {}
+    stores |= {POSTGRES: _ours(urls[POSTGRES], ""), REDIS: _ours(urls[POSTGRES], urls[REDIS])}
     with users.open(encoding="utf-8") as file:
         customers = [row["user_id"] for row in csv.DictReader(file)]
     chosen = random.Random(SEED).choices(customers, k=READS)
     for user_id in chosen[:WARM_UP]:
-        stock, own = (_read(stores[name], services[name], user_id).to_dict() for name in stores)
-        if stock != own:
-            return user_id, {}
+        first, *others = (read(user_id) for read in stores.values())
+        if any(each != first for each in others):
+            raise BenchError(f"the online stores differ, first for the customer {user_id}: {first}, {others}")
     seconds: dict[str, list[float]] = {name: [] for name in stores}
     for start in range(0, READS, READS_IN_A_ROW):
-        for name, store in stores.items():
+        for name, read in stores.items():
             for user_id in chosen[start : start + READS_IN_A_ROW]:
                 started = time.perf_counter()
-                _read(store, services[name], user_id)
+                read(user_id)
                 seconds[name].append(time.perf_counter() - started)
-    for store in stores.values():
-        asyncio.run(store.close())
-    return None, seconds
+    return seconds
 
 
-def _read(store: FeatureStore, service: FeatureService, user_id: str) -> Any:
-    return store.get_online_features(features=service, entity_rows=[{"user_id": user_id}])
+def _stock(url: str) -> Read:
+    store = naive_feast.open_stock_store(url)
+    service = store.get_feature_service(FEATURE_SERVICE)
+
+    def read(user_id: str) -> dict[str, Any]:
+        found = store.get_online_features(features=service, entity_rows=[{"user_id": user_id}]).to_dict()
+        return {name: value for name, (value,) in found.items() if name != "user_id"}
+
+    return read
 
 
-def summarize(seconds: dict[str, list[float]]) -> Row:
-    """Return the percentiles of each store in milliseconds."""
-    milliseconds = {
-        name: {key: significant(1000 * percentile(values, share)) for key, share in PERCENTILES.items()}
-        for name, values in seconds.items()
-    }
-    return {"milliseconds": milliseconds, "goals": [goal("p50 ms of ours", milliseconds["ours"]["p50"], most=0.8)]}
-
-
-def render(result: Row) -> str:
-    """Return the result as tables for a terminal."""
-    rows = [(name, *(number(each[key]) for key in PERCENTILES)) for name, each in result["milliseconds"].items()]
-    header = (f"{result['customers']:,} customers", *(f"{key} ms" for key in PERCENTILES))
-    return "\n\n".join((table(header, rows), table(("goal", "is", "asked", "met"), goal_rows(result["goals"]))))
+def _ours(url: str, redis_url: str) -> Read:
+    os.environ["CHURN_REDIS_URL"] = redis_url
+    store = open_store(url)
+    lookup = OnlineLookup(store, store.get_feature_service(FEATURE_SERVICE))
+    return lambda user_id: lookup.read([user_id])[0].values

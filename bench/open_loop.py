@@ -8,14 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from bench.figures import Row, percentile, significant
-
 CONNECTIONS = 32
 SECONDS_OF_PATIENCE = 10.0
 LATE_SECONDS = 0.02
 BROKEN = "broken connection"
-
-Answer = tuple[int, bytes]
 
 
 @dataclass
@@ -26,17 +22,6 @@ class Answers:
     failed: Counter[str] = field(default_factory=Counter)
     seconds: "array[float]" = field(default_factory=lambda: array("d"))
     late: int = 0
-
-    def to_json(self) -> Row:
-        return {
-            "answers": self.good,
-            "failed": dict(self.failed),
-            "sent_late": self.late,
-            "milliseconds": {
-                name: significant(1000 * percentile(self.seconds, share)) if self.seconds else None
-                for name, share in (("p50", 0.50), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0))
-            },
-        }
 
 
 @dataclass(frozen=True)
@@ -101,7 +86,7 @@ class OpenLoop:
             streams[1].close()
 
 
-async def _answer(reader: asyncio.StreamReader) -> Answer:
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
     return int(head[9:12]), await reader.readexactly(length)

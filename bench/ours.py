@@ -17,7 +17,7 @@ from churn.postgres.migrate import migrate
 from churn.training.training_set import TrainingSet, build_training_set
 
 
-def prepare(_: Watch, url: str) -> None:
+def prepare(_: Watch, url: str, *_where: object) -> None:
     """Create the schema of an empty database, and register the features."""
     migrate(url)
     apply_definitions(url)

@@ -1,25 +1,31 @@
-"""Minutes at 60 % of the most that ours can answer, while stage Production changes every 20 s between two versions.
+"""Minutes at 60 % of the maximum rate of ours, while stage Production changes every 20 s between two versions.
 
-Every answer is compared with what the version that it names gives to that customer. --repeats is the minutes.
+Every answer is compared with the one that the version it names gives to that customer. --repeats is the minutes.
 """
 
 import asyncio
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import mean
 
+import mlflow
+from mlflow import MlflowClient
+
 from bench.context import Bench
-from bench.figures import MEGABYTE, Row, goal, goal_rows, number, ratio, significant
-from bench.load import find_wrk
-from bench.measure import measure
+from bench.figures import MEGABYTE, Row, milliseconds, number, significant
+from bench.load import find_wrk, load
+from bench.measure import Watch, measure
 from bench.open_loop import OpenLoop
-from bench.service import Memory, Service, memory
-from bench.serving_sides import OURS, Started, start, started
-from bench.serving_world import DATABASE, FOREST, LINEAR, World, world
-from bench.soak_judge import Judge, find_truth
-from embedded.table import table
+from bench.processes import memory
+from bench.serving_world import Service, World, world
+from churn.features.store import FEATURE_SERVICE, open_store, read_online
+from churn.registry.client import get_version
+from churn.registry.loading import load_pipeline
+from churn.scoring.scorer import score_online
 
 MINUTES = 10
 SECONDS_BETWEEN_CHANGES = 20
@@ -28,83 +34,146 @@ SECONDS_OF_MAXIMUM = 5
 CONNECTIONS = (8, 64)
 SHARE = 0.6
 CUSTOMERS = 1_000
+TOLERANCE = 1e-6
+"""Of a probability: answers are rounded, and a micro-batch may differ in the last bits."""
+
+Truth = Mapping[int, tuple[float, Sequence[float]]]
+"""By version, its threshold and the probability of each customer."""
+
+
+@dataclass
+class Judge:
+    """Compares answers with the truth.
+
+    Attributes:
+        in_production: the version in stage Production since `changed_at`; None while it changes.
+        versions: how many answers each version gave.
+        mixed: answers that are not those of their version; `example` is the first of them.
+        slowest_change: the most seconds after a change at which a request was sent that the previous version answered.
+    """
+
+    users: Sequence[str]
+    truth: Truth
+    in_production: int | None
+    changed_at: float = 0.0
+    versions: Counter[int] = field(default_factory=Counter)
+    mixed: int = 0
+    example: str | None = None
+    slowest_change: float = 0.0
+
+    def judge(self, index: int, sent: float, body: bytes) -> None:
+        """Take the answer about a user, by index, to a request that was sent then."""
+        answer = json.loads(body)
+        version = answer["model"]["version"]
+        self.versions[version] += 1
+        if self.in_production not in {None, version}:
+            self.slowest_change = max(self.slowest_change, sent - self.changed_at)
+        if not self._is_whole(answer, index):
+            self.mixed += 1
+            self.example = self.example or body.decode()
+
+    def _is_whole(self, answer: Row, index: int) -> bool:
+        version, probability = answer["model"]["version"], answer["churn_probability"]
+        if version not in self.truth:
+            return False
+        threshold, probabilities = self.truth[version]
+        return bool(
+            answer["user_id"] == self.users[index]
+            and abs(probability - probabilities[index]) <= TOLERANCE
+            and answer["threshold"] == threshold
+            and answer["prediction"] == int(probability >= threshold)
+        )
 
 
 def run(bench: Bench) -> Row:
     """Load ours for minutes.
 
     Raises:
-        BenchError: wrk is not installed, or a service does not start.
+        BenchError: wrk is not installed, or the service does not start.
     """
     find_wrk()
-    minutes = _minutes(bench)
+    minutes = bench.repeats or MINUTES
     with world(bench) as asked:
-        asked.to_production(FOREST)
-        users = [json.loads(line)["user_id"] for line in asked.questions.read_text().splitlines()[:CUSTOMERS]]
-        arguments = (asked.settings.mlflow_url, users, sorted(asked.versions.values()))
-        truth = measure(bench.server, DATABASE, None, find_truth, bench.server.url(DATABASE), *arguments).result
-        with start(OURS, asked) as service:
-            ours = started(OURS, service, asked)
-            most = max(ours.load(connections, SECONDS_OF_MAXIMUM).rate for connections in CONNECTIONS)
-            bench.say(f"{minutes} minutes at {number(SHARE * most)} requests/s, {SHARE:.0%} of {number(most)}")
-            judge = Judge(users, truth, asked.versions[FOREST])
-            found = asyncio.run(_soak(bench, asked, judge, ours, SHARE * most))
-    result = {
-        "customers": bench.customers[0],
-        "minutes": minutes,
-        "maximum_requests_per_second": significant(most),
-        **found,
+        users = asked.users[:CUSTOMERS]
+        truth = measure(bench.server, find_truth, asked.url, asked.settings.mlflow_url, users, asked.versions).result
+        asked.to_production(asked.versions[0])
+        judge = Judge(users, truth, asked.versions[0])
+        with asked.service("ours") as service:
+            loads = [load(service.url, asked.questions, each, SECONDS_OF_MAXIMUM) for each in CONNECTIONS]
+            most = max(each["requests/s"] for each in loads)
+            bodies = [json.dumps({"user_id": user}).encode() for user in users]
+            loop = OpenLoop(service.port, "/predict", bodies, SHARE * most, 60.0 * minutes, judge.judge)
+            bench.say(f"{minutes} minutes at {number(loop.rate)} requests/s, {SHARE:.0%} of {number(most)}")
+            found = asyncio.run(_soak(bench, asked, judge, service, loop))
+    return {"customers": bench.customers[0], "minutes": minutes, "maximum requests/s": most, **found}
+
+
+def find_truth(_: Watch, url: str, tracking: str, users: list[str], versions: list[int]) -> Truth:
+    """Return the threshold and the probabilities of each version, by the pipeline itself."""
+    mlflow.set_tracking_uri(tracking)
+    mlflow.set_registry_uri(tracking)
+    store = open_store(url)
+    service = store.get_feature_service(FEATURE_SERVICE)
+    rows = [each.values for each in read_online(store, service, users)]
+    return {
+        version: (
+            get_version(MlflowClient(), version).threshold,
+            score_online(load_pipeline(version, url), rows, service).tolist(),
+        )
+        for version in versions
     }
-    return {**result, "goals": _goals(result)}
 
 
-def _minutes(bench: Bench) -> float:
-    return bench.repeats or MINUTES
-
-
-async def _soak(bench: Bench, asked: World, judge: Judge, ours: Started, rate: float) -> Row:
-    bodies = [json.dumps({"user_id": user}).encode() for user in judge.users]
-    loop = OpenLoop(ours.service.port, ours.route, bodies, rate, 60.0 * _minutes(bench), judge.judge)
+async def _soak(bench: Bench, asked: World, judge: Judge, service: Service, loop: OpenLoop) -> Row:
     over, began = asyncio.Event(), time.monotonic()
-    looking = asyncio.create_task(_look(ours.service, over))
+    looking = asyncio.create_task(_look(service, over))
     changing = asyncio.create_task(_change(bench, asked, judge, over))
     try:
         answers = await loop.run()
         took = time.monotonic() - began
     finally:
         over.set()
-    held = await looking
+    held, changes = await looking, await changing
+    # When both versions have been loaded, and at the end.
+    fifth = max(1, len(held) // 5)
+    early, late = held[fifth : 2 * fifth] or held, held[-fifth:]
     return {
-        **answers.to_json(),
-        "asked_requests_per_second": significant(rate),
-        "requests_per_second": significant((answers.good + answers.failed.total()) / took),
+        "asked requests/s": significant(loop.rate),
+        "requests/s": significant((answers.good + answers.failed.total()) / took),
+        "answers": answers.good,
+        **milliseconds(answers.seconds, 50, 99, 99.9, 100),
+        "sent late": answers.late,
         "mixed": judge.mixed,
-        "first_mixed": judge.example,
-        "changes": await changing,
-        "versions": {str(version): count for version, count in sorted(judge.versions.items())},
-        "seconds_to_change": significant(judge.slowest_change),
-        "memory": _begin_and_end(held),
+        "first mixed": judge.example or "-",
+        "changes of Production": changes,
+        "s from a change to the last answer before it": significant(judge.slowest_change),
+        "MB in the second fifth": significant(mean(early) / MEGABYTE),
+        "MB in the last fifth": significant(mean(late) / MEGABYTE),
+        "most MB": significant(max(held) / MEGABYTE),
+        "failed": [{"answer": what, "times": count} for what, count in answers.failed.items()],
+        "versions": [{"version": version, "answers": count} for version, count in sorted(judge.versions.items())],
     }
 
 
 async def _change(bench: Bench, asked: World, judge: Judge, over: asyncio.Event) -> int:
-    """Move Production to the other version again and again; return how often."""
+    """Move Production to the other version again and again, and return how often."""
     changes = 0
-    for family in itertools.cycle([LINEAR, FOREST]):
+    for version in itertools.cycle(reversed(asked.versions)):
         if not await _pause(SECONDS_BETWEEN_CHANGES, over):
             break
         judge.in_production = None
-        await asyncio.to_thread(asked.to_production, family)
-        judge.in_production, judge.changed_at = asked.versions[family], asyncio.get_running_loop().time()
+        await asyncio.to_thread(asked.to_production, version)
+        judge.in_production, judge.changed_at = version, asyncio.get_running_loop().time()
         changes += 1
-        bench.say(f"change {changes}, to the {family}: {judge.versions.total():,} answers, {judge.mixed} of them mixed")
+        bench.say(f"change {changes}, to version {version}: {judge.versions.total():,} answers, {judge.mixed} mixed")
     return changes
 
 
-async def _look(service: Service, over: asyncio.Event) -> list[Memory]:
+async def _look(service: Service, over: asyncio.Event) -> list[int]:
+    """Return the bytes that the service holds, again and again."""
     held = []
     while await _pause(SECONDS_BETWEEN_LOOKS, over):
-        held.append(await asyncio.to_thread(memory, service))
+        held.append(await asyncio.to_thread(memory, service.pid))
     return held
 
 
@@ -116,59 +185,3 @@ async def _pause(seconds: float, over: asyncio.Event) -> bool:
     except TimeoutError:
         return True
     return False
-
-
-def _begin_and_end(held: Sequence[Memory]) -> Row:
-    """Return MB in the second fifth of the time, when both versions have come in, in the last fifth, and at most."""
-    fifth, looks = max(1, len(held) // 5), max(1, SECONDS_BETWEEN_CHANGES // SECONDS_BETWEEN_LOOKS)
-    parts = {"begin": held[fifth : 2 * fifth], "end": held[-fifth:]}
-    return {
-        "mb": {name: round(mean(each.proportional for each in part) / MEGABYTE) for name, part in parts.items()}
-        | {"most": round(max(each.proportional for each in held) / MEGABYTE)},
-        "own_mb_of_a_worker": {name: _own(part) for name, part in parts.items()},
-        "own_mb_of_a_worker_by_change": [_own(held[each : each + looks]) for each in range(0, len(held), looks)],
-    }
-
-
-def _own(held: Sequence[Memory]) -> int:
-    return round(mean(mean(each.own) for each in held) / MEGABYTE)
-
-
-def _goals(result: Row) -> list[Row]:
-    held = result["memory"]["mb"]
-    came, asked = result["requests_per_second"], result["asked_requests_per_second"]
-    return [
-        goal("answers that failed", sum(result["failed"].values()), most=0),
-        goal("answers that mix two versions", result["mixed"], most=0),
-        goal("versions that answered", len(result["versions"]), least=2),
-        goal("requests/s, of those asked", ratio(came, asked), least=0.99),
-        goal("seconds from a change to the last answer before it", result["seconds_to_change"], most=30),
-        goal("MB at the end, of those at the beginning", ratio(held["end"], held["begin"]), most=1.05),
-    ]
-
-
-def render(result: Row) -> str:
-    """Return the result as tables for a terminal."""
-    held = result["memory"]
-    facts = {
-        "minutes": number(result["minutes"]),
-        "maximum requests/s": number(result["maximum_requests_per_second"]),
-        "requests/s": f"{number(result['requests_per_second'])} of {number(result['asked_requests_per_second'])} asked",
-        "changes of Production": str(result["changes"]),
-        "answers of each version": ", ".join(f"{version}: {count:,}" for version, count in result["versions"].items()),
-        "failed": ", ".join(f"{what}: {count}" for what, count in result["failed"].items()) or "0",
-        "mixed": f"{result['mixed']} {result['first_mixed'] or ''}".strip(),
-        "ms from due to answered": _list(result["milliseconds"]),
-        "sent late": f"{result['sent_late']:,}",
-        "MB": _list(held["mb"]),
-        "MB of a worker alone": _list(held["own_mb_of_a_worker"]),
-    }
-    tables = (
-        table((f"{result['customers']:,} customers", ""), list(facts.items())),
-        table(("goal", "is", "asked", "met"), goal_rows(result["goals"])),
-    )
-    return "\n\n".join(tables)
-
-
-def _list(figures: Row) -> str:
-    return ", ".join(f"{name} {number(each)}" for name, each in figures.items())

@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.celery_workers import celery_workers, redis_server
-from bench.chain import ChainFailed, free_ports
-from bench.context import Bench
-from bench.figures import Row, goal, goal_rows, number, ratio, significant
+from bench import BenchError
+from bench.celery_workers import celery_workers
+from bench.context import SEED, Bench
+from bench.figures import Row, ratio, significant
+from bench.processes import redis_server
+from bench.server import temporary_stack
 from churn.synthetic.generate import write_drops
 from embedded.commands.airflow_api import Airflow, Run, Task
 from embedded.commands.chain import HEAD, wait_for_dag
 from embedded.commands.drops import find_drops, land
 from embedded.environment import environment
-from embedded.settings import Settings
 from embedded.stack import lifecycle as stack
-from embedded.table import table
 
 AS_OFS = 10
 LARGEST = 100_000
@@ -33,53 +33,35 @@ PATIENCE = 600.0
 
 
 def run(bench: Bench) -> Row:
-    """Measure each size up to 100,000 customers, with one worker and two, each on a temporary stack."""
+    """Measure each size up to 100,000 customers, with one worker and two, each on a temporary stack.
+
+    Raises:
+        BenchError: a run failed, or a stage did not end.
+    """
     rows: list[Row] = []
     for customers in [customers for customers in bench.customers if customers <= LARGEST]:
         one, two = (measure_stages(bench, customers, workers) for workers in (1, 2))
-        speed_up = {stage: ratio(one[stage]["seconds"], two[stage]["seconds"]) for stage in STAGES}
-        rows.append({"customers": customers, "one": one, "two": two, "speed_up": speed_up})
-    goals = [
-        goal(f"one worker / two at {row['customers']:,}: {stage}", row["speed_up"][stage], least=1.5)
-        for row in rows
-        for stage in STAGES
-    ]
-    return {"as_ofs": AS_OFS, "goals": goals, "sizes": rows}
-
-
-def render(result: Row) -> str:
-    """Return the result as tables for a terminal."""
-    tables = [table(("goal", "is", "asked", "met"), goal_rows(result["goals"]))]
-    for size in result["sizes"]:
-        title = f"{size['customers']:,} customers, {result['as_ofs']} AS_OFs"
-        header = (title, "one worker s", "busy s", "two workers s", "busy s", "speed-up")
-        rows = [
-            (stage, *(number(size[workers][stage][part]) for workers in ("one", "two") for part in ("seconds", "busy")),
-             number(speed_up))
-            for stage, speed_up in size["speed_up"].items()
-        ]  # fmt: skip
-        tables.append(table(header, rows))
-    return "\n\n".join(tables)
+        for stage in STAGES:
+            figures = {
+                "one worker s": one[stage]["seconds"],
+                "busy with one s": one[stage]["busy"],
+                "two workers s": two[stage]["seconds"],
+                "busy with two s": two[stage]["busy"],
+                "speed-up": ratio(one[stage]["seconds"], two[stage]["seconds"]),
+            }
+            rows.append({"customers": customers, "stage": stage, **figures})
+    return {"AS_OFs": AS_OFS, "stages": rows}
 
 
 def measure_stages(bench: Bench, customers: int, workers: int) -> Row:
-    """Start a stack with that number of workers, run each stage, and remove the stack.
-
-    Returns:
-        The result of stage_of() by stage.
-
-    Raises:
-        ChainFailed: a run failed, or a stage did not end.
-    """
+    """Start a stack with that number of workers, run each stage, and return the result of stage_of() by stage."""
     bench.say(f"{customers:,} customers, {workers} worker{'s'[: workers > 1]}")
     with ExitStack() as cleanup:
         directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="churn-bench-")))
         broker = cleanup.enter_context(redis_server(directory))
-        airflow_port, mlflow_port, serving_port = free_ports(3)
-        settings = Settings(directory / "home", airflow_port, mlflow_port, serving_port, broker=broker)
-        cleanup.callback(stack.clean, settings, bench.say)
+        settings = cleanup.enter_context(temporary_stack(broker=broker))
         stack.up(settings, bench.say)
-        write_drops(directory / "drops", customers=customers, months=AS_OFS, seed=1, daily=True)
+        write_drops(directory / "drops", customers=customers, months=AS_OFS, seed=SEED, daily=True)
         drops = find_drops(directory / "drops")
         for drop in drops.values():
             land(drop, settings.landing)
@@ -111,10 +93,10 @@ def _tasks_of(airflow: Airflow, runs: list[Run]) -> list[Task]:
     waiting = {run.ref for run in runs}
     while waiting & airflow.unfinished():
         if time.monotonic() > deadline:
-            raise ChainFailed(f"not done after {PATIENCE:.0f} s: {sorted(waiting & airflow.unfinished())}")
+            raise BenchError(f"not done after {PATIENCE:.0f} s: {sorted(waiting & airflow.unfinished())}")
         time.sleep(1)
     if failed := [run.ref for run in runs if airflow.run(run.ref).state != "success"]:
-        raise ChainFailed(f"failed: {failed}")
+        raise BenchError(f"failed: {failed}")
     return [task for run in runs for task in airflow.tasks(run.ref)]
 
 

@@ -169,16 +169,7 @@ class Project:
         return [found for kind in kinds for found in self.call(*kind, "-q", label).split()]
 
 
-UNITS = {
-    "B": 1,
-    "kB": 1e3,
-    "KB": 1e3,
-    "MB": 1e6,
-    "GB": 1e9,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-}
+UNITS = {"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def mebibytes(text: str) -> float:
@@ -189,6 +180,5 @@ def mebibytes(text: str) -> float:
 
 def images_of_environment() -> dict[str, str]:
     """Return the environment variables that name other images."""
-    images = (f"{name}_IMAGE" for name in ("BASE", "POSTGRES", "REDIS", "NGINX", "PROMETHEUS", "GRAFANA"))
-    names = (*images, "PIP_CONF")
-    return {name: os.environ[name] for name in names if os.environ.get(name)}
+    images = [name for name in SETTINGS if name.endswith("_IMAGE") or name == "PIP_CONF"]
+    return {name: os.environ[name] for name in images if os.environ.get(name)}

@@ -196,10 +196,13 @@ class Proof:
 
     def report(self, memory: dict[str, float], sizes: dict[str, float]) -> None:
         total = sum(memory.values())
-        print(f"\n{table(('step', 'seconds'), [(step, f'{took:.0f}') for step, took in self.took.items()])}")  # noqa: T201
-        print(f"\n{table(('image', 'MB on disk'), [(image, f'{size:.0f}') for image, size in sizes.items()])}")  # noqa: T201
-        rows = [*((service, f"{used:.0f}") for service, used in memory.items()), ("all", f"{total:.0f}")]
-        print(f"\n{table(('service', 'MiB of memory'), rows)}")  # noqa: T201
+        tables = {
+            ("step", "seconds"): self.took,
+            ("image", "MB on disk"): sizes,
+            ("service", "MiB of memory"): memory | {"all": total},
+        }
+        for header, figures in tables.items():
+            print(f"\n{table(header, [(name, f'{figure:.0f}') for name, figure in figures.items()])}")  # noqa: T201
         check(total <= BUDGET, f"the stack takes {total:.0f} MiB, more than {BUDGET:.0f}")
 
 

@@ -13,7 +13,8 @@ import pytest
 from fsspec.core import url_to_fs
 from mlflow import MlflowClient
 
-from bench.celery_workers import Worker, celery_workers, redis_server
+from bench.celery_workers import Worker, celery_workers
+from bench.processes import redis_server
 from churn.features.store import FEATURE_SERVICE, read_online
 from churn.synthetic.generate import write_drops
 from tests.conftest import database_copy, tracking

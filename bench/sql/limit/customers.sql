@@ -1,4 +1,4 @@
--- What the limit of a service reads: the features of a customer as one row, found by its key.
+-- The limit of a service reads the features of a customer as one row by its key: those of the newest AS_OF.
 CREATE SCHEMA bench_limit;
 CREATE TABLE bench_limit.customers AS
 SELECT user_id, months_active, monthly_fee, paperless_billing, plan_stream_tv, plan_stream_movies, net_service,
@@ -7,7 +7,8 @@ SELECT user_id, months_active, monthly_fee, paperless_billing, plan_stream_tv, p
 FROM snapshots.subscriptions_profile_snapshots
 JOIN snapshots.usage_agg_30d_snapshots USING (user_id, as_of)
 JOIN snapshots.payments_agg_90d_snapshots USING (user_id, as_of)
-JOIN snapshots.support_agg_90d_snapshots USING (user_id, as_of);
+JOIN snapshots.support_agg_90d_snapshots USING (user_id, as_of)
+WHERE as_of = (SELECT max(as_of) FROM snapshots.support_agg_90d_snapshots);
 ALTER TABLE bench_limit.customers ADD PRIMARY KEY (user_id);
 ANALYZE bench_limit.customers;
 GRANT USAGE ON SCHEMA bench_limit TO PUBLIC;

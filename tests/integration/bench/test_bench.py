@@ -107,14 +107,13 @@ def test_a_run_measures_every_step_of_every_side_and_leaves_only_its_results(tmp
     output, progress = process.communicate(timeout=120 * SLOWNESS)
     assert process.returncode == 0, progress
     result = json.loads((out / "steps.json").read_text())
-    found = {(row["side"], row["step"]): row for row in result["measurements"]}
-    assert len(found) == 3 * 4
-    assert all(row["seconds"] > 0 and row["peak_mb"] > 0 for row in found.values())
-    assert {row["step"]: row["ours_over_limit"] is not None for row in result["ratios"]} == dict.fromkeys(
-        ("load + validate", "snapshot", "materialize", "training set", "all"), True
-    )
+    rows = {row["step"]: row for row in result["steps"]}
+    assert set(rows) == {"load + validate", "snapshot", "materialize", "training set", "all"}
+    for row in rows.values():
+        assert all(row[f"{side} {figure}"] > 0 for side in ("naive", "ours", "limit") for figure in ("s", "MB"))
+        assert row["naive / ours"] is not None
+        assert row["ours / limit"] is not None
     assert set(result["machine"]) == {"cores", "feast", "git_commit", "memory_gb", "postgres", "python", "system"}
-    assert (out / "steps.svg").read_text().startswith("<?xml")
     assert "training set" in output
     assert list(work.iterdir()) == []
 
@@ -132,21 +131,19 @@ def test_simulated_versions_have_the_requested_auc_and_correlation():
 
 def test_a_gate_benchmark_reports_promotion_rates_and_leaves_only_its_results(tmp_path, work):
     out = tmp_path / "out"
-    process = run_bench("gate", "--customers", 1_000, "--repeats", 2, "--out", out, "--work", work)
+    process = run_bench("gate", "--repeats", 2, "--out", out, "--work", work)
     output, progress = process.communicate(timeout=300 * SLOWNESS)
     assert process.returncode == 0, progress
     result = json.loads((out / "gate.json").read_text())
-    found = {(row["pairs"], row["truth"], row["rows"]): row for row in result["decisions"]}
+    found = {(row["versions of"], row["candidate"], row["rows"]): row for row in result["decisions"]}
     assert len(found) == 4 * 4 + 2 * 2 + 3 * 2
-    assert all(row["promoted"] + row["keep"] + row["invalid"] == 1 for row in found.values())
+    assert all(row["promoted"] + row["KEEP"] + row["INVALID"] == 1 for row in found.values())
     # More than ten standard errors away: no chance is in it.
     assert found["two families", "worse by 2 δ", 20_000]["promoted"] == 0
     assert found["two families", "equal", 20_000]["promoted"] == 1
     assert found["a correction", "equal", 5_000]["promoted"] == 1
-    assert found["a correction", "equal", 5_000]["promoted_by_twin"] == 0
-    assert [each["anchor"] for each in result["chains"]] == [True, False] * 2
-    assert result["pairs"]["naive"]["training_auc"] > 0.95
-    assert (150 < result["large"]["rows"] < 250, result["large"]["seconds"] > 0) == (True, True)
+    assert found["a correction", "equal", 5_000]["by the twin"] == 0
+    assert [each["anchor"] for each in result["chains"]] == ["with", "without"] * 2
     assert "worse by δ" in output
     assert list(work.iterdir()) == []
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bench.celery_workers import redis_server as redis_on_a_port
+from bench.processes import redis_server as redis_on_a_port
 from churn.features.redis.server import POINTER, open_redis, run
 from embedded.operator.doctor import diagnosis
 from embedded.operator.doctor.finding import BAD, OK, WARN

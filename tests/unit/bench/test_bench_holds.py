@@ -5,14 +5,14 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bench.holds import Case, held_in, look_at
+from bench.holds import held_in, look_at
 from churn.drops.customers import count_shared
 from churn.drops.holds.rules import compare
 from churn.synthetic.drops import simulate
 
 
 def test_a_small_chain_of_true_drops_is_not_held():
-    assert list(held_in(Case(daily=False, customers=250, drift=0.1), seed=3)) == []
+    assert list(held_in(daily=False, customers=250, drift=0.1, seed=3)) == []
 
 
 def test_a_drop_with_fees_in_cents_is_held():

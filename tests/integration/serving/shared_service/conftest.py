@@ -11,7 +11,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from bench.mlflow_server import mlflow_server
+from bench.processes import mlflow_server
 from churn.drops.landing import find_drop
 from churn.features.materialization import materialize
 from churn.features.store import FEATURE_SERVICE, apply_definitions

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench.soak_judge import Judge
+from bench.serving_soak import Judge
 
 OLD, NEW = 1, 2
 TRUTH = {OLD: (0.5, [0.25, 0.75]), NEW: (0.3, [0.4, 0.6])}
