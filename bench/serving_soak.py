@@ -95,9 +95,10 @@ def run(bench: Bench) -> Row:
     minutes = bench.repeats or MINUTES
     with world(bench) as asked:
         users = asked.users[:CUSTOMERS]
-        truth = measure(bench.server, find_truth, asked.url, asked.settings.mlflow_url, users, asked.versions).result
-        asked.to_production(asked.versions[0])
-        judge = Judge(users, truth, asked.versions[0])
+        versions = [*asked.versions.values()]
+        truth = measure(bench.server, find_truth, asked.url, asked.settings.mlflow_url, users, versions).result
+        asked.to_production(versions[0])
+        judge = Judge(users, truth, versions[0])
         with asked.service("ours") as service:
             loads = [load(service.url, asked.questions, each, SECONDS_OF_MAXIMUM) for each in CONNECTIONS]
             most = max(each["requests/s"] for each in loads)
@@ -158,7 +159,7 @@ async def _soak(bench: Bench, asked: World, judge: Judge, service: Service, loop
 async def _change(bench: Bench, asked: World, judge: Judge, over: asyncio.Event) -> int:
     """Move Production to the other version again and again, and return how often."""
     changes = 0
-    for version in itertools.cycle(reversed(asked.versions)):
+    for version in itertools.cycle([*asked.versions.values()][::-1]):
         if not await _pause(SECONDS_BETWEEN_CHANGES, over):
             break
         judge.in_production = None

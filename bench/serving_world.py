@@ -4,7 +4,7 @@ import csv
 import json
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -20,11 +20,16 @@ from bench.processes import answers, free_ports, mlflow_server, running
 from churn.drops.contract import USERS
 from churn.postgres.database import connect
 from churn.registry.model_version import MODEL_NAME, PRODUCTION
+from churn.training.recipe import Parameters
 from churn.training.train import train
 from embedded.environment import environment
 from embedded.settings import REPOSITORY, Settings
 
 WORKERS = 2
+
+FAMILIES = ("random forest", "logistic regression")
+"""The slowest family to score one customer by, and the fastest."""
+
 LIMIT_TABLE = Path(__file__).parent / "sql" / "limit" / "customers.sql"
 
 NAIVE = ("uvicorn", "bench.naive_service:app", "--workers", str(WORKERS), "--no-access-log", "--log-level", "warning")
@@ -50,7 +55,7 @@ class World:
         url: the database.
         settings: those of a stack whose Postgres and MLflow are the benchmark's.
         directory: where logs go.
-        versions: of the model, the newest last.
+        versions: the version of each family of models.
         users: every customer, in a random order.
         questions: a file with a line {"user_id": …} for each of them.
     """
@@ -58,7 +63,7 @@ class World:
     url: str
     settings: Settings
     directory: Path
-    versions: Sequence[int]
+    versions: Mapping[str, int]
     users: Sequence[str]
     questions: Path
 
@@ -93,7 +98,7 @@ class World:
 @contextmanager
 def world(bench: Bench) -> Iterator[World]:
     """Load two drops of the smallest size, train a version on each, and serve the newer one."""
-    with bench.drops(bench.customers[0], months=2) as drops, bench.server.database() as url:
+    with bench.drops(bench.customers[0], months=len(FAMILIES)) as drops, bench.server.database() as url:
         landing, dates = drops[0].path.parent, [drop.as_of for drop in drops]
         directory = landing.parent
         with mlflow_server(directory / "mlflow") as tracking:
@@ -108,8 +113,8 @@ def world(bench: Bench) -> Iterator[World]:
             yield World(url, settings, directory, versions, users, questions)
 
 
-def prepare(watch: Watch, url: str, tracking: str, landing: Path, dates: list[date]) -> list[int]:
-    """Fill the database, and return the version of each date."""
+def prepare(watch: Watch, url: str, tracking: str, landing: Path, dates: list[date]) -> dict[str, int]:
+    """Fill the database, train one family on each date, and return the versions."""
     mlflow.set_tracking_uri(tracking)
     mlflow.set_registry_uri(tracking)
     ours.prepare(watch, url)
@@ -118,4 +123,7 @@ def prepare(watch: Watch, url: str, tracking: str, landing: Path, dates: list[da
             step(watch, url, landing, as_of)
     with connect(url) as connection:
         connection.execute(LIMIT_TABLE.read_bytes())
-    return [int(train(as_of, url).figures["version"]) for as_of in dates]
+    trained = {
+        family: train(as_of, url, Parameters(families=(family,))) for family, as_of in zip(FAMILIES, dates, strict=True)
+    }
+    return {family: int(outcome.figures["version"]) for family, outcome in trained.items()}

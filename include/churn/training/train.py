@@ -39,10 +39,13 @@ def used_at(instant: datetime) -> str:
     return instant.isoformat(timespec="seconds")
 
 
-def train(as_of: date, database_url: str) -> Outcome:
+def train(as_of: date, database_url: str, parameters: recipe.Parameters | None = None) -> Outcome:
     """Fit, log and register the candidate of `as_of`, and return its version and figures.
 
     If a version of the same AS_OF, data digest, code and parameters exists, it is returned as UNCHANGED.
+
+    Args:
+        parameters: of the recipe; None for its defaults.
 
     Raises:
         NothingToLearn: no date up to `as_of` has both labels and a snapshot.
@@ -57,12 +60,11 @@ def train(as_of: date, database_url: str) -> Outcome:
         # A concurrent training of the same AS_OF waits, then finds the registered version. A session lock, because the
         # server may end a transaction that idles through a fit.
         lock_session(connection, *lock_of(as_of.isoformat()))
-        return _train(as_of, database_url)
+        return _train(as_of, database_url, parameters or recipe.Parameters())
 
 
-def _train(as_of: date, database_url: str) -> Outcome:
+def _train(as_of: date, database_url: str, parameters: recipe.Parameters) -> Outcome:
     training_set, drops = _read_training_set(as_of, database_url)
-    parameters = recipe.Parameters()
     identity = {
         "as_of": as_of.isoformat(),
         "data_digest": training_set.digest,

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.serving_world import FAMILIES
 from tests.conftest import REPOSITORY
 from tests.patience import SLOWNESS
 
@@ -83,12 +84,15 @@ def services(work: Path) -> list[str]:
 def test_a_serving_benchmark_loads_every_side_and_leaves_only_its_results(work, tmp_path):
     output = outcome("serving", work, tmp_path, "--repeats", 1)
     result = json.loads((tmp_path / "serving.json").read_text())
-    (loads,) = result["loads"]
-    for side in SIDES:
-        assert loads[f"{side} p99 ms"] >= loads[f"{side} p50 ms"] > 0
-        assert loads[f"{side} requests/s"] > 0
-    assert (loads["naive / ours"] > 0, loads["ours / limit"] > 0) == (True, True)
-    assert {each["service"]: each["MB"] > 0 for each in result["memory"]} == dict.fromkeys(SIDES, True)
+    assert [loads["in Production"] for loads in result["loads"]] == list(FAMILIES)
+    for loads in result["loads"]:
+        for side in SIDES:
+            assert loads[f"{side} p99 ms"] >= loads[f"{side} p50 ms"] > 0
+            assert loads[f"{side} requests/s"] > 0
+        assert (loads["naive / ours"] > 0, loads["ours / limit"] > 0) == (True, True)
+    assert {(each["in Production"], each["service"]) for each in result["services"] if each["MB"] > 0} == {
+        (family, side) for family in FAMILIES for side in SIDES
+    }
     assert "naive / ours" in output
     assert (list(work.iterdir()), services(work)) == ([], [])
 
