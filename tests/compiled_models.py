@@ -1,4 +1,4 @@
-"""Pipelines of the real recipe over the 14 features, for tests of what is compiled from them."""
+"""Pipelines of the real recipe over the features of new models, for tests of what is compiled from them."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -6,16 +6,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from feast import FeatureService
 from feast.types import Bool, Float64, Int64, String
 from sklearn.pipeline import Pipeline
 
-from churn.features.store import feature_types, load_definitions
+from churn.features.store import FEATURE_SERVICE, feature_types, load_definitions
 from churn.scoring.frame import to_frame
 from churn.training.families import FAMILIES
 from churn.training.recipe import Parameters, Recipe, Rows, fit
 
-(SERVICE,) = (each for each in load_definitions() if isinstance(each, FeatureService))
+SERVICE = next(each for each in load_definitions() if each.name == FEATURE_SERVICE)
 TYPES = feature_types(SERVICE)
 
 RECIPES = {

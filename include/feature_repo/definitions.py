@@ -1,4 +1,5 @@
-"""The features, their sources, and `churn_v1`, the feature service that training, gate and serving read."""
+"""The features, their sources, and the feature services. `FEATURE_SERVICE` of churn/features/store.py names the service
+of new models; a version in MLflow names its own."""
 
 from datetime import timedelta
 

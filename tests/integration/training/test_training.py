@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from mlflow import MlflowClient
 
-from churn.features.store import feature_types
+from churn.features.store import FEATURE_SERVICE, feature_types
 from churn.gate import promotion, rule
 from churn.gate.grading import GateInvalid, StaleCandidate, grade
 from churn.outcome import DONE, UNCHANGED
@@ -112,7 +112,7 @@ def test_every_version_says_what_it_was_trained_on(january):
     tags = registry.get_version(MlflowClient(), 1).tags
     assert {
         "as_of": "2024-01-31",
-        "feature_service": "churn_v1",
+        "feature_service": FEATURE_SERVICE,
         "cohort_salt": SALT,
         "graded_on": "2024-01-31",
     }.items() <= tags.items()
@@ -129,7 +129,7 @@ def test_a_run_in_mlflow_has_parameters_metrics_schema_signature_example_and_dat
     assert len(run.inputs.dataset_inputs) == 1
     schema = json.loads(mlflow.artifacts.load_text(f"runs:/{figures['run_id']}/feature_schema.json"))
     assert list(schema)[:2] == ["months_active", "monthly_fee"]
-    assert len(schema) == 14
+    assert list(schema) == list(feature_types(january.training_set(JANUARY).service))
     info = mlflow.models.get_model_info(f"models:/streamflow_churn/{figures['version']}")
     assert info.signature.inputs.input_names() == list(schema)
     assert info.saved_input_example_info

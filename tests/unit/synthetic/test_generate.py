@@ -71,7 +71,7 @@ def contents(paths):
 
 
 def features(customers):
-    """The 14 features of the feature service, as numbers."""
+    """The features of churn_v1, as numbers."""
     numbers = customers[NUMBERS].fillna(customers[NUMBERS].mean())
     facts = customers[FACTS].astype("Float64").fillna(-1).astype(float)
     return pd.concat([numbers, facts, pd.get_dummies(customers["net_service"], dtype=float)], axis=1)
