@@ -1,6 +1,7 @@
 """The gate's rule on fabricated figures."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import date
 
@@ -24,6 +25,7 @@ from churn.gate.thresholds import ThresholdError, Thresholds
 from churn.statistics import Estimate
 from churn.training.cohort import SALT
 from churn.training.learned_from import LEARNED_FROM, Learned, learned_of, to_tag
+from tests.conftest import REPOSITORY
 
 SIGNATURE = [("months_active", "long"), ("monthly_fee", "double")]
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
@@ -540,6 +542,16 @@ def test_a_decision_is_json_with_every_check():
     assert report["thresholds"]["max_auc_loss"] == 0.02
     assert report["candidate"]["auc"]["low"] < report["candidate"]["auc"]["value"] < report["candidate"]["auc"]["high"]
     assert report["audit"]["production_auc"] is None
+
+
+def test_the_manual_lists_every_check_in_its_order_and_every_threshold():
+    decided = decide(evidence(train_rows=500, production=rival(), anchor=rival(version=3)))
+    manual = (REPOSITORY / "docs" / "gate.md").read_text(encoding="utf-8")
+    table = "\n".join(re.findall(r"^\| `\w+` \| .*$", manual, re.MULTILINE))
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [check.name for check in decided.checks]
+    named = re.findall(r"`(\w+)` \(?(off|\d[\d,]*(?:\.\d+)?(?:e-\d+)?)", table)
+    told = {name: 0 if value == "off" else float(value.replace(",", "")) for name, value in named}
+    assert told == Thresholds().to_json()
 
 
 @given(
