@@ -8,6 +8,7 @@ from serving import state
 from serving.answering import answer_all, answer_one, read_all
 from serving.problems import Problem, members
 from serving.schemas import (
+    MOST_BATCH_BYTES,
     BatchAnswer,
     BatchRequest,
     BatchResult,
@@ -27,9 +28,6 @@ api.before_request(require_key)
 _CUSTOMER_PROBLEMS = ("unknown-user", "incomplete-features", "stale-features")
 _ANYWHERE = ("unauthorized", "invalid-request", "feature-store-unavailable", "overloaded")
 _BODY_PROBLEMS = ("malformed-json", "body-too-large", "not-json", "encoded-body", "model-unavailable")
-
-# 1,000 ids of 256 characters; JSON may escape a character as twelve bytes.
-_MAX_BATCH_BYTES = 3_200_000
 
 
 @api.post(
@@ -70,7 +68,7 @@ def features(path: FeaturesPath) -> Response:
 @api.before_request
 def _let_batches_be_larger() -> None:
     if request.endpoint == f"{api.name}.{predict_batch.__name__}":
-        request.max_content_length = _MAX_BATCH_BYTES
+        request.max_content_length = MOST_BATCH_BYTES
 
 
 def _result(user_id: str, answer: Prediction | Problem) -> BatchResult:

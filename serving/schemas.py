@@ -20,6 +20,11 @@ UserId = Annotated[
 FeatureValue = bool | int | float | str | None
 
 
+MOST_BATCH_IDS = 1000
+MOST_BATCH_BYTES = MOST_BATCH_IDS * 3200
+"""An id has 256 characters; JSON may escape a character as twelve bytes."""
+
+
 @cache
 def _once(function: Callable[..., dict[str, Any]], *arguments: Any, **named: Any) -> dict[str, Any]:
     return function(*arguments, **named)
@@ -47,7 +52,7 @@ class BatchRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"user_ids": ["7892-POOKP", "999999"]}]})
 
-    user_ids: list[UserId] = Field(min_length=1, max_length=1000)
+    user_ids: list[UserId] = Field(min_length=1, max_length=MOST_BATCH_IDS)
 
 
 class FeaturesPath(BaseModel):

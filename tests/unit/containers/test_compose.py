@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet
 
 from containers.env_file import SECRETS, SETTINGS, write
 from containers.proof import BUDGET
+from serving.schemas import MOST_BATCH_BYTES
 from tests.conftest import REPOSITORY
 
 CONTAINERS = REPOSITORY / "containers"
@@ -274,6 +275,11 @@ def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
     command = ["nginx", "-t", "-e", str(tmp_path / "log"), "-c", str(tmp_path / "nginx.conf")]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_nginx_takes_as_large_a_body_as_serving() -> None:
+    text = (CONTAINERS / "nginx" / "nginx.conf").read_text(encoding="utf-8")
+    assert re.findall(r"client_max_body_size (\d+);", text) == [str(MOST_BATCH_BYTES)]
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))

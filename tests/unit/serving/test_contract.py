@@ -12,8 +12,9 @@ import pytest
 from serving import state
 from serving.app import create_app
 from serving.problems import TYPES, Problem
-from serving.schemas import ProblemDetails
+from serving.schemas import MOST_BATCH_BYTES, MOST_BATCH_IDS, ProblemDetails
 from serving.settings import Settings
+from tests.conftest import REPOSITORY
 
 BODY_LIMIT = 2_000
 
@@ -189,16 +190,27 @@ def test_ten_thousand_malformed_bodies_get_documented_problems_and_never_a_500(c
     assert set(seen) == {"malformed-json", "invalid-request", "model-unavailable"}
 
 
-@pytest.mark.parametrize("user_ids", [None, "a", [], ["a", ""], [1], ["a"] * 1001, {"a": 1}], ids=lambda x: repr(x)[:9])
-def test_a_batch_that_is_not_of_1_to_1000_ids_is_refused(client, user_ids):
+@pytest.mark.parametrize(
+    "user_ids",
+    [None, "a", [], ["a", ""], [1], ["a"] * (MOST_BATCH_IDS + 1), {"a": 1}],
+    ids=lambda user_ids: repr(user_ids)[:9],
+)
+def test_a_batch_that_is_not_of_1_to_the_most_ids_is_refused(client, user_ids):
     response = client.post("/predict/batch", json={"user_ids": user_ids})
     assert problem(response) == "invalid-request"
     assert "user_ids" in response.get_json(force=True)["detail"]
 
 
-def test_a_batch_may_be_larger_than_other_bodies(client):
-    response = client.post("/predict/batch", json={"user_ids": ["a" * 256] * 1000})
+def test_a_batch_of_the_most_and_longest_ids_is_not_too_large(client):
+    body = json.dumps({"user_ids": ["\U0001f600" * 256] * MOST_BATCH_IDS})
+    response = client.post("/predict/batch", data=body, content_type="application/json")
     assert problem(response) == "model-unavailable"
+
+
+def test_the_manual_tells_the_limits_of_a_batch():
+    manual = (REPOSITORY / "docs" / "serving.md").read_text(encoding="utf-8")
+    assert f"up to {MOST_BATCH_IDS:,} customers" in manual
+    assert f"a batch may have {MOST_BATCH_BYTES:,} bytes" in manual
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/predict", "/health", "/page/page.js"])
