@@ -222,9 +222,9 @@ def test_apprise_accepts_every_address_in_the_manual():
     manual = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
     shown = [json.loads(config)["path"] for config in re.findall(r"\| `(\{.*?\})` \|", manual)]
     services = Apprise()
-    assert [services.add(url) for url in shown] == [True] * 4
+    assert all(services.add(url) for url in shown)
     assert [type(service).__name__ for service in services] == [
-        "NotifyEmail", "NotifySlack", "NotifySlack", "NotifyJSON",
+        "NotifyEmail", "NotifySlack", "NotifySlack", "NotifyPagerDuty", "NotifyJSON",
     ]  # fmt: skip
 
 
