@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bench.measure import Watch
 from churn.as_of import event_timestamp
-from churn.drops.contract import FILES, LABELS, USERS, File, Kind
+from churn.drops.contract import FILES, LABELS, USERS, Column, File, Kind
 from churn.postgres.database import connect
 from embedded.postgres_url import with_driver
 
@@ -37,12 +37,16 @@ class DropRefused(ValueError):
     """A drop fails a check."""
 
 
+def columns_of(file: File) -> list[Column]:
+    """Return the columns that the file has in generated drops: all but the date of labels."""
+    return [column for column in file.columns if column.required or column.nullable]
+
+
 def create_table(name: sql.Identifier, file: File, *more: str) -> sql.Composed:
-    """Return the statement that creates a table of the file's required columns and `more`."""
+    """Return the statement that creates a table of the file's columns and `more`."""
     columns = [
         sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(POSTGRES_TYPES[column.kind]))
-        for column in file.columns
-        if column.required
+        for column in columns_of(file)
     ]
     return sql.SQL("CREATE TABLE {} ({})").format(name, sql.SQL(", ").join([*columns, *map(sql.SQL, more)]))
 
@@ -84,7 +88,7 @@ def read_and_check(path: Path, file: File, customers: "pd.Series[str] | None") -
         DropRefused: a value is missing or negative, or the customers are not those of the users file, each once.
         ValueError: a value is not of its type.
     """
-    columns = [column for column in file.columns if column.required]
+    columns = columns_of(file)
     frame = pd.read_csv(
         path,
         dtype={column.name: PANDAS_TYPES[column.kind] for column in columns if column.kind in PANDAS_TYPES},

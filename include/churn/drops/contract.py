@@ -6,7 +6,8 @@ from enum import Enum
 
 RULES = 2
 """Number of the current rules for values. An accepted drop is always read by the rules that it was accepted by. The
-contract's version is separate: it changes with files and columns."""
+contract's version is separate: it changes when every drop must have another file or column, or a column gets another
+meaning. An optional column changes neither."""
 
 
 class Kind(Enum):
@@ -31,7 +32,13 @@ Default_Ignorable_Code_Point, and the empty Braille pattern."""
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a file. If `nullable`, an empty value is valid and stays NULL. `since` is the earliest valid date."""
+    """A column of a file.
+
+    Attributes:
+        nullable: an empty value is valid and stays NULL.
+        required: every drop has the column. One that is not required and nullable is NULL where a drop lacks it.
+        since: the earliest valid date.
+    """
 
     name: str
     kind: Kind

@@ -14,7 +14,7 @@ import pyarrow.csv
 
 from churn.drops.contract import RULES, Column, File
 from churn.drops.csv_blocks import UNENDED, UTF8_BOM, Block, read_blocks
-from churn.drops.values import Fault, Spellings, read_values
+from churn.drops.values import ARROW_TYPES, Fault, Spellings, read_values
 from churn.drops.violations import SHOWN, Violations
 
 NO_NEWLINE = "a newline at the end of the file (it may be truncated)"
@@ -26,7 +26,7 @@ DELIMITERS = {";": "';'", "\t": "tabs", "|": "'|'"}
 class Rows:
     """Rows of a file: `lines` are their line numbers, `table` has the contract's column names and types.
 
-    A value that broke a rule is NULL here, and reported.
+    A value that broke a rule is NULL here, and reported. A nullable column that the file lacks is NULL too.
     """
 
     lines: np.ndarray
@@ -142,7 +142,12 @@ def _parse(file: File, names: list[str], block: Block, violations: Violations, r
         kept = ~np.isin(lines, list(block.reported))
         raw, lines = raw.filter(pa.array(kept)), lines[kept]
     typed = {}
-    for column in columns:
+    for column in file.columns:
+        if column not in columns:
+            # It is not required. The date of a label is not nullable: it stays absent, for the caller to fill in.
+            if column.nullable:
+                typed[column.name] = pa.nulls(len(lines), ARROW_TYPES[column.kind])
+            continue
         texts = raw[column.name].combine_chunks()
         typed[column.name], faults = read(column, texts)
         for fault in faults:

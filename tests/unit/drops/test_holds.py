@@ -137,6 +137,11 @@ def test_more_than_five_percent_of_customers_with_new_texts_are_held():
     ]
 
 
+def test_the_first_texts_of_a_column_that_was_empty_are_not_held():
+    empty = {"nulls": ROWS, "values": {}}
+    assert compare(look(), look(sha256="before", net_service=empty), ROWS) == []
+
+
 def test_a_text_that_is_gone_is_not_held():
     assert compare(look(net_service={"values": {"a": 600, "c": 400}}), look(sha256="before", net_service={
         "values": {"a": 500, "b": 300, "c": 200}}), ROWS) == []  # fmt: skip

@@ -78,7 +78,8 @@ def _column(kind: Kind, now: Figures, before: Figures) -> Iterator[str]:
                 f"the median is {now['median']:,.6g}, before {before['median']:,.6g}, a factor of {high / low:.3g}; "
                 f"{_of(now['rows'])}, {before['rows']:,} before"
             )
-    if kind is Kind.TEXT:
+    # A column that was empty is new: every text in it is.
+    if kind is Kind.TEXT and _known(before):
         unseen = {text: count for text, count in now["values"].items() if text not in before["values"]}
         share = sum(unseen.values()) / max(now["rows"], 1)
         if share > MOST_UNSEEN and share * before["rows"] >= EXPECTED:
