@@ -18,7 +18,8 @@ import psutil
 from embedded.operator.doctor.workers import QUEUES
 from embedded.stack.process_manager import StackError, end_of
 
-PATIENCE = 120.0
+PATIENCE = 600.0
+"""Seconds, which only end a worker that hangs."""
 
 TOLD = (
     "AIRFLOW__CELERY__BROKER_URL",
@@ -91,7 +92,7 @@ def celery_workers(
         environment: the stack's variables; workers get those in TOLD.
 
     Raises:
-        StackError: one of them is not ready within two minutes.
+        StackError: one of them does not start.
     """
     workers = [_start(name, directory / name, environment, queues) for name in names]
     try:
