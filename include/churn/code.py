@@ -4,9 +4,10 @@ import hashlib
 import os
 import re
 import subprocess
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions
 from modulefinder import ModuleFinder
 from pathlib import Path
 
@@ -63,8 +64,14 @@ def _libraries(imported: Collection[str]) -> list[str]:
 
 
 @cache
-def _distributions() -> Mapping[str, list[str]]:
-    return packages_distributions()
+def _distributions() -> Mapping[str, set[str]]:
+    """Return {top-level module: distributions}. packages_distributions() takes a second: it looks at every file."""
+    found = defaultdict[str, set[str]](set)
+    for each in distributions():
+        listed = each.read_text("top_level.txt") or each.read_text("RECORD") or ""
+        for name in {re.split(r"[/.,]", line, maxsplit=1)[0] for line in listed.splitlines()}:
+            found[name].add(each.name)
+    return found
 
 
 @cache
