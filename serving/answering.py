@@ -143,6 +143,6 @@ def _keep(serving: Serving, answer: Prediction) -> None:
 
 def _explain(model: ServedModel, answer: Prediction) -> Explanation:
     # A version registered by hand may have no background rows.
-    found = explain(model.scorer.probabilities, answer.features_used, model.background) if model.background else []
+    found = explain(model.scorer, [answer.features_used], model.background)[0] if model.background else []
     effects = [Effect(feature=each.feature, value=each.value, effect=each.effect) for each in found]
     return Explanation(method=METHOD, effects=effects)

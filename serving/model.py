@@ -25,8 +25,8 @@ from churn.features.store import FEATURE_SERVICE
 from churn.registry.client import production
 from churn.registry.model_version import ModelNotLoadable, ModelVersion
 from churn.registry.provenance import NotTrusted
+from churn.registry.version_scorer import VersionRefused, load_scorer
 from serving.features import OnlineStore, reason
-from serving.loading import VersionRefused, load
 from serving.metrics import (
     COMPILED,
     LAST_ANSWER,
@@ -168,7 +168,7 @@ class ProductionModel:
             return
         try:
             if not _is(self._served, held):
-                self._serve(load(held, self._store, self._database_url))
+                self._serve(self._load(held))
                 MODEL_LOADS.labels("success").inc()
         except Exception as error:
             # A broken version must not take the service down.
@@ -182,6 +182,12 @@ class ProductionModel:
         else:
             self._refused = None
             self._in_trouble = False
+
+    def _load(self, held: ModelVersion) -> ServedModel:
+        as_of, threshold = held.as_of, held.threshold
+        lookup = self._store.lookup(held.feature_service)
+        loaded = load_scorer(held, lookup.service, self._database_url)
+        return ServedModel(held.version, held.run_id, as_of, threshold, lookup, loaded.scorer, loaded.background)
 
     def _find_features(self) -> None:
         # An earlier lookup stays valid, and the store has logged the reason.

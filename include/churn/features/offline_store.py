@@ -75,7 +75,7 @@ class SnapshotOfflineStore(PostgreSQLOfflineStore):
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         if isinstance(entity_df, str) and not on_demand and all(map(_is_snapshot, feature_views)):
             views = get_feature_view_query_context(feature_refs, feature_views, registry, project, (_EVER, _EVER))
-            return _SnapshotJob(config, views, entity_df, full_feature_names)
+            return SnapshotJob(config, views, entity_df, full_feature_names)
         return PostgreSQLOfflineStore.get_historical_features(
             config,
             feature_views,
@@ -104,10 +104,12 @@ def _is_snapshot(view: FeatureView) -> bool:
 
 
 _EVER = datetime.max.replace(tzinfo=UTC)
-"""Stands in for the entities' time range, which Feast would query first; _SnapshotJob reads it itself."""
+"""Stands in for the entities' time range, which Feast would query first; SnapshotJob reads it itself."""
 
 
-class _SnapshotJob(RetrievalJob):
+class SnapshotJob(RetrievalJob):
+    """A retrieval whose result can be streamed."""
+
     def __init__(
         self, config: RepoConfig, views: list[FeatureViewQueryContext], entity_query: str, full_feature_names: bool
     ) -> None:
@@ -128,6 +130,16 @@ class _SnapshotJob(RetrievalJob):
         return self._to_arrow_internal(timeout).to_pandas()
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        with self._joined() as cursor:
+            return cursor.fetch_arrow_table()
+
+    def to_batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the result in batches of some megabytes, all of one state of the database."""
+        with self._joined() as cursor, cursor.fetch_record_batch() as reader:
+            yield from reader
+
+    @contextmanager
+    def _joined(self) -> Iterator[dbapi.Cursor]:
         with _session(self._config) as cursor:
             # ANALYZE on a temporary table tells the planner the number of entities.
             cursor.execute(_compose("offline/entities", entity_query=sql.SQL(self._entity_query)))
@@ -135,7 +147,7 @@ class _SnapshotJob(RetrievalJob):
             cursor.execute(statement("offline/days"))
             first, last = cursor.fetchone()
             cursor.execute(self._join(first, last))
-            return cursor.fetch_arrow_table()
+            yield cursor
 
     def _join(self, first: datetime, last: datetime) -> str:
         features, joins = [], []

@@ -1,13 +1,14 @@
 """The feature store: open it, apply its definitions, and read online features."""
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from string import Template
 from typing import Any
 
+import pyarrow as pa
 import yaml
 from feast import FeatureService, FeatureStore, FeatureView
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
@@ -15,6 +16,7 @@ from feast.repo_config import RepoConfig
 
 from churn.as_of import as_of_of
 from churn.code import step_digest
+from churn.features.offline_store import SnapshotJob
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import connect, lock_session
 from churn.postgres.database_url import feast_environment
@@ -106,6 +108,16 @@ def feature_types(service: FeatureService) -> dict[str, Any]:
 def views_of(store: FeatureStore) -> list[FeatureView]:
     """Return every feature view that is served online."""
     return [view for view in store.list_feature_views() if view.online]
+
+
+def stream_features(store: FeatureStore, service: FeatureService, entity_query: str) -> Iterator[pa.RecordBatch]:
+    """Yield the entities of a query and their features by Feast's point-in-time join, in batches that fit into memory.
+
+    Args:
+        entity_query: SQL with the columns user_id and event_timestamp; further columns are passed on.
+    """
+    job = store.get_historical_features(entity_df=entity_query, features=service)
+    yield from job.to_batches() if isinstance(job, SnapshotJob) else job.to_arrow().to_batches()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from feast import FeatureService
 from sklearn.pipeline import Pipeline
 
@@ -15,12 +16,13 @@ from churn.features.store import feature_types
 from churn.scoring.classifiers import Compute, compile_classifier
 from churn.scoring.encoder import Encoder, compile_encoder
 from churn.scoring.known import NotCompilable, require, require_type
+from churn.scoring.scorer import Replace, Scorer
 
 __all__ = ["CompiledScorer", "NotCompilable", "compile_pipeline"]
 
 
 @dataclass(frozen=True)
-class CompiledScorer:
+class CompiledScorer(Scorer):
     """A pipeline's preprocessing and classifier; thread-safe."""
 
     encoder: Encoder
@@ -35,6 +37,22 @@ class CompiledScorer:
             ValueError: a number is infinite, or too large for the classifier.
         """
         return self.probability(self.encoder.encode(rows)) if rows else np.empty(0)
+
+    def probabilities_of(self, table: pa.Table | pa.RecordBatch) -> np.ndarray:
+        """Return what probabilities() returns for the same rows, to the bit."""
+        return self.probability(self.encoder.encode_table(table)) if len(table) else np.empty(0)
+
+    def replace(self, rows: Sequence[Mapping[str, Any]]) -> Replace:
+        encoded = self.encoder.encode(rows)
+
+        def probabilities(name: str, values: Sequence[Any]) -> np.ndarray:
+            places = self.encoder.places[name]
+            cells = self.encoder.encode([{**rows[0], name: value} for value in values])[:, places]
+            columns = np.repeat(encoded[np.newaxis], len(values), axis=0)
+            columns[:, :, places] = cells[:, np.newaxis]
+            return self.probability(columns.reshape(-1, self.encoder.width)).reshape(len(values), len(rows))
+
+        return probabilities
 
 
 def compile_pipeline(pipeline: Any, service: FeatureService) -> CompiledScorer:

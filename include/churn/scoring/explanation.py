@@ -1,11 +1,15 @@
-"""Which features moved one prediction most."""
+"""Which features moved a prediction most."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from churn.scoring.scorer import Scorer
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -18,33 +22,38 @@ class Effect:
 
 
 def explain(
-    probabilities: Callable[[Sequence[Mapping[str, Any]]], np.ndarray],
-    row: Mapping[str, Any],
-    background: Sequence[Mapping[str, Any]],
-) -> list[Effect]:
-    """Return the effect of each feature of `row`, sorted by absolute value, largest first.
+    scorer: Scorer, rows: Sequence[Row], background: Sequence[Row], strongest: int | None = None
+) -> list[list[Effect]]:
+    """Return the effects of each row's features, sorted by absolute value, largest first.
 
     The effect is the prediction difference of Robnik-Šikonja and Kononenko ("Explaining Classifications For Individual
     Instances", IEEE Transactions on Knowledge and Data Engineering 20(5), 2008): the probability minus the mean
     probability when this feature takes its value from each background row. Effects are not additive: of correlated
-    features each may have a small one.
+    features each may have a small one. A row's effects do not depend on the other rows, to the bit.
 
     Args:
-        probabilities: the model: maps rows to probabilities (rows,); called once.
-        row: every feature of a customer.
+        rows: customers, each with every feature in the same order. The more rows, the more memory.
         background: rows of other customers, with the same features.
+        strongest: how many effects to return of each row; None returns all.
 
     Raises:
         ValueError: the background is empty.
     """
     if not background:
         raise ValueError("an explanation needs background rows, and there are none")
-    counts = {name: Counter(other[name] for other in background) for name in row}
-    changed = [{**row, name: value} for name, values in counts.items() for value in values]
-    own, *others = probabilities([row, *changed]).tolist()
-    rest = iter(others)
-    effects = [
-        Effect(name, row[name], sum(count * (own - next(rest)) for count in values.values()) / len(background))
-        for name, values in counts.items()
+    if not rows:
+        return []
+    names = list(rows[0])
+    own, replace = scorer.probabilities(rows), scorer.replace(rows)
+    effects = np.empty((len(rows), len(names)))
+    for column, name in enumerate(names):
+        counts = Counter(other[name] for other in background)
+        total = np.zeros(len(rows))
+        for count, replaced in zip(counts.values(), replace(name, list(counts)), strict=True):
+            total += count * (own - replaced)
+        effects[:, column] = total / len(background)
+    order = np.argsort(-np.abs(effects), axis=1, kind="stable")[:, :strongest]
+    return [
+        [Effect(names[column], row[names[column]], float(found[column])) for column in columns]
+        for row, found, columns in zip(rows, effects, order.tolist(), strict=True)
     ]
-    return sorted(effects, key=lambda each: abs(each.effect), reverse=True)

@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from churn.registry import client as registry
+from churn.registry import version_scorer
 from churn.registry.evidence import RunEvidence, read_evidence
 from churn.registry.loading import load_pipeline
 from churn.registry.model_version import MODEL_NAME
@@ -20,7 +21,7 @@ from churn.synthetic.generate import write_drops
 from churn.training import recipe
 from churn.training import train as training
 from churn.training.train import train
-from serving import loading, state
+from serving import state
 from serving.app import create_app
 from serving.settings import Settings
 from tests.conftest import database_copy, tracking
@@ -171,13 +172,13 @@ def test_a_compiler_that_fails_leaves_the_pipeline_to_answer(world, app, monkeyp
 
 
 def test_a_model_that_was_trained_in_many_threads_answers_in_one(world, app, monkeypatch):
-    load = loading.load_model
+    load = version_scorer.load_model
 
     def in_many_threads(*asked):
         pipeline, signature = load(*asked)
         return pipeline.set_params(classifier__n_jobs=-1), signature
 
-    monkeypatch.setattr(loading, "load_model", in_many_threads)
+    monkeypatch.setattr(version_scorer, "load_model", in_many_threads)
     monkeypatch.setattr(check, "prove", lambda *_: 1 / 0)
     served = serve(app, world[1]["random forest"])
     assert served.scorer.pipeline[-1].n_jobs == 1
@@ -186,12 +187,12 @@ def test_a_model_that_was_trained_in_many_threads_answers_in_one(world, app, mon
 def test_a_version_of_another_signature_never_replaces_one_of_this(world, app, monkeypatch, caplog):
     good, bad = world[1]["random forest"], world[1]["logistic regression"]
     serve(app, good)
-    wanted = loading.signature_of
+    wanted = version_scorer.signature_of
 
     def without_the_last(types):
         return wanted(dict(list(types.items())[:-1]))
 
-    monkeypatch.setattr(loading, "signature_of", without_the_last)
+    monkeypatch.setattr(version_scorer, "signature_of", without_the_last)
     assert serve(app, bad).version == good
     assert "its signature differs from churn_v1 in ticket_avg_resolution_hrs_90d" in caplog.text
 

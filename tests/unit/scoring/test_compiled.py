@@ -5,10 +5,11 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import skops.io
 from feast.types import Bool, Float64, Int64, String
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
@@ -18,7 +19,7 @@ from churn.scoring.check import rows_to_prove
 from churn.scoring.compiled import CompiledScorer, NotCompilable, compile_pipeline
 from churn.scoring.explanation import explain
 from churn.scoring.frame import to_frame
-from churn.scoring.scorer import score_online
+from churn.scoring.scorer import PipelineScorer, score_online
 from tests.compiled_models import GOLDEN, RECIPES, SERVICE, TYPES, customers, fitted
 from tests.conftest import THOROUGH
 
@@ -29,6 +30,7 @@ VALUES = {
     Bool: st.booleans(),
     String: st.sampled_from(["DSL", "Fiber optic", "No"]) | st.text(max_size=3),
 }
+ARROW = {Int64: pa.int64(), Float64: pa.float64(), Bool: pa.bool_(), String: pa.string()}
 online_rows = st.fixed_dictionaries({name: st.none() | VALUES[dtype] for name, dtype in TYPES.items()})
 
 Both = tuple[Pipeline, CompiledScorer]
@@ -105,10 +107,18 @@ def test_probabilities_are_those_of_the_pipeline_whatever_the_features(both):
 def test_the_explanation_is_that_of_the_pipeline(both):
     pipeline, scorer = both
     row, background = GOLDEN[0], GOLDEN[1:9]
-    found = {each.feature: each.effect for each in explain(scorer.probabilities, row, background)}
-    expected = {each.feature: each.effect for each in explain(pipeline_scores(pipeline), row, background)}
+    found = {each.feature: each.effect for each in explain(scorer, [row], background)[0]}
+    expected = {each.feature: each.effect for each in explain(PipelineScorer(pipeline, SERVICE), [row], background)[0]}
     assert found == pytest.approx(expected, rel=0, abs=1e-12)
     assert any(effect != 0 for effect in found.values())
+
+
+@given(rows=st.lists(online_rows, min_size=1, max_size=20))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_table_is_scored_as_its_rows_are_to_the_bit(both, rows):
+    _, scorer = both
+    table = pa.table({name: pa.array([row[name] for row in rows], ARROW[dtype]) for name, dtype in TYPES.items()})
+    assert np.array_equal(scorer.probabilities_of(table), scorer.probabilities(rows))
 
 
 def test_no_customers_have_no_probabilities(both):

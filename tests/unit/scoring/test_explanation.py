@@ -1,6 +1,6 @@
 """The explanation of a prediction: the difference that each feature's value makes beside those of other customers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,10 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.scoring.explanation import Effect, explain
+from churn.scoring import explanation
+from churn.scoring.explanation import Effect
+from churn.scoring.scorer import Scorer
+
+Rows = Sequence[Mapping[str, Any]]
 
 small = st.integers(-20, 20)
 linear_rows = st.fixed_dictionaries({"months": small, "fee": small, "skips": small})
+
+
+class Scored(Scorer):
+    """Scores rows by a function."""
+
+    def __init__(self, function: Callable[[Rows], np.ndarray]) -> None:
+        self._function = function
+
+    def probabilities(self, rows: Rows) -> np.ndarray:
+        return self._function(rows)
+
+
+def explain(function: Callable[[Rows], np.ndarray], row: Mapping[str, Any], background: Rows) -> list[Effect]:
+    return explanation.explain(Scored(function), [row], background)[0]
 
 
 def linear(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -43,17 +61,25 @@ def test_an_effect_names_the_feature_its_value_and_how_it_moved_the_probability(
     assert explain(risky, {"net": "DSL"}, background) == [Effect("net", "DSL", pytest.approx(-0.2))]
 
 
-def test_everything_is_scored_in_one_call_and_equal_values_once():
+def test_equal_values_of_the_background_are_scored_once():
     calls: list[int] = []
 
-    def counted(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    def counted(rows: Rows) -> np.ndarray:
         calls.append(len(rows))
         return np.zeros(len(rows))
 
     explain(counted, {"tv": True, "net": "DSL"}, [{"tv": n % 2 == 0, "net": "No"} for n in range(50)])
-    assert calls == [1 + 2 + 1]
+    assert calls == [1, 2, 1]
+
+
+@given(st.lists(linear_rows, min_size=1, max_size=9), st.lists(linear_rows, min_size=1, max_size=9), st.integers(1, 3))
+def test_many_rows_are_explained_as_each_alone_is(rows, background, count):
+    # Features in one order: st.fixed_dictionaries() shuffles them.
+    rows = [{name: row[name] for name in ("months", "fee", "skips")} for row in rows]
+    together = explanation.explain(Scored(linear), rows, background, count)
+    assert together == [explain(linear, row, background)[:count] for row in rows]
 
 
 def test_an_explanation_without_other_customers_is_an_error():
-    with pytest.raises(ValueError, match="other customers"):
+    with pytest.raises(ValueError, match="background rows"):
         explain(linear, {"months": 1}, [])
