@@ -4,4 +4,7 @@ from airflow.sdk import Asset
 
 churn_snapshots = Asset("churn_snapshots")
 churn_online_features = Asset("churn_online_features")
+churn_trainings = Asset("churn_trainings")
+"""A training of the AS_OF has ended, whatever came of it."""
+churn_scores = Asset("churn_scores")
 churn_production_model = Asset("churn_production_model")

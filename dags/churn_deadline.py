@@ -1,4 +1,4 @@
-"""Alerts once a day about AS_OFs without a decision in time."""
+"""Alerts once a day about AS_OFs without a decision or a list in time."""
 
 import os
 from datetime import datetime
@@ -33,7 +33,8 @@ from run import DEFAULT_ARGS, database_url, no_retry
 )
 def churn_deadline():
     """
-    Checks that every drop received between one week and two hours ago has a decision of the gate, and fails otherwise.
+    Checks that every drop received between one week and two hours ago has a decision of the gate and a list of scores,
+    and fails otherwise. A date that no version may score needs no list, nor does one whose list retention deleted.
     Runs at 06:00 UTC; CHURN_DEADLINE in Airflow's environment (a cron expression) overrides this.
 
     Airflow's own deadline alerts watch runs. A missing drop has no run, and Airflow 3.3 skips deadline alerts for runs
@@ -50,7 +51,8 @@ def churn_deadline():
 
     @task(multiple_outputs=False)
     def check_deadline() -> dict:
-        """Compares the drops of the last week with the decisions. Fails without a retry if a decision is missing."""
+        """Compares the drops of the last week with the decisions and the lists. Fails without a retry if one is
+        missing."""
         from churn.operations.deadline import DeadlineMissed, check_deadline
         from churn.settings import SettingMissing, read_settings
 

@@ -1,4 +1,4 @@
-"""Retention: deletes expired predictions, raw rows, snapshots and model versions, daily."""
+"""Retention: deletes expired predictions, raw rows, snapshots, model versions and lists, daily."""
 
 import os
 from datetime import datetime
@@ -51,6 +51,11 @@ def _days(variable: str, title: str, what: str) -> Param:
         "versions_days": _days(
             "CHURN_VERSIONS_DAYS", "Model versions: days", "Deletes versions that were registered earlier."
         ),
+        "scores_days": _days(
+            "CHURN_SCORES_DAYS",
+            "Lists: days",
+            "Deletes the rows and files of the lists of older dates; the newest list is kept.",
+        ),
         "dry_run": Param(
             False,
             type="boolean",
@@ -64,8 +69,8 @@ def _days(variable: str, title: str, what: str) -> Param:
 )
 def churn_retention():
     """
-    Deletes expired data, one task for each kind. Drops, snapshots and model versions are kept for ever unless a number
-    of days is set.
+    Deletes expired data, one task for each kind. Drops, snapshots, model versions and lists of scores are kept for ever
+    unless a number of days is set.
 
     **To preview**: Trigger with Dry run. The result of each task (XCom `return_value`) lists the dates or versions,
     rows and bytes, and why an old version is kept.
@@ -76,7 +81,8 @@ def churn_retention():
     **Always kept**: drops and snapshots that a training at the newest AS_OF reads, and newer ones; those that a chain
     used in the last two days; the served AS_OF; versions in Production or Staging, the gate's anchor, versions with an
     alias, the newest AS_OF's candidate, the three previous Production versions, and versions that a training returned
-    as UNCHANGED in the last two days or may still return. Decisions, moves, reports and the archive are never deleted.
+    as UNCHANGED in the last two days or may still return; the newest list, and lists of dates that were scored in the
+    last two days. Decisions, moves, reports, the archive and the rows of `scores.runs` are never deleted.
 
     **To restore a date**: run it again while its drop is in the landing directory; after two days this DAG deletes it
     again. Deleted predictions cannot be restored. A deleted model version can only be trained again.
@@ -84,8 +90,8 @@ def churn_retention():
     **While this DAG is paused** nothing is deleted or lost. From the third month on, predictions go to the default
     partition `predictions.answered_any_month`, from which they are later deleted row by row.
 
-    **A task is red**: Postgres, MLflow or Redis was unavailable. Clear the task, or wait for the next day: each run
-    resumes.
+    **A task is red**: Postgres, MLflow, Redis or the storage of SCORES_URL was unavailable. Clear the task, or wait for
+    the next day: each run resumes.
     """
 
     @task(multiple_outputs=False)
@@ -120,15 +126,28 @@ def churn_retention():
         with no_retry(PinUnreadable):
             return _expired(expire_versions, "versions_days")
 
+    @task(multiple_outputs=False)
+    def expire_scores() -> dict:
+        """Drops the partitions of old lists and deletes their files. Waits for a running backup; a list that is being
+        written or read for long is left to the next run."""
+        from functools import partial
+
+        from churn.retention.scores import expire_scores
+        from churn.settings import SettingError, read_score_settings
+
+        with no_retry(SettingError):
+            return _expired(partial(expire_scores, location=read_score_settings().location), "scores_days")
+
     expire_predictions()
     expire_raw()
     expire_snapshots()
     expire_versions()
+    expire_scores()
 
 
 def _expired(expire, days: str) -> dict:
     params = get_current_context()["params"]
-    return expire(params[days], database_url(), params["dry_run"]).to_json()
+    return expire(params[days], database_url(), dry_run=params["dry_run"]).to_json()
 
 
 churn_retention()

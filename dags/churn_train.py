@@ -2,12 +2,12 @@
 
 import os
 
-from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task
+from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task, teardown
 from airflow.sdk.exceptions import AirflowSkipException
 
 from alerts import alert
 from approval import NOTE_PARAM, ApprovalTask
-from assets import churn_online_features, churn_production_model
+from assets import churn_online_features, churn_production_model, churn_trainings
 from run import AS_OF_PARAM, DEFAULT_ARGS, TRAIN_FIRST, current_as_of, database_url, no_retry, triggered_by
 
 APPROVAL_PARAM = Param(
@@ -67,6 +67,12 @@ def churn_train():
 
     **`report` is red**: the model card could not be rendered. The decision stands, and `promote` does not wait for it.
     Clear the task.
+
+    **The list** of this AS_OF is written by `churn_score`, which starts when this run has ended, also after KEEP,
+    INVALID or a failure. While an approval waits it starts before the answer, with the present Production.
+
+    **`score_meanwhile` or `score_now` is red**: Airflow was unavailable, and `churn_score` did not start. Clear the
+    task, or trigger `churn_score` with this AS_OF.
 
     **A version that you move to Production by hand stays** until a candidate that is as new and not worse replaces it.
 
@@ -134,6 +140,20 @@ def churn_train():
         with no_retry(NotDecided):
             return write_report(candidate["version"], database_url()).to_json()
 
+    @task(multiple_outputs=False, outlets=[churn_trainings])
+    def score_meanwhile(decision: dict) -> None:
+        """Lets `churn_score` start while an approval waits. The present Production scores."""
+        if not get_current_context()["params"].get("approval") or decision["decision"] != "PROMOTE":
+            raise AirflowSkipException("no approval is asked for: churn_score starts at the end of this run")
+        _start_scoring()
+
+    # A teardown: it runs whatever happened before, and the state of the run does not depend on it.
+    @teardown
+    @task(multiple_outputs=False, outlets=[churn_trainings])
+    def score_now() -> None:
+        """Starts `churn_score`, whatever came of the training."""
+        _start_scoring()
+
     candidate = train()
     decided = gate(candidate)
     asked = ApprovalTask(
@@ -142,8 +162,13 @@ def churn_train():
         params={"note": NOTE_PARAM},
         doc_md="Asks for approval of PROMOTE on the newest drop if the run's parameter says so; else passes at once.",
     )
-    promote(decided, asked.output)
+    score_meanwhile(decided)
+    promote(decided, asked.output) >> score_now()
     decided >> report(candidate)
+
+
+def _start_scoring() -> None:
+    get_current_context()["outlet_events"][churn_trainings].add_partitions(current_as_of().isoformat())
 
 
 churn_train()

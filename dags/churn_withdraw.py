@@ -30,8 +30,8 @@ from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, trigger
 )
 def churn_withdraw():
     """
-    Withdraws the drop of an AS_OF: deletes its rows, snapshots and labels, serves the newest remaining AS_OF, and tags
-    the model versions trained with the drop as `superseded`.
+    Withdraws the drop of an AS_OF: deletes its rows, snapshots and labels, serves the newest remaining AS_OF, tags the
+    model versions trained with the drop as `superseded`, and takes the AS_OF out of the list (`scores.current`).
 
     **To withdraw a drop**: Trigger, pick the AS_OF, give the reason. Then remove its directory from the landing
     directory. Tasks are idempotent: clear them at will. A drop loaded since is kept. The same from the command line:
@@ -44,6 +44,7 @@ def churn_withdraw():
     loaded again only with a file `_ACCEPT` that gives the reason and is newer than the withdrawal.
 
     **What is kept**: archived files, the revisions in `raw.revisions`, marked as withdrawn, and decisions.
+    Rows and files of the list are kept too: `scores.runs` and each `manifest.json` say that it was withdrawn.
 
     **`withdraw` is red**: Postgres was unavailable, and nothing was deleted. Clear the task.
 
@@ -51,6 +52,9 @@ def churn_withdraw():
     wait for the next run of `churn_materialize`.
 
     **`supersede` is red**: MLflow or Postgres was unavailable. Clear the task.
+
+    **`scores` is red**: Postgres or the storage of SCORES_URL was unavailable. The list of the AS_OF may still be in
+    `scores.current`, or its manifests may not say yet that it was withdrawn. Clear the task.
     """
 
     @task(multiple_outputs=False)
@@ -79,7 +83,20 @@ def churn_withdraw():
 
         return supersede_withdrawn(_as_of(), database_url()).to_json()
 
-    withdraw() >> serve() >> supersede()
+    @task(multiple_outputs=False)
+    def scores() -> dict:
+        """Marks the list of the AS_OF as withdrawn, in the table and in its manifests. Waits for a run of churn_score
+        of the AS_OF."""
+        from churn.scores.withdrawal import withdraw_scores
+        from churn.settings import SettingError, read_score_settings
+
+        with no_retry(SettingError):
+            return withdraw_scores(_as_of(), database_url(), read_score_settings().location).to_json()
+
+    done = withdraw()
+    done >> serve() >> supersede()
+    # Beside them: a Redis that is away does not leave the list in place.
+    done >> scores()
 
 
 def _as_of():

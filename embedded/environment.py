@@ -22,6 +22,7 @@ def environment(settings: Settings) -> dict[str, str]:
         **({"CHURN_REDIS_URL": settings.redis} if settings.redis else {}),
         "LANDING_DIR": str(settings.landing),
         "ARCHIVE_DIR": str(settings.archive),
+        "SCORES_URL": str(settings.scores),
         "AIRFLOW_PORT": str(settings.airflow_port),
         "MLFLOW_PORT": str(settings.mlflow_port),
         "SERVING_PORT": str(settings.serving_port),

@@ -51,6 +51,10 @@ class Settings:
         return self.home / "archive"
 
     @property
+    def scores(self) -> Path:
+        return self.home / "scores"
+
+    @property
     def runtime(self) -> Path:
         """The directory of the Unix sockets. It is outside `home`, as a socket's path is limited to about 100 bytes."""
         digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]

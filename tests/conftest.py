@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(item.path.relative_to(REPOSITORY / "tests").parts[0])
 
 
-SET_UP_ONCE = ("e2e", "integration/serving/shared_service")
+SET_UP_ONCE = ("e2e", "integration/serving/shared_service", "integration/scores")
 OWN_STACK = ("e2e/test_celery.py", "e2e/test_secrets.py")
 
 

@@ -16,6 +16,8 @@ POLL = 1.0
 # while the DAG has a queued or running run, which can hold back the expected one.
 PATIENCE = 60.0
 REPORT_EVERY = 10.0
+ONLY_IF_ASKED = {"score_meanwhile"}
+"""Tasks that skip in most runs, which is not worth a note."""
 Say = Callable[[str], None]
 Check = Callable[[], None]
 
@@ -84,8 +86,8 @@ def _follow(airflow: Airflow, heads: Mapping[Ref, str], say: Say, check: Check) 
             running.discard(ref)
             links.append(Link(as_of[ref], run))
             say(_finished(airflow, links[-1]))
-            if run.state == "success":
-                leading_on[ref] = time.monotonic() + PATIENCE
+            # A failed run too: a failed training starts the scoring of its AS_OF.
+            leading_on[ref] = time.monotonic() + PATIENCE
         busy = {run.dag_id for run in unfinished}
         for ref, deadline in list(leading_on.items()):
             started, waiting_for = _successors(airflow, ref, busy)
@@ -144,7 +146,7 @@ def _paused(airflow: Airflow) -> str:
 
 def _why_skipped(airflow: Airflow, ref: Ref) -> str | None:
     for task in airflow.tasks(ref):
-        if task.state == "skipped":
+        if task.state == "skipped" and task.task_id not in ONLY_IF_ASKED:
             for entry in _log(airflow, task):
                 if entry.get("event") == "Skipping task.":
                     return f"{task.task_id} skipped: {entry.get('reason')}"

@@ -4,8 +4,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+MOST_CONTROL = 0.5
+"""Largest share of the control arm: a larger one is more likely 10 written for 0.10."""
 
-class SettingMissing(RuntimeError):
+
+class SettingError(RuntimeError):
+    """An environment variable that cannot be used."""
+
+
+class SettingMissing(SettingError):
     """A required environment variable is not set."""
 
 
@@ -35,6 +42,35 @@ def _require(name: str) -> str:
     if value := os.environ.get(name):
         return value
     raise SettingMissing(f"{name} is not set: `make env` prints the settings of the embedded stack")
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """The settings of the list.
+
+    Attributes:
+        location: where its files go: a directory, or the URL of an object store.
+        control_share: share of the customers in the control arm.
+    """
+
+    location: str
+    control_share: float
+
+
+def read_score_settings() -> ScoreSettings:
+    """Read the settings of the list: SCORES_URL, and CHURN_CONTROL_SHARE (default 0.10).
+
+    Raises:
+        SettingError: SCORES_URL is not set, or CHURN_CONTROL_SHARE is not a number from 0 to 0.5.
+    """
+    text = os.environ.get("CHURN_CONTROL_SHARE") or "0.10"
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= MOST_CONTROL:
+        raise SettingError(f"CHURN_CONTROL_SHARE must be a number from 0 to {MOST_CONTROL}, like 0.10, got {text!r}")
+    return ScoreSettings(location=_require("SCORES_URL"), control_share=share)
 
 
 def redis_url() -> str | None:

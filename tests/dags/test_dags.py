@@ -7,6 +7,7 @@ import subprocess
 import sys
 from copy import copy
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,17 +17,27 @@ REPOSITORY = Path(__file__).parents[2]
 FILES = sorted((REPOSITORY / "dags").glob("*.py"))
 HEAVY = {"pandas", "numpy", "pyarrow", "sklearn", "scipy", "feast", "mlflow", "skops"}
 ACCEPTED = {"as_of": "2024-01-31", "validated_at": "2024-02-01T00:00:00+00:00", "digest": "", "files": {}}
-CHAIN = ("churn_snapshot", "churn_materialize", "churn_train")
-SCHEDULED_ON = {"churn_materialize": "churn_snapshots", "churn_train": "churn_online_features"}
+CHAIN = ("churn_snapshot", "churn_materialize", "churn_train", "churn_score")
+SCHEDULED_ON = {
+    "churn_materialize": "churn_snapshots",
+    "churn_train": "churn_online_features",
+    "churn_score": "churn_trainings",
+}
 PRODUCES = {
-    "churn_snapshot": ("snapshot", "churn_snapshots"),
-    "churn_materialize": ("materialize", "churn_online_features"),
-    "churn_train": ("promote", "churn_production_model"),
+    "churn_snapshot": {"snapshot": ["churn_snapshots"]},
+    "churn_materialize": {"materialize": ["churn_online_features"]},
+    "churn_train": {
+        "promote": ["churn_production_model"],
+        "score_meanwhile": ["churn_trainings"],
+        "score_now": ["churn_trainings"],
+    },
+    "churn_score": {"score": ["churn_scores"]},
 }
 ORDER = {
     "churn_snapshot": ["validate", "load", "snapshot", "supersede"],
     "churn_materialize": ["apply", "materialize"],
-    "churn_train": ["train", "gate", "approve", "promote"],
+    "churn_train": ["train", "gate", "approve", "promote", "score_now"],
+    "churn_score": ["score"],
     "churn_landing": ["find_drops", "start_chain"],
     "churn_rollback": ["move"],
     "churn_withdraw": ["withdraw", "serve", "supersede"],
@@ -34,8 +45,9 @@ ORDER = {
     "churn_deadline": ["check_deadline"],
 }
 BESIDE = {
-    "churn_train": {"train": {"report"}, "gate": {"promote", "report"}},
-    "churn_retention": {None: {"expire_raw", "expire_snapshots", "expire_versions"}},
+    "churn_train": {"train": {"report"}, "gate": {"promote", "report", "score_meanwhile"}},
+    "churn_withdraw": {"withdraw": {"scores"}},
+    "churn_retention": {None: {"expire_raw", "expire_snapshots", "expire_versions", "expire_scores"}},
 }
 """What a task starts beside the next one; None is the begin of the run."""
 
@@ -68,8 +80,8 @@ def test_a_ready_training_runs_before_a_model_card(dag_bag):
 
 def test_a_started_as_of_finishes_before_another_starts(dag_bag):
     weights = [[_weight(task) for task in dag_bag.dags[dag_id].tasks] for dag_id in CHAIN]
-    assert max(weights[0]) < min(weights[1])
-    assert max(weights[1]) < min(weights[2])
+    for earlier, later in pairwise(weights):
+        assert max(earlier) < min(later)
 
 
 def _weight(task):
@@ -80,11 +92,16 @@ def _weight(task):
 
 @pytest.mark.parametrize("dag_id", CHAIN)
 def test_a_dag_of_the_chain_produces_the_asset_of_the_next_one(dag_bag, dag_id):
-    task_id, asset = PRODUCES[dag_id]
     outlets = {
         task.task_id: [outlet.name for outlet in task.outlets] for task in dag_bag.dags[dag_id].tasks if task.outlets
     }
-    assert outlets == {task_id: [asset]}
+    assert outlets == PRODUCES[dag_id]
+
+
+def test_scoring_starts_whatever_came_of_a_training_and_does_not_hide_its_failure(dag_bag):
+    task = dag_bag.dags["churn_train"].task_dict["score_now"]
+    assert task.is_teardown
+    assert not task.on_failure_fail_dagrun
 
 
 @pytest.mark.parametrize("dag_id", CHAIN)
@@ -127,6 +144,7 @@ def test_the_trigger_form_asks_for_as_of_with_a_date_picker_that_explains_itself
         ("churn_retention", "raw_days", None),
         ("churn_retention", "snapshots_days", None),
         ("churn_retention", "versions_days", None),
+        ("churn_retention", "scores_days", None),
         ("churn_retention", "dry_run", False),
         ("churn_deadline", "drop_every_days", None),
     ],
@@ -143,6 +161,7 @@ RETENTION = {
     "raw": "churn.retention.drops.expire_raw",
     "snapshots": "churn.retention.drops.expire_snapshots",
     "versions": "churn.retention.versions.expire_versions",
+    "scores": "churn.retention.scores.expire_scores",
 }
 
 
@@ -160,14 +179,16 @@ def test_retention_deletes_by_the_parameters_of_its_run(kind, dag_bag, monkeypat
     from churn.outcome import UNCHANGED, Outcome
 
     asked = []
-    monkeypatch.setattr(RETENTION[kind], lambda *of: asked.append(of) or Outcome(UNCHANGED, "-"))
+    monkeypatch.setattr(RETENTION[kind], lambda *of, **more: asked.append((*of, more)) or Outcome(UNCHANGED, "-"))
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
+    monkeypatch.setenv("SCORES_URL", "s3://bucket/scores")
     _CURRENT_CONTEXT.append({"params": {f"{kind}_days": 30, "dry_run": True}})
     try:
         dag_bag.dags["churn_retention"].task_dict[f"expire_{kind}"].python_callable()
     finally:
         _CURRENT_CONTEXT.pop()
-    assert asked == [(30, "postgresql://localhost/churn", True)]
+    where = {"location": "s3://bucket/scores"} if kind == "scores" else {}
+    assert asked == [(30, "postgresql://localhost/churn", {"dry_run": True, **where})]
 
 
 def test_retention_runs_every_day_and_one_run_at_a_time(dag_bag):
@@ -336,7 +357,7 @@ def test_tasks_that_would_wait_for_the_same_lock_share_a_pool(dag_bag):
 
 def test_only_heavy_tasks_use_the_training_queue(dag_bag):
     queues = {task.task_id: task.queue for dag in dag_bag.dags.values() for task in dag.tasks}
-    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report"}
+    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report", "score"}
     assert set(queues.values()) == {"default", "training"}
 
 

@@ -28,9 +28,9 @@ class Chain:
     def __init__(self, pipeline):
         self.pipeline, self.database_url = pipeline, pipeline.database_url
 
-    def __call__(self, as_of):
+    def __call__(self, as_of, parameters=None):
         self.pipeline.serve(as_of)
-        trained = train(as_of, self.database_url)
+        trained = train(as_of, self.database_url, parameters)
         decided = grade(trained.figures["version"], self.database_url)
         moved = self.promote(decided) if decided.figures["decision"] == rule.PROMOTE else None
         return trained, decided, moved

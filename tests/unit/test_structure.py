@@ -20,6 +20,7 @@ ORDER = (
     "registry",
     "training",
     "gate",
+    "scores",
     "report",
     "reproduction",
     "retention",

@@ -1,4 +1,5 @@
-"""Storage of the archive: a directory, or a prefix of an object store. Files appear whole or not at all.
+"""Storage of the archive and of the list's files: a directory, or a prefix of an object store. Files appear whole or
+not at all.
 
 Reads and writes go through local files: the directory's own, or a temporary copy of the object. So a broken connection
 is reported as such, and not as a damaged file.
@@ -9,8 +10,8 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -27,7 +28,7 @@ ABANDONED_SECONDS = 24 * 3600
 
 
 class Storage(Protocol):
-    """Storage of the archive; names are relative paths."""
+    """Storage of published files; names are relative paths."""
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -43,6 +44,12 @@ class Storage(Protocol):
         Raises:
             FileNotFoundError: the file does not exist.
         """
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        """Return the bytes of every published file in the folder `under` and below, by name."""
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files, one after the other, and the folders that are empty then. A missing file is no error."""
 
     def where(self, name: str) -> str:
         """Return the file's path or URL, for messages."""
@@ -79,7 +86,7 @@ class Directory:
     def put(self, files: Mapping[str, Path]) -> None:
         for name, file in files.items():
             target = self._path / name
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             _sync(file)
             file.replace(target)
             _sync(target.parent)
@@ -91,6 +98,28 @@ class Directory:
         if not path.is_file():
             raise FileNotFoundError(path)
         yield path
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        found = {}
+        for path in (self._path / under).rglob("*"):
+            name = path.relative_to(self._path)
+            if name.parts[0].startswith(INCOMING):
+                continue
+            # Another process may delete it meanwhile.
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    found[str(name)] = path.stat().st_size
+        return found
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            path = self._path / name
+            path.unlink(missing_ok=True)
+            for folder in path.parents[: len(Path(name).parents) - 1]:
+                try:
+                    folder.rmdir()
+                except OSError:
+                    break  # not empty, or gone
 
     def where(self, name: str) -> str:
         return str(self._path / name)
@@ -170,6 +199,16 @@ class ObjectStore:
             copy = Path(directory) / "fetched"
             self._files.get_file(f"{self._prefix}/{name}", str(copy))
             yield copy
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        self._files.invalidate_cache()
+        found = self._files.find(f"{self._prefix}/{under}".rstrip("/"), detail=True)
+        return {path.removeprefix(f"{self._prefix}/"): about["size"] for path, about in found.items()}
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            with suppress(FileNotFoundError):
+                self._files.rm_file(f"{self._prefix}/{name}")
 
     def where(self, name: str) -> str:
         return f"{self._url}/{name}"

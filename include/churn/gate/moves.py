@@ -202,6 +202,15 @@ def before(connection: Connection) -> list[Held]:
     return path[:-1][::-1] if row and row.held is not None else path[::-1]
 
 
+def promoted(connection: Connection) -> list[Held]:
+    """Return the versions that Production held, in order, without those that a person rolled back or took away."""
+    path: list[Held] = []
+    for each in execute(connection, "gate/moved_to"):
+        moved = held(*each)
+        path = _path([*path, moved]) if moved else path[:-1]
+    return path
+
+
 def _path(moved_to: Iterable[Held | None]) -> list[Held]:
     """Return the versions that lead to the current one. A rollback removes the versions after its target, so that two
     rollbacks in a row do not end where the first began."""
