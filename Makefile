@@ -18,7 +18,7 @@ $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),\
 	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release trust withdraw
+.PHONY: help run test bench up down status doctor env backfill trigger predict rollback release trust withdraw scores
 .PHONY: reproduce backup restore clean lint audit lock secrets prove
 
 help: ## show this list
@@ -62,6 +62,10 @@ trigger: $(STAMP) ## run the chain for AS_OF=date
 predict: $(STAMP) ## request a prediction for USER=user_id from the running service
 	$(if $(filter override,$(origin USER)),,$(error say which: make predict USER=7892-POOKP))
 	@$(EMBEDDED) predict -- "$$USER"
+
+scores: $(STAMP) ## show who is most likely to leave at AS_OF=date, and why [TOP=20]
+	$(call need,AS_OF,2024-01-31)
+	@$(EMBEDDED) scores $(if $(value TOP),--top="$$TOP") -- "$$AS_OF"
 
 rollback: $(STAMP) ## move the previous version or VERSION=n to Production, pinned until release [WHY=reason]
 	@$(EMBEDDED) rollback $(if $(value VERSION),--version="$$VERSION") $(if $(value WHY),--why="$$WHY")

@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from embedded.commands.drops import DropsError
 from embedded.commands.prediction import PredictionError, predict
 from embedded.commands.production import NotMoved, release, rollback
 from embedded.commands.reproduction import ReproductionError, reproduce
+from embedded.commands.scores import TOP, NoScores, scores
 from embedded.commands.trust import NotTrusted, trust
 from embedded.commands.withdrawal import NotWithdrawn, withdraw
 from embedded.environment import environment
@@ -34,6 +36,7 @@ EXPECTED = (
     BackupError,
     ChainError,
     DropsError,
+    NoScores,
     NotMoved,
     NotTrusted,
     NotWithdrawn,
@@ -94,18 +97,15 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
 
 def _answer(settings: Settings, arguments: argparse.Namespace) -> str | None:
     """Return the output of a command that only returns a text, None for the others."""
-    match arguments.command:
-        case "env":
-            return shell_lines(environment(settings))
-        case "predict":
-            return predict(settings, arguments.user)
-        case "rollback":
-            return rollback(settings, arguments.version, arguments.why)
-        case "release":
-            return release(settings, arguments.why)
-        case "trust":
-            return trust(settings, arguments.version, arguments.why)
-    return None
+    answers: dict[str, Callable[[], str]] = {
+        "env": lambda: shell_lines(environment(settings)),
+        "predict": lambda: predict(settings, arguments.user),
+        "scores": lambda: scores(settings, arguments.as_of, arguments.top),
+        "rollback": lambda: rollback(settings, arguments.version, arguments.why),
+        "release": lambda: release(settings, arguments.why),
+        "trust": lambda: trust(settings, arguments.version, arguments.why),
+    }
+    return answers[arguments.command]() if arguments.command in answers else None
 
 
 def shell_lines(variables: dict[str, str]) -> str:
@@ -145,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     backfill.add_argument("last", type=_as_of, metavar="TO", help="the last AS_OF")
     ask = commands.add_parser("predict", help="request a prediction for one customer from the running service")
     ask.add_argument("user", metavar="USER", help="a user_id")
+    listed = commands.add_parser("scores", help="show who is most likely to leave at an AS_OF, and why")
+    listed.add_argument("as_of", type=_as_of, metavar="AS_OF", help="a date like 2024-01-31")
+    listed.add_argument("--top", type=_count, default=TOP, help=f"how many customers to show (default: {TOP})")
     back = commands.add_parser("rollback", help="move an earlier version to Production and pin it until release")
     back.add_argument("--version", type=int, help="the version to roll back to (default: the previous Production)")
     free = commands.add_parser("release", help="let the gate move Production again after a rollback")
@@ -163,6 +166,12 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("reproduce", help="train a version again from the archive and compare it bit for bit")
     again.add_argument("version", type=int, metavar="VERSION", help="the number of a version")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number of customers, got {text!r}")
+    return int(text)
 
 
 def _any_as_of(text: str) -> date:

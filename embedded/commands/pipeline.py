@@ -1,5 +1,6 @@
 """The commands that run the pipeline. Each returns whether every DAG run was a success."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -7,16 +8,22 @@ from pathlib import Path
 import requests
 
 from churn.drops.holds.record import find_holds, what_to_do
+from churn.scores.run import Run
+from churn.scores.summary import read_runs, read_summary
 from embedded.commands.airflow_api import Airflow, Ref
 from embedded.commands.chain import HEAD, Link, Say, follow, wait_for_dag, why_failed
 from embedded.commands.drops import find_drops, generated_drops, land
 from embedded.commands.prediction import PredictionError, any_customer, predict_by
+from embedded.commands.scores import at_risk
 from embedded.environment import environment
 from embedded.operator.status import AsOfState, as_of_states, production_version
 from embedded.settings import Settings
 from embedded.stack.lifecycle import check_alive, up
 from embedded.stack.services import addresses
 from embedded.table import table
+
+FIRST = 5
+"""Customers of the list that a run shows."""
 
 SERVING_FOLLOWS = 30.0
 """Seconds within which serving must load a new Production: three polls at their default of 10 s."""
@@ -40,8 +47,9 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
         links += follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
     states = as_of_states(settings)
     green = _report_failures(airflow, links, settings, set(found)) and _report_not_loaded(states, set(found))
-    _print(summary(states, set(found)))
+    _print(summary(states, set(found), _runs(settings)))
     if green:
+        _print(_first_of_the_list(settings, max(found)))
         customer = any_customer(found[max(found)])
         green, prediction = _prediction(settings, customer)
         _print(f"prediction for {customer}, a customer of {max(found)}:\n{prediction}")
@@ -51,6 +59,14 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
         f"drops go to {settings.landing}; make status, make down"
     )
     return green
+
+
+def _first_of_the_list(settings: Settings, as_of: date) -> str:
+    """Return the customers of `as_of` who are most likely to leave."""
+    found = read_summary(environment(settings)["CHURN_DATABASE_URL"], as_of, FIRST)
+    if found is None:
+        return f"{as_of} has no list: the log of churn_score says why"
+    return f"most likely to leave after {as_of} (make scores AS_OF={as_of}):\n{at_risk(found.top)}"
 
 
 def _prediction(settings: Settings, customer: str) -> tuple[bool, str]:
@@ -72,7 +88,7 @@ def trigger(settings: Settings, as_of: date, say: Say) -> bool:
     wait_for_dag(airflow)
     links = follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
     green = _report_failures(airflow, links, settings, {as_of})
-    _print(summary(as_of_states(settings), {as_of}))
+    _print(summary(as_of_states(settings), {as_of}, _runs(settings)))
     return green
 
 
@@ -89,7 +105,7 @@ def backfill(settings: Settings, first: date, last: date, say: Say) -> bool:
     links = follow(airflow, heads, say, partial(check_alive, settings))
     days = {first + timedelta(days=day) for day in range((last - first).days + 1)}
     green = _report_failures(airflow, links, settings, days)
-    _print(summary(as_of_states(settings), days))
+    _print(summary(as_of_states(settings), days, _runs(settings)))
     return green
 
 
@@ -97,7 +113,7 @@ def _trigger(airflow: Airflow, as_of: date) -> dict[Ref, str]:
     return {airflow.trigger(HEAD, {"as_of": str(as_of)}).ref: str(as_of)}
 
 
-def summary(states: list[AsOfState], asked: set[date]) -> str:
+def summary(states: list[AsOfState], asked: set[date], scored: Mapping[date, Run]) -> str:
     """Return a line for each AS_OF of `asked` with a loaded drop, and the number of those without one."""
     rows = [
         (
@@ -107,14 +123,27 @@ def summary(states: list[AsOfState], asked: set[date]) -> str:
             state.production_auc,
             state.outcome,
             state.candidate_version,
+            _scored(scored.get(state.as_of)),
         )
         for state in states
         if state.as_of in asked and state.revision is not None
     ]
     without = len(asked) - len(rows)
-    lines = table(("AS_OF", "rows", "candidate AUC", "Production AUC", "decision", "version"), rows) if rows else ""
+    lines = (
+        table(("AS_OF", "rows", "candidate AUC", "Production AUC", "decision", "version", "scored"), rows)
+        if rows
+        else ""
+    )
     note = f"{without} of {len(asked)} dates have no loaded drop" if without else ""
     return "\n".join(part for part in (lines, note) if part)
+
+
+def _runs(settings: Settings) -> dict[date, Run]:
+    return read_runs(environment(settings)["CHURN_DATABASE_URL"])
+
+
+def _scored(run: Run | None) -> str | None:
+    return f"{run.rows} by version {run.model_version}" if run else None
 
 
 def _report_failures(airflow: Airflow, links: list[Link], settings: Settings, asked: set[date]) -> bool:

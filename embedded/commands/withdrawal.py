@@ -18,8 +18,8 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
     """Withdraw the drop of `as_of` and report the outcome of each step.
 
     Raises:
-        NotWithdrawn: the reason is empty or too long, or MLflow or the online store does not answer; in that case a
-            second call finishes the withdrawal.
+        NotWithdrawn: the reason is empty or too long, or MLflow, the online store or a file of the list does not
+            answer; in that case a second call finishes the withdrawal.
         StackError: the stack is down.
     """
     variables = enter_stack(settings)
@@ -28,11 +28,13 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
     from churn.drops.withdrawal import WithdrawalRefused, withdraw  # noqa: PLC0415
     from churn.features.builds import IncompleteBuild  # noqa: PLC0415
     from churn.features.materialization import serve_what_is_left  # noqa: PLC0415
+    from churn.scores.withdrawal import withdraw_scores  # noqa: PLC0415
     from churn.training.superseded import supersede_withdrawn  # noqa: PLC0415
 
     url = variables["CHURN_DATABASE_URL"]
     steps = (
         lambda: withdraw(as_of, getpass.getuser(), why, url),
+        lambda: withdraw_scores(as_of, url, variables["SCORES_URL"]),
         lambda: serve_what_is_left(url),
         lambda: supersede_withdrawn(as_of, url),
     )
@@ -44,5 +46,5 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
             say(f"{outcome.outcome}: {outcome.reason}")
     except WithdrawalRefused as error:
         raise NotWithdrawn(str(error)) from error
-    except (IncompleteBuild, MlflowException) as error:
+    except (IncompleteBuild, MlflowException, OSError) as error:
         raise NotWithdrawn(f"{error}; make withdraw again finishes it") from error

@@ -69,7 +69,7 @@ def disturbed(drops, object_store, homes, tmp_path_factory) -> Iterator[Disturbe
         cleanup.callback(stack.make, "clean")
         stack.start("up")
         archive = f"{object_store}/celery"
-        environment = {**stack.settings, "ARCHIVE_DIR": archive}
+        environment = {**stack.settings, "ARCHIVE_DIR": archive, "SCORES_URL": f"{object_store}/celery-scores"}
         # It would start the same chain beside, also by a task that it has sent before.
         stack.airflow("PATCH", "/dags/churn_landing", json={"is_paused": True})
         workers = cleanup.enter_context(celery_workers(workers_home, environment, ["one", "two"]))
@@ -107,7 +107,7 @@ def sent(stack: Stack) -> list[dict]:
 
 def ended(stack: Stack) -> bool:
     states = [run["state"] for run in runs(stack).values()]
-    return len(states) == 3 and not {"queued", "running"} & set(states)
+    return len(states) == 4 and not {"queued", "running"} & set(states)
 
 
 def kill_the_one_that_trains(stack: Stack, workers: list[Worker]) -> Worker:
@@ -167,6 +167,7 @@ def test_every_run_succeeds_although_a_training_worker_was_killed(disturbed):
         "churn_snapshot": "success",
         "churn_materialize": "success",
         "churn_train": "success",
+        "churn_score": "success",
     }
 
 

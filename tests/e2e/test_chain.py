@@ -26,8 +26,13 @@ def test_run_prints_the_result_of_every_as_of_and_one_prediction(stack):
     text = (Path(stack.settings["CHURN_HOME"]) / "run.txt").read_text()
     # Each line tells the last decision: churn_landing, which looks by itself now and then, may have started a chain
     # beside, and January, looked at again after February, is older than Production.
-    assert re.search(rf"^{JANUARY} +\d+ +0\.\d+ +(-|0\.\d+) +(PROMOTE|KEEP) +1$", text, re.MULTILINE), text
-    assert re.search(rf"^{FEBRUARY} +\d+ +0\.\d+ +0\.\d+ +(PROMOTE|KEEP) +2$", text, re.MULTILINE), text
+    assert re.search(
+        rf"^{JANUARY} +\d+ +0\.\d+ +(-|0\.\d+) +(PROMOTE|KEEP) +1 +\d+ by version \d+$", text, re.MULTILINE
+    ), text
+    assert re.search(
+        rf"^{FEBRUARY} +\d+ +0\.\d+ +0\.\d+ +(PROMOTE|KEEP) +2 +\d+ by version \d+$", text, re.MULTILINE
+    ), text
+    assert "most likely to leave" in text
     assert stack.decided()[0] == (date.fromisoformat(JANUARY), "PROMOTE", 1)
     promoted = [version for _, outcome, version in stack.decided() if outcome == "PROMOTE"]
     assert json.loads(text[text.index("{") : text.rindex("}") + 1])["model"]["version"] == max(promoted)
@@ -90,6 +95,21 @@ def test_rerunning_january_changes_neither_features_nor_production(stack):
     done = stack.make("trigger", f"AS_OF={JANUARY}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (stack.production(), stack.query("SELECT as_of, build FROM online.served")) == before
+
+
+def test_every_customer_of_every_date_is_scored_and_the_command_shows_who_is_first(stack):
+    rows = "SELECT as_of, count(*), count(DISTINCT rank), max(rank) FROM scores.current GROUP BY as_of ORDER BY as_of"
+    counts = [(as_of, *[len((stack.drops / str(as_of) / "users.csv").read_text().splitlines()) - 1] * 3)
+              for as_of in map(date.fromisoformat, (JANUARY, FEBRUARY))]  # fmt: skip
+    assert stack.query(rows) == counts
+    done = stack.make("scores", f"AS_OF={FEBRUARY}", "TOP=3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = stack.query(f"SELECT user_id FROM scores.current WHERE as_of = '{FEBRUARY}' ORDER BY rank LIMIT 3")
+    assert all(user_id in done.stdout for (user_id,) in first)
+    assert "the risk by" in done.stdout
+    missing = stack.make("scores", "AS_OF=2023-01-01")
+    assert missing.returncode != 0
+    assert "there is no list of 2023-01-01" in missing.stderr
 
 
 def test_a_backfill_works_on_the_dates_with_a_drop_oldest_first_and_says_why_it_skips_the_others(stack):

@@ -54,6 +54,9 @@ def ask_and_answer(stack: Stack, candidate: int, answer: str, note: str, **thres
 
     wait_for(waits, seconds=300, or_say=lambda: f"{tasks()}")
     assert [int(each.version) for each in stack.client().get_latest_versions(MODEL, ["Staging"])] == [candidate]
+    # The list does not wait for the answer: the present Production scores.
+    before = f"SELECT model_version FROM scores.current_runs WHERE as_of = '{newest(stack)}'"
+    wait_for(lambda: stack.query(before) == [(stack.production(),)], seconds=120)
     # As long as a person takes at least: Airflow takes an answer that is there before the scheduler has seen the task
     # pause for the task's failure, and asks again.
     time.sleep(5)

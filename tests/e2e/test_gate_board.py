@@ -29,6 +29,11 @@ ROUTES = (
     "/api/decisions/1",
     "/api/decisions/1/files",
     "/api/decisions/1/files/report.html",
+    "/risk",
+    "/api/scores",
+    "/api/scores/2024-01-31/1",
+    "/api/scores/2024-01-31/1/customers",
+    "/api/scores/2024-01-31/1/contacts.csv?depth=10",
 )
 CURVE = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 200"><rect width="300" height="200" fill="#fff"/>'
@@ -177,6 +182,15 @@ def test_an_unreachable_database_is_reported_and_the_page_keeps_its_data(page, b
     expect(board.locator("#problems")).to_have_text("")
 
 
+def test_the_navigation_leads_to_the_list(page, stack):
+    """What the page shows is tried in tests/dags/test_risk_page.py."""
+    page.get_by_role("link", name="At risk").first.click()
+    frame = page.frame_locator('iframe[title="At risk"]')
+    expect(frame.get_by_role("heading", name="At risk")).to_be_visible()
+    expect(frame.locator("#status")).not_to_have_text("Reading …")
+    expect(frame.locator("#problems")).to_have_text("")
+
+
 def test_a_thousand_decisions_are_answered_in_300_milliseconds_and_drawn(page, stack):
     """The last browser test, as the others need few decisions."""
     append_decisions(stack.settings["CHURN_DATABASE_URL"], (a_decision(100 + number) for number in range(1000)))
@@ -237,7 +251,7 @@ def _answers(address: str) -> bool:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_every_board_route_requires_a_login(strict_airflow, route):
+def test_every_route_of_the_pages_requires_a_login(strict_airflow, route):
     address = f"{strict_airflow[0]}/gate-board{route}"
     assert requests.get(address, timeout=30).status_code == 401
     assert requests.get(address, headers={"Authorization": "Bearer made.up"}, timeout=30).status_code == 403

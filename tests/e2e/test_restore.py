@@ -9,7 +9,7 @@ from tests.database_dump import dump
 from tests.e2e.stack import APRIL, FEBRUARY, MARCH, Stack
 from tests.patience import wait_for
 
-HELD = ("raw", "snapshots", "online", "feast", "gate")
+HELD = ("raw", "snapshots", "online", "feast", "gate", "scores")
 
 RIGHTS = {
     "tables": "SELECT oid::regclass::text, relacl::text FROM pg_class WHERE relacl::text LIKE '%serving%' ORDER BY 1",
@@ -83,10 +83,10 @@ def test_airflow_has_its_runs_and_can_read_its_secrets(stack, restored):
     assert second <= first
 
 
-def test_the_archive_and_the_artifacts_are_the_same(stack, restored):
-    for part in ("archive", "mlflow/artifacts"):
+def test_the_archive_the_artifacts_and_the_files_of_the_list_are_the_same(stack, restored):
+    for part in ("archive", "mlflow/artifacts", "scores"):
         first, second = (files(Path(each.settings["CHURN_HOME"]) / part) for each in (stack, restored))
-        assert first == second
+        assert first == second != {}
 
 
 def test_a_backup_is_private_to_its_owner_and_has_a_manifest(backup):

@@ -136,10 +136,10 @@ def test_secrets_are_in_no_response_of_mlflow(stack, secrets):
     assert [each.text[:200] for each in asked if holding(secrets, each.text)] == []
 
 
-def test_secrets_are_in_no_response_of_the_gate_board(stack, secrets):
+def test_secrets_are_in_no_response_of_the_pages_in_airflow(stack, secrets):
     url = stack.settings["AIRFLOW_URL"]
     signed_in = {"_token": requests.get(f"{url}/auth/token", timeout=10 * SLOWNESS).json()["access_token"]}
-    paths = ("/", "/api/mark", "/api/board", "/api/decisions/1", "/api/decisions/1/files")
+    paths = ("/", "/api/mark", "/api/board", "/api/decisions/1", "/api/decisions/1/files", "/risk", "/api/scores")
     asked = [requests.get(f"{url}/gate-board{path}", cookies=signed_in, timeout=60 * SLOWNESS) for path in paths]
     assert [each.status_code for each in asked] == [200] * len(paths)
     assert [each.text[:200] for each in asked if holding(secrets, each.text)] == []

@@ -173,8 +173,8 @@ def test_the_summary_has_a_line_for_each_date_with_a_drop_and_counts_the_others(
     january = state(date(2024, 1, 31), revision=1, rows=7043, outcome="PROMOTE", candidate_version=1, candidate_auc=0.8)
     december = state(date(2023, 12, 31), revision=1, rows=5)
     asked = {date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 1)}
-    lines = summary([december, january], asked).splitlines()
-    assert lines[1].split() == ["2024-01-31", "7043", "0.8000", "-", "PROMOTE", "1"]
+    lines = summary([december, january], asked, {}).splitlines()
+    assert lines[1].split() == ["2024-01-31", "7043", "0.8000", "-", "PROMOTE", "1", "-"]
     assert lines[2:] == ["2 of 3 dates have no loaded drop"]
 
 
@@ -191,8 +191,18 @@ def test_status_marks_superseded_versions_and_explains_that_of_production() -> N
     march = state(date(2024, 3, 31), revision=1, candidate_version=3)
     superseded = [Superseded(1, "Archived", "January changed"), Superseded(2, "Production", "January changed too")]
     lines = as_of_table([january, february, march], superseded).splitlines()
-    assert [line.split()[6:-2] for line in lines[1:4]] == [["1", "superseded"], ["2", "superseded"], ["3"]]
+    assert [line.split()[6:-3] for line in lines[1:4]] == [["1", "superseded"], ["2", "superseded"], ["3"]]
     assert lines[4:] == ["", "Production, version 2, is superseded: January changed too"]
+
+
+def test_status_shows_which_version_scored_a_date_and_whether_its_snapshot_changed_since() -> None:
+    scored = {"revision": 1, "list_revision": 2, "list_version": 3}
+    unscored = state(date(2024, 3, 31), revision=1)
+    current = state(date(2024, 1, 31), **scored, list_is_current=True)
+    outdated = state(date(2024, 2, 29), **scored, list_is_current=False)
+    lines = as_of_table([current, outdated, unscored], []).splitlines()
+    ends = [line.rpartition("  ")[2] for line in lines[:4]]
+    assert ends == ["scored", "version 3, revision 2", "version 3, revision 2, outdated", "-"]
 
 
 def test_columns_are_aligned() -> None:
