@@ -1,4 +1,7 @@
-"""The Airflow plugin of the gate board. Every Airflow process loads it, so it imports gate_board only on use."""
+"""The Airflow plugin of the gate board and the page "At risk".
+
+Every Airflow process loads it, so it imports gate_board only on use.
+"""
 
 from functools import cache
 from typing import Any
@@ -21,12 +24,12 @@ def _app() -> Any:
 
 
 async def board(scope: Any, receive: Any, send: Any) -> None:
-    """The board as an ASGI application, created at the first request."""
+    """The pages as an ASGI application, created at the first request."""
     await _app()(scope, receive, send)
 
 
 class ChurnBoard(AirflowPlugin):
-    """The page and its entry in the navigation."""
+    """The pages and their entries in the navigation."""
 
     name = "churn_board"
     fastapi_apps = [{"app": board, "url_prefix": PREFIX, "name": "Gate board"}]  # noqa: RUF012 — Airflow's declaration
@@ -39,5 +42,13 @@ class ChurnBoard(AirflowPlugin):
             "destination": "nav",
             "nav_top_level": True,
             "icon": f"{ADDRESS}/static/icon.svg",
-        }
+        },
+        {
+            "name": "At risk",
+            "href": f"{ADDRESS}/risk",
+            "url_route": "at-risk",
+            "destination": "nav",
+            "nav_top_level": True,
+            "icon": f"{ADDRESS}/static/risk.svg",
+        },
     ]

@@ -16,6 +16,10 @@ SELECT
     decisions.id AS decision,
     decisions.outcome,
     decisions.candidate_version,
+    lists.scored_at,
+    lists.revision AS list_revision,
+    lists.model_version AS list_version,
+    lists.snapshot_digest = scored.digest AS list_is_current,
     holds.held_at,
     holds.findings
 FROM raw.drops
@@ -32,6 +36,8 @@ LEFT JOIN (
     WHERE state = 'published'
     ORDER BY as_of, build DESC
 ) AS online USING (as_of)
+LEFT JOIN scores.current_runs AS lists USING (as_of)
+LEFT JOIN scores.snapshots AS scored USING (as_of)
 ORDER BY as_of DESC
 LIMIT %(limit)s
 
@@ -101,7 +107,8 @@ SELECT concat_ws(
     (SELECT max(id) || ':' || count(*) FROM gate.moves),
     (SELECT count(*) || ':' || max(received_at) || ':' || count(withdrawn_at) FROM raw.revisions),
     (SELECT count(*) || ':' || max(built_at) || ':' || count(expired_at) FROM snapshots.builds),
-    (SELECT count(*) || ':' || max(held_at) FROM raw.holds)
+    (SELECT count(*) || ':' || max(held_at) FROM raw.holds),
+    (SELECT count(*) || ':' || max(scored_at) || ':' || count(withdrawn_at) || ':' || count(expired_at) FROM scores.runs)
 )
 
 -- name: moves

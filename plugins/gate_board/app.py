@@ -1,4 +1,4 @@
-"""The board as a FastAPI application, which Airflow mounts. Every route requires a signed-in user."""
+"""The pages as a FastAPI application, which Airflow mounts. Every route requires a signed-in user."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,7 +6,7 @@ import psycopg
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from gate_board.routes import page, router
+from gate_board import board_routes, pages, risk_routes
 from gate_board.sources import Unavailable
 
 HEADERS = {
@@ -25,8 +25,8 @@ def make_app() -> FastAPI:
     """Return the application."""
     # FastAPI's documentation pages load scripts from the network and need no login.
     app = FastAPI(title="Gate board", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(page)
-    app.include_router(router)
+    for each in (pages, board_routes, risk_routes):
+        app.include_router(each.router)
 
     @app.middleware("http")
     async def headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -12,8 +12,11 @@ REPOSITORY = Path(__file__).parents[2]
 ROLES = ("Public", "Viewer", "User", "Op", "Admin")
 ANYBODY, TEAM, OPERATORS, ADMIN = ROLES[1:], ROLES[2:], ROLES[3:], ROLES[4:]
 MAY = {
-    **dict.fromkeys(("see dags", "see runs", "see logs", "see XComs", "see pools"), ANYBODY),
+    **dict.fromkeys(
+        ("see dags", "see runs", "see logs", "see XComs", "see pools", "see the figures of a list"), ANYBODY
+    ),
     **dict.fromkeys(("trigger", "backfill", "clear", "answer", "pause", "delete"), TEAM),
+    **dict.fromkeys(("see customers", "download customers"), TEAM),
     **dict.fromkeys(("connections", "variables", "make pools", "write XComs"), OPERATORS),
     **dict.fromkeys(("audit log", "users"), ADMIN),
     "configuration": (),
@@ -49,6 +52,6 @@ def test_each_role_has_exactly_the_permissions_of_the_manual(question, answers):
 
 
 @pytest.mark.parametrize("role", ANYBODY)
-def test_every_role_sees_the_board_the_links_and_required_actions(role, answers):
-    assert {"Gate board", "Churn API"} <= set(answers[role]["plugins"])
+def test_every_role_sees_the_pages_the_links_and_required_actions(role, answers):
+    assert {"Gate board", "At risk", "Churn API"} <= set(answers[role]["plugins"])
     assert {"Dags", "Required Actions"} <= set(answers[role]["menu"])

@@ -1,18 +1,13 @@
 """The gate board's data from Postgres: decisions, moves of Production, and the freshness of each AS_OF. Read-only."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from psycopg import IsolationLevel
-from psycopg.rows import class_row
-
+from churn.board.reading import reading, rows_of
 from churn.features.builds import Served, builds_of
-from churn.postgres.database import Connection, connect, statement
-
-Row = TypeVar("Row")
+from churn.postgres.database import Connection, statement
 
 DECISIONS = 1000
 """Newest decisions in the timeline: almost three years of daily ones."""
@@ -98,6 +93,8 @@ class DateState:
         snapshot_is_current, online_is_current: built from the loaded drop; None if not built.
         online_at: when the features published last were written.
         decision, outcome, candidate_version: the last decision.
+        scored_at, list_revision, list_version: when its current list was written, its revision, and by which version.
+        list_is_current: the list is of the current snapshot; None without a list or a snapshot.
         held_at, findings: when and why its drop was held; None if it is not held.
     """
 
@@ -113,6 +110,10 @@ class DateState:
     decision: int | None
     outcome: str | None
     candidate_version: int | None
+    scored_at: datetime | None
+    list_revision: int | None
+    list_version: int | None
+    list_is_current: bool | None
     held_at: datetime | None
     findings: Sequence[str] | None
 
@@ -134,7 +135,7 @@ def read_mark(database_url: str) -> str:
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
     """
-    with _reading(database_url) as connection:
+    with reading(database_url) as connection:
         return _mark(connection, builds_of(connection).served())
 
 
@@ -144,15 +145,15 @@ def read_board(database_url: str, decisions: int = DECISIONS) -> Board:
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
     """
-    with _reading(database_url) as connection:
+    with reading(database_url) as connection:
         served = builds_of(connection).served()
         return Board(
             mark=_mark(connection, served),
             decision_count=_value(connection, "count"),
-            decisions=_rows(connection, Decision, "decisions", {"limit": decisions}),
-            moves=_rows(connection, Move, "moves", {"limit": MOVES}),
-            dates=_rows(
-                connection, DateState, "dates", {"limit": DATES, "served_as_of": served.as_of if served else None}
+            decisions=rows_of(connection, Decision, "board/decisions", {"limit": decisions}),
+            moves=rows_of(connection, Move, "board/moves", {"limit": MOVES}),
+            dates=rows_of(
+                connection, DateState, "board/dates", {"limit": DATES, "served_as_of": served.as_of if served else None}
             ),
         )
 
@@ -163,8 +164,8 @@ def read_decision(database_url: str, decision: int) -> FullDecision | None:
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
     """
-    with _reading(database_url) as connection:
-        found = _rows(connection, FullDecision, "decision", {"id": decision})
+    with reading(database_url) as connection:
+        found = rows_of(connection, FullDecision, "board/decision", {"id": decision})
     return found[0] if found else None
 
 
@@ -174,17 +175,8 @@ def read_grades(database_url: str, version: int, run_id: str) -> list[Grade]:
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
     """
-    with _reading(database_url) as connection:
-        return _rows(connection, Grade, "grades_of_version", {"version": version, "run_id": run_id})
-
-
-@contextmanager
-def _reading(database_url: str) -> Iterator[Connection]:
-    with connect(database_url) as connection:
-        # One snapshot for all statements of a page.
-        connection.isolation_level = IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
-        yield connection
+    with reading(database_url) as connection:
+        return rows_of(connection, Grade, "board/grades_of_version", {"version": version, "run_id": run_id})
 
 
 def _mark(connection: Connection, served: Served | None) -> str:
@@ -195,9 +187,3 @@ def _value(connection: Connection, name: str) -> Any:
     row = connection.execute(statement(f"board/{name}")).fetchone()
     assert row is not None, f"board/{name} gives one row"
     return row[0]
-
-
-def _rows(connection: Connection, kind: type[Row], name: str, parameters: Mapping[str, Any]) -> list[Row]:
-    # Not database.execute(), which logs every statement: the board polls every few seconds.
-    with connection.cursor(row_factory=class_row(kind)) as cursor:
-        return cursor.execute(statement(f"board/{name}"), parameters).fetchall()

@@ -2,26 +2,13 @@
 
 import { drawChart } from "./chart.js";
 import { drawDecision, drawPictures } from "./decision.js";
+import { at, problem, put, read } from "./page.js";
 import { badge, h } from "./parts.js";
 import { drawDates, drawDecisions, drawMoves, drawProduction } from "./sections.js";
 
 const EVERY = 10_000, SOON = 3_000;
-const at = (id) => document.getElementById(id);
 
 let data = null, opened = null, showAll = false, asking = false, theirs = null, drawnAt = 0;
-
-async function read(path) {
-  let answer;
-  try {
-    answer = await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(30_000) });
-  } catch {
-    throw new Error("Airflow does not answer.");
-  }
-  if (answer.status === 401 || answer.status === 403) throw new Error("Your session has ended: reload this page to sign in again.");
-  const body = await answer.json().catch(() => null);
-  if (!answer.ok) throw new Error(body?.detail ?? `Airflow answers with status ${answer.status}.`);
-  return body;
-}
 
 async function keepUp() {
   if (asking || document.visibilityState !== "visible") return;
@@ -35,16 +22,6 @@ async function keepUp() {
     at("status").textContent = "retrying";
   }
   asking = false;
-}
-
-function problem(text) {
-  if (at("problems").textContent !== (text ?? "")) at("problems").replaceChildren(...(text ? [h("p", { class: "problem" }, text)] : []));
-}
-
-function put(id, parts) {
-  const fresh = parts.flat(Infinity).filter(Boolean);
-  at(id).replaceChildren(...fresh);
-  at(id).hidden = !fresh.length;
 }
 
 function show(fresh) {
@@ -109,18 +86,8 @@ function openFromAddress() {
   if (id && id !== opened) open(id);
 }
 
-// Airflow keeps the chosen theme in localStorage.
-function theme() {
-  let chosen = null;
-  try { chosen = localStorage.getItem("theme"); } catch { /* without storage the system's preference applies */ }
-  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
-  else delete document.documentElement.dataset.theme;
-}
-
-theme();
 at("legend").append(badge("PROMOTE", "PROMOTE"), badge("KEEP", "KEEP"), badge("INVALID", "INVALID"), badge("PRODUCTION", "Production at that time"),
   h("span", null, "line: 95 % interval · pale: decided again later"));
-window.addEventListener("storage", theme);
 window.addEventListener("hashchange", openFromAddress);
 window.addEventListener("keydown", (event) => { if (event.key === "Escape" && opened !== null) close(); });
 document.addEventListener("visibilitychange", keepUp);

@@ -1,4 +1,4 @@
-// Building blocks of the page. Text is inserted as text nodes, never as markup.
+// Building blocks of the pages. Text is inserted as text nodes, never as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -64,12 +64,12 @@ export const withError = (value, error) =>
 export const moment = (text) =>
   text ? h("time", { datetime: text }, text.slice(0, 16).replace("T", " ")) : NOTHING;
 
-// rows: each a list of cells, or {attributes, cells}; columns: [title, class].
+// rows: each a list of cells, or {attributes, cells}; columns: [title, class, further attributes of the heading].
 export function table(columns, rows, caption) {
   const cells = (row) => row.map((cell, i) => h("td", { class: columns[i][1] }, cell ?? NOTHING));
   return h("div", { class: "scroll" }, h("table", null,
     caption && h("caption", { class: "unseen" }, caption),
-    h("thead", null, h("tr", null, columns.map(([title, kind]) => h("th", { scope: "col", class: kind }, title)))),
+    h("thead", null, h("tr", null, columns.map(([title, kind, more]) => h("th", { scope: "col", class: kind, ...more }, title)))),
     h("tbody", null, rows.map((row) => Array.isArray(row)
       ? h("tr", null, cells(row)) : h("tr", row.attributes, cells(row.cells))))));
 }

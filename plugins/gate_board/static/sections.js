@@ -69,7 +69,7 @@ export function drawDecisions(data, open, showAll, more) {
 export function drawDates(data) {
   const title = h("h2", null, "Freshness");
   if (!data.dates.length) return [title, h("p", null, "No drop is loaded yet. The DAG churn_landing checks the landing directory for drops every few minutes.")];
-  const late = (current, text) => current === false ? h("span", { class: "late" }, text, " ▲ older than the drop") : text;
+  const late = (current, text, than = "drop") => current === false ? h("span", { class: "late" }, text, ` ▲ older than the ${than}`) : text;
   const serves = (each) => {
     const parts = [];
     if (each.is_served) parts.push("features");
@@ -81,10 +81,12 @@ export function drawDates(data) {
     "Have it corrected, or add a file _ACCEPT that says why it is right."));
   return [title, held, table(
     [["AS_OF", "short"], ["drop received (UTC)", "short"], ["revision", "number"], ["customers", "number"], ["snapshot built", "short"],
-      ["online features written", "short"], ["last decision", "short"], ["serving", "short"]],
+      ["online features written", "short"], ["last decision", "short"], ["scored (UTC)", "short"], ["serving", "short"]],
     data.dates.map((each) => [each.as_of, moment(each.received_at), number(each.revision), number(each.rows),
       late(each.snapshot_is_current, moment(each.snapshot_at)), late(each.online_is_current, moment(each.online_at)),
-      each.outcome && [badge(each.outcome), ` version ${each.candidate_version}`], serves(each)]),
+      each.outcome && [badge(each.outcome), ` version ${each.candidate_version}`],
+      each.scored_at && [late(each.list_is_current, moment(each.scored_at), "snapshot"), ` version ${each.list_version}, revision ${each.list_revision}`],
+      serves(each)]),
     "What the system holds for each AS_OF")];
 }
 

@@ -17,6 +17,7 @@ from churn.registry.model_version import MODEL_NAME
 from churn.synthetic.generate import write_drops
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import JANUARY
+from tests.handmade_lists import write_list
 
 MODEL = board_registry.MODEL_NAME
 
@@ -96,6 +97,31 @@ def test_a_date_shows_drop_snapshot_and_online_features_and_whether_they_are_cur
         )
     (after,) = board.read_board(database_url).dates
     assert (after.revision, after.snapshot_is_current, after.online_is_current) == (2, False, False)
+
+
+def test_a_date_shows_its_list_and_whether_it_is_of_the_current_snapshot(pipeline_on, database_url, drops, tmp_path):
+    def shown():
+        marks.append(board.read_mark(database_url))
+        (date,) = board.read_board(database_url).dates
+        return date.list_revision, date.list_version, date.list_is_current, date.scored_at is not None
+
+    marks = []
+    pipeline_on(drops).snapshot(JANUARY)
+    assert shown() == (None, None, None, False)
+    write_list(database_url, tmp_path / "scores", JANUARY, 7)
+    assert shown() == (1, 7, True, True)
+    write_list(database_url, tmp_path / "scores", JANUARY, 8)
+    assert shown() == (2, 8, True, True)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE snapshots.builds SET drop_digest = 'another', built_at = now()")
+    assert shown() == (2, 8, False, True)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE scores.runs SET withdrawn_at = now() WHERE revision = 2")
+    assert shown() == (1, 7, False, True)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE scores.runs SET expired_at = now() WHERE revision = 1")
+    assert shown() == (None, None, None, False)
+    assert len(set(marks)) == len(marks)
 
 
 def test_a_held_drop_is_among_the_dates_with_its_findings_and_changes_the_mark(database_url):
