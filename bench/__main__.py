@@ -11,6 +11,7 @@ from pathlib import Path
 
 BENCHMARKS = {
     "steps": "seconds and peak memory of load + validate, snapshot, materialize and training set, by customers",
+    "scores": "scoring and writing the list: naive, ours and the limit, by family of models and customers",
     "chain": "seconds of one AS_OF, and of six by backfill, through the real scheduler, task by task",
     "workers": "ten AS_OFs by backfill on Celery, with one worker process and with two, stage by stage",
     "online": "writing and reading features online: Feast's stock store, ours in Postgres and in Redis, by customers",

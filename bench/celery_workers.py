@@ -33,11 +33,13 @@ TOLD = (
     "AIRFLOW_CONN_CHURN_POSTGRES",
     "ARCHIVE_DIR",
     "ARROW_DEFAULT_MEMORY_POOL",
+    "CHURN_CONTROL_SHARE",
     "CHURN_REDIS_URL",
     "LANDING_DIR",
     "MLFLOW_TRACKING_URI",
     "PGTZ",
     "PYTHONPATH",
+    "SCORES_URL",
 )
 """The variables of a stack that its workers get in addition to those of the machine."""
 
