@@ -1,8 +1,12 @@
-"""Backs up the running stack: the three databases, MLflow's artifacts, the archive of drops and the secrets.
+"""Backs up the running stack: the three databases, MLflow's artifacts, the archive, the list's files, and the secrets.
 
 Each database is dumped at one instant, and each part after the parts that refer to it: Airflow, then `churn`, then
 MLflow, then the files, which are only added. So every reference can be resolved. Anything extra looks like the
-remains of a killed run, which the next run completes. Retention, which deletes artifacts, waits for the backup.
+remains of a killed run, which the next run completes. Retention of artifacts and lists waits for the backup.
+
+Files of the list are copied after the dump of `churn`, so every row of scores.runs finds its files, unless its run was
+publishing or the files were replaced or marked as withdrawn since. Then churn_score of the AS_OF, UNCHANGED, publishes
+them from the rows. Files of a later revision have no row; the next revision, which gets that number, replaces them.
 
 Logs, metrics, incomplete drops and loaded drops (which are in the archive) are not backed up.
 """
@@ -117,7 +121,9 @@ def _fill(settings: Settings, draft: Path, say: Say) -> Manifest:
                 waiting = [str(drop.as_of) for drop in find_not_among(loaded, settings.landing)]
                 _copy_drops(settings.landing, waiting, draft / "landing")
         for name, source in files_of(settings).items():
-            # Skips files that are still being added to the archive.
+            if not source.exists():  # no list was ever written
+                continue
+            # Skips files that are still being added.
             shutil.copytree(source, draft / name, ignore=shutil.ignore_patterns(".incoming-*"))
             say(f"copied {name}")
         migrations = applied_migrations(connection)
@@ -161,7 +167,11 @@ def _copy_drops(landing: Path, names: list[str], to: Path) -> None:
 
 def files_of(settings: Settings) -> dict[str, Path]:
     """Return the copied directories by their name in a backup."""
-    return {"artifacts": settings.home / "mlflow" / "artifacts", "archive": settings.archive}
+    return {
+        "artifacts": settings.home / "mlflow" / "artifacts",
+        "archive": settings.archive,
+        "scores": settings.scores,
+    }
 
 
 def plain_files(directory: Path) -> list[Path]:

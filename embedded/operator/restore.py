@@ -67,6 +67,8 @@ def _fill(draft: Settings, source: Path, manifest: Manifest, say: Say) -> None:
         grant(environment(draft)["CHURN_DATABASE_URL"])
     shutil.rmtree(draft.runtime, ignore_errors=True)
     for name, target in {**files_of(draft), "landing": draft.landing}.items():
+        if not (source / name).exists():  # no list was written, or an older version made the backup
+            continue
         # Symlinks are kept, so that validate still rejects the drop.
         shutil.copytree(source / name, target, symlinks=True, dirs_exist_ok=True)
         say(f"copied {name}")

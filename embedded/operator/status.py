@@ -23,10 +23,12 @@ from embedded.table import table
 
 @dataclass(frozen=True)
 class AsOfState:
-    """The state of one AS_OF; the fields after `has_snapshot` are those of its last decision.
+    """The state of one AS_OF; the fields after `has_snapshot` are those of its last decision, then of its list.
 
     Attributes:
         decision: id of the last decision. Ids increase with time across all AS_OF.
+        list_version: the model version that scored the list.
+        list_is_current: it is of the current snapshot; None without a list or a snapshot.
     """
 
     as_of: date
@@ -41,6 +43,9 @@ class AsOfState:
     candidate_auc: float | None
     production_auc: float | None
     run_id: str | None = None
+    list_revision: int | None = None
+    list_version: int | None = None
+    list_is_current: bool | None = None
 
 
 def as_of_states(settings: Settings) -> list[AsOfState]:
@@ -258,6 +263,12 @@ def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
         is_old = (state.candidate_version, state.run_id or "") in old
         return f"{state.candidate_version} superseded" if is_old else state.candidate_version
 
+    def scored(state: AsOfState) -> str | None:
+        if state.list_revision is None:
+            return None
+        outdated = ", outdated" if state.list_is_current is False else ""
+        return f"version {state.list_version}, revision {state.list_revision}{outdated}"
+
     header = (
         "AS_OF",
         "revision",
@@ -268,6 +279,7 @@ def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
         "version",
         "AUC",
         "Production AUC",
+        "scored",
     )
     rows = [
         (
@@ -280,6 +292,7 @@ def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
             version_of(state),
             state.candidate_auc,
             state.production_auc,
+            scored(state),
         )
         for state in states
     ]

@@ -16,7 +16,21 @@ SELECT
     ) AS is_materialized,
     EXISTS (
         SELECT FROM gate.decisions d WHERE d.as_of = drops.as_of AND d.decided_at >= drops.received_at
-    ) AS is_decided
+    ) AS is_decided,
+    -- No list is due without a snapshot of the drop, nor of a drop from before there were lists. A list that retention
+    -- deleted counts.
+    coalesce((
+        SELECT snapshots.digest IS NOT DISTINCT FROM (
+            SELECT snapshot_digest
+            FROM scores.runs
+            WHERE runs.as_of = drops.as_of AND withdrawn_at IS NULL
+            ORDER BY revision DESC
+            LIMIT 1
+        )
+        FROM scores.snapshots
+        WHERE snapshots.as_of = drops.as_of AND snapshots.drop_digest = drops.digest
+          AND drops.received_at > (SELECT applied_at FROM public.churn_migrations WHERE name = '0012_scores')
+    ), true) AS is_scored
 FROM raw.drops
 WHERE drops.received_at BETWEEN %(since)s AND %(until)s
 ORDER BY drops.as_of

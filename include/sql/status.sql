@@ -12,7 +12,10 @@ SELECT
     decisions.candidate_version,
     decisions.run_id,
     decisions.candidate_auc,
-    decisions.production_auc
+    decisions.production_auc,
+    lists.revision AS list_revision,
+    lists.model_version AS list_version,
+    lists.snapshot_digest = scored.digest AS list_is_current
 FROM raw.drops
 FULL JOIN snapshots.builds USING (as_of)
 FULL JOIN (
@@ -21,6 +24,8 @@ FULL JOIN (
     FROM gate.decisions
     ORDER BY as_of, id DESC
 ) AS decisions USING (as_of)
+LEFT JOIN scores.current_runs AS lists USING (as_of)
+LEFT JOIN scores.snapshots AS scored USING (as_of)
 ORDER BY as_of
 
 -- name: feature_services

@@ -1,4 +1,4 @@
-"""Checks of the pipeline: freshness of each step, held drops, Production, model registry and serving."""
+"""Checks of the pipeline: freshness of each step, held drops, Production, model registry, serving and the list."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from churn.registry.state import Oddity, in_production
 from embedded.environment import environment
 from embedded.operator.doctor.airflow import given
 from embedded.operator.doctor.finding import Finding, bad, ok, warn
+from embedded.operator.doctor.scores import check_list
 from embedded.operator.status import (
     AsOfState,
     Superseded,
@@ -37,7 +38,7 @@ class Version:
 
 
 def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iterator[Finding]:
-    """Check the drops, snapshots, online features and decisions, then MLflow and serving."""
+    """Check the drops, snapshots, online features and decisions, then MLflow, serving and the list."""
     url = environment(settings)["CHURN_DATABASE_URL"]
     now = datetime.now(UTC)
     missing = find_missing(settings.landing, url, _drop_every_days(processes), now)
@@ -49,6 +50,7 @@ def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iter
     yield judge_production(production, superseded_versions(settings))
     yield judge_registry(registry_oddities(settings, versions))
     yield judge_serving(*ready(settings), production)
+    yield check_list(settings, versions)
 
 
 def _drop_every_days(processes: Mapping[str, Process]) -> int | None:

@@ -1,8 +1,8 @@
-"""The deadline: every received drop has a decision of the gate within hours.
+"""The deadline: every received drop has a decision of the gate and a list of scores within hours.
 
 The check reads drops instead of runs, because a drop that was never picked up has no run. Missing drops are checked
-only if the interval between drops is configured. A drop without a training set yet is done when its features are
-online.
+only if the interval between drops is configured. A drop without a training set yet needs no decision, and one that no
+version may score needs no list.
 """
 
 import logging
@@ -19,6 +19,7 @@ from churn.drops.landing import Drop, is_complete, is_readable, list_drops
 from churn.drops.watch import Loaded, find_loaded, is_loaded, pending_of
 from churn.outcome import DONE, Outcome
 from churn.postgres.database import Connection, connect, execute
+from churn.registry.model_version import ModelVersion
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +41,20 @@ NEXT = {
     "materialized": "no candidate was trained: look at the runs of churn_train for this AS_OF",
     "materialized (MLflow cannot be asked)": "it is unknown whether a candidate was trained: check that MLflow runs",
     "trained": "the gate has not decided: look at the runs of churn_train for this AS_OF",
+    "decided": "it is not scored: look at the runs of churn_score for this AS_OF",
+    "decided (MLflow cannot be asked)": "it is not scored, and it is unknown whether a version may score it: check "
+    "that MLflow runs",
 }
 """Advice by the last finished step of a drop. Running its AS_OF again resumes from there."""
 
 
-Numbered = tuple[int, str]
-"""Version number and run id: numbers restart when the registered model is recreated."""
-
-
 class DeadlineMissed(RuntimeError):
-    """AS_OFs without a decision in time; the message gives the state of each, and what to do."""
+    """AS_OFs without a decision or a list in time; the message gives the state of each, and what to do."""
 
 
 @dataclass(frozen=True)
 class Late:
-    """An AS_OF without a decision: the state of its drop (a key of NEXT), and when it was received."""
+    """An AS_OF without a decision or a list: the state of its drop (a key of NEXT), and when it was received."""
 
     as_of: date
     state: str
@@ -77,14 +77,14 @@ def in_words(late: Sequence[Late]) -> str:
 def check_deadline(
     landing: Path, database_url: str, *, every_days: int | None = None, now: datetime | None = None
 ) -> Outcome:
-    """Check that every drop received between a week and two hours ago has its decision.
+    """Check that every drop received between a week and two hours ago has its decision and its list.
 
     Args:
         every_days: maximum days between drops; None does not check for missing drops.
         now: the instant to check for, aware; None is now.
 
     Raises:
-        DeadlineMissed: a drop has no decision, or the newest drop is too old.
+        DeadlineMissed: a drop has no decision or no list, or the newest drop is too old.
     """
     now = now or datetime.now(UTC)
     missing = find_missing(landing, database_url, every_days, now)
@@ -93,11 +93,11 @@ def check_deadline(
     if missing or late:
         raise DeadlineMissed("; ".join(each for each in (missing, in_words(late)) if each))
     but = f", but {held}: held for a person, which was alerted" if held else ""
-    return Outcome(DONE, f"every drop received until {now - GRACE:%Y-%m-%d %H:%M} UTC is decided on{but}")
+    return Outcome(DONE, f"every drop received until {now - GRACE:%Y-%m-%d %H:%M} UTC is decided on and scored{but}")
 
 
 def find_late(landing: Path, database_url: str, since: datetime, until: datetime) -> list[Late]:
-    """Return the AS_OFs whose drop was received between two instants and has no decision, oldest first.
+    """Return the AS_OFs whose drop was received between two instants and has no decision or no list, oldest first.
 
     A drop that changed after loading counts as landed, an unreadable one as unreadable. A held drop is not late: the
     hold was alerted.
@@ -159,20 +159,34 @@ def _late_in_database(database_url: str, since: datetime, until: datetime) -> It
     registered = cache(_registered)
     with connect(database_url) as connection:
         received = execute(connection, "deadline/received", {"since": since, "until": until}).fetchall()
-        for as_of, received_at, is_snapshotted, is_materialized, is_decided in received:
+        for as_of, received_at, is_snapshotted, is_materialized, is_decided, is_scored in received:
             # Decisions first, because retention deletes snapshots.
             if is_decided:
-                continue
-            if is_materialized:
+                state = None
+            elif is_materialized:
                 state = _trained_state(connection, as_of, registered)
             else:
                 state = "snapshotted" if is_snapshotted else "loaded"
+            if not state and not is_scored:
+                state = _decided_state(connection, as_of, registered)
             if state:
                 yield Late(as_of, state, received_at)
 
 
+def _decided_state(
+    connection: Connection, as_of: date, registered: Callable[[], Sequence[ModelVersion] | None]
+) -> str | None:
+    """Return the state of an AS_OF whose snapshot has no list, None if no version may score it."""
+    from churn.scores.registered import choose_registered  # noqa: PLC0415 — a slow import that is rarely needed
+
+    versions = registered()
+    if versions is None:
+        return "decided (MLflow cannot be asked)"
+    return "decided" if choose_registered(connection, versions, as_of).version else None
+
+
 def _trained_state(
-    connection: Connection, as_of: date, registered: Callable[[], Mapping[Numbered, Mapping[str, str]] | None]
+    connection: Connection, as_of: date, registered: Callable[[], Sequence[ModelVersion] | None]
 ) -> str | None:
     """Return the state of the training at `as_of`, None if no decision is due.
 
@@ -188,7 +202,7 @@ def _trained_state(
     versions = registered()
     if versions is None:
         return "materialized (MLflow cannot be asked)"
-    there = {version: tags for version, tags in versions.items() if tags.get("as_of") == as_of.isoformat()}
+    there = {(each.version, each.run_id): each.tags for each in versions if each.tags.get("as_of") == as_of.isoformat()}
     trained = {version for version, tags in there.items() if tags.get(DROPS) == to_tag(drops)}
     decided = execute(connection, "deadline/decided_versions", {"as_of": as_of}).fetchall()
     if trained & set(decided) or (decided and decided[-1] not in there):
@@ -196,15 +210,15 @@ def _trained_state(
     return "trained" if trained else "materialized"
 
 
-def _registered() -> Mapping[Numbered, Mapping[str, str]] | None:
-    """Return the tags of every model version, None if MLflow is unavailable."""
+def _registered() -> list[ModelVersion] | None:
+    """Return every model version, None if MLflow is unavailable."""
     from mlflow import MlflowClient  # noqa: PLC0415
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     from churn.registry.client import find_versions  # noqa: PLC0415
 
     try:
-        return {(each.version, each.run_id): each.tags for each in find_versions(MlflowClient(), {})}
+        return find_versions(MlflowClient(), {})
     except MlflowException as error:
         log.error("MLflow is unavailable, so the versions are unknown: %s", error)
         return None

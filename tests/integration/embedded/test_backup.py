@@ -13,6 +13,7 @@ from psycopg import sql
 
 from churn.drops import watch
 from churn.drops.landing import Drop, find_drop
+from churn.drops.storage import storage_at
 from churn.drops.validation import DropRejected, validate
 from churn.features.materialization import materialize
 from churn.features.store import apply_definitions
@@ -20,14 +21,20 @@ from churn.outcome import DONE
 from churn.postgres.database import connect, lock_session
 from churn.postgres.migrate import migrate
 from churn.retention import RETENTION_LOCK
+from churn.scores.files import why_unpublished
+from churn.scores.run import runs_of
 from embedded.environment import environment
 from embedded.operator.backup import ORDER, BackupError, backup
+from embedded.operator.doctor.finding import BAD, OK
+from embedded.operator.doctor.scores import check_list
 from embedded.operator.restore import restore
+from embedded.operator.status import as_of_states
 from embedded.postgres_url import database_url
 from embedded.settings import Settings, load_settings
 from embedded.stack.postgres import DATABASES, PostgresError, create_databases
 from tests.database_dump import dump
 from tests.handmade_drops import take_in, write_drop
+from tests.handmade_lists import write_list
 from tests.patience import SLOWNESS
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
@@ -125,6 +132,61 @@ def test_pending_drops_are_backed_up_and_loaded_ones_are_in_the_archive(settings
     archived = [{path.name for path in each.archive.rglob("*.zst")} for each in (settings, restored)]
     assert archived[0] == archived[1] != set()
     assert not list(restored.archive.glob(".incoming-*"))
+
+
+def list_files(settings):
+    files = {path for path in settings.scores.rglob("*") if path.is_file()}
+    return {str(path.relative_to(settings.scores)): path.read_bytes() for path in files}
+
+
+def test_restored_files_of_the_list_are_the_same_to_the_byte(settings, restore_it):
+    write_list(url_of(settings), settings.scores, D31)
+    (settings.scores / ".incoming-1").mkdir()
+    before = list_files(settings)
+    assert len(before) == 3
+    restored = restore_it()
+    assert list_files(restored) == before
+    assert not list(restored.scores.glob(".incoming-*"))
+    assert [(each.list_version, each.list_is_current) for each in as_of_states(restored)] == [(1, True)]
+
+
+def test_doctor_finds_a_lost_file_of_the_served_list_and_why_a_date_has_none(settings):
+    assert check_list(settings, []).found == "no AS_OF is served yet"
+    apply_definitions(url_of(settings))
+    materialize(D31, url_of(settings))
+    assert check_list(settings, []).found.startswith("2024-01-31 is not scored: Production is empty")
+    write_list(url_of(settings), settings.scores, D31)
+    assert check_list(settings, []).outcome == OK
+    (settings.scores / "as_of=2024-01-31" / "revision=1" / "top.csv").unlink()
+    finding = check_list(settings, [])
+    assert finding.outcome == BAD
+    assert "top.csv: missing or truncated" in finding.found
+
+
+def test_a_backup_without_any_list_is_restored(settings, restore_it):
+    assert list_files(restore_it()) == {}
+
+
+def test_every_restored_list_has_its_files_though_revisions_come_during_the_backup(settings, restore_it, monkeypatch):
+    from embedded.stack import postgres_tools
+
+    dumped = postgres_tools.dump
+
+    def dump_and_score(server, database, file):
+        write_list(url_of(settings), settings.scores, D31)
+        dumped(server, database, file)
+
+    monkeypatch.setattr(postgres_tools, "dump", dump_and_score)
+    restored = restore_it()
+    with connect(url_of(restored)) as connection:
+        runs = {run.revision: run for run in runs_of(connection, D31)}
+        assert sorted(runs) == [1, 2]
+        assert {why_unpublished(storage_at(restored.scores), run) for run in runs.values()} == {None}
+    # The files of the third came after the dump. The next run gets its number and replaces them.
+    assert len(list_files(restored)) == 9
+    again = write_list(url_of(restored), restored.scores, D31)
+    assert again.revision == 3
+    assert why_unpublished(storage_at(restored.scores), again) is None
 
 
 def test_a_restore_does_not_overwrite_databases(again, tmp_path):

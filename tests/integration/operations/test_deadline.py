@@ -18,13 +18,14 @@ from churn.features.store import apply_definitions
 from churn.operations import deadline
 from churn.operations.deadline import GRACE, TOLD_FOR, DeadlineMissed, check_deadline, find_late, find_missing
 from churn.outcome import DONE
-from churn.postgres.database import connect
+from churn.postgres.database import connect, execute
 from churn.training.superseded import DROPS, to_tag
 from churn.training.training_set import drops_of
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import mlflow_at
 from tests.file_rights import rights_count
 from tests.handmade_drops import take_in, validated_now, write_drop
+from tests.handmade_lists import write_list
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 LABELS = [("a", True)]
@@ -62,9 +63,9 @@ def made_online(landing, archive, database_url, as_of=D31, labels=LABELS):
     materialize(as_of, database_url)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def registry(mlflow_uri):
-    """An empty registered model."""
+    """An empty registered model, of which every test may ask."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -252,6 +253,81 @@ def test_an_unloaded_change_is_late_despite_an_earlier_decision(landing, archive
     decide(database_url, D31)
     write_drop(landing, D31, ["a", "b"], LABELS)
     assert states(landing, database_url) == [(D31, "landed")]
+
+
+# --- the list ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def decided(landing, archive, database_url, registry):
+    """January, decided on by a version that is in Production, and not scored."""
+    made_online(landing, archive, database_url)
+    version = register(registry, database_url)
+    decide(database_url, D31, version)
+    to_production(registry, version)
+    return version
+
+
+def to_production(registry, version):
+    registry.transition_model_version_stage("streamflow_churn", str(version), "Production")
+
+
+def test_a_decided_drop_is_late_until_it_is_scored(decided, landing, database_url, tmp_path):
+    assert states(landing, database_url) == [(D31, "decided")]
+    with pytest.raises(DeadlineMissed, match=r"decided means that it is not scored: look at the runs of churn_score"):
+        check_deadline(landing, database_url, now=later())
+    write_list(database_url, tmp_path / "scores", D31)
+    assert states(landing, database_url) == []
+
+
+def test_a_drop_that_needs_no_decision_needs_a_list(decided, landing, archive, database_url, tmp_path):
+    write_list(database_url, tmp_path / "scores", D31)
+    made_online(landing, archive, database_url, F29, labels=None)
+    decide(database_url, F29)
+    assert states(landing, database_url) == [(F29, "decided")]
+
+
+def test_the_list_of_an_earlier_snapshot_or_of_a_withdrawn_drop_does_not_count(
+    decided, landing, archive, database_url, tmp_path, registry
+):
+    write_list(database_url, tmp_path / "scores", D31)
+    take_in(write_drop(landing, D31, ["a", "b"], LABELS), database_url, archive)
+    decide(database_url, D31)
+    assert states(landing, database_url) == [(D31, "decided")]
+    write_list(database_url, tmp_path / "scores", D31)
+    assert states(landing, database_url) == []
+    with connect(database_url) as connection:
+        execute(connection, "scores/mark_withdrawn", {"as_of": D31})
+    assert states(landing, database_url) == [(D31, "decided")]
+
+
+def test_a_date_that_no_version_may_score_is_not_late(decided, landing, archive, database_url, registry):
+    to_production(registry, register(registry, database_url, F29))
+    registry.transition_model_version_stage("streamflow_churn", str(decided), "Archived")
+    assert states(landing, database_url) == []
+
+
+def test_a_list_or_a_snapshot_that_retention_deleted_is_not_late(decided, landing, database_url, tmp_path):
+    write_list(database_url, tmp_path / "scores", D31)
+    with connect(database_url) as connection:
+        connection.execute("UPDATE scores.runs SET expired_at = now()")
+    assert states(landing, database_url) == []
+    with connect(database_url) as connection:
+        connection.execute("TRUNCATE scores.runs")
+        execute(connection, "retention/mark_snapshot", {"as_of": D31})
+    assert states(landing, database_url) == []
+
+
+def test_a_drop_from_before_the_upgrade_to_lists_needs_none(decided, landing, database_url):
+    with connect(database_url) as connection:
+        connection.execute("UPDATE churn_migrations SET applied_at = now() WHERE name = '0012_scores'")
+    assert states(landing, database_url) == []
+
+
+def test_an_unscored_drop_is_late_while_mlflow_is_down(decided, landing, database_url, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with mlflow_at("http://127.0.0.1:1"):
+        assert states(landing, database_url) == [(D31, "decided (MLflow cannot be asked)")]
 
 
 # --- when --------------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def read_in(*directories: str) -> set[str]:
     """Return the names of environment variables in the code: literals with our prefixes."""
     files = [path for directory in directories for path in (REPOSITORY / directory).rglob("*.py")]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
-    name = re.compile("(CHURN|SERVING|MLFLOW|LANDING|ARCHIVE)(_[A-Z]+)+")
+    name = re.compile("(CHURN|SERVING|MLFLOW|LANDING|ARCHIVE|SCORES)(_[A-Z]+)+")
     literals = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     return {text for text in literals if name.fullmatch(text)}
 

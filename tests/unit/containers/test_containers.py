@@ -130,14 +130,14 @@ def test_the_backup_commands_of_the_manual_cover_the_settings_directory(
     for name, lines in zip(("to", "from"), recipes(), strict=True):
         project.script(f"{name}={backup}\n{lines}")
     assert {path.name for path in backup.iterdir()} == {
-        *(".env", "landing", "artifacts.tar", "archive.tar"),
+        *(".env", "landing", "artifacts.tar", "archive.tar", "scores.tar"),
         *(f"{name}.dump" for name in OWNERS),
     }
     assert (backup / "landing" / "2024-01-31").is_dir()
     assert (backup.stat().st_mode & 0o777, (backup / ".env").read_text()) == (0o700, "kept")
     called = (tmp_path / "called").read_text(encoding="utf-8").splitlines()
     order = [line.split()[-1] for line in called if " pg_dump " in line]
-    assert (order, [line for line in called if "pause" in line]) == (list(ORDER), [called[0], called[6]])
+    assert (order, [line for line in called if "pause" in line]) == (list(ORDER), [called[0], called[7]])
     services = {word for line in called for word in line.split() if word in SERVICES}
     assert services == {"airflow-api", "postgres", "databases", "mlflow", "worker-1"}
 

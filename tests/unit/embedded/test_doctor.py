@@ -12,6 +12,7 @@ import requests
 from churn.drops.holds.record import Hold
 from churn.operations.deadline import GRACE, Late
 from churn.registry.state import Oddity
+from churn.scores.run import Run
 from embedded.operator.doctor import diagnosis, online_store, workers
 from embedded.operator.doctor.airflow import judge_alerts, judge_connection, judge_dags, judge_pools
 from embedded.operator.doctor.databases import judge_databases, judge_migrations, judge_revision, judge_server
@@ -35,6 +36,7 @@ from embedded.operator.doctor.pipeline import (
     judge_registry,
     judge_serving,
 )
+from embedded.operator.doctor.scores import judge_list, judge_unscored
 from embedded.operator.status import AsOfState, Superseded
 from embedded.settings import load_settings
 from embedded.stack.process_manager import Process
@@ -209,6 +211,23 @@ def test_a_held_drop_is_bad_with_its_findings() -> None:
     assert is_told(judge_held([], Path("landing")), OK, "none")
     words = ("2024-02-29 is held", "compared with 2024-01-31", "the fee is in cents", "landing/<AS_OF>/_ACCEPT")
     assert is_told(judge_held([held], Path("landing")), BAD, *words)
+
+
+def a_run() -> Run:
+    known = dict.fromkeys(Run.__dataclass_fields__) | {"as_of": JANUARY, "revision": 2, "rows": 7043}
+    return Run(**(known | {"model_version": 3}))  # type: ignore[arg-type]
+
+
+def test_a_list_whose_files_are_missing_is_bad_and_an_outdated_one_a_warning() -> None:
+    assert is_told(judge_list(a_run(), True, None), OK, "2024-01-31, revision 2: 7043 customers, scored by version 3")
+    assert is_told(judge_list(a_run(), False, None), WARN, "built again since", "make trigger AS_OF=2024-01-31")
+    trouble = "/scores/as_of=2024-01-31/revision=2: top.csv: missing or truncated"
+    assert is_told(judge_list(a_run(), True, trouble), BAD, trouble, "make trigger AS_OF=2024-01-31", "SCORES_URL")
+
+
+def test_an_unscored_date_is_a_warning_with_its_reason() -> None:
+    assert is_told(judge_unscored(JANUARY, None), WARN, "2024-01-31 is not scored", "make trigger AS_OF=2024-01-31")
+    assert is_told(judge_unscored(JANUARY, "Production is empty"), WARN, "is not scored: Production is empty")
 
 
 def test_no_version_in_production_and_a_superseded_one_are_warnings() -> None:
