@@ -49,7 +49,7 @@ def _trouble(location: str, run: Run) -> str | None:
 def judge_unscored(as_of: date, why: str | None) -> Finding:
     """Judge an AS_OF without a list. `why` is why no version may score it. For how long, the freshness says."""
     if why:
-        return warn(CHECK, f"{as_of} is not scored: {why}", f"then make trigger AS_OF={as_of} scores it")
+        return warn(CHECK, f"{as_of} is not scored: {why}", f"make trigger AS_OF={as_of} scores it then")
     advice = f"churn_score starts when churn_train has ended; where no run is under way: make trigger AS_OF={as_of}"
     return warn(CHECK, f"{as_of} is not scored", advice)
 

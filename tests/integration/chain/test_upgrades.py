@@ -5,7 +5,7 @@ import secrets
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
-from datetime import date
+from datetime import UTC, date, datetime
 
 import mlflow
 import psycopg
@@ -18,6 +18,7 @@ from churn.board import history as board
 from churn.drops.snapshots import build_snapshots
 from churn.features.materialization import materialize
 from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
+from churn.operations.deadline import find_late
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect, execute, script
 from churn.postgres.migrate import known_migrations, migrate
@@ -29,6 +30,7 @@ from embedded.settings import REPOSITORY
 from embedded.stack import lifecycle as stack
 from tests.database_dump import dump
 from tests.handmade_drops import take_in, write_drop
+from tests.handmade_lists import write_list
 from tests.opened_store import opened_store
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
@@ -39,11 +41,11 @@ COLUMNS = """
 SELECT table_schema, table_name, array_agg(column_name::text ORDER BY ordinal_position)
 FROM information_schema.columns
 JOIN pg_class c ON c.oid = format('%I.%I', table_schema, table_name)::regclass
-WHERE table_schema IN ('raw', 'snapshots', 'gate', 'predictions', 'registry')
+WHERE table_schema IN ('raw', 'snapshots', 'gate', 'predictions', 'registry', 'scores')
   AND relkind IN ('r', 'p') AND NOT relispartition
 GROUP BY table_schema, table_name
 """
-"""The tables that hold what cannot be made again; those of `online` and `feast` come of it."""
+"""The tables that hold what cannot be made again, or not the same; those of `online` and `feast` come of it."""
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def empty(postgres_url):
 
 @pytest.fixture(scope="module")
 def full(shared_database_url, tmp_path_factory):
-    """A database of this version with a drop, its snapshots, a decision, a move and a prediction."""
+    """A database of this version with a drop, its snapshots, a decision, a move, a prediction and the run of a list."""
     archive, landing = tmp_path_factory.mktemp("archive"), tmp_path_factory.mktemp("landing")
     take_in(write_drop(landing, D31, USERS, [("a", True), ("b", False)]), shared_database_url, archive)
     with connect(shared_database_url) as connection:
@@ -78,6 +80,10 @@ def full(shared_database_url, tmp_path_factory):
         provenance.append(connection, HASHES, "run", who="training", why="trained at AS_OF 2024-01-31")
         connection.execute(
             "INSERT INTO predictions.answered VALUES (now(), 'request', 'a', 0.25, 0, 0.5, 1, %s, '{}')", [D31]
+        )
+        connection.execute(
+            "INSERT INTO scores.runs VALUES (%s, 1, 1, 'run', %s, 'churn_v1', 0.5, 0.1, '', '', 3, 1, 50, now(), '')",
+            (D31, D31),
         )
     return shared_database_url, archive
 
@@ -139,6 +145,21 @@ def test_the_chain_continues_on_an_upgraded_churn_database(older, full, tmp_path
     assert materialize(F29, url).outcome == DONE
     assert [each.as_of for each in board.read_board(url).dates] == ([F29, D31] if "0002_raw" in had else [F29])
     assert migrate(url) == []
+
+
+def test_a_date_of_an_upgraded_database_gets_a_list_when_it_is_run_again_and_is_not_late_until_then(older, tmp_path):
+    url, missing = older
+    if "0012_scores" not in missing or "0003_snapshots" in missing:
+        pytest.skip("it has lists already, or no snapshots yet")
+    migrate(url)
+    (shown,) = board.read_board(url).dates
+    assert (shown.as_of, shown.snapshot_is_current, shown.scored_at) == (D31, True, None)
+    late = find_late(tmp_path, url, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+    # Without a table of decisions, a decision is missing too.
+    assert [each.state for each in late] == (["snapshotted"] if "0005_gate" in missing else [])
+    write_list(url, tmp_path / "scores", D31)
+    (shown,) = board.read_board(url).dates
+    assert (shown.list_revision, shown.list_is_current) == (1, True)
 
 
 def test_the_history_of_production_is_backfilled_from_decisions(older):
