@@ -56,7 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 SET_UP_ONCE = ("e2e", "integration/serving/shared_service", "integration/scores")
-OWN_STACK = ("e2e/test_celery.py", "e2e/test_secrets.py")
+OWN_STACKS = ("e2e/test_celery.py", "e2e/test_secrets.py")
+"""Files that start a stack of their own: one worker runs both, since more stacks at once only wait for each other."""
 
 
 class _ByFile(LoadScopeScheduling):
@@ -67,8 +68,8 @@ class _ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        if file.removeprefix("tests/") in OWN_STACK:
-            return file
+        if file.removeprefix("tests/") in OWN_STACKS:
+            return "own stacks"
         return next((folder for folder in SET_UP_ONCE if f"tests/{folder}/" in file), file)
 
 

@@ -58,12 +58,12 @@ class Stack:
 
     def predict(self, user_id: str) -> requests.Response:
         url = f"{self.settings['SERVING_URL']}/predict"
-        return requests.post(url, json={"user_id": user_id}, timeout=10 * SLOWNESS)
+        return requests.post(url, json={"user_id": user_id}, timeout=30 * SLOWNESS)
 
     def airflow(self, method: str, path: str, **arguments: Any) -> Any:
         """Call Airflow's REST API."""
         url = self.settings["AIRFLOW_URL"]
-        token = requests.get(f"{url}/auth/token", timeout=10 * SLOWNESS).json()["access_token"]
+        token = requests.get(f"{url}/auth/token", timeout=30 * SLOWNESS).json()["access_token"]
         arguments |= {"headers": {"Authorization": f"Bearer {token}"}, "timeout": 30 * SLOWNESS}
         answer = requests.request(method, f"{url}/api/v2{path}", **arguments)
         answer.raise_for_status()
