@@ -35,7 +35,7 @@ def write_list(database_url: str, files: Location, as_of: date, version: int = 1
             "code_digest": "code",
             "rows": snapshot[1],
         }
-        run = scoring_step._write(connection, as_of, identity, directory)
+        run = scoring_step._write(connection, as_of, identity, directory, database_url)
         if not is_killed:
             publish(storage, run, directory)
     return run
