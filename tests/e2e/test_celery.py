@@ -195,7 +195,7 @@ def test_one_decision_was_made_and_it_promoted_the_one_version(disturbed):
 
 def test_heavy_tasks_wait_in_the_training_queue(disturbed):
     queues = {name: task["queue"] for name, task in tasks(disturbed.stack).items()}
-    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report"}
+    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report", "score"}
     assert set(queues.values()) == {"default", "training"}
 
 
