@@ -85,7 +85,7 @@ def test_a_version_that_a_passing_fault_kept_from_being_read_does_not_wait_as_a_
     model = state.of(patient).model
     monkeypatch.setattr(serving.model, "_LONGEST_PAUSE_IN_DOUBT_SECONDS", 0)
     with monkeypatch.context() as fault:
-        fault.setattr(serving.model, "load", Mock(side_effect=ConnectionError("the artifact store is away")))
+        fault.setattr(serving.model, "load_scorer", Mock(side_effect=ConnectionError("the artifact store is away")))
         model.poll()
         assert f"version {in_production} in stage Production cannot be loaded" in model.trouble
     model.poll()
