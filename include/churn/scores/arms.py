@@ -5,9 +5,10 @@ very customers whom the model expects to leave.
 """
 
 from collections.abc import Iterable
-from hashlib import sha256
 
 import numpy as np
+
+from churn.training.cohort import positions
 
 CONTROL, TREAT = "control", "treat"
 
@@ -21,6 +22,4 @@ def arms(user_ids: Iterable[str], control_share: float) -> np.ndarray:
 
     A user's arm depends on nothing but the user and the share. A larger share only adds users to CONTROL.
     """
-    digests = b"".join(sha256(f"{SALT}:{user_id}".encode()).digest()[:8] for user_id in user_ids)
-    position = np.frombuffer(digests, dtype=">u8") / 2.0**64
-    return np.where(position < control_share, CONTROL, TREAT)
+    return np.where(positions(user_ids, SALT) < control_share, CONTROL, TREAT)

@@ -27,12 +27,16 @@ def in_cohort(user_ids: Iterable[str], salt: str = SALT) -> np.ndarray:
 
 def cohorts(user_ids: Iterable[str], salt: str = SALT) -> tuple[np.ndarray, np.ndarray]:
     """Return two disjoint boolean arrays: membership of the gate cohort and of the audit cohort."""
+    position = positions(user_ids, salt)
+    return position < SHARE, (position >= SHARE) & (position < SHARE + AUDIT_SHARE)
+
+
+def positions(user_ids: Iterable[str], salt: str) -> np.ndarray:
+    """Return a number in [0, 1) for each user, in their order, that depends only on the user and the salt."""
     digests = bytearray()
     for user_id in user_ids:
         digests += sha256(f"{salt}:{user_id}".encode()).digest()[:8]
-    # A number in [0, 1) that depends only on the user and the salt.
-    position = np.frombuffer(digests, dtype=">u8") / 2.0**64
-    return position < SHARE, (position >= SHARE) & (position < SHARE + AUDIT_SHARE)
+    return np.frombuffer(digests, dtype=">u8") / 2.0**64
 
 
 def both_cohorts_below() -> bytes:
