@@ -7,14 +7,13 @@ from pathlib import Path
 
 import requests
 
+from churn.board.listing import Listed, current_list, read_lists
 from churn.drops.holds.record import find_holds, what_to_do
-from churn.scores.run import Run
-from churn.scores.summary import read_runs, read_summary
 from embedded.commands.airflow_api import Airflow, Ref
 from embedded.commands.chain import HEAD, Link, Say, follow, wait_for_dag, why_failed
 from embedded.commands.drops import find_drops, generated_drops, land
 from embedded.commands.prediction import PredictionError, any_customer, predict_by
-from embedded.commands.scores import at_risk
+from embedded.commands.scores import at_risk, first_of
 from embedded.environment import environment
 from embedded.operator.status import AsOfState, as_of_states, production_version
 from embedded.settings import Settings
@@ -47,7 +46,7 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
         links += follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
     states = as_of_states(settings)
     green = _report_failures(airflow, links, settings, set(found)) and _report_not_loaded(states, set(found))
-    _print(summary(states, set(found), _runs(settings)))
+    _print(summary(states, set(found), _lists(settings)))
     if green:
         _print(_first_of_the_list(settings, max(found)))
         customer = any_customer(found[max(found)])
@@ -63,10 +62,11 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
 
 def _first_of_the_list(settings: Settings, as_of: date) -> str:
     """Return the customers of `as_of` who are most likely to leave."""
-    found = read_summary(environment(settings)["CHURN_DATABASE_URL"], as_of, FIRST)
+    url = environment(settings)["CHURN_DATABASE_URL"]
+    found = current_list(url, as_of)
     if found is None:
         return f"{as_of} has no list: the log of churn_score says why"
-    return f"most likely to leave after {as_of} (make scores AS_OF={as_of}):\n{at_risk(found.top)}"
+    return f"most likely to leave after {as_of} (make scores AS_OF={as_of}):\n{at_risk(first_of(url, found, FIRST))}"
 
 
 def _prediction(settings: Settings, customer: str) -> tuple[bool, str]:
@@ -88,7 +88,7 @@ def trigger(settings: Settings, as_of: date, say: Say) -> bool:
     wait_for_dag(airflow)
     links = follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
     green = _report_failures(airflow, links, settings, {as_of})
-    _print(summary(as_of_states(settings), {as_of}, _runs(settings)))
+    _print(summary(as_of_states(settings), {as_of}, _lists(settings)))
     return green
 
 
@@ -105,7 +105,7 @@ def backfill(settings: Settings, first: date, last: date, say: Say) -> bool:
     links = follow(airflow, heads, say, partial(check_alive, settings))
     days = {first + timedelta(days=day) for day in range((last - first).days + 1)}
     green = _report_failures(airflow, links, settings, days)
-    _print(summary(as_of_states(settings), days, _runs(settings)))
+    _print(summary(as_of_states(settings), days, _lists(settings)))
     return green
 
 
@@ -113,7 +113,7 @@ def _trigger(airflow: Airflow, as_of: date) -> dict[Ref, str]:
     return {airflow.trigger(HEAD, {"as_of": str(as_of)}).ref: str(as_of)}
 
 
-def summary(states: list[AsOfState], asked: set[date], scored: Mapping[date, Run]) -> str:
+def summary(states: list[AsOfState], asked: set[date], scored: Mapping[date, Listed]) -> str:
     """Return a line for each AS_OF of `asked` with a loaded drop, and the number of those without one."""
     rows = [
         (
@@ -138,12 +138,12 @@ def summary(states: list[AsOfState], asked: set[date], scored: Mapping[date, Run
     return "\n".join(part for part in (lines, note) if part)
 
 
-def _runs(settings: Settings) -> dict[date, Run]:
-    return read_runs(environment(settings)["CHURN_DATABASE_URL"])
+def _lists(settings: Settings) -> dict[date, Listed]:
+    return {found.as_of: found for found in read_lists(environment(settings)["CHURN_DATABASE_URL"])}
 
 
-def _scored(run: Run | None) -> str | None:
-    return f"{run.rows} by version {run.model_version}" if run else None
+def _scored(found: Listed | None) -> str | None:
+    return f"{found.rows} by version {found.model_version}" if found else None
 
 
 def _report_failures(airflow: Airflow, links: list[Link], settings: Settings, asked: set[date]) -> bool:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from datetime import date
 
+from churn.board.curves import Part
+from churn.board.listing import Customer, ListState, current_list, read_curves, read_customers
 from churn.drops.storage import storage_at
 from churn.scores.files import folder_of
-from churn.scores.summary import AtRisk, Summary, read_summary
-from churn.scores.words import in_words
+from churn.scores.run import Run
 from embedded.environment import environment
 from embedded.settings import Settings
 from embedded.table import table
@@ -26,18 +27,24 @@ def scores(settings: Settings, as_of: date, top: int = TOP) -> str:
         psycopg.Error: the database cannot be reached.
     """
     variables = environment(settings)
-    found = read_summary(variables["CHURN_DATABASE_URL"], as_of, top)
+    url = variables["CHURN_DATABASE_URL"]
+    found = current_list(url, as_of)
     if found is None:
         raise NoScores(
             f"there is no list of {as_of}: make trigger AS_OF={as_of} runs its chain; the log of churn_score says why "
             "a date is not scored"
         )
     files = storage_at(variables["SCORES_URL"]).where(folder_of(found.run))
-    return "\n\n".join([_head(found), _deciles(found), at_risk(found.top), f"files: {files}"])
+    deciles = read_curves(url, found).deciles
+    return "\n\n".join([_head(found.run), _deciles(deciles), at_risk(first_of(url, found, top)), f"files: {files}"])
 
 
-def _head(found: Summary) -> str:
-    run = found.run
+def first_of(database_url: str, found: ListState, count: int) -> list[Customer]:
+    """Return the first customers of a list."""
+    return read_customers(database_url, found.run, limit=count).customers
+
+
+def _head(run: Run) -> str:
     return (
         f"AS_OF {run.as_of}, revision {run.revision}: {run.rows:,} customers scored by version {run.model_version} of "
         f"{run.model_as_of}\n{run.expected_churners:,.0f} expected to leave, {run.revenue_at_risk:,.2f} of monthly "
@@ -45,20 +52,20 @@ def _head(found: Summary) -> str:
     )
 
 
-def _deciles(found: Summary) -> str:
+def _deciles(deciles: Sequence[Part]) -> str:
     rows = [
-        (each.decile, f"{each.customers:,}", f"{each.expected_churners:,.1f}",
-         f"{each.expected_churners / each.customers:.1%}", f"{each.revenue_at_risk:,.2f}", f"{each.control:,}")
-        for each in found.deciles
+        (each.number, f"{each.customers:,}", f"{each.expected:,.1f}", f"{each.expected / each.customers:.1%}",
+         f"{each.revenue_at_risk:,.2f}", f"{each.customers - each.treat:,}")
+        for each in deciles
     ]  # fmt: skip
     return table(("decile", "customers", "expected to leave", "share", "revenue at risk", "control"), rows)
 
 
-def at_risk(customers: Sequence[AtRisk]) -> str:
+def at_risk(customers: Sequence[Customer]) -> str:
     """Return a table of customers with their reasons in words."""
     rows = [
         (each.rank, each.user_id, f"{each.churn_probability:.3f}", f"{each.monthly_fee:.2f}", each.arm,
-         "; ".join(map(in_words, each.reasons or ())))
+         "; ".join(each.reasons))
         for each in customers
     ]  # fmt: skip
     return table(("rank", "customer", "probability", "monthly fee", "arm", "reasons"), rows)

@@ -16,21 +16,6 @@ CREATE TEMPORARY TABLE reasons (user_id text COLLATE "C" NOT NULL, reasons jsonb
 -- name: current_run
 SELECT * FROM scores.current_runs WHERE as_of = %(as_of)s
 
--- name: current_runs
-SELECT * FROM scores.current_runs ORDER BY as_of
-
--- name: deciles
-SELECT
-    decile,
-    count(*) AS customers,
-    sum(churn_probability) AS expected_churners,
-    sum(revenue_at_risk) AS revenue_at_risk,
-    count(*) FILTER (WHERE arm = 'control') AS control
-FROM scores.customers
-WHERE as_of = %(as_of)s AND revision = %(revision)s
-GROUP BY decile
-ORDER BY decile
-
 -- name: drop_partition
 DROP TABLE IF EXISTS {partition}
 
@@ -105,9 +90,3 @@ SELECT digest, rows FROM scores.snapshots WHERE as_of = %(as_of)s
 
 -- name: totals
 SELECT count(*), coalesce(sum(churn_probability), 0), coalesce(sum(revenue_at_risk), 0) FROM {partition}
-
--- name: top
-SELECT rank, user_id, churn_probability, monthly_fee, revenue_at_risk, arm, reasons
-FROM scores.customers
-WHERE as_of = %(as_of)s AND revision = %(revision)s AND rank <= %(top)s
-ORDER BY rank

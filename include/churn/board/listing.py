@@ -17,7 +17,7 @@ from churn.board.reading import reading, rows_of
 from churn.postgres.database import Connection, statement
 from churn.scores import contact_list
 from churn.scores.arms import TREAT
-from churn.scores.run import Run
+from churn.scores.run import Run, current_run
 from churn.scores.words import in_words
 
 LISTS = 400
@@ -99,6 +99,17 @@ def read_lists(database_url: str, limit: int = LISTS) -> list[Listed]:
     """
     with reading(database_url) as connection:
         return rows_of(connection, Listed, "listing/lists", {"limit": limit})
+
+
+def current_list(database_url: str, as_of: date) -> ListState | None:
+    """Return the newest revision of the list of `as_of`, None where there is none.
+
+    Raises:
+        psycopg.Error: the database cannot be reached, or was never migrated.
+    """
+    with reading(database_url) as connection:
+        run = current_run(connection, as_of)
+    return read_list(database_url, as_of, run.revision) if run else None
 
 
 def read_list(database_url: str, as_of: date, revision: int) -> ListState | None:
