@@ -236,7 +236,7 @@ def test_the_training_set_of_the_newest_date_is_the_same_to_the_bit(filled):
 
 def test_a_training_that_needs_what_was_removed_is_refused_and_names_it(filled):
     expire_all(filled)
-    with pytest.raises(Expired, match=rf"made of {OLD[2]} too, .*make backfill FROM={OLD[2]} TO={OLD[2]};"):
+    with pytest.raises(Expired, match=rf"includes {OLD[2]}, .*make backfill FROM={OLD[2]} TO={OLD[2]};"):
         train_on(filled, DATES[-2])
 
 
@@ -266,7 +266,7 @@ def test_a_reloaded_date_is_deleted_again_later(filled, landing, archive):
 def test_a_training_is_refused_while_some_of_its_dates_are_deleted(filled, landing, archive):
     expire_all(filled)
     run_again(filled, landing, archive, OLD[1])
-    with pytest.raises(Expired, match=f"made of {OLD[0]}, {OLD[2]} too"):
+    with pytest.raises(Expired, match=f"includes {OLD[0]}, {OLD[2]}, which"):
         train_on(filled, DATES[LABELLED_DATES - 1])
 
 
@@ -282,7 +282,7 @@ def test_labels_of_another_deleted_drop_count_as_deleted(database_url, landing, 
     expire_all(database_url)
     run_again(database_url, landing, archive, DATES[0])
     assert planned(database_url) == before
-    with pytest.raises(Expired, match=f"made of {DATES[1]}"):
+    with pytest.raises(Expired, match=f"includes {DATES[1]}, which"):
         train_on(database_url, DATES[1])
 
 
