@@ -65,6 +65,18 @@ def storage_at(location: Location) -> Storage:
     return ObjectStore(str(location)) if "://" in str(location) else Directory(Path(location))
 
 
+@contextmanager
+def _incoming_in(parent: Path) -> Iterator[Path]:
+    """Yield a directory in `parent`, removed when the block ends; remove those that killed processes left there."""
+    here = this_machine()
+    for left in parent.glob(f"{INCOMING}*"):
+        if is_abandoned(left, here):
+            # Another process may be removing it too.
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{INCOMING}{here}-{os.getpid()}-", dir=parent) as directory:
+        yield Path(directory)
+
+
 class Directory:
     """A directory shared by all readers and writers of the archive. Published files survive a power failure."""
 
@@ -74,14 +86,9 @@ class Directory:
     @contextmanager
     def incoming(self) -> Iterator[Path]:
         self._path.mkdir(parents=True, exist_ok=True)
-        here = this_machine()
-        for left in self._path.glob(f"{INCOMING}*"):
-            if is_abandoned(left, here):
-                # Another process may be removing it too.
-                shutil.rmtree(left, ignore_errors=True)
         # In the same directory, because a rename is atomic only within one file system.
-        with tempfile.TemporaryDirectory(prefix=f"{INCOMING}{here}-{os.getpid()}-", dir=self._path) as directory:
-            yield Path(directory)
+        with _incoming_in(self._path) as directory:
+            yield directory
 
     def put(self, files: Mapping[str, Path]) -> None:
         for name, file in files.items():
@@ -174,7 +181,7 @@ def _sync(path: Path) -> None:
 class ObjectStore:
     """A prefix of an object store, through fsspec. Address and credentials come from the environment (S3: AWS_*).
 
-    Uploads are atomic. Objects are named by their content, so concurrent writers of one name need no lock.
+    Uploads are atomic. Writers of one name write the same content, or hold a lock of the database.
     """
 
     def __init__(self, url: str):
@@ -186,8 +193,8 @@ class ObjectStore:
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory() as directory:
-            yield Path(directory)
+        with _incoming_in(Path(tempfile.gettempdir())) as directory:
+            yield directory
 
     def put(self, files: Mapping[str, Path]) -> None:
         for name, file in files.items():
