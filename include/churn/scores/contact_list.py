@@ -5,6 +5,7 @@ top.csv of a revision and the download of the page "At risk" have this form.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,9 @@ REASON_COLUMNS = ("reason_1", "reason_2", "reason_3")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Without it, and without CRLF, Excel misreads names with accents."""
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of a cell that a spreadsheet takes for a formula."""
+FORMULA = re.compile(r"(^|;)(?=[=+\-@\t\r])")
+"""Where a spreadsheet takes text for a formula: at the beginning of a cell. In some languages Excel also begins a cell
+at each semicolon."""
 
 
 def header() -> bytes:
@@ -49,4 +51,4 @@ def _encoded(cells: Iterable[Sequence[Any]]) -> bytes:
 
 def _defused(cell: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    return FORMULA.sub(r"\1'", cell) if isinstance(cell, str) else cell
