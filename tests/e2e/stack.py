@@ -52,6 +52,17 @@ class Stack:
         with psycopg.connect(self.settings["CHURN_DATABASE_URL"]) as connection:
             return connection.execute(statement).fetchall()
 
+    def forget_list(self, as_of: date) -> int:
+        """Make the list of a date look as if other code wrote it, so that churn_score writes the next revision.
+
+        Returns:
+            the number of revisions.
+        """
+        with psycopg.connect(self.settings["CHURN_DATABASE_URL"]) as connection:
+            of = [as_of]
+            connection.execute("UPDATE scores.runs SET code_digest = 'other' WHERE as_of = %s", of)
+            return connection.execute("SELECT max(revision) FROM scores.runs WHERE as_of = %s", of).fetchone()[0]
+
     def decided(self) -> list[tuple]:
         """Return AS_OF, outcome and version of every decision, in order."""
         return self.query("SELECT as_of, outcome, candidate_version FROM gate.decisions ORDER BY id")

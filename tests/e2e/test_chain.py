@@ -211,16 +211,31 @@ def is_error(line: str) -> bool:
     return json.loads(line).get("level") in ("error", "critical")
 
 
-def test_a_run_with_an_unknown_parameter_fails_at_once_and_names_it(stack):
-    conf = {"as_of": FEBRUARY, "threshold": {"max_auc_loss": 1}}
-    run = stack.airflow("POST", "/dags/churn_train/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
-    path = f"/dags/churn_train/dagRuns/{run}"
-    wait_for(lambda: stack.airflow("GET", path)["state"] == "failed", seconds=120)
-    tasks = {each["task_id"]: each for each in stack.airflow("GET", f"{path}/taskInstances")["task_instances"]}
+def test_a_run_with_an_unknown_parameter_fails_at_once_and_names_it_and_the_list_is_written(stack):
+    path, tasks = fail(stack, {"threshold": {"max_auc_loss": 1}})
     assert (tasks["train"]["state"], tasks["train"]["try_number"]) == ("failed", 1)
     error = stack.airflow("GET", f"{path}/taskInstances/train/xcomEntries/error")["value"]
     assert "unknown parameter 'threshold' (did you mean 'thresholds'?); there is approval, as_of, thresholds" in error
     stack.airflow("DELETE", path)
+
+
+def test_the_list_is_written_although_the_gate_failed(stack):
+    path, tasks = fail(stack, {"thresholds": {"max_loss": 1}})
+    assert (tasks["train"]["state"], tasks["gate"]["state"]) == ("success", "failed")
+    stack.airflow("DELETE", path)
+
+
+def fail(stack: Stack, conf: dict) -> tuple[str, dict[str, dict]]:
+    """Let churn_train fail, see that churn_score writes the next revision, and return the run's path and its tasks."""
+    revisions = stack.forget_list(FEBRUARY)
+    conf = {"as_of": FEBRUARY, **conf}
+    run = stack.airflow("POST", "/dags/churn_train/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
+    path = f"/dags/churn_train/dagRuns/{run}"
+    wait_for(lambda: stack.airflow("GET", path)["state"] == "failed", seconds=300)
+    newest = f"SELECT max(revision) FROM scores.runs WHERE as_of = '{FEBRUARY}'"
+    wait_for(lambda: stack.query(newest) == [(revisions + 1,)], seconds=120)
+    tasks = stack.airflow("GET", f"{path}/taskInstances")["task_instances"]
+    return path, {each["task_id"]: each for each in tasks}
 
 
 def test_status_reports_a_healthy_stack(stack):

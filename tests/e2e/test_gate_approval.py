@@ -40,7 +40,9 @@ def newest(stack: Stack) -> date:
 
 def ask_and_answer(stack: Stack, candidate: int, answer: str, note: str, **thresholds: float) -> dict:
     """Train the newest AS_OF with approval, check for Staging, answer, and return the states of the tasks."""
-    conf = {"as_of": str(newest(stack)), "approval": True, "thresholds": {**LENIENT, **thresholds}}
+    as_of = newest(stack)
+    revisions = stack.forget_list(as_of)
+    conf = {"as_of": str(as_of), "approval": True, "thresholds": {**LENIENT, **thresholds}}
     run = stack.airflow("POST", "/dags/churn_train/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
     path = f"/dags/churn_train/dagRuns/{run}"
 
@@ -55,8 +57,8 @@ def ask_and_answer(stack: Stack, candidate: int, answer: str, note: str, **thres
     wait_for(waits, seconds=300, or_say=lambda: f"{tasks()}")
     assert [int(each.version) for each in stack.client().get_latest_versions(MODEL, ["Staging"])] == [candidate]
     # The list does not wait for the answer: the present Production scores.
-    before = f"SELECT model_version FROM scores.current_runs WHERE as_of = '{newest(stack)}'"
-    wait_for(lambda: stack.query(before) == [(stack.production(),)], seconds=120)
+    before = f"SELECT revision, model_version FROM scores.current_runs WHERE as_of = '{as_of}'"
+    wait_for(lambda: stack.query(before) == [(revisions + 1, stack.production())], seconds=120)
     # As long as a person takes at least: Airflow takes an answer that is there before the scheduler has seen the task
     # pause for the task's failure, and asks again.
     time.sleep(5)
