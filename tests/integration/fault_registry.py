@@ -111,24 +111,37 @@ def count_changes(act: Callable[[str], None]) -> None:
             if name.startswith(CHANGES) and callable(getattr(store, name)):
                 setattr(store, name, _counted(getattr(store, name), name, act))
     wrote: set[int] = set()
-    execute, commit = psycopg.Connection.execute, psycopg.Connection.commit
+    execute, copy = psycopg.Cursor.execute, psycopg.Cursor.copy
+    commit, leave = psycopg.Connection.commit, psycopg.Transaction.__exit__
 
     def executed(self: Any, query: Any, *arguments: Any, **named: Any) -> Any:
-        text = query.as_string(self) if isinstance(query, sql.Composable) else query
+        text = query.as_string(self.connection) if isinstance(query, sql.Composable) else query
         # psycopg's own, such as BEGIN, are bytes.
         text = text.decode() if isinstance(text, bytes) else text
         if not READ.match(text):
-            wrote.add(id(self))
+            wrote.add(id(self.connection))
             act(text)
         return execute(self, query, *arguments, **named)
+
+    def copied(self: Any, *arguments: Any, **named: Any) -> Any:
+        wrote.add(id(self.connection))
+        act("copy")
+        return copy(self, *arguments, **named)
 
     def committed(self: Any) -> None:
         if id(self) in wrote:
             act("commit")
         commit(self)
 
-    psycopg.Connection.execute = executed  # type: ignore[method-assign]
+    def left(self: Any, *arguments: Any) -> Any:
+        if id(self.connection) in wrote:
+            act("commit")
+        return leave(self, *arguments)
+
+    psycopg.Cursor.execute = executed  # type: ignore[method-assign]
+    psycopg.Cursor.copy = copied  # type: ignore[method-assign]
     psycopg.Connection.commit = committed  # type: ignore[method-assign]
+    psycopg.Transaction.__exit__ = left  # type: ignore[method-assign]
 
 
 _depth = 0
