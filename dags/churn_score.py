@@ -26,8 +26,8 @@ def churn_score():
     **Which version scores**: the one in Production, unless it learned from a later date. Then, in a backfill, the
     newest promoted version of an AS_OF that is not later.
 
-    **Outcomes**: DONE is a new revision; earlier ones are kept. UNCHANGED: the same snapshot, version and code were
-    scored before; missing files are published again.
+    **Outcomes**: DONE is a new revision; earlier ones are kept. UNCHANGED: the same snapshot, version, threshold, code
+    and control share; missing files are published again.
 
     **`score` skipped**: there is no snapshot, or no version may score this AS_OF; the log says which.
 

@@ -1,13 +1,12 @@
 """The commands that run the pipeline. Each returns whether every DAG run was a success."""
 
-from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
 import requests
 
-from churn.board.listing import Listed, current_list, read_lists
+from churn.board.listing import current_list
 from churn.drops.holds.record import find_holds, what_to_do
 from embedded.commands.airflow_api import Airflow, Ref
 from embedded.commands.chain import HEAD, Link, Say, follow, wait_for_dag, why_failed
@@ -46,7 +45,7 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
         links += follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
     states = as_of_states(settings)
     green = _report_failures(airflow, links, settings, set(found)) and _report_not_loaded(states, set(found))
-    _print(summary(states, set(found), _lists(settings)))
+    _print(summary(states, set(found)))
     if green:
         _print(_first_of_the_list(settings, max(found)))
         customer = any_customer(found[max(found)])
@@ -88,7 +87,7 @@ def trigger(settings: Settings, as_of: date, say: Say) -> bool:
     wait_for_dag(airflow)
     links = follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
     green = _report_failures(airflow, links, settings, {as_of})
-    _print(summary(as_of_states(settings), {as_of}, _lists(settings)))
+    _print(summary(as_of_states(settings), {as_of}))
     return green
 
 
@@ -105,7 +104,7 @@ def backfill(settings: Settings, first: date, last: date, say: Say) -> bool:
     links = follow(airflow, heads, say, partial(check_alive, settings))
     days = {first + timedelta(days=day) for day in range((last - first).days + 1)}
     green = _report_failures(airflow, links, settings, days)
-    _print(summary(as_of_states(settings), days, _lists(settings)))
+    _print(summary(as_of_states(settings), days))
     return green
 
 
@@ -113,7 +112,7 @@ def _trigger(airflow: Airflow, as_of: date) -> dict[Ref, str]:
     return {airflow.trigger(HEAD, {"as_of": str(as_of)}).ref: str(as_of)}
 
 
-def summary(states: list[AsOfState], asked: set[date], scored: Mapping[date, Listed]) -> str:
+def summary(states: list[AsOfState], asked: set[date]) -> str:
     """Return a line for each AS_OF of `asked` with a loaded drop, and the number of those without one."""
     rows = [
         (
@@ -123,7 +122,7 @@ def summary(states: list[AsOfState], asked: set[date], scored: Mapping[date, Lis
             state.production_auc,
             state.outcome,
             state.candidate_version,
-            _scored(scored.get(state.as_of)),
+            _scored(state),
         )
         for state in states
         if state.as_of in asked and state.revision is not None
@@ -138,12 +137,8 @@ def summary(states: list[AsOfState], asked: set[date], scored: Mapping[date, Lis
     return "\n".join(part for part in (lines, note) if part)
 
 
-def _lists(settings: Settings) -> dict[date, Listed]:
-    return {found.as_of: found for found in read_lists(environment(settings)["CHURN_DATABASE_URL"])}
-
-
-def _scored(found: Listed | None) -> str | None:
-    return f"{found.rows} by version {found.model_version}" if found else None
+def _scored(state: AsOfState) -> str | None:
+    return f"{state.list_rows} by version {state.list_version}" if state.list_revision else None
 
 
 def _report_failures(airflow: Airflow, links: list[Link], settings: Settings, asked: set[date]) -> bool:

@@ -48,7 +48,7 @@ def _head(run: Run) -> str:
     return (
         f"AS_OF {run.as_of}, revision {run.revision}: {run.rows:,} customers scored by version {run.model_version} of "
         f"{run.model_as_of}\n{run.expected_churners:,.0f} expected to leave, {run.revenue_at_risk:,.2f} of monthly "
-        f"fees at risk; {run.control_share:.0%} control arm: do not contact it"
+        f"fees at risk; {100 * run.control_share:g} % control arm: do not contact it"
     )
 
 

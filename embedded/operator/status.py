@@ -45,6 +45,7 @@ class AsOfState:
     run_id: str | None = None
     list_revision: int | None = None
     list_version: int | None = None
+    list_rows: int | None = None
     list_is_current: bool | None = None
 
 

@@ -34,8 +34,8 @@ ORDER BY rank
 LIMIT %(limit)s
 
 -- name: groups
--- The customers of a revision by depth (hundredths of the list), decile and bin of the score, and with the labels of
--- these drops who of them left.
+-- The customers of a revision by depth (hundredths of the list), decile and bin of the score, and how many of them left
+-- by the labels of these drops.
 WITH labels AS (
     SELECT DISTINCT ON (user_id) user_id, churn_label
     FROM snapshots.labels_snapshots
@@ -63,11 +63,11 @@ ORDER BY 1, 2, 3
 -- The drops that delivered labels of a date, and of which build their labels are.
 SELECT as_of, drop_digest || ' ' || code_digest AS build
 FROM snapshots.builds
-WHERE %(as_of)s = ANY(label_dates)
+WHERE %(as_of)s = ANY(label_dates) AND expired_at IS NULL
 ORDER BY as_of
 
 -- name: lists
-SELECT as_of, revision, model_version, rows, scored_at FROM scores.current_runs ORDER BY as_of DESC LIMIT %(limit)s
+SELECT as_of, revision, model_version, rows, scored_at FROM scores.current_runs ORDER BY as_of DESC
 
 -- name: run
 SELECT * FROM scores.runs

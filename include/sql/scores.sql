@@ -4,20 +4,8 @@ ALTER TABLE scores.customers ATTACH PARTITION {partition} FOR VALUES FROM ({as_o
 -- name: create_partition
 CREATE TABLE {partition} (LIKE scores.customers INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING COMMENTS)
 
--- name: create_staging
-CREATE TEMPORARY TABLE scored (
-    user_id           text COLLATE "C" NOT NULL,
-    churn_probability double precision NOT NULL,
-    monthly_fee       double precision NOT NULL,
-    arm               text             NOT NULL
-);
-CREATE TEMPORARY TABLE reasons (user_id text COLLATE "C" NOT NULL, reasons jsonb NOT NULL)
-
 -- name: current_run
 SELECT * FROM scores.current_runs WHERE as_of = %(as_of)s
-
--- name: drop_partition
-DROP TABLE IF EXISTS {partition}
 
 -- name: entities
 SELECT user_id, event_timestamp, monthly_fee AS fee
@@ -28,36 +16,13 @@ WHERE event_timestamp = {event_timestamp}::timestamptz
 SELECT
     as_of, revision, user_id, churn_probability, prediction, rank, decile, monthly_fee, revenue_at_risk, arm,
     reasons::text, model_version
-FROM {partition}
-ORDER BY rank
-
--- name: fill_partition
-INSERT INTO {partition} (
-    as_of, revision, user_id, churn_probability, prediction, rank, decile, monthly_fee, revenue_at_risk, arm, reasons,
-    model_version
-)
-SELECT
-    %(as_of)s, %(revision)s, user_id, churn_probability, (churn_probability >= %(threshold)s)::integer, rank, decile,
-    monthly_fee, churn_probability * monthly_fee, arm, reasons.reasons, %(model_version)s
-FROM (
-    SELECT *, row_number() OVER by_risk AS rank, ntile(10) OVER by_risk AS decile
-    FROM scored
-    WINDOW by_risk AS (ORDER BY churn_probability DESC, user_id)
-) AS ranked
-LEFT JOIN reasons USING (user_id)
+FROM {table}
+WHERE rank BETWEEN {first} AND {last}
 ORDER BY rank
 
 -- name: index_partition
 ALTER TABLE {partition} ADD PRIMARY KEY (as_of, revision, rank);
 CREATE INDEX ON {partition} (user_id)
-
--- name: last_of_top_decile
--- The last row of the first of the ten groups that ntile(10) makes.
-SELECT churn_probability, user_id
-FROM scored
-ORDER BY churn_probability DESC, user_id
-LIMIT 1
-OFFSET (SELECT greatest(ceil(count(*) / 10.0) - 1, 0) FROM scored)
 
 -- name: mark_withdrawn
 UPDATE scores.runs SET withdrawn_at = now()
@@ -89,4 +54,4 @@ SELECT * FROM scores.runs WHERE as_of = %(as_of)s ORDER BY revision
 SELECT digest, rows FROM scores.snapshots WHERE as_of = %(as_of)s
 
 -- name: totals
-SELECT count(*), coalesce(sum(churn_probability), 0), coalesce(sum(revenue_at_risk), 0) FROM {partition}
+SELECT coalesce(sum(churn_probability), 0), coalesce(sum(revenue_at_risk), 0) FROM {partition}

@@ -15,6 +15,7 @@ SELECT
     decisions.production_auc,
     lists.revision AS list_revision,
     lists.model_version AS list_version,
+    lists.rows AS list_rows,
     lists.snapshot_digest = scored.digest AS list_is_current
 FROM raw.drops
 FULL JOIN snapshots.builds USING (as_of)

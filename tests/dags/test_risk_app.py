@@ -8,7 +8,7 @@ import pytest
 from churn.board import listing
 from tests.conftest import JANUARY, THOROUGH
 from tests.dags.page_app import page_app
-from tests.made_lists import bring_labels, make_list
+from tests.made_lists import bring_labels, insert_list
 
 LIST = "/api/scores/2024-01-31/1"
 FIGURES = ("/risk", "/static/risk.js", "/api/scores", LIST)
@@ -46,7 +46,7 @@ def test_every_route_requires_a_session(url, path):
 
 @pytest.mark.parametrize("role", ["VIEWER", "USER", "OP", "ADMIN"])
 def test_every_role_sees_the_figures_and_those_that_may_trigger_see_customers(url, role):
-    make_list(url, JANUARY, 50)
+    insert_list(url, JANUARY, 50)
     asking, named = client(role), role != "VIEWER"
     assert [asking.get(path).status_code for path in FIGURES] == [200] * len(FIGURES)
     assert [asking.get(path).status_code for path in NAMES] == [200 if named else 403] * len(NAMES)
@@ -54,7 +54,7 @@ def test_every_role_sees_the_figures_and_those_that_may_trigger_see_customers(ur
 
 
 def test_a_viewer_is_told_who_may_see_customers_and_gets_no_id(url, patient):
-    make_list(url, JANUARY, 50)
+    insert_list(url, JANUARY, 50)
     user_id = client().get(NAMES[0]).json()["customers"][0]["user_id"]
     viewer = client("VIEWER")
     assert "may trigger the DAG churn_score" in viewer.get(NAMES[0]).json()["detail"]
@@ -66,14 +66,14 @@ def test_before_the_first_list_there_is_none(url):
 
 
 def test_a_list_is_answered_with_run_labels_and_curves(url, patient):
-    bring_labels(url, make_list(url, JANUARY, 200), drop=JANUARY)
+    bring_labels(url, insert_list(url, JANUARY, 200), drop=JANUARY)
     answer = client().get(LIST).json()
     assert (answer["run"]["rows"], answer["label_drops"]) == (200, ["2024-01-31"])
     assert (len(answer["curves"]["depths"]), answer["curves"]["depths"][99]["gain"]) == (100, 1.0)
 
 
 def test_customers_come_in_pages_with_reasons_in_words(url):
-    make_list(url, JANUARY, 50)
+    insert_list(url, JANUARY, 50)
     first = client().get(f"{LIST}/customers?limit=20").json()
     second = client().get(f"{LIST}/customers?limit=40&after={first['next']}").json()
     assert [each["rank"] for each in first["customers"] + second["customers"]] == list(range(1, 51))
@@ -82,7 +82,7 @@ def test_customers_come_in_pages_with_reasons_in_words(url):
 
 
 def test_the_contacts_are_a_file_for_a_spreadsheet(url):
-    make_list(url, JANUARY, 50)
+    insert_list(url, JANUARY, 50)
     answer = client().get(f"{LIST}/contacts.csv?depth=50")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert 'filename="at-risk_2024-01-31_revision-1_top-50-percent.csv"' in answer.headers["content-disposition"]
@@ -108,7 +108,7 @@ def test_the_contacts_are_a_file_for_a_spreadsheet(url):
     ],
 )
 def test_a_list_or_a_value_that_does_not_exist_is_refused(url, path, status):
-    make_list(url, JANUARY, 20)
+    insert_list(url, JANUARY, 20)
     assert client().get(path).status_code == status
 
 
@@ -121,7 +121,7 @@ def test_an_unreachable_database_is_a_503(url, monkeypatch):
 
 
 def test_while_customers_are_counted_the_list_is_answered_without_curves_and_counted_once(url, monkeypatch):
-    make_list(url, JANUARY, 50)
+    insert_list(url, JANUARY, 50)
     asking = client()
     from gate_board import counted
 
@@ -142,7 +142,7 @@ def test_while_customers_are_counted_the_list_is_answered_without_curves_and_cou
 
 
 def test_new_labels_are_counted_again(url, patient):
-    run, asking = make_list(url, JANUARY, 50), client()
+    run, asking = insert_list(url, JANUARY, 50), client()
     assert asking.get(LIST).json()["curves"]["labelled"] == 0
     bring_labels(url, run, drop=JANUARY)
     assert asking.get(LIST).json()["curves"]["labelled"] == 50
@@ -152,7 +152,7 @@ def test_a_count_that_failed_is_tried_again(url, patient, monkeypatch):
     import psycopg
     from gate_board import counted
 
-    make_list(url, JANUARY, 50)
+    insert_list(url, JANUARY, 50)
 
     def fail(*_asked):
         raise psycopg.OperationalError("the server is away")
@@ -165,7 +165,7 @@ def test_a_count_that_failed_is_tried_again(url, patient, monkeypatch):
 
 @pytest.mark.skipif(not THOROUGH, reason="a million rows take half a minute to make")
 def test_a_million_customers_are_answered_in_under_a_second_a_request(url):
-    run = make_list(url, JANUARY, 1_000_000)
+    run = insert_list(url, JANUARY, 1_000_000)
     bring_labels(url, run, drop=JANUARY)
     asking = client()
     asking.get("/api/scores")  # imports

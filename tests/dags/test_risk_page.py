@@ -12,7 +12,7 @@ from tests.chromium import artifacts, browser
 from tests.conftest import FEBRUARY, JANUARY
 from tests.dags.page_app import served
 from tests.integration.serving.page_checks import CONTRASTS, STRUCTURE
-from tests.made_lists import bring_labels, make_list
+from tests.made_lists import bring_labels, insert_list
 from tests.patience import wait_for
 
 __all__ = ["artifacts", "browser"]
@@ -25,8 +25,8 @@ SUMMARY = "customers1,000"
 @pytest.fixture(scope="module")
 def url(shared_database_url):
     """January with labels, and February, in which nobody's are known."""
-    bring_labels(shared_database_url, make_list(shared_database_url, JANUARY, CUSTOMERS), FEBRUARY)
-    make_list(shared_database_url, FEBRUARY, 30)
+    bring_labels(shared_database_url, insert_list(shared_database_url, JANUARY, CUSTOMERS), FEBRUARY)
+    insert_list(shared_database_url, FEBRUARY, 30)
     return shared_database_url
 
 
@@ -134,7 +134,7 @@ def test_customers_are_sorted_searched_and_turned_by_the_server(risk):
     expect(risk.locator("#matches")).to_contain_text("customer")
     expect(rows.first.locator("td").nth(1)).to_have_text(first[0])
     risk.get_by_label("Customer id begins with").fill("nobody")
-    expect(risk.locator("#rows")).to_contain_text("No customer id begins so")
+    expect(risk.locator("#rows")).to_contain_text("No customer id begins with this text")
 
 
 def expected_profit(depth: int, cost: float, success: float, margin: float) -> float:
@@ -261,10 +261,10 @@ def test_an_unreachable_database_is_reported_and_asked_again(page, addresses):
 
 def test_the_next_revision_takes_the_place_of_the_one_shown(page, url, addresses):
     page.clock.install()
-    make_list(url, MARCH, 40)
+    insert_list(url, MARCH, 40)
     page.goto(f"{addresses['USER']}/gate-board/risk#{MARCH}")
     expect(page.locator("#summary")).to_contain_text("customers40")
-    make_list(url, MARCH, 41, revision=2)
+    insert_list(url, MARCH, 41, revision=2)
     page.clock.run_for(31_000)
     expect(page.locator("#summary")).to_contain_text("customers41")
     expect(page.locator("#news")).to_have_text("Revision 2 of the list is shown.")

@@ -41,7 +41,7 @@ def _trouble(location: str, run: Run) -> str | None:
     storage = storage_at(location)
     try:
         why = why_unpublished(storage, run)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         why = f"cannot be read: {error}"
     return f"{storage.where(folder_of(run))}: {why}" if why else None
 

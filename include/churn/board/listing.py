@@ -20,9 +20,6 @@ from churn.scores.arms import TREAT
 from churn.scores.run import Run, current_run
 from churn.scores.words import in_words
 
-LISTS = 400
-"""Newest AS_OFs to choose from: more than a year of daily ones."""
-
 LINES_AT_ONCE = 2_000
 """Customers in a piece of the CSV."""
 
@@ -91,14 +88,14 @@ class CustomerPage:
     next: int | None
 
 
-def read_lists(database_url: str, limit: int = LISTS) -> list[Listed]:
+def read_lists(database_url: str) -> list[Listed]:
     """Return the AS_OFs that have a list, newest first.
 
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
     """
     with reading(database_url) as connection:
-        return rows_of(connection, Listed, "listing/lists", {"limit": limit})
+        return rows_of(connection, Listed, "listing/lists", {})
 
 
 def current_list(database_url: str, as_of: date) -> ListState | None:

@@ -1,12 +1,12 @@
 """The files of a revision, under SCORES_URL: as_of=YYYY-MM-DD/revision=N/{scores.parquet, top.csv, manifest.json}.
 
-They are written from the revision's rows, and published with the manifest last: a reader who waits for it reads whole
-files. Writing them again gives the same bytes.
+They are published with the manifest last: a reader who waits for it reads whole files. Writing them again, from the
+rows in the table, gives the same bytes.
 """
 
 import json
-from collections.abc import Iterator
-from hashlib import file_digest
+from collections.abc import Iterable, Iterator
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from churn.scores.arms import TREAT
 from churn.scores.run import Run
 
 SCORES, TOP, MANIFEST = "scores.parquet", "top.csv", "manifest.json"
+
+ROWS_AT_ONCE = 65_536
+"""Rows of a row group of scores.parquet. Another number changes the bytes of files that are written again."""
 
 SCHEMA = pa.schema(
     [
@@ -43,26 +46,43 @@ SCHEMA = pa.schema(
 """The columns of scores.parquet: those of scores.customers, `reasons` as JSON."""
 
 
-def write_files(database_url: str, partition: sql.Identifier, directory: Path) -> str:
-    """Write scores.parquet and top.csv of a revision into `directory`; return the sha256 of scores.parquet.
+def write_and_pass_on(rows: Iterable[pa.Table], directory: Path) -> Iterator[pa.Table]:
+    """Write scores.parquet and top.csv into `directory`, and yield the rows; the files are complete after the last one.
 
     Args:
-        partition: the table of its rows, committed.
+        rows: the rows of a revision by rank, in tables of ROWS_AT_ONCE rows.
     """
     with (
         pyarrow.parquet.ParquetWriter(directory / SCORES, SCHEMA, compression="zstd") as parquet,
         (directory / TOP).open("wb") as top,
     ):
         top.write(contact_list.header())
-        for batch in _read(database_url, partition):
-            parquet.write_table(batch)
-            top.write(contact_list.lines(_top(batch)))
+        for table in rows:
+            parquet.write_table(table.combine_chunks())
+            top.write(contact_list.lines(_top(table)))
+            yield table
+
+
+def read_rows(database_url: str, run: Run) -> Iterator[pa.Table]:
+    """Yield the rows of a revision by rank, in tables of ROWS_AT_ONCE rows."""
+    with dbapi.connect(database_url) as connection, connection.cursor() as cursor:
+        for begin in range(1, run.rows + 1, ROWS_AT_ONCE):
+            first, last = sql.Literal(begin), sql.Literal(begin + ROWS_AT_ONCE - 1)
+            cursor.execute(compose("scores/export", table=run.partition, first=first, last=last).as_string(None))
+            table = cursor.fetch_arrow_table()
+            texts = [text and _as_written(text) for text in table["reasons"].to_pylist()]
+            place = table.column_names.index("reasons")
+            yield table.set_column(place, "reasons", pa.array(texts, pa.string())).cast(SCHEMA)
+
+
+def hash_of(directory: Path) -> str:
+    """Return the sha256 of scores.parquet in `directory`."""
     with (directory / SCORES).open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 
 def publish(storage: Storage, run: Run, directory: Path) -> None:
-    """Put the files of write_files() and their manifest into place, the manifest last."""
+    """Put the files of write_and_pass_on() and their manifest into place, the manifest last."""
     manifest = directory / MANIFEST
     manifest.write_text(json.dumps(_manifest(run, directory), indent=2) + "\n", encoding="utf-8")
     where = folder_of(run)
@@ -74,22 +94,30 @@ def why_unpublished(storage: Storage, run: Run) -> str | None:
 
     Contents are not read: sizes are compared with the manifest, and its sha256 with that of the run.
     """
-    found = read_manifest(storage, run)
-    if found is None:
-        return f"{MANIFEST} is missing"
-    if found["files"][SCORES]["sha256"] != run.sha256:
-        return f"{MANIFEST} describes other files"
-    if found["withdrawn"]:
-        return f"{MANIFEST} says that it was withdrawn"
+    try:
+        found = read_manifest(storage, run)
+        if found is None:
+            return f"{MANIFEST} is missing"
+        if found["files"][SCORES]["sha256"] != run.sha256:
+            return f"{MANIFEST} describes other files"
+        if found["withdrawn"]:
+            return f"{MANIFEST} says that it was withdrawn"
+        wanted = {name: found["files"][name]["bytes"] for name in (SCORES, TOP)}
+    except (ValueError, KeyError, TypeError):
+        return f"{MANIFEST} is damaged"
     sizes, where = storage.sizes(folder_of(run)), folder_of(run)
-    lost = [name for name, said in found["files"].items() if sizes.get(f"{where}/{name}") != said["bytes"]]
+    lost = [name for name, size in wanted.items() if sizes.get(f"{where}/{name}") != size]
     return f"{' and '.join(lost)}: missing or truncated" if lost else None
 
 
 def mark_withdrawn(storage: Storage, run: Run) -> bool:
     """Rewrite the manifest of a run to say that it was withdrawn; return False if it says so, or is not there."""
-    found = read_manifest(storage, run)
-    if found is None or found["withdrawn"]:
+    try:
+        found = read_manifest(storage, run)
+    except ValueError:
+        # Damaged: what is left to say is that the list was withdrawn.
+        found = {}
+    if found is None or found.get("withdrawn"):
         return False
     with storage.incoming() as directory:
         manifest = directory / MANIFEST
@@ -99,13 +127,19 @@ def mark_withdrawn(storage: Storage, run: Run) -> bool:
 
 
 def read_manifest(storage: Storage, run: Run) -> dict[str, Any] | None:
-    """Return the manifest of a run, None where it is not published."""
+    """Return the manifest of a run, None where it is not published.
+
+    Raises:
+        ValueError: it is not a JSON object.
+    """
     try:
         with storage.fetched(f"{folder_of(run)}/{MANIFEST}") as file:
-            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            return found
+            found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    if not isinstance(found, dict):
+        raise ValueError(f"{MANIFEST} is not a JSON object")
+    return found
 
 
 def folder_of(run: Run) -> str:
@@ -114,6 +148,7 @@ def folder_of(run: Run) -> str:
 
 
 def _manifest(run: Run, directory: Path) -> dict[str, Any]:
+    top = (directory / TOP).read_bytes()
     return {
         "as_of": run.as_of.isoformat(),
         "revision": run.revision,
@@ -122,22 +157,16 @@ def _manifest(run: Run, directory: Path) -> dict[str, Any]:
         "rows": run.rows,
         "scored_at": run.scored_at.isoformat(),
         "withdrawn": False,
-        "files": {name: _described(directory / name) for name in (SCORES, TOP)},
+        "files": {
+            SCORES: {"sha256": run.sha256, "bytes": (directory / SCORES).stat().st_size},
+            TOP: {"sha256": sha256(top).hexdigest(), "bytes": len(top)},
+        },
     }
 
 
-def _described(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"sha256": file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
-
-
-def _read(database_url: str, partition: sql.Identifier) -> Iterator[pa.Table]:
-    """Yield the rows by rank, in batches of some megabytes, without a Python object per value."""
-    with dbapi.connect(database_url) as connection, connection.cursor() as cursor:
-        cursor.execute(compose("scores/export", partition=partition).as_string(None))
-        with cursor.fetch_record_batch() as reader:
-            for batch in reader:
-                yield pa.Table.from_batches([batch]).cast(SCHEMA)
+def _as_written(reasons: str) -> str:
+    """Return the JSON as ranked_rows() writes it: jsonb has its own order of keys, and its own form of numbers."""
+    return json.dumps([{name: each[name] for name in ("feature", "value", "effect")} for each in json.loads(reasons)])
 
 
 def _top(batch: pa.Table) -> Iterator[dict[str, Any]]:

@@ -1,11 +1,12 @@
 """score: write the list of an AS_OF, as a partition of scores.customers and as files.
 
-The rows, the row of scores.runs and the sha256 of the file appear in one transaction, which attaches a table that was
-filled before. Then the files are published. A run that was killed before that publishes them when it is run again.
+The rows, the row of scores.runs and the sha256 of the file appear in one transaction. Then the files are published. If
+a run was killed in between, the next one publishes them.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -21,16 +22,19 @@ from churn.code import step_digest
 from churn.drops.storage import Location, Storage, storage_at
 from churn.features.store import open_store, stream_features
 from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.postgres.copy import copy_rows
 from churn.postgres.database import Connection, connect, execute, lock, lock_session, statement
 from churn.registry import client as registry
 from churn.registry.model_version import ModelVersion
 from churn.registry.version_scorer import load_scorer
-from churn.scores.files import folder_of, publish, why_unpublished, write_files
+from churn.scores.files import folder_of, hash_of, publish, read_rows, why_unpublished, write_and_pass_on
+from churn.scores.ranking import ranked_rows, score_batches
 from churn.scores.registered import choose_registered
 from churn.scores.run import Run, current_run, partition_of, record_run
-from churn.scores.staging import stage_scores
 
 log = logging.getLogger(__name__)
+
+CHANGED = "the snapshot of {as_of} changed while it was scored: run the task again"
 
 
 class NothingToScore(RuntimeError):
@@ -59,6 +63,10 @@ def score_customers(as_of: date, database_url: str, location: Location, control_
     # Opened also where nothing is written: it removes what a killed run left behind.
     with storage.incoming() as directory, connect(database_url, autocommit=True) as connection:
         lock_session(connection, "scores", as_of.isoformat())
+        last = current_run(connection, as_of)
+        if last:
+            # Before the next revision, or its files would be lost for ever.
+            _publish_missing(connection, storage, last, directory, database_url)
         snapshot = _snapshot_of(connection, as_of)
         if snapshot is None:
             raise NothingToScore(f"there is no snapshot of {as_of}: run churn_snapshot for it first")
@@ -66,14 +74,16 @@ def score_customers(as_of: date, database_url: str, location: Location, control_
         if choice.version is None:
             raise NothingToScore(choice.reason)
         identity = _identity(choice.version, snapshot, control_share)
-        last = current_run(connection, as_of)
         if last and last.is_of(identity):
-            _publish_missing(connection, storage, last, directory, database_url)
             return _outcome(UNCHANGED, f"{as_of} was scored by this version, from this snapshot", last, storage)
         service = store.get_feature_service(choice.version.feature_service)
         model = load_scorer(choice.version, service, database_url)
-        stage_scores(connection, _features_of(connection, store, service, as_of), model, control_share)
-        run = _write(connection, as_of, identity, directory, database_url)
+        features = directory / "features.arrow"
+        scored = score_batches(_features_of(connection, store, service, as_of), model.scorer, features)
+        if scored != identity["rows"]:
+            raise SnapshotChanged(CHANGED.format(as_of=as_of))
+        values = {**identity, "as_of": as_of, "revision": _next_revision(connection, as_of)}
+        run = write_revision(connection, values, ranked_rows(features, model, values), directory)
         publish(storage, run, directory)
     return _outcome(DONE, f"{as_of} is scored: {choice.reason}", run, storage)
 
@@ -104,43 +114,31 @@ def _features_of(
     return stream_features(store, service, query.as_string(connection))
 
 
-def _write(connection: Connection, as_of: date, identity: Mapping[str, Any], directory: Path, database_url: str) -> Run:
-    """Make the staged rows the next revision, and write its files into `directory`."""
-    values = {**identity, "as_of": as_of, "revision": _next_revision(connection, as_of)}
-    partition = partition_of(as_of, values["revision"])
-    totals = _fill(connection, partition, values)
-    sha256 = write_files(database_url, partition, directory)
-    try:
-        with connection.transaction():
-            lock(connection, "as_of", as_of.isoformat())
-            if (_snapshot_of(connection, as_of) or (None,))[0] != identity["snapshot_digest"]:
-                raise SnapshotChanged(f"the snapshot of {as_of} changed while it was scored: run the task again")
-            _attach(connection, partition, values)
-            return record_run(connection, {**values, **totals, "sha256": sha256})
-    except SnapshotChanged:
-        execute(connection, "scores/drop_partition", partition=partition)
-        raise
+def write_revision(connection: Connection, values: Mapping[str, Any], rows: Iterable[pa.Table], directory: Path) -> Run:
+    """Add a revision to scores.customers and scores.runs in one transaction, and write its files into `directory`.
 
+    Args:
+        values: the columns of scores.runs that identify it.
+        rows: see ranked_rows().
 
-def _fill(connection: Connection, partition: sql.Identifier, values: Mapping[str, Any]) -> dict[str, float]:
-    """Make a table of the staged rows, which nobody reads until it is attached; return its totals."""
+    Raises:
+        SnapshotChanged: the snapshot is no longer the one of `values`.
+    """
+    as_of, partition = values["as_of"], partition_of(values["as_of"], values["revision"])
     with connection.transaction():
-        # A killed run may have left it.
-        execute(connection, "scores/drop_partition", partition=partition)
         execute(connection, "scores/create_partition", partition=partition)
-        execute(connection, "scores/fill_partition", values, partition=partition)
+        copy_rows(connection, partition, write_and_pass_on(rows, directory))
         execute(connection, "scores/index_partition", partition=partition)
-        found = execute(connection, "scores/totals", partition=partition).fetchone()
-        assert found is not None
-        if found[0] != values["rows"]:
-            raise SnapshotChanged(
-                f"{found[0]} customers were scored, and the snapshot of {values['as_of']} has {values['rows']}: run "
-                "the task again"
-            )
-    return {"expected_churners": found[1], "revenue_at_risk": found[2]}
+        lock(connection, "as_of", as_of.isoformat())
+        snapshot = _snapshot_of(connection, as_of)
+        if snapshot != (values["snapshot_digest"], values["rows"]):
+            raise SnapshotChanged(CHANGED.format(as_of=as_of))
+        return attach(connection, {**values, "sha256": hash_of(directory)})
 
 
-def _attach(connection: Connection, partition: sql.Identifier, values: Mapping[str, Any]) -> None:
+def attach(connection: Connection, values: Mapping[str, Any]) -> Run:
+    """Attach the filled and indexed table of a revision, and record the run."""
+    partition = partition_of(values["as_of"], values["revision"])
     execute(
         connection,
         "scores/attach",
@@ -150,6 +148,9 @@ def _attach(connection: Connection, partition: sql.Identifier, values: Mapping[s
         next=sql.Literal(values["revision"] + 1),
     )
     execute(connection, "partitions/analyze", table=partition)
+    found = execute(connection, "scores/totals", partition=partition).fetchone()
+    assert found is not None
+    return record_run(connection, {**values, "expected_churners": found[0], "revenue_at_risk": found[1]})
 
 
 def _next_revision(connection: Connection, as_of: date) -> int:
@@ -161,14 +162,19 @@ def _next_revision(connection: Connection, as_of: date) -> int:
 def _publish_missing(connection: Connection, storage: Storage, run: Run, directory: Path, database_url: str) -> None:
     """Publish the files of a run again if they are missing: it was killed before, or the files were lost.
 
-    In a restored stack they may also be of a later moment than its row: replaced, or marked as withdrawn.
+    In a restored stack the files may also be newer than its row: replaced, or marked as withdrawn.
     """
     why = why_unpublished(storage, run)
     if why is None:
         return
-    sha256 = write_files(database_url, run.partition, directory)
+    deque(write_and_pass_on(read_rows(database_url, run), directory), maxlen=0)
+    sha256 = hash_of(directory)
     if sha256 != run.sha256:
-        log.warning("the file of %s revision %d has other bytes now: another pyarrow", run.as_of, run.revision)
+        log.warning(
+            "the file of %s revision %d has other bytes now: another version of pyarrow, or somebody changed its rows",
+            run.as_of,
+            run.revision,
+        )
         execute(connection, "scores/record_file", {"as_of": run.as_of, "revision": run.revision, "sha256": sha256})
     publish(storage, replace(run, sha256=sha256), directory)
     log.warning("the files of %s revision %d are published again: %s", run.as_of, run.revision, why)

@@ -72,7 +72,7 @@ def _forest(classifier: Any) -> tuple[Compute, Compute]:
     trees = [(each.tree_.apply, each.tree_.value[:, 0, 1].copy()) for each in classifier.estimators_]
 
     def probability(columns: np.ndarray) -> np.ndarray:
-        single = columns.astype(np.float32)
+        single = columns.astype(np.float32, order="C")
         if not np.isfinite(single).all():
             raise ValueError("a number among the features is too large for a forest")
         total = np.zeros(len(columns))

@@ -48,9 +48,11 @@ class CompiledScorer(Scorer):
         def probabilities(name: str, values: Sequence[Any]) -> np.ndarray:
             places = self.encoder.places[name]
             cells = self.encoder.encode([{**rows[0], name: value} for value in values])[:, places]
-            columns = np.repeat(encoded[np.newaxis], len(values), axis=0)
-            columns[:, :, places] = cells[:, np.newaxis]
-            return self.probability(columns.reshape(-1, self.encoder.width)).reshape(len(values), len(rows))
+            # Column by column in memory: a linear model adds whole columns.
+            columns = np.empty((self.encoder.width, len(values), len(rows)))
+            columns[:] = encoded.T[:, np.newaxis]
+            columns[places] = cells.T[:, :, np.newaxis]
+            return self.probability(columns.reshape(self.encoder.width, -1).T).reshape(len(values), len(rows))
 
         return probabilities
 

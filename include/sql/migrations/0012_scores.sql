@@ -21,7 +21,7 @@ CREATE TABLE scores.runs (
     expired_at         timestamptz,
     PRIMARY KEY (as_of, revision)
 );
-COMMENT ON TABLE scores.runs IS 'one row per revision of the list of an AS_OF; append-only but for the two last columns';
+COMMENT ON TABLE scores.runs IS 'one row per revision of the list of an AS_OF; only its end (withdrawn_at, expired_at) and the sha256 of a file written again change';
 COMMENT ON COLUMN scores.runs.model_version IS 'the version of streamflow_churn that scored every row of the revision';
 COMMENT ON COLUMN scores.runs.model_as_of IS 'the AS_OF of that version; never after as_of';
 COMMENT ON COLUMN scores.runs.snapshot_digest IS 'sha256 of the snapshot''s drop and of the code that built it';

@@ -121,7 +121,7 @@ export function drawRows(customers, sort, sortBy) {
   const heading = (name) => [
     h("button", { type: "button", class: "link", id: `sort-${name}`, onclick: () => sortBy(name) }, SORTS[name]), "number",
     { "aria-sort": sort === name ? (name === "rank" ? "ascending" : "descending") : null }];
-  if (!customers.length) return [h("p", null, "No customer id begins so. Upper and lower case differ.")];
+  if (!customers.length) return [h("p", null, "No customer id begins with this text. Upper and lower case differ.")];
   return [table(
     [heading("rank"), ["customer", "short"], ["churn_probability", "number"], heading("monthly_fee"), heading("revenue_at_risk"), ["arm", "short"],
       ["strongest reasons", "reasons"]],

@@ -17,7 +17,7 @@ from churn.registry.model_version import MODEL_NAME
 from churn.synthetic.generate import write_drops
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import JANUARY
-from tests.handmade_lists import write_list
+from tests.made_lists import write_list
 
 MODEL = board_registry.MODEL_NAME
 

@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from churn.board import listing
 from churn.board.curves import BINS, last_rank
 from tests.conftest import FEBRUARY, JANUARY
-from tests.made_lists import bring_labels, bring_leavers, make_list
+from tests.made_lists import bring_labels, bring_leavers, insert_list
 
 CUSTOMERS = 1234
 MARCH = date(2024, 3, 31)
@@ -19,11 +19,11 @@ MARCH = date(2024, 3, 31)
 @pytest.fixture(scope="module")
 def url(shared_database_url):
     """January, with labels from the drop of February, of which March corrects 20; February in two revisions."""
-    run = make_list(shared_database_url, JANUARY, CUSTOMERS)
+    run = insert_list(shared_database_url, JANUARY, CUSTOMERS)
     bring_labels(shared_database_url, run, FEBRUARY)
     bring_leavers(shared_database_url, run, MARCH, last_rank=20)
     for revision in (1, 2):
-        make_list(shared_database_url, FEBRUARY, 50, revision)
+        insert_list(shared_database_url, FEBRUARY, 50, revision)
     return shared_database_url
 
 
@@ -75,7 +75,7 @@ def test_an_earlier_revision_can_still_be_read_and_an_unknown_one_is_none(url):
 
 
 def test_a_withdrawn_list_is_not_read(database_url):
-    make_list(database_url, JANUARY, 20)
+    insert_list(database_url, JANUARY, 20)
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE scores.runs SET withdrawn_at = now()")
     assert (listing.read_lists(database_url), listing.read_list(database_url, JANUARY, 1)) == ([], None)
@@ -94,7 +94,7 @@ def test_other_labels_make_another_state_of_the_list(url, january):
 
 @pytest.mark.parametrize(("model_as_of", "learned"), [(JANUARY, False), (FEBRUARY, True)])
 def test_a_version_that_knew_the_labels_may_have_learned_from_them(database_url, model_as_of, learned):
-    run = make_list(database_url, JANUARY, 20, model_as_of=model_as_of)
+    run = insert_list(database_url, JANUARY, 20, model_as_of=model_as_of)
     bring_labels(database_url, run, FEBRUARY)
     assert listing.read_list(database_url, JANUARY, 1).learned_from_labels == learned
 

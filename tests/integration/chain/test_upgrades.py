@@ -30,7 +30,7 @@ from embedded.settings import REPOSITORY
 from embedded.stack import lifecycle as stack
 from tests.database_dump import dump
 from tests.handmade_drops import take_in, write_drop
-from tests.handmade_lists import write_list
+from tests.made_lists import write_list
 from tests.opened_store import opened_store
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)

@@ -34,7 +34,7 @@ from embedded.settings import Settings, load_settings
 from embedded.stack.postgres import DATABASES, PostgresError, create_databases
 from tests.database_dump import dump
 from tests.handmade_drops import take_in, write_drop
-from tests.handmade_lists import write_list
+from tests.made_lists import write_list
 from tests.patience import SLOWNESS
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)

@@ -6,7 +6,7 @@ import pytest
 
 from embedded.commands import pipeline, scores
 from embedded.settings import load_settings
-from tests.made_lists import make_list
+from tests.made_lists import insert_list
 
 D31 = date(2024, 1, 31)
 
@@ -20,8 +20,8 @@ def settings(database_url, tmp_path, monkeypatch):
 
 
 def test_the_command_shows_counts_deciles_the_first_customers_with_reasons_and_the_files(settings, database_url):
-    make_list(database_url, D31, 200, revision=1)
-    make_list(database_url, D31, 100, revision=2)
+    insert_list(database_url, D31, 200, revision=1)
+    insert_list(database_url, D31, 100, revision=2)
     head, deciles, first, files = scores.scores(settings, D31, top=3).split("\n\n")
     assert "AS_OF 2024-01-31, revision 2: 100 customers scored by version 3" in head
     assert [line.split()[0] for line in deciles.splitlines()[1:]] == [str(n) for n in range(1, 11)]
@@ -39,6 +39,5 @@ def test_a_date_without_a_list_is_an_error_that_says_what_to_do(settings):
 
 def test_a_run_ends_with_the_first_customers(settings, database_url):
     assert "has no list" in pipeline._first_of_the_list(settings, D31)
-    make_list(database_url, D31, 100)
+    insert_list(database_url, D31, 100)
     assert "most likely to leave after 2024-01-31" in pipeline._first_of_the_list(settings, D31)
-    assert pipeline._scored(pipeline._lists(settings)[D31]) == "100 by version 3"

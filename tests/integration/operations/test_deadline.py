@@ -25,7 +25,7 @@ from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import mlflow_at
 from tests.file_rights import rights_count
 from tests.handmade_drops import take_in, validated_now, write_drop
-from tests.handmade_lists import write_list
+from tests.made_lists import write_list
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 LABELS = [("a", True)]

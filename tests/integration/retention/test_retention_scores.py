@@ -11,7 +11,7 @@ from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect, lock_session
 from churn.retention.scores import expire_scores
 from tests.handmade_drops import take_in, write_drop
-from tests.handmade_lists import days_pass, write_list
+from tests.made_lists import days_pass, write_list
 
 D31, F29, M31 = DATES = (date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31))
 ALL = 1

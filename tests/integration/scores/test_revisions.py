@@ -1,14 +1,20 @@
 """Which revision a run of churn_score makes, by which version, and when it makes none."""
 
+import json
+import shutil
+
 import pytest
 from mlflow import MlflowClient
 
+from churn.drops.storage import storage_at
 from churn.drops.withdrawal import withdraw
 from churn.gate import moves
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
 from churn.registry.model_version import MODEL_NAME
 from churn.scores import scoring_step
+from churn.scores.files import mark_withdrawn
+from churn.scores.run import runs_of
 from churn.scores.scoring_step import NothingToScore, SnapshotChanged, score_customers
 from churn.training.train import train
 from tests.conftest import FEBRUARY, JANUARY
@@ -62,13 +68,13 @@ def test_a_production_that_moves_meanwhile_does_not_mix_versions(scored, monkeyp
     again = train(JANUARY, scored.database_url, QUICK.__class__(families=("boosted trees",)))
     correct(scored, JANUARY)
     scored.chain.pipeline.serve(JANUARY)
-    stage = scoring_step.stage_scores
+    score = scoring_step.score_batches
 
     def moved_meanwhile(*arguments):
         to_production(again.figures["version"])
-        stage(*arguments)
+        return score(*arguments)
 
-    monkeypatch.setattr(scoring_step, "stage_scores", moved_meanwhile)
+    monkeypatch.setattr(scoring_step, "score_batches", moved_meanwhile)
     scored.score(JANUARY)
     assert {(row["revision"], row["model_version"]) for row in scored.current(JANUARY)} == {(2, 1)}
     monkeypatch.undo()
@@ -79,21 +85,46 @@ def test_a_production_that_moves_meanwhile_does_not_mix_versions(scored, monkeyp
 @pytest.mark.parametrize("happens", [correct, None], ids=["corrected", "withdrawn"])
 def test_a_snapshot_that_changes_meanwhile_leaves_the_list_as_it_was(scored, monkeypatch, happens):
     to_production(train(JANUARY, scored.database_url, QUICK.__class__(families=("boosted trees",))).figures["version"])
-    before, stage = scored.current(JANUARY), scoring_step.stage_scores
+    before, score = scored.current(JANUARY), scoring_step.score_batches
 
     def changed_meanwhile(*arguments):
-        stage(*arguments)
+        done = score(*arguments)
         if happens:
             happens(scored, JANUARY)
             scored.chain.pipeline.snapshot(JANUARY)
         else:
             withdraw(JANUARY, "somebody", "it was wrong", scored.database_url)
+        return done
 
-    monkeypatch.setattr(scoring_step, "stage_scores", changed_meanwhile)
+    monkeypatch.setattr(scoring_step, "score_batches", changed_meanwhile)
     with pytest.raises(SnapshotChanged, match="run the task again"):
         scored.score(JANUARY)
     assert scored.current(JANUARY) == before
     assert not scored.folder(JANUARY, 2).exists()
+
+
+def test_a_revision_whose_run_was_killed_before_its_files_gets_them_although_production_moved(scored):
+    files = {path.name: path.read_bytes() for path in scored.folder(JANUARY, 1).iterdir()}
+    shutil.rmtree(scored.folder(JANUARY, 1))
+    again = train(JANUARY, scored.database_url, QUICK.__class__(families=("boosted trees",)))
+    to_production(again.figures["version"])
+    assert scored.score(JANUARY).figures["revision"] == 2
+    assert {path.name: path.read_bytes() for path in scored.folder(JANUARY, 1).iterdir()} == files
+    assert (scored.folder(JANUARY, 2) / "manifest.json").exists()
+
+
+def test_a_damaged_manifest_is_published_again_and_marked_when_the_date_is_withdrawn(scored):
+    manifest = scored.folder(JANUARY, 1) / "manifest.json"
+    before = manifest.read_bytes()
+    for damage in ("", "[]", "{}", '{"withdrawn": false, "files": {}}'):
+        manifest.write_text(damage)
+        assert scored.score(JANUARY).outcome == UNCHANGED
+        assert manifest.read_bytes() == before
+    manifest.write_text("")
+    with connect(scored.database_url) as connection:
+        (run,) = runs_of(connection, JANUARY)
+    assert mark_withdrawn(storage_at(scored.files), run)
+    assert json.loads(manifest.read_text()) == {"withdrawn": True}
 
 
 def test_a_backfill_is_scored_by_a_version_that_saw_no_later_date(small):

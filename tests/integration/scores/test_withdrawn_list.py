@@ -13,8 +13,8 @@ from churn.scores import withdrawal
 from churn.scores.withdrawal import withdraw_scores
 from tests.conftest import JANUARY
 from tests.handmade_drops import take_in, write_drop
-from tests.handmade_lists import write_list
 from tests.integration.training_chain import QUICK
+from tests.made_lists import write_list
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 

@@ -173,7 +173,7 @@ def test_the_summary_has_a_line_for_each_date_with_a_drop_and_counts_the_others(
     january = state(date(2024, 1, 31), revision=1, rows=7043, outcome="PROMOTE", candidate_version=1, candidate_auc=0.8)
     december = state(date(2023, 12, 31), revision=1, rows=5)
     asked = {date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 1)}
-    lines = summary([december, january], asked, {}).splitlines()
+    lines = summary([december, january], asked).splitlines()
     assert lines[1].split() == ["2024-01-31", "7043", "0.8000", "-", "PROMOTE", "1", "-"]
     assert lines[2:] == ["2 of 3 dates have no loaded drop"]
 
