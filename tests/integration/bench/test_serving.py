@@ -22,7 +22,10 @@ CUSTOMERS = 1_000
 SIDES = ("naive", "ours", "limit")
 SHORT = """
 import sys
-from bench import __main__, serving, serving_soak
+from bench import __main__, serving, serving_soak, serving_world
+if sys.argv[1] == "serving":
+    # A world with one family is made in half the time; the soak needs two versions.
+    serving_world.FAMILIES = serving_world.FAMILIES[-1:]
 serving.SECONDS = {8: 1}
 serving_soak.MINUTES = 0.25
 serving_soak.CONNECTIONS = (8,)
@@ -84,14 +87,14 @@ def services(work: Path) -> list[str]:
 def test_a_serving_benchmark_loads_every_side_and_leaves_only_its_results(work, tmp_path):
     output = outcome("serving", work, tmp_path, "--repeats", 1)
     result = json.loads((tmp_path / "serving.json").read_text())
-    assert [loads["in Production"] for loads in result["loads"]] == list(FAMILIES)
+    assert [loads["in Production"] for loads in result["loads"]] == [FAMILIES[-1]]
     for loads in result["loads"]:
         for side in SIDES:
             assert loads[f"{side} p99 ms"] >= loads[f"{side} p50 ms"] > 0
             assert loads[f"{side} requests/s"] > 0
         assert (loads["naive / ours"] > 0, loads["ours / limit"] > 0) == (True, True)
     assert {(each["in Production"], each["service"]) for each in result["services"] if each["MB"] > 0} == {
-        (family, side) for family in FAMILIES for side in SIDES
+        (FAMILIES[-1], side) for side in SIDES
     }
     assert "naive / ours" in output
     assert (list(work.iterdir()), services(work)) == ([], [])
