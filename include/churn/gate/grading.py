@@ -32,7 +32,6 @@ __all__ = [
     "ThresholdError",
     "grade",
     "tag_decision",
-    "was_promoted",
 ]
 
 log = logging.getLogger(__name__)

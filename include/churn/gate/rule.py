@@ -23,8 +23,6 @@ from churn.gate.rival_checks import Rival
 from churn.gate.thresholds import Thresholds
 from churn.statistics import Estimate
 
-__all__ = ["INVALID", "KEEP", "PROMOTE", "Decision", "decide", "with_audit"]
-
 PROMOTE = "PROMOTE"
 
 

@@ -19,8 +19,9 @@ from churn.gate.basis import (
     difference_of_origin,
     out_of_fold_origin,
 )
+from churn.gate.checks import INVALID, KEEP
 from churn.gate.evidence import Audit, Evidence, Graded, Loading
-from churn.gate.rule import INVALID, KEEP, PROMOTE, decide, with_audit
+from churn.gate.rule import PROMOTE, decide, with_audit
 from churn.gate.thresholds import ThresholdError, Thresholds
 from churn.statistics import Estimate
 from churn.training.cohort import SALT
