@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from embedded.commands.airflow_api import Airflow, AirflowError, Ref, Run, Task
 
-HEAD = "churn_snapshot"
+CHAIN = ("churn_snapshot", "churn_materialize", "churn_train", "churn_score")
+HEAD = CHAIN[0]
 POLL = 1.0
 # The scheduler starts a run within a second or two of the asset event; a paused DAG never does. The time does not count
 # while the DAG has a queued or running run, which can hold back the expected one.
