@@ -20,7 +20,7 @@ from churn.gate.gathering import Gathered, Rivals, StaleCandidate, gather, was_p
 from churn.gate.identity import Held, bound
 from churn.gate.thresholds import ThresholdError, Thresholds
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.postgres.database import Connection, connect, execute, lock_session, one
 from churn.registry import client as registry
 from churn.registry.model_version import MODEL_NAME, STAGING, ModelNotLoadable, ModelVersion
 from churn.statistics import Estimate
@@ -194,9 +194,7 @@ def _record(
     client = MlflowClient()
     production = decision.evidence.production
     difference = decision.against_production.auc if decision.against_production else None
-    made = execute(connection, "gate/next_decision").fetchone()
-    assert made is not None
-    number: int = made[0]
+    number: int = one(connection, "gate/next_decision")[0]
     row = {
         "id": number,
         "as_of": candidate.as_of,

@@ -14,7 +14,7 @@ from churn.gate.identity import Held
 from churn.gate.moves import Pin
 from churn.gate.promotion import move_champion
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.postgres.database import Connection, connect, lock_session, one
 from churn.reason import stated
 from churn.registry import client as registry
 from churn.registry.client import is_missing
@@ -125,6 +125,4 @@ def _problem(client: MlflowClient, version: int, database_url: str, earlier: Hel
 
 def _now(connection: Connection) -> str:
     """Return the time of the database, as in gate.moves."""
-    row = execute(connection, "gate/clock").fetchone()
-    assert row is not None
-    return row[0].isoformat()
+    return one(connection, "gate/clock")[0].isoformat()

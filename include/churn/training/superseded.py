@@ -15,7 +15,7 @@ from datetime import date
 from mlflow import MlflowClient
 
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.postgres.database import Connection, connect, execute, lock_session, one
 from churn.registry.client import find_versions
 from churn.registry.client import production as find_production
 from churn.registry.model_version import MODEL_NAME, ModelNotLoadable, ModelVersion
@@ -119,8 +119,7 @@ class _Left:
     @staticmethod
     def read(connection: Connection) -> "_Left":
         withdrawn = frozenset(as_of for as_of, *_ in execute(connection, "withdrawal/withdrawn"))
-        found = execute(connection, "gate/newest_drop").fetchone()
-        return _Left(withdrawn, found[0] if found else None)
+        return _Left(withdrawn, one(connection, "gate/newest_drop")[0])
 
     @property
     def advice(self) -> str:
