@@ -12,10 +12,10 @@ from churn.drops.contract import FILES
 from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock, one
-from churn.reason import stated
+from churn.reason import Refused, stated
 
 
-class WithdrawalRefused(ValueError):
+class WithdrawalRefused(Refused):
     """The withdrawal lacks a name or a reason, or the reason is too long; nothing was removed."""
 
 

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from churn.gate import approval
 from churn.gate.identity import Held, bound, held
 from churn.postgres.database import Connection, execute, try_lock_session
+from churn.reason import Refused
 from churn.registry import client as registry
 from churn.registry.client import is_missing
 from churn.registry.model_version import MODEL_NAME, ModelVersion
@@ -38,7 +39,7 @@ BY_HAND = "unknown: moved in MLflow"
 """`who` of a move by hand: MLflow does not record the user."""
 
 
-class PinUnreadable(RuntimeError):
+class PinUnreadable(Refused):
     """The tag was edited by hand and cannot be parsed; Production does not move until it is deleted."""
 
 

@@ -15,7 +15,7 @@ from churn.gate.moves import Pin
 from churn.gate.promotion import move_champion
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, lock_session, one
-from churn.reason import stated
+from churn.reason import Refused, stated
 from churn.registry import client as registry
 from churn.registry.client import is_missing
 from churn.registry.loading import load_pipeline
@@ -24,7 +24,7 @@ from churn.registry.model_version import MODEL_NAME, PRODUCTION, ModelNotLoadabl
 log = logging.getLogger(__name__)
 
 
-class RollbackRefused(RuntimeError):
+class RollbackRefused(Refused):
     """The rollback is not possible; nothing was moved."""
 
 
