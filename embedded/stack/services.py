@@ -36,12 +36,9 @@ def addresses(settings: Settings) -> dict[str, str]:
 
 def not_ready(settings: Settings, processes: Mapping[str, Process]) -> list[str]:
     """Return the names of those `processes` that are not ready."""
-    health = _get_json(f"{settings.airflow_url}/api/v2/monitor/health") if _any_airflow(processes) else None
+    any_airflow = any(name in AIRFLOW for name in processes)
+    health = _get_json(f"{settings.airflow_url}/api/v2/monitor/health") if any_airflow else None
     return [name for name, process in processes.items() if not _ready(settings, process, health)]
-
-
-def _any_airflow(processes: Mapping[str, Process]) -> bool:
-    return any(name in AIRFLOW for name in processes)
 
 
 def _ready(settings: Settings, process: Process, health: dict[str, Any] | None) -> bool:

@@ -79,7 +79,7 @@ class Decision:
             "brier_difference": interval(against.brier if against else None),
             "checks": [asdict(check) for check in self.checks],
             "slices": [describe_slice(each) for each in self.slices],
-            "thresholds": self.thresholds.to_json(),
+            "thresholds": asdict(self.thresholds),
         }  # fmt: skip
 
 
