@@ -60,18 +60,6 @@ class Worker:
     def log(self) -> Path:
         return self.home / "worker.log"
 
-    def runs(self, pid: int) -> bool:
-        """Return whether the process is this worker's."""
-        try:
-            return self.process.pid in [parent.pid for parent in psutil.Process(pid).parents()]
-        except psutil.NoSuchProcess:
-            return False
-
-    def tries(self, dag_id: str, task_id: str) -> list[int]:
-        """Return the tries of a task that ran here, from their logs."""
-        logs = (self.home / "logs").glob(f"dag_id={dag_id}/*/task_id={task_id}/attempt=*.log")
-        return sorted(int(log.stem.removeprefix("attempt=")) for log in logs)
-
     def kill(self) -> None:
         """Kill the worker with all its processes, like a power failure."""
         root = psutil.Process(self.process.pid)

@@ -48,7 +48,7 @@ def _ready(settings: Settings, process: Process, health: dict[str, Any] | None) 
         case "postgres":
             return postgres.answers(settings)
         case "mlflow":
-            return _answers(f"{settings.mlflow_url}/health")
+            return answers(f"{settings.mlflow_url}/health")
         case "serving":
             return is_healthy(settings.serving_port)
         case "airflow-api":
@@ -72,7 +72,8 @@ def session() -> requests.Session:
     return direct
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Return whether a GET, over a connection of its own, is answered with a success."""
     try:
         return session().get(url, timeout=5).ok
     except requests.RequestException:
