@@ -60,18 +60,6 @@ class Worker:
     def log(self) -> Path:
         return self.home / "worker.log"
 
-    def runs(self, pid: int) -> bool:
-        """Return whether the process is this worker's."""
-        try:
-            return self.process.pid in [parent.pid for parent in psutil.Process(pid).parents()]
-        except psutil.NoSuchProcess:
-            return False
-
-    def tries(self, dag_id: str, task_id: str) -> list[int]:
-        """Return the tries of a task that ran here, from their logs."""
-        logs = (self.home / "logs").glob(f"dag_id={dag_id}/*/task_id={task_id}/attempt=*.log")
-        return sorted(int(log.stem.removeprefix("attempt=")) for log in logs)
-
     def kill(self) -> None:
         """Kill the worker with all its processes, like a power failure."""
         root = psutil.Process(self.process.pid)
@@ -84,9 +72,7 @@ class Worker:
 
 
 @contextmanager
-def celery_workers(
-    directory: Path, environment: Mapping[str, str], names: Sequence[str], queues: Sequence[str] = QUEUES
-) -> Iterator[list[Worker]]:
+def celery_workers(directory: Path, environment: Mapping[str, str], names: Sequence[str]) -> Iterator[list[Worker]]:
     """Run a worker for each name, with one task at a time, until the block ends.
 
     Args:
@@ -96,7 +82,7 @@ def celery_workers(
     Raises:
         StackError: one of them does not start.
     """
-    workers = [_start(name, directory / name, environment, queues) for name in names]
+    workers = [_start(name, directory / name, environment) for name in names]
     try:
         deadline = time.monotonic() + PATIENCE
         while late := [worker for worker in workers if b" ready." not in worker.log.read_bytes()]:
@@ -110,7 +96,7 @@ def celery_workers(
                 worker.kill()
 
 
-def _start(name: str, home: Path, environment: Mapping[str, str], queues: Sequence[str]) -> Worker:
+def _start(name: str, home: Path, environment: Mapping[str, str]) -> Worker:
     (home / "tmp").mkdir(parents=True)
     # Variables of the machine also choose OpenBLAS's kernels, and so the last bit of a figure.
     told = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_STACK)}
@@ -118,7 +104,7 @@ def _start(name: str, home: Path, environment: Mapping[str, str], queues: Sequen
     told |= {"AIRFLOW_HOME": str(home), "HOME": str(home), "TMPDIR": str(home / "tmp")}
     command = [sys.executable, "-m", "airflow", "celery", "worker", "--celery-hostname", name]
     # A log server would listen on every interface.
-    command += ["--queues", ",".join(queues), "--concurrency", "1", "--skip-serve-logs"]
+    command += ["--queues", ",".join(QUEUES), "--concurrency", "1", "--skip-serve-logs"]
     with (home / "worker.log").open("wb") as log:
         process = subprocess.Popen(command, env=told, cwd=home, stdout=log, stderr=subprocess.STDOUT)
     return Worker(name, home, told, process)

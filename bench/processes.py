@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import requests
 
 from bench import BenchError
 from embedded.stack.process_manager import end_of
-from embedded.stack.services import session
+from embedded.stack.services import answers
 
 SECONDS_TO_START = 120
 SECONDS_TO_STOP = 20
@@ -99,14 +98,6 @@ def free_ports(number: int) -> list[int]:
     with ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
         return [int(each.getsockname()[1]) for each in sockets]
-
-
-def answers(url: str) -> bool:
-    """Return whether a GET, over a connection of its own, is answered with 200."""
-    try:
-        return bool(session().get(url, timeout=10).ok)
-    except requests.RequestException:
-        return False
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from bench.processes import free_ports
-from embedded.postgres_url import database_url
+from churn.postgres.database_url import url_on
 from embedded.settings import Settings
 from embedded.stack import lifecycle as stack
 from embedded.stack.process_manager import ProcessManager
@@ -36,7 +36,7 @@ class Server:
         self._execute("CREATE DATABASE {}", name)
         # As the migrations set it for ours.
         self._execute("ALTER DATABASE {} SET timezone TO 'UTC'", name)
-        yield database_url(self.settings.postgres_server, name)
+        yield url_on(self.settings.postgres_server, name)
         self._execute("DROP DATABASE {} WITH (FORCE)", name)
 
     def settle(self) -> None:

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from bench import ours
 from bench.context import SEED, Bench
 from bench.measure import Watch, measure
-from bench.processes import answers, free_ports, mlflow_server, running
+from bench.processes import free_ports, mlflow_server, running
 from churn.drops.contract import USERS
 from churn.postgres.database import connect
 from churn.registry.model_version import MODEL_NAME, PRODUCTION
@@ -24,6 +24,7 @@ from churn.training.recipe import Parameters
 from churn.training.train import train
 from embedded.environment import environment
 from embedded.settings import REPOSITORY, Settings
+from embedded.stack.services import answers
 
 WORKERS = 2
 

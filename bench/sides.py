@@ -28,13 +28,12 @@ Samples = Mapping[tuple[str, str], list[Measured]]
 """The repeated measurements of each (side, step)."""
 
 
-def compare_sides(bench: Bench, prepare: Mapping[str, Step], steps: Steps, months: int = 1) -> Row:
+def compare_sides(bench: Bench, prepare: Mapping[str, Step], steps: Steps) -> Row:
     """Measure every step at every size; naive only up to 100,000 customers.
 
     Args:
         prepare: what naive and ours do before the first step, in an empty database. The limit runs after ours, in the
             same database.
-        months: the drops in the landing directory.
 
     Raises:
         BenchError: a step of naive returns something else than that of ours, so that the times cannot be compared.
@@ -43,8 +42,8 @@ def compare_sides(bench: Bench, prepare: Mapping[str, Step], steps: Steps, month
     for customers in bench.customers:
         samples: Samples = defaultdict(list)
         databases = [("ours", "limit")] if customers > NAIVE_UP_TO else [("naive",), ("ours", "limit")]
-        with bench.drops(customers, months) as drops:
-            where = (drops[-1].path.parent, drops[-1].as_of)
+        with bench.drops(customers) as (drop,):
+            where = (drop.path.parent, drop.as_of)
             for repetition in range(1, bench.repeats_of(customers) + 1):
                 bench.say(f"{customers:,} customers, repetition {repetition} of {bench.repeats_of(customers)}")
                 for sides in databases:

@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
-import requests
-
-from churn.board.production import MODEL_NAME
 from containers.engine import COMPOSE_FILE, ComposeError, Project
 from embedded.commands.airflow_api import Airflow, Ref, Task
-from embedded.commands.chain import HEAD, follow, wait_for_dag, why_failed
+from embedded.commands.chain import CHAIN, HEAD, follow, wait_for_dag, why_failed
 from embedded.commands.drops import find_drops, land
+from embedded.commands.prediction import PredictionError, predict_by
+from embedded.operator.status import production_version
+from embedded.settings import Settings
 from embedded.stack.lifecycle import Progress
 from embedded.stack.services import session
 from embedded.table import table
@@ -41,9 +41,9 @@ class Proof:
     def __init__(self, project: Project, settings: dict[str, str], drops: Path) -> None:
         self.project, self.settings, self.drops = project, settings, find_drops(drops)
         self.landing, self.customer = Path(settings["LANDING_DIR"]), _lasting_customer(self.drops.values())
-        ports = {name: f"http://127.0.0.1:{settings[f'{name}_PORT']}" for name in ("AIRFLOW", "MLFLOW", "SERVING")}
-        self.mlflow_url, self.serving_url = ports["MLFLOW"], ports["SERVING"]
-        self.airflow = Airflow(ports["AIRFLOW"], ("admin", settings["AIRFLOW_ADMIN_PASSWORD"]))
+        airflow, mlflow, serving = (int(settings[f"{name}_PORT"]) for name in ("AIRFLOW", "MLFLOW", "SERVING"))
+        self.stack = Settings(project.env_file.parent, airflow, mlflow, serving)
+        self.airflow = Airflow(self.stack.airflow_url, ("admin", settings["AIRFLOW_ADMIN_PASSWORD"]))
         self.say, self.took = Progress(), dict[str, float]()
 
     def run(self) -> None:
@@ -53,11 +53,12 @@ class Proof:
         began = time.monotonic()
         self.timed("up, all healthy", self.up)
         self.chain(first)
-        one = self.served(self.production())
+        one = self.production()
+        self.served(one)
         self.took["from up to the first prediction"] = time.monotonic() - began
         self.chain(second)
         two = self.production()
-        check(two != int(one["model"]["version"]), f"{second} was not promoted: version {two} is in Production still")
+        check(two != one, f"{second} was not promoted: version {two} is in Production still")
         self.timed("serving follows a promotion", lambda: self.served(two))
         self.timed("a chain whose worker is killed", lambda: self.lose_a_worker(third))
         answer, memory = self.served(self.production()), self.project.memory()
@@ -106,12 +107,12 @@ class Proof:
     def trigger(self, as_of: date) -> Ref:
         return self.airflow.trigger(HEAD, {"as_of": str(as_of)}).ref
 
-    def finish(self, head: Ref, as_of: date) -> list[Ref]:
+    def finish(self, head: Ref, as_of: date) -> None:
         links = follow(self.airflow, {head: str(as_of)}, self.say, lambda: None)
         failed = [why_failed(self.airflow, link.run.ref) for link in links if link.failed]
         check(not failed, "\n".join(failed))
-        check(len(links) == 3, f"the chain of {as_of} has {len(links)} runs in place of three")
-        return [link.run.ref for link in links]
+        ran = sorted(link.run.ref.dag_id for link in links)
+        check(ran == sorted(CHAIN), f"the chain of {as_of} is {ran}")
 
     def lose_a_worker(self, as_of: date) -> None:
         """Kill the worker that trains, in the middle of it, and see the task finished by the other one."""
@@ -142,34 +143,17 @@ class Proof:
 
     def production(self) -> int:
         """Return the version in stage Production."""
-        answer = session().get(
-            f"{self.mlflow_url}/api/2.0/mlflow/model-versions/search",
-            params={"filter": f"name = '{MODEL_NAME}'"},
-            timeout=30,
-        )
-        answer.raise_for_status()
-        found = answer.json().get("model_versions", [])
-        versions = [int(each["version"]) for each in found if each["current_stage"] == "Production"]
-        check(bool(versions), "no version is in Production")
-        return versions[0]
+        version = production_version(self.stack)
+        if version is None:
+            raise ComposeError("no version is in Production")
+        return version
 
-    def served(self, version: int) -> dict:
+    def served(self, version: int) -> str:
         """Return the serving API's answer about a customer of every drop, once that version gives it."""
-        question = {"user_id": self.customer}
-        deadline, last = time.monotonic() + FOLLOWS, "nothing"
-        while time.monotonic() < deadline:
-            try:
-                answer = session().post(f"{self.serving_url}/predict", json=question, timeout=10)
-                if answer.ok and int(answer.json()["model"]["version"]) == version:
-                    return answer.json()
-                last = answer.text
-            except requests.RequestException as error:
-                last = str(error)
-            time.sleep(0.5)
-        raise ComposeError(
-            f"serving does not answer with version {version} after {FOLLOWS:.0f} seconds, but: {last}\n"
-            + self.project.log("serving")
-        )
+        try:
+            return predict_by(self.stack, self.customer, version, FOLLOWS)
+        except PredictionError as error:
+            raise ComposeError(f"{error}\n{self.project.log('serving')}") from error
 
     def scraped(self) -> None:
         """See that Prometheus, where it runs, reads the serving API's metrics."""
@@ -184,7 +168,9 @@ class Proof:
         with ExitStack() as slow:
             clients = [slow.enter_context(self._half_a_request()) for _ in range(SLOW_CLIENTS)]
             question = {"user_id": self.customer}
-            answers = [session().post(f"{self.serving_url}/predict", json=question, timeout=10) for _ in range(20)]
+            answers = [
+                session().post(f"{self.stack.serving_url}/predict", json=question, timeout=10) for _ in range(20)
+            ]
             statuses = {answer.status_code for answer in answers}
             check(statuses == {200}, f"beside slow clients predictions are answered with {statuses}")
             check(not any(map(_received, clients)), "the proxy answers half a request")

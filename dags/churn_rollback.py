@@ -3,7 +3,7 @@
 from airflow.sdk import Param, dag, get_current_context, task
 
 from alerts import alert
-from run import DEFAULT_ARGS, database_url, no_retry, triggered_by
+from run import DEFAULT_ARGS, database_url, no_retry, triggered_by, why_param
 
 
 @dag(
@@ -24,13 +24,7 @@ from run import DEFAULT_ARGS, database_url, no_retry, triggered_by
             title="Version",
             description="The version to roll back to. Left empty: the previous one in Production.",
         ),
-        "why": Param(
-            type="string",
-            minLength=1,
-            maxLength=1000,
-            title="Why",
-            description="The reason for the move, recorded in gate.moves and with the pin.",
-        ),
+        "why": why_param("The reason for the move, recorded in gate.moves and with the pin."),
     },
     default_args=DEFAULT_ARGS,
     on_failure_callback=alert,

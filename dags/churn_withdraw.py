@@ -3,7 +3,7 @@
 from airflow.sdk import Param, dag, get_current_context, task
 
 from alerts import alert
-from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, triggered_by
+from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, triggered_by, why_param
 
 
 @dag(
@@ -16,13 +16,7 @@ from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, trigger
             title="AS_OF",
             description="The date whose drop to withdraw, with all of its revisions. It may be after today.",
         ),
-        "why": Param(
-            type="string",
-            minLength=1,
-            maxLength=1000,
-            title="Why",
-            description="The reason for the withdrawal, recorded in raw.withdrawals.",
-        ),
+        "why": why_param("The reason for the withdrawal, recorded in raw.withdrawals."),
     },
     default_args=DEFAULT_ARGS,
     on_failure_callback=alert,

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from alerts import keep_error
 from churn.as_of import AsOfError, resolve_as_of, today
+from churn.reason import MAX_WHY
 
 CONNECTION = "churn_postgres"
 
@@ -24,6 +25,11 @@ AS_OF_PARAM = Param(
         "Left empty, a scheduled run uses the day before it starts, a backfill run its own date."
     ),
 )
+
+
+def why_param(description: str) -> Param:
+    """Return the required parameter for the reason of a run."""
+    return Param(type="string", minLength=1, maxLength=MAX_WHY, title="Why", description=description)
 
 
 class UnknownParameter(ValueError):

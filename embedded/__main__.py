@@ -14,12 +14,13 @@ from embedded.commands import pipeline as commands
 from embedded.commands.airflow_api import AirflowError
 from embedded.commands.chain import ChainError
 from embedded.commands.drops import DropsError
+from embedded.commands.in_process import NotDone
 from embedded.commands.prediction import PredictionError, predict
-from embedded.commands.production import NotMoved, release, rollback
-from embedded.commands.reproduction import ReproductionError, reproduce
+from embedded.commands.production import release, rollback
+from embedded.commands.reproduction import reproduce
 from embedded.commands.scores import TOP, NoScores, scores
-from embedded.commands.trust import NotTrusted, trust
-from embedded.commands.withdrawal import NotWithdrawn, withdraw
+from embedded.commands.trust import trust
+from embedded.commands.withdrawal import withdraw
 from embedded.environment import environment
 from embedded.operator import status
 from embedded.operator.backup import BackupError, backup
@@ -37,12 +38,9 @@ EXPECTED = (
     ChainError,
     DropsError,
     NoScores,
-    NotMoved,
-    NotTrusted,
-    NotWithdrawn,
+    NotDone,
     PostgresError,
     PredictionError,
-    ReproductionError,
     SettingsError,
     StackError,
     psycopg.Error,

@@ -7,8 +7,8 @@ import sys
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from churn.postgres.database_url import feast_environment
-from embedded.postgres_url import airflow_connection, database_url, with_driver
+from churn.postgres.database_url import feast_environment, url_on
+from embedded.postgres_url import airflow_connection, with_driver
 from embedded.settings import REPOSITORY, Settings
 
 
@@ -17,7 +17,7 @@ def environment(settings: Settings) -> dict[str, str]:
     server = settings.postgres_server
     shared = {
         "CHURN_HOME": str(settings.home),
-        **feast_environment(database_url(server, "churn")),
+        **feast_environment(url_on(server, "churn")),
         **_serving_database(settings),
         **({"CHURN_REDIS_URL": settings.redis} if settings.redis else {}),
         "LANDING_DIR": str(settings.landing),
@@ -38,7 +38,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "MLFLOW_TRACKING_URI": settings.mlflow_url,
-        "MLFLOW_BACKEND_STORE_URI": with_driver(database_url(server, "mlflow"), "psycopg2"),
+        "MLFLOW_BACKEND_STORE_URI": with_driver(url_on(server, "mlflow"), "psycopg2"),
         "MLFLOW_ARTIFACTS_DESTINATION": str(settings.home / "mlflow" / "artifacts"),
         # The server's job runner takes 0.9 GB, and no feature of it is used.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -50,7 +50,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW_CONN_CHURN_POSTGRES": airflow_connection(server, "churn"),
     }
     airflow = _airflow_options(settings) | {
-        "DATABASE__SQL_ALCHEMY_CONN": with_driver(database_url(server, "airflow"), "psycopg2"),
+        "DATABASE__SQL_ALCHEMY_CONN": with_driver(url_on(server, "airflow"), "psycopg2"),
         **_airflow_secrets(settings.home / "secrets.json"),
     }
     return shared | {f"AIRFLOW__{name}": value for name, value in airflow.items()}
@@ -61,11 +61,7 @@ def _serving_database(settings: Settings) -> dict[str, str]:
     it holds that role's password."""
     if settings.server:
         return {}
-    return {
-        "SERVING_DATABASE_URL": database_url(
-            settings.postgres_server.replace("postgres@", "churn_serving@", 1), "churn"
-        )
-    }
+    return {"SERVING_DATABASE_URL": url_on(settings.postgres_server.replace("postgres@", "churn_serving@", 1), "churn")}
 
 
 def _airflow_options(settings: Settings) -> dict[str, str]:

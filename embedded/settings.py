@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from churn.postgres.database_url import BadDatabaseUrl
-from embedded.postgres_url import database_url
+from churn.postgres.database_url import BadDatabaseUrl, url_on
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -124,7 +123,7 @@ def _server(uri: str | None) -> str | None:
     if not uri:
         return None
     try:
-        database_url(uri, "churn")
+        url_on(uri, "churn")
     except BadDatabaseUrl as error:
         raise SettingsError(f"CHURN_POSTGRES is {error}") from error
     return uri

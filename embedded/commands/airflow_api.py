@@ -201,10 +201,6 @@ class Airflow:
         states = ["running", "up_for_retry", "deferred", "awaiting_input"]
         return [_task(task) for task in self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", state=states)]
 
-    def all_tasks(self) -> list[Task]:
-        """Return every task of every run."""
-        return [_task(task) for task in self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances")]
-
     def tasks(self, ref: Ref) -> list[Task]:
         """Return the tasks of a run."""
         path = f"/dags/{ref.dag_id}/dagRuns/{quote(ref.run_id, safe='')}/taskInstances"

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 from embedded.commands.airflow_api import Airflow, AirflowError, Ref, Run, Task
 
-HEAD = "churn_snapshot"
+CHAIN = ("churn_snapshot", "churn_materialize", "churn_train", "churn_score")
+HEAD = CHAIN[0]
 POLL = 1.0
 # The scheduler starts a run within a second or two of the asset event; a paused DAG never does. The time does not count
 # while the DAG has a queued or running run, which can hold back the expected one.
 PATIENCE = 60.0
+# Airflow parses the DAG files within some seconds of its start.
+PARSED = 90.0
 REPORT_EVERY = 10.0
 ONLY_IF_ASKED = {"score_meanwhile"}
 """Tasks that skip in most runs, which is not worth a note."""
@@ -38,21 +41,21 @@ class Link:
         return self.run.state == "failed"
 
 
-def wait_for_dag(airflow: Airflow, dag_id: str = HEAD, patience: float = 90.0) -> None:
-    """Wait until Airflow has parsed `dag_id`, which takes some seconds after its start.
+def wait_for_dag(airflow: Airflow) -> None:
+    """Wait until Airflow has parsed HEAD, which takes some seconds after its start.
 
     Raises:
         ChainError: the DAG is not there in time (the message has the import errors), or is paused.
     """
-    deadline = time.monotonic() + patience
-    while dag_id not in (dags := airflow.dags()):
+    deadline = time.monotonic() + PARSED
+    while HEAD not in (dags := airflow.dags()):
         errors = airflow.import_errors()
         if errors or time.monotonic() > deadline:
             why = "\n".join(f"{file}:\n{trace}" for file, trace in errors.items()) or "no DAG file defines it"
-            raise ChainError(f"Airflow has no DAG {dag_id!r}: {why}")
+            raise ChainError(f"Airflow has no DAG {HEAD!r}: {why}")
         time.sleep(1)
-    if dags[dag_id]:
-        raise ChainError(f"the DAG {dag_id!r} is paused: unpause it in Airflow first")
+    if dags[HEAD]:
+        raise ChainError(f"the DAG {HEAD!r} is paused: unpause it in Airflow first")
 
 
 def follow(airflow: Airflow, heads: Mapping[Ref, str], say: Say, check: Check) -> list[Link]:

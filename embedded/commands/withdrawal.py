@@ -5,46 +5,40 @@ import io
 from contextlib import redirect_stdout
 from datetime import date
 
-from embedded.commands.in_process import enter_stack
+from embedded.commands.in_process import NotDone, in_stack
 from embedded.settings import Settings
 from embedded.stack.lifecycle import Progress
-
-
-class NotWithdrawn(RuntimeError):
-    """The withdrawal was refused or did not finish; the message says what to do."""
 
 
 def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
     """Withdraw the drop of `as_of` and report the outcome of each step.
 
     Raises:
-        NotWithdrawn: the reason is empty or too long, or MLflow, the online store or a file of the list does not
+        NotDone: the reason is empty or too long, or MLflow, the online store or a file of the list does not
             answer; in that case a second call finishes the withdrawal.
         StackError: the stack is down.
     """
-    variables = enter_stack(settings)
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 — slow, and reads the environment at import
+    with in_stack(settings) as variables:
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 — slow, and reads the environment at import
 
-    from churn.drops.withdrawal import WithdrawalRefused, withdraw  # noqa: PLC0415
-    from churn.features.builds import IncompleteBuild  # noqa: PLC0415
-    from churn.features.materialization import serve_what_is_left  # noqa: PLC0415
-    from churn.scores.withdrawal import withdraw_scores  # noqa: PLC0415
-    from churn.training.superseded import supersede_withdrawn  # noqa: PLC0415
+        from churn.drops.withdrawal import withdraw  # noqa: PLC0415
+        from churn.features.builds import IncompleteBuild  # noqa: PLC0415
+        from churn.features.materialization import serve_what_is_left  # noqa: PLC0415
+        from churn.scores.withdrawal import withdraw_scores  # noqa: PLC0415
+        from churn.training.superseded import supersede_withdrawn  # noqa: PLC0415
 
-    url = variables["CHURN_DATABASE_URL"]
-    steps = (
-        lambda: withdraw(as_of, getpass.getuser(), why, url),
-        lambda: withdraw_scores(as_of, url, variables["SCORES_URL"]),
-        lambda: serve_what_is_left(url),
-        lambda: supersede_withdrawn(as_of, url),
-    )
-    try:
-        for step in steps:
-            # Feast prints its progress.
-            with redirect_stdout(io.StringIO()):
-                outcome = step()
-            say(f"{outcome.outcome}: {outcome.reason}")
-    except WithdrawalRefused as error:
-        raise NotWithdrawn(str(error)) from error
-    except (IncompleteBuild, MlflowException, OSError) as error:
-        raise NotWithdrawn(f"{error}; make withdraw again finishes it") from error
+        url = variables["CHURN_DATABASE_URL"]
+        steps = (
+            lambda: withdraw(as_of, getpass.getuser(), why, url),
+            lambda: withdraw_scores(as_of, url, variables["SCORES_URL"]),
+            lambda: serve_what_is_left(url),
+            lambda: supersede_withdrawn(as_of, url),
+        )
+        try:
+            for step in steps:
+                # Feast prints its progress.
+                with redirect_stdout(io.StringIO()):
+                    outcome = step()
+                say(f"{outcome.outcome}: {outcome.reason}")
+        except (IncompleteBuild, MlflowException, OSError) as error:
+            raise NotDone(f"{error}; make withdraw again finishes it") from error

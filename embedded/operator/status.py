@@ -146,29 +146,6 @@ def production_version(settings: Settings) -> int | None:
     return held[-1].version if held else None
 
 
-@dataclass(frozen=True)
-class Superseded:
-    """A model version whose drops have changed since its training."""
-
-    version: int
-    stage: str
-    why: str
-    run_id: str = ""
-
-
-def superseded_versions(settings: Settings) -> list[Superseded]:
-    """Return the model versions tagged `superseded`.
-
-    Raises:
-        requests.RequestException: MLflow does not answer.
-    """
-    return [
-        Superseded(each.version, each.stage, each.tags["superseded"], each.run_id)
-        for each in registered_versions(settings)
-        if "superseded" in each.tags
-    ]
-
-
 def report(settings: Settings) -> tuple[str, bool]:
     """Return the report, and whether every service is ready."""
     manager = ProcessManager(settings)
@@ -209,7 +186,7 @@ def _as_of_report(settings: Settings) -> str:
         return "\n\n".join([f"no drop is loaded; put drops into {settings.landing}", *withdrawn])
     served = "\n\n".join([_served_report(settings), *withdrawn])
     try:
-        return f"{as_of_table(states, superseded_versions(settings))}\n\n{served}"
+        return f"{as_of_table(states, registered_versions(settings))}\n\n{served}"
     except requests.RequestException as error:
         return f"{as_of_table(states, [])}\n\n{served}\n\nwhich versions are superseded cannot be read: {error}"
 
@@ -255,8 +232,9 @@ def _served_report(settings: Settings) -> str:
     return f"AS_OF {as_of} is served online" if as_of else "nothing is served online: make trigger AS_OF=the newest"
 
 
-def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
+def as_of_table(states: list[AsOfState], versions: list[ModelVersion]) -> str:
     """Return a table of the AS_OF dates, the last decision, and whether Production is superseded."""
+    superseded = [each for each in versions if "superseded" in each.tags]
     # By run as well: version numbers restart if the registered model is deleted and created again.
     old = {(each.version, each.run_id) for each in superseded}
 
@@ -299,7 +277,10 @@ def as_of_table(states: list[AsOfState], superseded: list[Superseded]) -> str:
     ]
     last = last_decision(states)
     why = [f"last decision ({last.as_of}): {last.outcome}: {last.reason}"] if last else []
-    why += [f"Production, version {v.version}, is superseded: {v.why}" for v in superseded if v.stage == "Production"]
+    why += [
+        f"Production, version {each.version}, is superseded: {each.tags['superseded']}"
+        for each in in_production(superseded)
+    ]
     return "\n\n".join([table(header, rows), *why])
 
 

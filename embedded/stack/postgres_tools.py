@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from embedded.postgres_url import database_url
+from churn.postgres.database_url import url_on
 from embedded.stack.postgres import PostgresError
 
 
@@ -32,7 +32,7 @@ def dump(server: str, database: str, file: Path) -> None:
     Raises:
         PostgresError: there is no pg_dump of the server's version, or it failed; the message is its own.
     """
-    _run(database_url(server, database), "pg_dump", "--format=custom", f"--file={file}")
+    _run(url_on(server, database), "pg_dump", "--format=custom", f"--file={file}")
 
 
 def restore(server: str, database: str, file: Path) -> None:
@@ -44,7 +44,7 @@ def restore(server: str, database: str, file: Path) -> None:
     how = ("--create", "--no-owner", "--no-privileges", "--exit-on-error", "--jobs=2")
     _run(server, "pg_restore", *how, str(file))
     # Without statistics Feast's first joins can take minutes.
-    _run(database_url(server, database), "vacuumdb", "--analyze-only", "--quiet")
+    _run(url_on(server, database), "vacuumdb", "--analyze-only", "--quiet")
 
 
 def _run(url: str, tool: str, *arguments: str) -> None:

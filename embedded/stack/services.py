@@ -36,12 +36,9 @@ def addresses(settings: Settings) -> dict[str, str]:
 
 def not_ready(settings: Settings, processes: Mapping[str, Process]) -> list[str]:
     """Return the names of those `processes` that are not ready."""
-    health = _get_json(f"{settings.airflow_url}/api/v2/monitor/health") if _any_airflow(processes) else None
+    any_airflow = any(name in AIRFLOW for name in processes)
+    health = _get_json(f"{settings.airflow_url}/api/v2/monitor/health") if any_airflow else None
     return [name for name, process in processes.items() if not _ready(settings, process, health)]
-
-
-def _any_airflow(processes: Mapping[str, Process]) -> bool:
-    return any(name in AIRFLOW for name in processes)
 
 
 def _ready(settings: Settings, process: Process, health: dict[str, Any] | None) -> bool:
@@ -51,7 +48,7 @@ def _ready(settings: Settings, process: Process, health: dict[str, Any] | None) 
         case "postgres":
             return postgres.answers(settings)
         case "mlflow":
-            return _answers(f"{settings.mlflow_url}/health")
+            return answers(f"{settings.mlflow_url}/health")
         case "serving":
             return is_healthy(settings.serving_port)
         case "airflow-api":
@@ -75,7 +72,8 @@ def session() -> requests.Session:
     return direct
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Return whether a GET, over a connection of its own, is answered with a success."""
     try:
         return session().get(url, timeout=5).ok
     except requests.RequestException:

@@ -4,7 +4,11 @@ MAX_WHY = 1000
 """Characters of a reason. The pin holds one, and is a tag of MLflow, which takes 5,000 bytes."""
 
 
-def stated(who: str, why: str, refused: type[Exception]) -> tuple[str, str]:
+class Refused(RuntimeError):
+    """Base of the errors of an act that a person asked for and that cannot be done; nothing was changed."""
+
+
+def stated(who: str, why: str, refused: type[Refused]) -> tuple[str, str]:
     """Return both without blanks around them.
 
     Raises:

@@ -125,7 +125,7 @@ ORDER BY id DESC
 SELECT max(as_of) FROM raw.drops
 
 -- name: newest_move
-SELECT kind, version, run_id, moved_at
+SELECT version, run_id
 FROM gate.moves
 WHERE kind <> 'release'
 ORDER BY id DESC

@@ -39,8 +39,11 @@ def everything(limit: int = Query(board.DECISIONS, ge=1, le=10_000)) -> Response
         "mark": _mark(shown.mark, registry, serving),
         "today": today,
         "production": production and {
-            **fields(production),
-            "age_days": (today - production.as_of).days if production.as_of else None,
+            "version": production.version,
+            "run_id": production.run_id,
+            "as_of": (as_of := production.known_as_of),
+            "tags": production.tags,
+            "age_days": (today - as_of).days if as_of else None,
             "grades": board.read_grades(url, production.version, production.run_id),
         },
         "pin": registry.pin if isinstance(registry, board_registry.Registry) else None,

@@ -13,11 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from embedded.commands.chain import CHAIN
+
 REPOSITORY = Path(__file__).parents[2]
 FILES = sorted((REPOSITORY / "dags").glob("*.py"))
 HEAVY = {"pandas", "numpy", "pyarrow", "sklearn", "scipy", "feast", "mlflow", "skops"}
 ACCEPTED = {"as_of": "2024-01-31", "validated_at": "2024-02-01T00:00:00+00:00", "digest": "", "files": {}}
-CHAIN = ("churn_snapshot", "churn_materialize", "churn_train", "churn_score")
 SCHEDULED_ON = {
     "churn_materialize": "churn_snapshots",
     "churn_train": "churn_online_features",

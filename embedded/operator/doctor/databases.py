@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psycopg
 
+from churn.postgres.database_url import url_on
 from churn.postgres.migrate import MigrationError, find_missing
 from embedded.operator.doctor.finding import Finding, bad, ok, some
-from embedded.postgres_url import database_url
 from embedded.settings import Settings
 from embedded.stack import postgres
 
@@ -30,7 +30,7 @@ def check_databases(settings: Settings) -> Iterator[Finding]:
     yield judge_databases(there)
     for name in ("churn", *HEADS):
         if name in there:
-            yield _schema(name, database_url(server, name))
+            yield _schema(name, url_on(server, name))
 
 
 def judge_server(version: int) -> Finding:

@@ -1,7 +1,6 @@
 """Checks of the pipeline: freshness of each step, held drops, Production, model registry, serving and the list."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -17,24 +16,14 @@ from embedded.operator.doctor.finding import Finding, bad, ok, warn
 from embedded.operator.doctor.scores import check_list
 from embedded.operator.status import (
     AsOfState,
-    Superseded,
     as_of_states,
     ready,
     registered_versions,
     registry_oddities,
     served_as_of,
-    superseded_versions,
 )
 from embedded.settings import Settings
 from embedded.stack.process_manager import Process
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version in stage Production and its tag `as_of`, None if it has none."""
-
-    version: int
-    as_of: str | None
 
 
 def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iterator[Finding]:
@@ -46,8 +35,8 @@ def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iter
     yield judge_freshness(as_of_states(settings), _served(settings), missing, late, now)
     yield judge_held(list(find_holds(url).values()), settings.landing)
     versions = registered_versions(settings)
-    production = _production(versions)
-    yield judge_production(production, superseded_versions(settings))
+    production = next(reversed(in_production(versions)), None)
+    yield judge_production(production)
     yield judge_registry(registry_oddities(settings, versions))
     yield judge_serving(*ready(settings), production)
     yield check_list(settings, versions)
@@ -103,17 +92,12 @@ def _ago(as_of: date | None, now: datetime) -> str:
     return f" (the newest drop is {(now.date() - as_of).days} days old)" if as_of else ": no drop is loaded yet"
 
 
-def _production(versions: list[ModelVersion]) -> Version | None:
-    found = in_production(versions)
-    return Version(found[-1].version, found[-1].tags.get("as_of")) if found else None
-
-
-def judge_production(production: Version | None, superseded: list[Superseded]) -> Finding:
+def judge_production(production: ModelVersion | None) -> Finding:
     if production is None:
         advice = "the gate promotes the first version that passes its checks; the gate board shows which check failed"
         return warn("Production", "no version is in stage Production", advice)
-    found = f"version {production.version}, trained as of {production.as_of or 'an unknown date'}"
-    why = next((each.why for each in superseded if each.version == production.version), None)
+    found = f"version {production.version}, trained as of {production.tags.get('as_of') or 'an unknown date'}"
+    why = production.tags.get("superseded")
     return warn("Production", f"{found}, is superseded", why) if why else ok("Production", found)
 
 
@@ -126,7 +110,7 @@ def judge_registry(odd: list[Oddity]) -> Finding:
     return judge("model registry", found, advice)
 
 
-def judge_serving(status: int | None, answer: dict[str, Any], production: Version | None) -> Finding:
+def judge_serving(status: int | None, answer: dict[str, Any], production: ModelVersion | None) -> Finding:
     """Check that serving is ready and answers with the version in Production."""
     if status != 200:
         detail = answer.get("detail", answer)

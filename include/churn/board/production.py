@@ -9,12 +9,11 @@ import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churn.gate.decision_files import folder_of
-from churn.registry.model_version import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME, ModelVersion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,25 +33,10 @@ class NotShown(LookupError):
 
 
 @dataclass(frozen=True)
-class Production:
-    """The version in stage Production.
-
-    Attributes:
-        as_of: its AS_OF, None for a version registered by hand without that tag.
-        tags: the tags of the version.
-    """
-
-    version: int
-    run_id: str
-    as_of: date | None
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class Registry:
     """The registered model: the version in Production, and the pin, None if not pinned."""
 
-    production: Production | None
+    production: ModelVersion | None
     pin: Mapping[str, Any] | None
 
 
@@ -73,10 +57,7 @@ def read_registry() -> Registry:
         if is_missing(error):
             return Registry(None, None)
         raise
-    held = production(client)
-    return Registry(
-        Production(held.version, held.run_id, _date(held.tags.get("as_of")), held.tags) if held else None, pin
-    )
+    return Registry(production(client), pin)
 
 
 def report_files(run_id: str, decision: int) -> list[str]:
@@ -130,10 +111,3 @@ def _pin(text: str | None) -> Mapping[str, Any] | None:
         # Edited by hand: Production is still pinned.
         return {"why": text}
     return pin if isinstance(pin, dict) else {"why": text}
-
-
-def _date(text: str | None) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        return None

@@ -7,7 +7,7 @@ from datetime import date
 from churn.as_of import event_timestamp
 from churn.code import step_digest
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock
+from churn.postgres.database import Connection, connect, execute, lock, one
 from churn.postgres.partitions import month
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def build_snapshots(as_of: date, database_url: str) -> Outcome:
 def _why_unmatched(connection: Connection, as_of: date) -> str:
     """Return a warning where later drops brought labels of this date and none matches a customer, else nothing."""
     instants = {"as_of": as_of, "event_timestamp": event_timestamp(as_of)}
-    came, matched = execute(connection, "labels/matched", instants).fetchone() or (0, 0)
+    came, matched = one(connection, "labels/matched", instants)
     if matched or not came:
         return ""
     warning = f"none of the {came} labels that later drops brought for {as_of} matches a customer"

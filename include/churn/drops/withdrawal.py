@@ -11,11 +11,11 @@ from psycopg import sql
 from churn.drops.contract import FILES
 from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock
-from churn.reason import stated
+from churn.postgres.database import Connection, connect, execute, lock, one
+from churn.reason import Refused, stated
 
 
-class WithdrawalRefused(ValueError):
+class WithdrawalRefused(Refused):
     """The withdrawal lacks a name or a reason, or the reason is too long; nothing was removed."""
 
 
@@ -65,9 +65,7 @@ def _why_nothing(connection: Connection, as_of: date) -> str:
 
 def _record(connection: Connection, as_of: date, who: str, why: str) -> int:
     """Return the number of withdrawn revisions."""
-    instant = execute(connection, "withdrawal/instant").fetchone()
-    assert instant is not None
-    when = {"as_of": as_of, "withdrawn_at": instant[0]}
+    when = {"as_of": as_of, "withdrawn_at": one(connection, "withdrawal/instant")[0]}
     execute(connection, "withdrawal/record", {**when, "who": who, "why": why})
     return execute(connection, "withdrawal/mark_revisions", when).rowcount
 

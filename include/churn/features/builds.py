@@ -15,7 +15,7 @@ from typing import Protocol
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from churn.postgres.database import Connection, execute, statement
+from churn.postgres.database import Connection, execute, one, statement
 from churn.settings import redis_url
 
 log = logging.getLogger(__name__)
@@ -168,6 +168,4 @@ class PostgresBuilds:
             self._connection, "online/attach_build", table=table_of(view), build_table=table, build=sql.Literal(build)
         )
         execute(self._connection, "partitions/analyze", table=table)
-        found = execute(self._connection, "online/count_rows", build_table=table).fetchone()
-        assert found is not None
-        return found[0]
+        return one(self._connection, "online/count_rows", build_table=table)[0]

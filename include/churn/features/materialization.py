@@ -18,7 +18,7 @@ from churn.features.builds import Build, Builds, IncompleteBuild, Served, builds
 from churn.features.column_types import columns_of
 from churn.features.store import STORE_LOCK, open_store, views_of
 from churn.outcome import DONE, OLDER, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.postgres.database import Connection, connect, execute, lock_session, one
 
 log = logging.getLogger(__name__)
 
@@ -144,9 +144,8 @@ def _write_and_publish(
 
 def _begin_build(connection: Connection, as_of: date, snapshot: TupleRow, state: str) -> tuple[int, datetime]:
     values = {"as_of": as_of, "drop_digest": snapshot[0], "code_digest": _code_of(snapshot), "state": state}
-    found = execute(connection, "online/begin_build", values).fetchone()
-    assert found is not None
-    return found[0], found[1]
+    number, started_at = one(connection, "online/begin_build", values)
+    return number, started_at
 
 
 def _publish(

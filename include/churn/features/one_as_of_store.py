@@ -15,7 +15,7 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from psycopg import sql
 
 from churn.features.column_types import join_key_of, key_value
-from churn.features.reader import Reader, ReadRow
+from churn.features.reader import Reader, ReadRow, Request, split
 
 WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
@@ -85,7 +85,7 @@ class OneAsOfStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[ReadRow]:
         features = tuple(requested_features or [field.name for field in table.features])
-        return self.reader(config).read(((table, features),), [key_value(key) for key in entity_keys])[0]
+        return self._read(config, ((table, features),), [key_value(key) for key in entity_keys])[0]
 
     def _read_features_per_fv(
         self,
@@ -107,7 +107,7 @@ class OneAsOfStore(OnlineStore):
         )
         keys = [key_value(key) for key in utils._get_entity_key_protos(entities)]  # noqa: SLF001
         request = tuple((view, tuple(features)) for view, features in grouped_refs)
-        for (view, features), rows in zip(request, self.reader(config).read(request, keys), strict=True):
+        for (view, features), rows in zip(request, self._read(config, request, keys), strict=True):
             utils._populate_response_from_feature_data(  # noqa: SLF001
                 list(features),
                 rows,
@@ -118,6 +118,9 @@ class OneAsOfStore(OnlineStore):
                 output_length,
                 include_feature_view_version_metadata,
             )
+
+    def _read(self, config: RepoConfig, request: Request, keys: list[str]) -> list[list[ReadRow]]:
+        return split(request, keys, self.reader(config).fetch(request, keys))
 
     async def close(self) -> None:
         """Close the connections; the next read opens new ones."""

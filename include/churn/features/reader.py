@@ -28,9 +28,6 @@ Request = Sequence[tuple[FeatureView, tuple[str, ...]]]
 class Reader(Protocol):
     """Reads an online store."""
 
-    def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
-        """Return, per view, a row of features per key from the served build, in the order of the keys."""
-
     def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
         """Return a row per key, in their order, from the served build; None if nothing is served.
 
@@ -74,14 +71,6 @@ class OnlineReader:
         self._planned: tuple[Request, _Plan] | None = None
         self._known_build: int | None = None
         self._failed_at = -inf
-
-    def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
-        """Return, per view, a row of features per key from the served build, in the order of the keys.
-
-        Raises:
-            psycopg.OperationalError: the server cannot be reached, or does not answer in time.
-        """
-        return split(request, keys, self.fetch(request, keys))
 
     def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
         """Return a row per key, in their order, from the served build; None if nothing is served.

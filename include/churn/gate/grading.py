@@ -20,9 +20,9 @@ from churn.gate.gathering import Gathered, Rivals, StaleCandidate, gather, was_p
 from churn.gate.identity import Held, bound
 from churn.gate.thresholds import ThresholdError, Thresholds
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.postgres.database import Connection, connect, execute, lock_session, one
 from churn.registry import client as registry
-from churn.registry.model_version import MODEL_NAME, STAGING, ModelNotLoadable, ModelVersion
+from churn.registry.model_version import MODEL_NAME, STAGING, ModelVersion
 from churn.statistics import Estimate
 from churn.training.training_set import LABEL
 
@@ -32,7 +32,6 @@ __all__ = [
     "ThresholdError",
     "grade",
     "tag_decision",
-    "was_promoted",
 ]
 
 log = logging.getLogger(__name__)
@@ -137,11 +136,13 @@ def _grade(version: int, run_id: str | None, asked: _Asked, connection: Connecti
 def _rivals(connection: Connection, client: MlflowClient, production: ModelVersion | None) -> Rivals:
     anchor = moves.anchor(connection)
     pin = moves.pin(client)
+    # Without a known AS_OF it cannot be compared, which the checks report.
+    as_of = production.known_as_of if production else None
     return Rivals(
         production,
         _find(client, anchor) if production and anchor else None,
         str(pin) if pin else None,
-        production is not None and _is_withdrawn(connection, production),
+        as_of is not None and is_withdrawn(connection, as_of),
     )
 
 
@@ -149,15 +150,6 @@ def _find(client: MlflowClient, anchor: Held) -> ModelVersion:
     """Return the anchor; without tags if it was deleted, or if another run has its number now."""
     found = registry.find_version(client, anchor.version)
     return found if anchor.same(found) else ModelVersion(anchor.version, anchor.run_id or "", "None", {})
-
-
-def _is_withdrawn(connection: Connection, production: ModelVersion) -> bool:
-    try:
-        as_of = production.as_of
-    except (ModelNotLoadable, ValueError):
-        # The checks report that it cannot be compared.
-        return False
-    return is_withdrawn(connection, as_of)
 
 
 def _earlier_decision(
@@ -195,9 +187,7 @@ def _record(
     client = MlflowClient()
     production = decision.evidence.production
     difference = decision.against_production.auc if decision.against_production else None
-    made = execute(connection, "gate/next_decision").fetchone()
-    assert made is not None
-    number: int = made[0]
+    number: int = one(connection, "gate/next_decision")[0]
     row = {
         "id": number,
         "as_of": candidate.as_of,

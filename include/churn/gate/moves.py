@@ -7,7 +7,6 @@ of the registered model in MLflow.
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -15,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from churn.gate import approval
 from churn.gate.identity import Held, bound, held
 from churn.postgres.database import Connection, execute, try_lock_session
+from churn.reason import Refused
 from churn.registry import client as registry
 from churn.registry.client import is_missing
 from churn.registry.model_version import MODEL_NAME, ModelVersion
@@ -39,7 +39,7 @@ BY_HAND = "unknown: moved in MLflow"
 """`who` of a move by hand: MLflow does not record the user."""
 
 
-class PinUnreadable(RuntimeError):
+class PinUnreadable(Refused):
     """The tag was edited by hand and cannot be parsed; Production does not move until it is deleted."""
 
 
@@ -57,15 +57,6 @@ class Pin:
             f"Production is pinned to version {self.version} by {self.who} since {self.at[:16]} ({self.why}); "
             "to release it: make release, or DAG churn_rollback with action release"
         )
-
-
-@dataclass(frozen=True)
-class Move:
-    """A row of gate.moves: the version in Production since `moved_at`."""
-
-    kind: str
-    held: Held | None
-    moved_at: datetime
 
 
 def pin(client: MlflowClient) -> Pin | None:
@@ -106,10 +97,10 @@ def append(
     execute(connection, "gate/append_move", row)
 
 
-def newest(connection: Connection) -> Move | None:
-    """Return the last move; a release does not count."""
+def newest(connection: Connection) -> Held | None:
+    """Return the version of the last move, None if Production was emptied or never moved; a release does not count."""
     row = execute(connection, "gate/newest_move").fetchone()
-    return Move(row[0], held(row[1], row[2]), row[3]) if row else None
+    return held(*row) if row else None
 
 
 def made_since(connection: Connection, kind: str, version: int | None, since: str) -> bool:
@@ -185,8 +176,7 @@ def _unrecorded_promotion(connection: Connection, production: ModelVersion) -> t
 
 
 def _recorded(connection: Connection, found: ModelVersion | None) -> bool:
-    last = newest(connection)
-    return _same(last.held if last else None, found)
+    return _same(newest(connection), found)
 
 
 def _rolling_back(connection: Connection, found: int | None) -> bool:
@@ -197,9 +187,8 @@ def _rolling_back(connection: Connection, found: int | None) -> bool:
 
 def before(connection: Connection) -> list[Held]:
     """Return the versions in Production before the current one, latest first."""
-    row = newest(connection)
     path = _path(held(*each) for each in execute(connection, "gate/moved_to").fetchall())
-    return path[:-1][::-1] if row and row.held is not None else path[::-1]
+    return path[:-1][::-1] if newest(connection) else path[::-1]
 
 
 def promoted(connection: Connection) -> list[Held]:

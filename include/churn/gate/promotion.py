@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 
 from churn.gate import moves, rule
 from churn.gate.approval import APPROVAL, Approval, from_tags, to_tag
-from churn.gate.grading import grade, tag_decision, was_promoted
+from churn.gate.gathering import was_promoted
+from churn.gate.grading import grade, tag_decision
 from churn.gate.identity import Held, bound, held
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from churn.gate import moves
 from churn.gate.approval import WAIT
 from churn.gate.identity import bound
-from churn.postgres.database import connect, execute
+from churn.postgres.database import connect, execute, one
 from churn.registry import client as registry
 from churn.registry.model_version import MODEL_NAME, PRODUCTION, STAGING, ModelVersion
 
@@ -45,10 +45,10 @@ def ask(version: int, database_url: str, decision_id: int | None = None) -> Ques
     client = MlflowClient()
     candidate = registry.get_version(client, version)
     with connect(database_url) as connection:
-        newest = execute(connection, "gate/newest_drop").fetchone()
+        newest = one(connection, "gate/newest_drop")[0]
         decided = execute(connection, "gate/latest_report", {**bound(candidate), "decision": decision_id}).fetchone()
-    if newest is None or newest[0] != candidate.as_of:
-        log.info("no approval for AS_OF %s: the newest drop is %s", candidate.as_of, newest and newest[0])
+    if newest != candidate.as_of:
+        log.info("no approval for AS_OF %s: the newest drop is %s", candidate.as_of, newest)
         return None
     if decided is None or candidate.stage == PRODUCTION or moves.pin(client):
         log.info("no approval for version %d: no decision, in Production already, or Production is pinned", version)

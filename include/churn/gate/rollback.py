@@ -14,8 +14,8 @@ from churn.gate.identity import Held
 from churn.gate.moves import Pin
 from churn.gate.promotion import move_champion
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock_session
-from churn.reason import stated
+from churn.postgres.database import Connection, connect, lock_session, one
+from churn.reason import Refused, stated
 from churn.registry import client as registry
 from churn.registry.client import is_missing
 from churn.registry.loading import load_pipeline
@@ -24,7 +24,7 @@ from churn.registry.model_version import MODEL_NAME, PRODUCTION, ModelNotLoadabl
 log = logging.getLogger(__name__)
 
 
-class RollbackRefused(RuntimeError):
+class RollbackRefused(Refused):
     """The rollback is not possible; nothing was moved."""
 
 
@@ -125,6 +125,4 @@ def _problem(client: MlflowClient, version: int, database_url: str, earlier: Hel
 
 def _now(connection: Connection) -> str:
     """Return the time of the database, as in gate.moves."""
-    row = execute(connection, "gate/clock").fetchone()
-    assert row is not None
-    return row[0].isoformat()
+    return one(connection, "gate/clock")[0].isoformat()

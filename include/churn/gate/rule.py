@@ -23,8 +23,6 @@ from churn.gate.rival_checks import Rival
 from churn.gate.thresholds import Thresholds
 from churn.statistics import Estimate
 
-__all__ = ["INVALID", "KEEP", "PROMOTE", "Decision", "decide", "with_audit"]
-
 PROMOTE = "PROMOTE"
 
 
@@ -81,7 +79,7 @@ class Decision:
             "brier_difference": interval(against.brier if against else None),
             "checks": [asdict(check) for check in self.checks],
             "slices": [describe_slice(each) for each in self.slices],
-            "thresholds": self.thresholds.to_json(),
+            "thresholds": asdict(self.thresholds),
         }  # fmt: skip
 
 

@@ -48,9 +48,6 @@ class Thresholds:
     # One customer in serving's code path; a forest of 300 trees takes 15 to 30 ms.
     max_latency_ms: float = 100.0
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     def override(self, values: Mapping[str, Any]) -> "Thresholds":
         """Return these thresholds with some replaced.
 
@@ -68,7 +65,7 @@ class Thresholds:
             if not fits:
                 raise ThresholdError(f"{name} must be {_KINDS[kinds[name]]}, got {value!r}")
         changed = replace(self, **{name: kinds[name](value) for name, value in values.items()})
-        negative = [name for name, value in changed.to_json().items() if value < 0]
+        negative = [name for name, value in asdict(changed).items() if value < 0]
         if negative:
             raise ThresholdError(f"{negative[0]} must not be negative, got {getattr(changed, negative[0])}")
         if not 0.5 < changed.confidence < 1:

@@ -110,6 +110,15 @@ def execute(
     return cursor
 
 
+def one(
+    connection: Connection, name: str, parameters: Mapping[str, Any] | None = None, **identifiers: sql.Composable
+) -> TupleRow:
+    """Run a statement that always gives a row, as execute() does, and return its first row."""
+    row = execute(connection, name, parameters, **identifiers).fetchone()
+    assert row is not None, f"{name} gives a row"
+    return row
+
+
 def _short(value: Any) -> Any:
     """Return a parameter as it is logged: a long list as its length."""
     return f"{len(value)} values" if isinstance(value, list) and len(value) > SHOWN_VALUES else value

@@ -95,6 +95,23 @@ def parts_of(database_url: str) -> dict[str, str]:
     return parts
 
 
+def url_on(server: str, database: str) -> str:
+    """Return the libpq URI of `database` on `server`. SQLAlchemy takes it too, with a driver.
+
+    Args:
+        server: a libpq URI or connection string of any database of the server; its database is replaced.
+
+    Raises:
+        BadDatabaseUrl: `server` is not a libpq URI.
+    """
+    parts = parts_of(server)
+    parts.pop("dbname", None)
+    host, port, user, password = (parts.pop(name, None) for name in ("host", "port", "user", "password"))
+    return make_url(
+        host=host, port=int(port) if port else None, user=user, password=password, database=database, options=parts
+    )
+
+
 def feast_environment(database_url: str) -> dict[str, str]:
     """Return the variables that feature_repo/feature_store.yaml reads.
 

@@ -10,7 +10,7 @@ from datetime import date
 
 from psycopg import sql
 
-from churn.postgres.database import Connection, execute
+from churn.postgres.database import Connection, execute, one
 
 
 @contextmanager
@@ -22,9 +22,7 @@ def month(connection: Connection, table: str, day: date) -> Iterator[sql.Identif
         day: the value of the partition key.
     """
     where = {"table": table, "day": day}
-    found = execute(connection, "partitions/month", where).fetchone()
-    assert found is not None
-    schema, name, is_new = found
+    schema, name, is_new = one(connection, "partitions/month", where)
     partition = sql.Identifier(schema, name)
     yield partition
     if is_new:

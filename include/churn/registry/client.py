@@ -12,13 +12,7 @@ from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from churn.registry.model_version import (
-    CHAMPION,  # noqa: F401 — re-exported for users of the registry
-    MODEL_NAME,
-    PRODUCTION,
-    STAGING,  # noqa: F401
-    ModelVersion,
-)
+from churn.registry.model_version import MODEL_NAME, PRODUCTION, ModelVersion
 
 # MLflow warns at every call that stages are deprecated. The design uses them, and MLflow's version is locked.
 warnings.filterwarnings("ignore", message=".*stages will be removed", category=FutureWarning)

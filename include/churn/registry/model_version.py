@@ -44,6 +44,14 @@ class ModelVersion:
             raise self._odd("as_of", text, "is no date", "a date like 2024-01-31") from None
 
     @property
+    def known_as_of(self) -> date | None:
+        """`as_of`, None if the tag is missing or invalid."""
+        try:
+            return self.as_of
+        except ModelNotLoadable:
+            return None
+
+    @property
     def threshold(self) -> float:
         """The probability at or above which the prediction is churn."""
         text = self._tag("threshold")

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, lock
 from churn.postgres.database_url import ask_for_url
-from churn.reason import stated
+from churn.reason import Refused, stated
 from churn.registry import provenance
 from churn.registry.client import get_version, is_missing, list_versions
 from churn.registry.loading import fetched
@@ -23,7 +23,7 @@ from churn.registry.model_file import read_pipeline
 from churn.registry.model_version import MODEL_NAME, ModelNotLoadable
 
 
-class TrustRefused(RuntimeError):
+class TrustRefused(Refused):
     """The version does not exist or cannot be loaded; nothing was recorded."""
 
 

@@ -19,6 +19,7 @@ from churn.drops.snapshots import build_snapshots
 from churn.drops.storage import Location
 from churn.drops.validation import AcceptedDrop
 from churn.features.store import apply_definitions, open_store
+from churn.reason import Refused
 from churn.registry.client import get_version, is_missing
 from churn.registry.model_version import MODEL_NAME, ModelNotLoadable, ModelVersion
 from churn.reproduction.bit_for_bit import Check, compare, set_difference
@@ -33,7 +34,7 @@ Say = Callable[[str], None]
 TRAINING_SET = "training set"
 
 
-class NotReproducible(RuntimeError):
+class NotReproducible(Refused):
     """The version does not exist, or has no lineage or unreadable tags."""
 
 

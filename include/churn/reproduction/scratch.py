@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from churn.postgres.database import Connection, connect, execute, lock_session
-from churn.postgres.database_url import make_url
+from churn.postgres.database_url import parts_of, url_on
 from churn.postgres.migrate import migrate
 
 
@@ -21,7 +20,7 @@ def scratch_database(database_url: str) -> Iterator[str]:
     Raises:
         psycopg.errors.InsufficientPrivilege: the role may not create databases.
     """
-    prefix = f"{_name(database_url)}_reproduce_"
+    prefix = f"{parts_of(database_url)['dbname']}_reproduce_"
     with connect(database_url, autocommit=True) as connection:
         lock_session(connection, "scratch database")
         for (left,) in execute(connection, "scratch/databases", {"prefix": prefix}).fetchall():
@@ -29,7 +28,7 @@ def scratch_database(database_url: str) -> Iterator[str]:
         name = prefix + secrets.token_hex(4)
         try:
             execute(connection, "scratch/create_database", database=sql.Identifier(name))
-            scratch = _beside(database_url, name)
+            scratch = url_on(database_url, name)
             migrate(scratch)
             yield scratch
         finally:
@@ -38,22 +37,3 @@ def scratch_database(database_url: str) -> Iterator[str]:
 
 def _drop(connection: Connection, name: str) -> None:
     execute(connection, "scratch/drop_database", database=sql.Identifier(name))
-
-
-def _name(database_url: str) -> str:
-    return str(conninfo_to_dict(database_url)["dbname"])
-
-
-def _beside(database_url: str, name: str) -> str:
-    """Return the URL of another database on the same server."""
-    parts = conninfo_to_dict(database_url)
-    host, port, user, password = (parts.pop(key, None) for key in ("host", "port", "user", "password"))
-    parts.pop("dbname")
-    return make_url(
-        host=str(host) if host else None,
-        port=int(port) if port else None,
-        user=str(user) if user else None,
-        password=str(password) if password else None,
-        database=name,
-        options=parts,
-    )

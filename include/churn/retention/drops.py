@@ -17,7 +17,7 @@ from churn.drops.contract import FILES
 from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
 from churn.features.builds import builds_of
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock
+from churn.postgres.database import Connection, connect, execute, lock, one
 from churn.training.training_set import LABELLED_DATES
 
 Column = tuple[str, Callable[[date], Any]]
@@ -96,10 +96,7 @@ def _expire(kind: _Kind, days: int | None, database_url: str, dry_run: bool) -> 
 
 def _before(connection: Connection, days: int) -> date | None:
     """Return the oldest date to keep, None to keep everything."""
-    today = execute(connection, "retention/today").fetchone()
-    newest = execute(connection, "retention/newest").fetchone()
-    assert today is not None
-    assert newest is not None
+    today, newest = one(connection, "retention/today"), one(connection, "retention/newest")
     if newest[1] is None:
         return None
     asked = {"as_ofs": [newest[1]], "limit": LABELLED_DATES}
@@ -121,8 +118,7 @@ def _remove(connection: Connection, kind: _Kind, as_of: date, dry_run: bool) -> 
         for table, (column, value_of) in kind.tables.items():
             where = {"value": value_of(as_of)}
             names = {"table": sql.Identifier(kind.schema, table), "column": sql.Identifier(column)}
-            found = execute(connection, "retention/measure", where, **names).fetchone()
-            assert found is not None
+            found = one(connection, "retention/measure", where, **names)
             rows, size = rows + found[0], size + found[1]
             if not dry_run:
                 execute(connection, "retention/delete", where, **names)

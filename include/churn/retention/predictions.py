@@ -1,13 +1,12 @@
 """Retention of the prediction log: drops monthly partitions without blocking writers."""
 
 import logging
-from typing import Any
 
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute
+from churn.postgres.database import Connection, connect, execute, one
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +26,11 @@ def expire_predictions(days: int, database_url: str, dry_run: bool = False) -> O
     if days < 1:
         raise ValueError(f"predictions can be kept for 1 day or more, not for {days}")
     with connect(database_url, autocommit=True) as connection:
-        limit = _value(connection, "retention/limit", {"days": days})
+        limit = one(connection, "retention/limit", {"days": days})[0]
         old = {"limit": limit}
         expired: dict[str, int] = dict(execute(connection, "retention/expired_months", old).fetchall())
         if dry_run:
-            others, busy = _value(connection, "retention/count_other_answers", old), []
+            others, busy = one(connection, "retention/count_other_answers", old)[0], []
         else:
             others = execute(connection, "retention/delete_other_answers", old).rowcount
             busy = [month for month in expired if not _drop(connection, month)]
@@ -66,9 +65,3 @@ def _at_once(connection: Connection, name: str, **identifiers: sql.Composable) -
     except LockNotAvailable:
         return False
     return True
-
-
-def _value(connection: Connection, name: str, parameters: dict[str, Any]) -> Any:
-    found = execute(connection, name, parameters).fetchone()
-    assert found is not None
-    return found[0]

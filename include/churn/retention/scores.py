@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from churn.drops.storage import Location, storage_at
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, compose, connect, execute, lock_session, try_lock_session
+from churn.postgres.database import Connection, compose, connect, execute, lock_session, one, try_lock_session
 from churn.retention import RETENTION_LOCK
 from churn.scores.files import MANIFEST, folder_of
 from churn.scores.run import Run, runs_of
@@ -49,9 +49,7 @@ def expire_scores(days: int | None, database_url: str, location: Location, dry_r
     with connect(database_url, autocommit=True) as connection:
         # Not during a backup, which copies the files of the rows that it dumped.
         lock_session(connection, RETENTION_LOCK)
-        today = execute(connection, "retention/today").fetchone()
-        assert today is not None
-        before = today[0] - timedelta(days=days)
+        before = one(connection, "retention/today")[0] - timedelta(days=days)
         for as_of in _expired_dates(connection, before):
             _expire_date(database_url, as_of, before, dry_run, gone)
         files, of_files = _delete_files(connection, location, gone.runs, dry_run)
@@ -88,12 +86,12 @@ def _expire_date(database_url: str, as_of: date, before: date, dry_run: bool, go
             if run.expired_at:
                 continue
             table = {"table": run.partition.as_string(connection)}
-            size = execute(connection, "retention/size_of_scores", table).fetchone()
+            size = one(connection, "retention/size_of_scores", table)[0]
             if not dry_run and not _drop(connection, run):
                 gone.busy.append(as_of)
                 return
             gone.runs.append(run)
-            gone.bytes += (size and size[0]) or 0
+            gone.bytes += size or 0
 
 
 def _drop(connection: Connection, run: Run) -> bool:

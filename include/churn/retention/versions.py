@@ -20,7 +20,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from churn.gate import moves
 from churn.gate.identity import Held
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock_session, try_lock_session
+from churn.postgres.database import Connection, connect, lock_session, one, try_lock_session
 from churn.registry.client import is_missing, list_versions
 from churn.registry.evidence import EVIDENCE
 from churn.registry.model_version import MODEL_NAME, PRODUCTION, STAGING
@@ -105,8 +105,7 @@ def expire_versions(days: int | None, database_url: str, dry_run: bool = False) 
 def _why_kept(connection: Connection, client: MlflowClient, versions: list[ModelVersion]) -> dict[int, str]:
     if not versions:
         return {}
-    newest = execute(connection, "gate/newest_drop").fetchone()
-    as_of = str(newest[0]) if newest else None
+    as_of = str(one(connection, "gate/newest_drop")[0])
     pinned, anchor = moves.pin(client), moves.anchor(connection)
     aliases = client.get_registered_model(MODEL_NAME).aliases
     kept = {int(each.version): f"of {as_of}, the newest AS_OF" for each in versions if each.tags.get("as_of") == as_of}

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,31 +30,16 @@ log = logging.getLogger(__name__)
 CSV = pa.csv.WriteOptions(quoting_style="none", quoting_header="none", batch_size=2**16)
 
 
-def write_drops(
-    out: Path,
-    *,
-    customers: int,
-    months: int,
-    seed: int,
-    start: date = FIRST_AS_OF,
-    daily: bool = False,
-    churn_drift: float = 0.0,
-    late_labels: int = 0,
-) -> list[Path]:
+def write_drops(out: Path, *, months: int, **scenario: Any) -> list[Path]:
     """Write the drops of simulate() and return their directories in order; only one drop is in memory at a time.
+
+    Args:
+        months, scenario: the arguments of simulate().
 
     Raises:
         ScenarioError: the arguments are invalid, or a different drop of the same AS_OF exists.
     """
-    drops = simulate(
-        customers=customers,
-        months=months,
-        seed=seed,
-        start=start,
-        daily=daily,
-        churn_drift=churn_drift,
-        late_labels=late_labels,
-    )
+    drops = simulate(months=months, **scenario)
     out.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     started = time.perf_counter()

@@ -83,7 +83,7 @@ def lineage_of(
         "drops": dict(revisions),
         "queries": queries(),
         "training_set": {"digest": identity["data_digest"], "rows": len(training_set.table)},
-        "parameters": parameters.to_json(),
+        "parameters": asdict(parameters),
         "seeds": {"random_state": parameters.random_state, "cohort_salt": SALT},
         "recipe": asdict(candidate.selection.recipe),
         "threshold": candidate.threshold,

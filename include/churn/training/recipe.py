@@ -1,7 +1,7 @@
 """The recipe: the pipeline, how it is fitted and calibrated, and its decision threshold."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,9 +29,6 @@ class Parameters:
     # is 0.002, and that of paired differences is far smaller.
     selection_rows: int = 100_000
     random_state: int = 20240131
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from datetime import date
 from mlflow import MlflowClient
 
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.postgres.database import Connection, connect, execute, lock_session, one
 from churn.registry.client import find_versions
 from churn.registry.client import production as find_production
 from churn.registry.model_version import MODEL_NAME, ModelNotLoadable, ModelVersion
@@ -83,10 +83,6 @@ def to_tag(drops: Drops) -> str:
     return json.dumps({as_of.isoformat(): digest for as_of, digest in sorted(drops.items())})
 
 
-def _from_tag(text: str) -> Drops:
-    return {date.fromisoformat(as_of): digest for as_of, digest in json.loads(text).items()}
-
-
 def _drops_of(version: ModelVersion) -> Drops | None:
     """Return the drops of a version; None without the tag, or if its tags are unreadable, so that one version does not
     block the others."""
@@ -94,7 +90,7 @@ def _drops_of(version: ModelVersion) -> Drops | None:
         return None
     try:
         version.as_of  # noqa: B018 — raises if unreadable
-        return _from_tag(version.tags[DROPS])
+        return {date.fromisoformat(as_of): digest for as_of, digest in json.loads(version.tags[DROPS]).items()}
     except (ModelNotLoadable, ValueError, AttributeError) as error:
         log.warning("cannot tell whether version %d is superseded: %s", version.version, error)
         return None
@@ -119,8 +115,7 @@ class _Left:
     @staticmethod
     def read(connection: Connection) -> "_Left":
         withdrawn = frozenset(as_of for as_of, *_ in execute(connection, "withdrawal/withdrawn"))
-        found = execute(connection, "gate/newest_drop").fetchone()
-        return _Left(withdrawn, found[0] if found else None)
+        return _Left(withdrawn, one(connection, "gate/newest_drop")[0])
 
     @property
     def advice(self) -> str:

@@ -1,6 +1,7 @@
 """train: fit a candidate on the training set of an AS_OF, log it to MLflow and register it."""
 
 import json
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 
 from mlflow import MlflowClient
@@ -69,7 +70,7 @@ def _train(as_of: date, database_url: str, parameters: recipe.Parameters) -> Out
         "as_of": as_of.isoformat(),
         "data_digest": training_set.digest,
         "code_digest": step_digest(__package__),
-        "parameters": json.dumps(parameters.to_json(), sort_keys=True),
+        "parameters": json.dumps(asdict(parameters), sort_keys=True),
     }
     same = [
         each

@@ -19,6 +19,7 @@ from churn.features.materialization import materialize
 from churn.features.store import apply_definitions
 from churn.outcome import DONE
 from churn.postgres.database import connect, lock_session
+from churn.postgres.database_url import url_on
 from churn.postgres.migrate import migrate
 from churn.retention import RETENTION_LOCK
 from churn.scores.files import why_unpublished
@@ -29,7 +30,6 @@ from embedded.operator.doctor.finding import BAD, OK
 from embedded.operator.doctor.scores import check_list
 from embedded.operator.restore import restore
 from embedded.operator.status import as_of_states
-from embedded.postgres_url import database_url
 from embedded.settings import Settings, load_settings
 from embedded.stack.postgres import DATABASES, PostgresError, create_databases
 from tests.database_dump import dump
@@ -66,7 +66,7 @@ def settings(server, tmp_path, monkeypatch):
     url = url_of(settings)
     migrate(url)
     for database in ("airflow", "mlflow"):
-        with psycopg.connect(database_url(server, database)) as connection:
+        with psycopg.connect(url_on(server, database)) as connection:
             connection.execute("CREATE TABLE told AS SELECT %s AS of", [database])
     take_in(write_drop(settings.landing, D31, ["a", "b"], [("a", True)]), url, settings.archive)
     write_drop(settings.landing, F29, ["a"])
@@ -110,7 +110,7 @@ def test_a_restored_database_equals_its_backup(settings, again):
     restored, before = again
     assert dump(url_of(restored)) == before
     for database in ("airflow", "mlflow"):
-        with psycopg.connect(database_url(restored.server, database)) as connection:
+        with psycopg.connect(url_on(restored.server, database)) as connection:
             assert connection.execute("SELECT * FROM told").fetchall() == [(database,)]
     assert (restored.home / "secrets.json").read_bytes() == (settings.home / "secrets.json").read_bytes()
     assert (restored.home / "mlflow" / "artifacts" / "1" / "model.skops").read_bytes() == b"model"

@@ -14,13 +14,12 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from churn.postgres.database import connect
-from churn.postgres.database_url import make_url
+from churn.postgres.database_url import make_url, url_on
 from churn.postgres.migrate import migrate
 from churn.postgres.roles import OWNERS, PASSWORDS, PIPELINE, SERVING, set_up
 from embedded.environment import environment
 from embedded.operator.backup import backup
 from embedded.operator.restore import restore
-from embedded.postgres_url import database_url
 from embedded.settings import Settings, load_settings
 from embedded.stack import postgres_tools
 from tests.conftest import REPOSITORY
@@ -105,7 +104,7 @@ def as_role(admin: str, role: str) -> str:
 
 
 def found(admin: str, database: str) -> dict[str, list[tuple]]:
-    with psycopg.connect(database_url(admin, database)) as connection:
+    with psycopg.connect(url_on(admin, database)) as connection:
         return {what: connection.execute(query).fetchall() for what, query in MAY.items()}
 
 
@@ -113,7 +112,7 @@ def test_a_backup_of_postgres_16_is_restored_into_18(old, new, made, tmp_path):
     restored = settings_of(tmp_path / "home", new)
     restore(restored, made, print)
     for database in OWNERS:
-        assert dump(database_url(new, database)) == dump(database_url(old, database))
+        assert dump(url_on(new, database)) == dump(url_on(old, database))
     assert migrate(environment(restored)["CHURN_DATABASE_URL"]) == []
 
 
@@ -130,7 +129,7 @@ def with_roles(new, made) -> str:
 
 def test_ownership_and_rights_of_each_role_are_restored(old, with_roles):
     for database in OWNERS:
-        assert dump(database_url(with_roles, database)) == dump(database_url(old, database))
+        assert dump(url_on(with_roles, database)) == dump(url_on(old, database))
         assert found(with_roles, database) == found(old, database)
 
 

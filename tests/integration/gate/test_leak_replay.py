@@ -16,10 +16,11 @@ from mlflow import MlflowClient
 from churn import statistics
 from churn.features.store import FEATURE_SERVICE
 from churn.gate import gathering
+from churn.gate.checks import KEEP
 from churn.gate.gathering import Rivals
 from churn.gate.grading import grade
 from churn.gate.leaks import find_leaks
-from churn.gate.rule import KEEP, PROMOTE, decide
+from churn.gate.rule import PROMOTE, decide
 from churn.gate.thresholds import Thresholds
 from churn.registry import client as registry
 from churn.registry.evidence import RunEvidence, read_evidence

@@ -11,6 +11,7 @@ import requests
 
 from churn.drops.holds.record import Hold
 from churn.operations.deadline import GRACE, Late
+from churn.registry.model_version import ModelVersion
 from churn.registry.state import Oddity
 from churn.scores.run import Run
 from embedded.operator.doctor import diagnosis, online_store, workers
@@ -29,7 +30,6 @@ from embedded.operator.doctor.machine import (
     judge_python,
 )
 from embedded.operator.doctor.pipeline import (
-    Version,
     judge_freshness,
     judge_held,
     judge_production,
@@ -37,7 +37,7 @@ from embedded.operator.doctor.pipeline import (
     judge_serving,
 )
 from embedded.operator.doctor.scores import judge_list, judge_unscored
-from embedded.operator.status import AsOfState, Superseded
+from embedded.operator.status import AsOfState
 from embedded.settings import load_settings
 from embedded.stack.process_manager import Process
 
@@ -230,11 +230,15 @@ def test_an_unscored_date_is_a_warning_with_its_reason() -> None:
     assert is_told(judge_unscored(JANUARY, "Production is empty"), WARN, "is not scored: Production is empty")
 
 
+def production(version: int, **tags: str) -> ModelVersion:
+    return ModelVersion(version, "", "Production", tags)
+
+
 def test_no_version_in_production_and_a_superseded_one_are_warnings() -> None:
-    others = [Superseded(1, "Archived", "January changed")]
-    assert is_told(judge_production(Version(2, "2024-01-31"), others), OK, "version 2, trained as of 2024-01-31")
-    assert is_told(judge_production(None, others), WARN, "no version")
-    assert is_told(judge_production(Version(1, None), others), WARN, "superseded", "January changed")
+    assert is_told(judge_production(production(2, as_of="2024-01-31")), OK, "version 2, trained as of 2024-01-31")
+    assert is_told(judge_production(None), WARN, "no version")
+    old = production(1, superseded="January changed")
+    assert is_told(judge_production(old), WARN, "an unknown date", "superseded", "January changed")
 
 
 def test_an_odd_registry_is_a_warning_and_bad_where_serving_cannot_load_production() -> None:
@@ -247,15 +251,15 @@ def test_an_odd_registry_is_a_warning_and_bad_where_serving_cannot_load_producti
 
 def test_serving_that_cannot_load_a_newer_version_is_a_warning() -> None:
     ready = {"model": {"version": 2}, "trouble": "its threshold is '0,5'"}
-    assert is_told(judge_serving(200, ready, Version(2, "2024-01-31")), WARN, "version 2", "'0,5'")
+    assert is_told(judge_serving(200, ready, production(2)), WARN, "version 2", "'0,5'")
 
 
 def test_serving_is_ready_with_the_version_in_production() -> None:
-    production, ready = Version(2, "2024-01-31"), {"model": {"version": 2}, "trouble": None}
-    assert is_told(judge_serving(200, ready, production), OK, "version 2")
-    assert is_told(judge_serving(200, {**ready, "trouble": "no golden rows"}, Version(3, None)), WARN, "no golden rows")
-    assert is_told(judge_serving(200, ready, Version(3, None)), WARN, "not 3", "look again")
-    assert is_told(judge_serving(503, {"detail": "no features"}, production), BAD, "no features")
+    ready = {"model": {"version": 2}, "trouble": None}
+    assert is_told(judge_serving(200, ready, production(2)), OK, "version 2")
+    assert is_told(judge_serving(200, {**ready, "trouble": "no golden rows"}, production(3)), WARN, "no golden rows")
+    assert is_told(judge_serving(200, ready, production(3)), WARN, "not 3", "look again")
+    assert is_told(judge_serving(503, {"detail": "no features"}, production(2)), BAD, "no features")
     assert is_told(judge_serving(503, {"detail": "no model"}, None), WARN, "no model")
     assert is_told(judge_serving(None, {"detail": "refused"}, None), BAD, "refused")
 

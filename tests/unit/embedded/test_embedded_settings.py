@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import make_url
 
+from churn.postgres.database_url import url_on
 from embedded.__main__ import _parser, shell_lines
 from embedded.environment import environment
-from embedded.postgres_url import airflow_connection, database_url, with_driver
+from embedded.postgres_url import airflow_connection, with_driver
 from embedded.settings import REPOSITORY, Settings, SettingsError, load_settings
 
 
@@ -174,8 +175,8 @@ servers = st.builds(
 @given(servers)
 def test_urls_for_libpq_and_sqlalchemy_name_the_same_server(server: str) -> None:
     meant = conninfo_to_dict(server) | {"dbname": "churn"}
-    assert conninfo_to_dict(database_url(server, "churn")) == meant
-    url = make_url(with_driver(database_url(server, "churn"), "psycopg2"))
+    assert conninfo_to_dict(url_on(server, "churn")) == meant
+    url = make_url(with_driver(url_on(server, "churn"), "psycopg2"))
     _, found = url.get_dialect()().create_connect_args(url)
     assert {name: str(value) for name, value in found.items()} == meant
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from churn.registry.model_version import ModelVersion
 from embedded.commands.pipeline import summary
-from embedded.operator.status import AsOfState, Superseded, as_of_table, last_decision
+from embedded.operator.status import AsOfState, as_of_table, last_decision
 from embedded.settings import Settings, load_settings
 from embedded.stack import lifecycle as stack
 from embedded.stack import services
@@ -189,8 +190,12 @@ def test_status_marks_superseded_versions_and_explains_that_of_production() -> N
     january = state(date(2024, 1, 31), revision=2, candidate_version=1)
     february = state(date(2024, 2, 29), revision=1, candidate_version=2)
     march = state(date(2024, 3, 31), revision=1, candidate_version=3)
-    superseded = [Superseded(1, "Archived", "January changed"), Superseded(2, "Production", "January changed too")]
-    lines = as_of_table([january, february, march], superseded).splitlines()
+    versions = [
+        ModelVersion(1, "", "Archived", {"superseded": "January changed"}),
+        ModelVersion(2, "", "Production", {"superseded": "January changed too"}),
+        ModelVersion(3, "", "None", {}),
+    ]
+    lines = as_of_table([january, february, march], versions).splitlines()
     assert [line.split()[6:-3] for line in lines[1:4]] == [["1", "superseded"], ["2", "superseded"], ["3"]]
     assert lines[4:] == ["", "Production, version 2, is superseded: January changed too"]
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 
 import numpy as np
@@ -19,8 +19,9 @@ from churn.gate.basis import (
     difference_of_origin,
     out_of_fold_origin,
 )
+from churn.gate.checks import INVALID, KEEP
 from churn.gate.evidence import Audit, Evidence, Graded, Loading
-from churn.gate.rule import INVALID, KEEP, PROMOTE, decide, with_audit
+from churn.gate.rule import PROMOTE, decide, with_audit
 from churn.gate.thresholds import ThresholdError, Thresholds
 from churn.statistics import Estimate
 from churn.training.cohort import SALT
@@ -551,7 +552,7 @@ def test_the_manual_lists_every_check_in_its_order_and_every_threshold():
     assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [check.name for check in decided.checks]
     named = re.findall(r"`(\w+)` \(?(off|\d[\d,]*(?:\.\d+)?(?:e-\d+)?)", table)
     told = {name: 0 if value == "off" else float(value.replace(",", "")) for name, value in named}
-    assert told == Thresholds().to_json()
+    assert told == asdict(Thresholds())
 
 
 @given(

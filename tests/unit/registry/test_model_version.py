@@ -39,6 +39,7 @@ def test_an_as_of_that_is_no_date_is_refused_with_its_value_and_what_to_do(text)
     with pytest.raises(ModelNotLoadable, match="set the tag in MLflow to a date like 2024-01-31") as raised:
         version(as_of=text).as_of  # noqa: B018
     assert f"has the tag as_of {text!r}, which is no date" in str(raised.value)
+    assert version(as_of=text).known_as_of is None
 
 
 @given(st.text(max_size=200))

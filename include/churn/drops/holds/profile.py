@@ -108,8 +108,8 @@ class _Measured:
         if not len(known):
             return
         ends = pc.min_max(known)
-        self._least = min(filter(_is_known, (self._least, ends["min"].as_py())))
-        self._most = max(filter(_is_known, (self._most, ends["max"].as_py())))
+        self._least = min(each for each in (self._least, ends["min"].as_py()) if each is not None)
+        self._most = max(each for each in (self._most, ends["max"].as_py()) if each is not None)
         keys = np.arange(seen, seen + len(known), dtype=np.uint64) * _SPREAD
         numbers = (known.cast(pa.int32()) if self._is_date else known).to_numpy().astype(np.float64)
         self._keys, self._values = np.append(self._keys, keys), np.append(self._values, numbers)
@@ -139,7 +139,3 @@ def _gatherer(column: Column) -> _Counted | _Measured:
     if column.kind in (Kind.TEXT, Kind.BOOLEAN):
         return _Counted()
     return _Measured(column.kind is Kind.DATE)
-
-
-def _is_known(value: Any) -> bool:
-    return value is not None

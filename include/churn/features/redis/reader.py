@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.rows import TupleRow
 
 from churn.as_of import event_timestamp
-from churn.features.reader import ReadRow, Request, split
+from churn.features.reader import Request
 from churn.features.redis.server import POINTER, failing_as_the_store, open_redis, run
 
 Take = tuple[int, Callable[[Any], Any] | None]
@@ -25,14 +25,6 @@ class RedisReader:
 
     def __init__(self, url: str, max_connections: int, timeout_seconds: float) -> None:
         self._client = open_redis(url, max_connections, timeout_seconds)
-
-    def read(self, request: Request, keys: list[str]) -> list[list[ReadRow]]:
-        """Return, per view, a row of features per key from the served build, in the order of the keys.
-
-        Raises:
-            OnlineStoreAway: Redis cannot be reached, or does not answer in time.
-        """
-        return split(request, keys, self.fetch(request, keys))
 
     def fetch(self, request: Request, keys: list[str]) -> list[TupleRow] | None:
         """Return a row per key, in their order, from the served build; None if nothing is served.

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 import pytest
 from werkzeug.serving import make_server
 
-from churn.registry.model_version import MODEL_NAME
+from churn.registry.model_version import MODEL_NAME, ModelVersion
 from embedded.operator import status
 from embedded.operator.doctor.finding import BAD, WARN
-from embedded.operator.doctor.pipeline import Version, judge_serving
+from embedded.operator.doctor.pipeline import judge_serving
 from embedded.settings import load_settings
 from serving import state
-from tests.integration.serving.shared_service.asking import AS_OF, served_version
+from tests.integration.serving.shared_service.asking import served_version
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_version_that_is_not_trusted_is_named_with_what_to_do_by_ready_status_
     assert advice in status.ready(listening)[1]["trouble"]
     assert status.serving_report(listening).startswith(f"serving goes on with version {good}: version {bad} in stage ")
     assert advice in status.serving_report(listening)
-    found = judge_serving(*status.ready(listening), Version(bad, AS_OF.isoformat()))
+    found = judge_serving(*status.ready(listening), ModelVersion(bad, "", "Production", {}))
     assert (found.outcome, advice in found.advice) == (WARN, True)
 
 
@@ -140,5 +140,5 @@ def test_where_no_other_version_is_served_ready_status_and_doctor_name_it_too(li
     code, answer = status.ready(listening)
     assert (code, advice in answer["detail"]) == (503, True)
     assert advice in status.serving_report(listening)
-    found = judge_serving(code, answer, Version(bad, AS_OF.isoformat()))
+    found = judge_serving(code, answer, ModelVersion(bad, "", "Production", {}))
     assert (found.outcome, advice in found.found) == (BAD, True)
