@@ -20,7 +20,8 @@ from embedded.stack.services import session
 SECONDS = {1: 2, 8: 2, 64: 5}
 """Of a load, by connections: a slow service keeps each of many waiting for seconds."""
 
-WARM_UP_SECONDS = 1
+WARM_UP_SECONDS = 3
+"""Long enough for an answer by a slow service under 64 connections."""
 ROUNDS = 3
 """Each load is run so often, the sides in turns, so that other load affects all of them."""
 

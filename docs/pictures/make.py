@@ -1,4 +1,4 @@
-"""Makes docs/pictures/gate-board.png from the running stack (make up), with Chromium.
+"""Makes the pictures in docs/pictures/ from the running stack (make up), with Chromium.
 
 From the top of the checkout: `set -a; eval "$(make -s env)"; .venv/bin/python docs/pictures/make.py`
 """
@@ -21,4 +21,7 @@ with sync_playwright() as playwright:
     # The board asks MLflow in the background, and shows so until it has the answer.
     page.get_by_text("MLflow has not answered yet").wait_for(state="hidden")
     page.screenshot(path=Path(__file__).with_name("gate-board.png"))
+    page.goto(f"{os.environ['AIRFLOW_URL']}/gate-board/risk")
+    page.locator("#quality").wait_for()
+    page.screenshot(path=Path(__file__).with_name("at-risk.png"))
     browser.close()

@@ -1,11 +1,11 @@
 """The files of a revision, under SCORES_URL: as_of=YYYY-MM-DD/revision=N/{scores.parquet, top.csv, manifest.json}.
 
 They are published with the manifest last: a reader who waits for it reads whole files. Writing them again, from the
-rows in the table, gives the same bytes.
+rows in the table and by the same libraries, gives the same bytes.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
 """The columns of scores.parquet: those of scores.customers, `reasons` as JSON."""
 
 
-def write_and_pass_on(rows: Iterable[pa.Table], directory: Path) -> Iterator[pa.Table]:
+def write_and_pass_on(rows: Iterable[pa.Table], directory: Path) -> Generator[pa.Table, None, None]:
     """Write scores.parquet and top.csv into `directory`, and yield the rows; the files are complete after the last one.
 
     Args:

@@ -1,7 +1,7 @@
 """From Feast's batches to the rows of the list: every customer is scored, then ranked, and the top decile explained.
 
 The features wait in a file between the two passes, because ranks are known only when every customer is scored. Memory
-holds about 60 bytes a customer (id, score and fee, and the features of the top decile) beside a block of rows.
+holds id, score and fee of every customer, and the features of the top decile: at a million some 100 MB.
 """
 
 import json

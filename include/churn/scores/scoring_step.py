@@ -7,8 +7,10 @@ a run was killed in between, the next one publishes them.
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,7 @@ def score_customers(as_of: date, database_url: str, location: Location, control_
         features = directory / "features.arrow"
         scored = score_batches(_features_of(connection, store, service, as_of), model.scorer, features)
         if scored != identity["rows"]:
-            raise SnapshotChanged(CHANGED.format(as_of=as_of))
+            raise SnapshotChanged(f"{CHANGED.format(as_of=as_of)} ({scored} customers, and {identity['rows']} before)")
         values = {**identity, "as_of": as_of, "revision": _next_revision(connection, as_of)}
         run = write_revision(connection, values, ranked_rows(features, model, values), directory)
         publish(storage, run, directory)
@@ -125,9 +127,12 @@ def write_revision(connection: Connection, values: Mapping[str, Any], rows: Iter
         SnapshotChanged: the snapshot is no longer the one of `values`.
     """
     as_of, partition = values["as_of"], partition_of(values["as_of"], values["revision"])
-    with connection.transaction():
+    ready = write_and_pass_on(rows, directory)
+    # Before the transaction, which would idle while models explain the first rows.
+    first = next(ready)
+    with closing(ready), connection.transaction():
         execute(connection, "scores/create_partition", partition=partition)
-        copy_rows(connection, partition, write_and_pass_on(rows, directory))
+        copy_rows(connection, partition, chain([first], ready))
         execute(connection, "scores/index_partition", partition=partition)
         lock(connection, "as_of", as_of.isoformat())
         snapshot = _snapshot_of(connection, as_of)
