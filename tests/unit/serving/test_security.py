@@ -8,6 +8,7 @@ import pytest
 from serving.app import create_app
 from serving.keys import digest_of
 from serving.settings import Settings, SettingsError, from_environment
+from tests.conftest import REPOSITORY
 
 OLD, NEW = "an-old-key", "a-new-key"
 NEEDED = {"CHURN_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/churn", "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
@@ -75,7 +76,8 @@ def test_no_key_is_not_good_where_its_digest_is_configured(authorization):
 
 def test_the_command_makes_a_key_and_its_digest():
     command = [sys.executable, "-m", "serving.keys"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    key, digest = (line.rpartition(": ")[2] for line in lines)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    key, digest = (line.rpartition(": ")[2] for line in done.stdout.splitlines())
     assert digest_of(key) == digest
     assert len(key) > 40
