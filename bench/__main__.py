@@ -16,6 +16,7 @@ BENCHMARKS = {
     "workers": "ten AS_OFs by backfill on Celery, with one worker process and with two, stage by stage",
     "online": "writing and reading features online: Feast's stock store, ours in Postgres and in Redis, by customers",
     "gate": "how often the gate errs, by simulation",
+    "regime": "how often a regime change is called, with and without one, by simulation",
     "holds": "how often a valid drop is held, by simulation: daily and monthly, of 200 to 20,000 customers",
     "serving": "latency and throughput of a prediction: naive, ours and the limit, at the smallest size",
     "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only if named",

@@ -110,6 +110,14 @@ def advice_for(tasks: set[str], runbook: str) -> list[str]:
     return found
 
 
+def tell(title: str, body: str) -> None:
+    """Send what is no failure; nothing fails if it cannot be sent."""
+    try:
+        send(title, body)
+    except Exception as error:  # as in alert()
+        log.error("the message %r was not sent: %s; see docs/operations.md", title, type(error).__name__)
+
+
 def send(title: str, body: str) -> None:
     """Send a message to every service of the connection; log each failure."""
     from airflow.providers.apprise.hooks.apprise import AppriseHook

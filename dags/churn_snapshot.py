@@ -7,7 +7,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from alerts import alert
 from assets import churn_snapshots
-from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, no_retry
+from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, is_retry, no_retry
 
 
 @dag(
@@ -64,7 +64,7 @@ def churn_snapshot():
                 return validate(drop, database_url(), settings.archive).to_json()
             except DropHeld as held:
                 # A killed try may have recorded the hold without an alert.
-                if held.told_before and get_current_context()["ti"].try_number == 1:
+                if held.told_before and not is_retry():
                     raise AirflowSkipException(str(held)) from held
                 raise
 

@@ -5,10 +5,10 @@ import os
 from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task, teardown
 from airflow.sdk.exceptions import AirflowSkipException
 
-from alerts import alert
+from alerts import alert, tell
 from approval import NOTE_PARAM, ApprovalTask
 from assets import churn_online_features, churn_production_model, churn_trainings
-from run import AS_OF_PARAM, DEFAULT_ARGS, TRAIN_FIRST, current_as_of, database_url, no_retry, triggered_by
+from run import AS_OF_PARAM, DEFAULT_ARGS, TRAIN_FIRST, current_as_of, database_url, is_retry, no_retry, triggered_by
 
 APPROVAL_PARAM = Param(
     os.environ.get("CHURN_APPROVAL", "").lower() == "true",
@@ -30,6 +30,10 @@ THRESHOLDS_PARAM = Param(
     ),
 )
 
+REGIME_CHANGE = """Version {version}: {regime_change}. It learned from that date alone.
+What to do: nothing, if the market or the product changed then. Else look at how labels.csv of that date was made: a
+correction of the drop is trained anew. The gate decides as usual; where labels look swapped it asks a person."""
+
 
 @dag(
     schedule=PartitionedAssetTimetable(assets=churn_online_features),
@@ -41,6 +45,9 @@ THRESHOLDS_PARAM = Param(
 def churn_train():
     """
     Trains a candidate as of a date; the gate decides whether it replaces the version in stage Production.
+
+    **Regime change**: where the dates before say nothing about the newest labelled one, the candidate learns from that
+    date alone, and an alert says so (docs/gate.md).
 
     **Outcomes**: PROMOTE moves Production. KEEP is a success: the candidate is worse or older, or the evidence is too
     thin; `promote` is skipped. Each decision is a row of `gate.decisions`, an artifact `report.json` below `decisions/`
@@ -89,9 +96,12 @@ def churn_train():
 
         try:
             with no_retry(ExperimentDeleted, Expired):
-                return train(current_as_of(), database_url()).to_json()
+                outcome = train(current_as_of(), database_url())
         except (NothingToLearn, NotEnoughToLearn) as error:
             raise AirflowSkipException(f"nothing to do: {error}") from error
+        if "regime_change" in outcome.figures and (outcome.outcome == "DONE" or is_retry()):
+            tell(f"regime change at AS_OF {current_as_of()}", REGIME_CHANGE.format(**outcome.figures))
+        return outcome.to_json()
 
     @task(multiple_outputs=False, pool="churn_gate")
     def gate(candidate: dict) -> dict:

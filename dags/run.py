@@ -85,6 +85,11 @@ def triggered_by() -> str:
     return get_current_context()["dag_run"].triggering_user_name or "unknown: started in Airflow"
 
 
+def is_retry() -> bool:
+    """Tell whether the running task failed or was killed before in this run."""
+    return get_current_context()["ti"].try_number > 1
+
+
 def database_url() -> str:
     """Return the libpq URI of the Airflow connection `churn_postgres`."""
     from airflow.providers.postgres.hooks.postgres import PostgresHook

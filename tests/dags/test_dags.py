@@ -527,6 +527,35 @@ def test_permanent_errors_fail_without_retry(dag_bag, monkeypatch, tmp_path, tas
 
 
 @pytest.mark.parametrize(
+    ("outcome", "figures", "try_number", "messages"),
+    [
+        ("DONE", {"regime_change": "AUC 0.480"}, 1, 1),
+        ("DONE", {}, 1, 0),
+        ("UNCHANGED", {"regime_change": "AUC 0.480"}, 1, 0),
+        # The first try may have been killed between the registration and the message.
+        ("UNCHANGED", {"regime_change": "AUC 0.480"}, 2, 1),
+    ],
+)
+def test_a_regime_change_is_told_once(dag_bag, monkeypatch, outcome, figures, try_number, messages):
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+
+    import alerts
+    from churn.outcome import Outcome
+
+    told = []
+    monkeypatch.setattr("churn.training.train.train", lambda *_: Outcome(outcome, "why", {"version": 2, **figures}))
+    monkeypatch.setattr(alerts, "send", lambda *message: told.append(message))
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
+    _CURRENT_CONTEXT.append(_context(parameter="2024-01-31") | {"ti": SimpleNamespace(try_number=try_number)})
+    try:
+        dag_bag.dags["churn_train"].task_dict["train"].python_callable()
+    finally:
+        _CURRENT_CONTEXT.pop()
+    assert len(told) == messages
+    assert all("regime change at AS_OF 2024-01-31" in title and "AUC 0.480" in body for title, body in told)
+
+
+@pytest.mark.parametrize(
     ("told_before", "try_number", "ends"),
     [
         (False, 1, "AirflowFailException"),

@@ -35,7 +35,7 @@ def basis_against(other: Learned, graded_on: date, *, out_of_time: bool) -> Basi
         out_of_time: the candidate has a twin that was fitted without the grading date.
     """
     if not out_of_time:
-        return Basis(AS_SHIPPED, f"without {graded_on} the candidate has too little to learn from")
+        return Basis(AS_SHIPPED, f"the candidate has no twin without {graded_on}")
     match other.has(graded_on):
         case True:
             return Basis(AS_SHIPPED, f"both learned from {graded_on}")

@@ -14,6 +14,7 @@ from churn.gate.evidence import Evidence
 from churn.gate.leaks import find_leaks
 from churn.gate.thresholds import Thresholds
 from churn.statistics import Estimate
+from churn.training.regime import SWAPPED
 
 KEEP = "KEEP"
 INVALID = "INVALID"
@@ -86,6 +87,10 @@ def worth(evidence: Evidence, auc: Estimate | None, limits: Thresholds) -> Itera
     in_time = "out of time" if evidence.out_of_time else "in time"
     sentence = f"AUC {figure(auc)} on {where}, {in_time}; the floor is {limits.min_auc}"
     yield check("auc_floor", value, limits.min_auc, value is not None and value >= limits.min_auc, sentence)
+
+    if change := evidence.change:
+        backwards, limit = 1 - change.forward.value, change.in_time.value - SWAPPED
+        yield check("labels_not_swapped", backwards, limit, not change.swapped, str(change))
 
     if evidence.train_rows < limits.small_training_rows:
         chance = _chance(evidence)

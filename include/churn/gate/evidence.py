@@ -8,6 +8,7 @@ import numpy as np
 
 from churn.statistics import Estimate
 from churn.training.learned_from import Learned
+from churn.training.regime import Judged
 
 Signature = Sequence[tuple[str, str]]
 
@@ -78,6 +79,7 @@ class Evidence:
         online_problem: why the served features do not fit the candidate's feature service, None if they do.
         pinned: who pinned Production and why, None if it is not pinned.
         was_promoted: the candidate was in Production before and was replaced.
+        change: the regime change on `graded_on`, None without one.
         production_withdrawn: the drop of Production's AS_OF was withdrawn and not loaded again.
     """
 
@@ -97,3 +99,4 @@ class Evidence:
     pinned: str | None = None
     was_promoted: bool = False
     production_withdrawn: bool = False
+    change: Judged | None = None

@@ -41,6 +41,7 @@ from churn.registry.signature import columns_of, signature_of
 from churn.statistics import Estimate
 from churn.training.cohort import in_cohort
 from churn.training.learned_from import learned_of
+from churn.training.regime import judged_of
 from churn.training.training_set import LABEL, TrainingSet, join_features, score_rows
 
 ASKED_AT_ONCE = 100_000
@@ -137,6 +138,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
             pinned=rivals.pinned,
             was_promoted=was_promoted(candidate),
             production_withdrawn=rivals.production_withdrawn,
+            change=judged_of(candidate.tags),
         )
 
     def open_audit() -> Audit:

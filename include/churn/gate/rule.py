@@ -25,6 +25,9 @@ from churn.statistics import Estimate
 
 PROMOTE = "PROMOTE"
 
+FOR_A_PERSON = ("_comparable", "labels_not_swapped")
+"""Ends of the names of checks that a person can judge."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -118,8 +121,8 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Decision
         # Better than Production, and not worse than the anchor.
         superior=production is None or (bound > 0 and (with_anchor is None or _gains(with_anchor))),
         recommendation=PROMOTE if [check.name for check in failed] == ["not_pinned"] else None,
-        # If only the comparability checks fail, a person decides.
-        needs_person=outcome == KEEP and all(check.name.endswith("_comparable") for check in failed),
+        # If nothing else fails, a person decides.
+        needs_person=outcome == KEEP and all(check.name.endswith(FOR_A_PERSON) for check in failed),
         passing_away=any(check.passing_away for check in failed),
         thresholds=limits,
     )
@@ -156,4 +159,5 @@ def _reason(evidence: Evidence, found: Sequence[Check], failed: Sequence[Check],
     if failed:
         return "; ".join(check.sentence for check in failed if check.failing == outcome)
     said = {check.name: check.sentence for check in found}
-    return said["not_worse"] if evidence.production else f"nothing is in Production, and {said['auc_floor']}"
+    why = said["not_worse"] if evidence.production else f"nothing is in Production, and {said['auc_floor']}"
+    return f"{evidence.change}, so it learned from that date alone; {why}" if evidence.change else why

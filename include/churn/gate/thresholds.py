@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from churn.training.regime import FLOOR
+
 
 class ThresholdError(ValueError):
     """An unknown threshold or an invalid value."""
@@ -18,8 +20,7 @@ class Thresholds:
     min_each_class: int = 30
     # Labels may come two monthly drops late; an older grading date does not represent today's customers.
     max_label_age_days: int = 100
-    # Chance is 0.5; three standard errors at the 1,400 cohort rows of a 7,000-customer drop are 0.05.
-    min_auc: float = 0.55
+    min_auc: float = FLOOR
     # Non-inferiority margin: a newer model is worth this much AUC. It is half of the loss in three months of drift, and
     # what 1,400 rows can resolve for similar models.
     max_auc_loss: float = 0.02

@@ -1,12 +1,13 @@
 """A candidate: the best recipe, fitted, with the evidence that the gate reads.
 
 No version trains on customers of the gate cohort or the audit cohort. The shipped pipeline is fitted on all labelled
-dates. With two or more dates, the recipe is graded out of time by a twin that was fitted without the newest date.
+dates since the last regime change. With two or more of them, the recipe is graded out of time by a twin that was fitted
+without the newest date.
 """
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -23,6 +24,7 @@ from churn.registry.evidence import RunEvidence
 from churn.scoring.scorer import score
 from churn.training import recipe
 from churn.training.recipe import Rows
+from churn.training.regime import Judged, judge_dates, learned_dates
 from churn.training.selection import Selection, run_at_once, select
 from churn.training.training_set import LABEL, TrainingSet, score_rows
 
@@ -41,6 +43,8 @@ class Candidate:
     """A fitted recipe with its scores on the cohorts.
 
     Attributes:
+        learned_from: the labelled dates that the pipeline learned from.
+        change: the regime change on `graded_on`, None without one.
         grades: scores of the gate cohort on `graded_on`: user_id, churn_label, score.
         audit: the same for the audit cohort.
         trained_on: each customer in the training data of the pipeline or its twin, once.
@@ -50,6 +54,8 @@ class Candidate:
     pipeline: Pipeline
     selection: Selection
     graded_on: date
+    learned_from: Sequence[date]
+    change: Judged | None
     out_of_time: bool
     grades: pa.Table
     audit: pa.Table
@@ -72,7 +78,8 @@ class Candidate:
         auc = "undefined"
         if "cohort_auc" in self.metrics:
             auc = "{cohort_auc:.3f} ({cohort_auc_low:.3f} to {cohort_auc_high:.3f})".format(**self.metrics)
-        return f"{self.selection.recipe}, AUC {auc} on the gate cohort on {self.graded_on}"
+        change = f"; {self.change}" if self.change else ""
+        return f"{self.selection.recipe}, AUC {auc} on the gate cohort on {self.graded_on}{change}"
 
 
 def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> Candidate:
@@ -86,6 +93,10 @@ def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> C
     learn = ~training_set.cohort & ~training_set.audit
     users = training_set.users(learn).to_numpy()
     rows = Rows(training_set.features(learn), training_set.labels(learn), users, newest[learn])
+    judged = judge_dates(rows, training_set.days[learn], types, parameters)
+    learned_from = learned_dates(training_set.dates, judged)
+    if len(learned_from) < len(training_set.dates):
+        rows = rows.take(np.isin(training_set.days[learn], np.array(learned_from, dtype="datetime64[D]")))
     _require_enough(rows.labels, rows.users, parameters)
     _warn_of_constants(rows.features)
     started = time.monotonic()
@@ -111,6 +122,8 @@ def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> C
         pipeline=pipeline,
         selection=selection,
         graded_on=training_set.dates[-1],
+        learned_from=learned_from,
+        change=judged[-1] if judged and learned_from == [judged[-1].day] else None,
         out_of_time=bool(twin),
         grades=grades,
         audit=_grade(graded, training_set, training_set.audit & newest),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 LEARNED_FROM = "learned_from"
-"""The tag of a version: the labelled dates of its training set, as JSON."""
+"""The tag of a version: the labelled dates that it learned from, as JSON."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from churn.training.cohort import SALT
 from churn.training.learned_from import LEARNED_FROM, to_tag
 from churn.training.lineage import lineage_of, log_lineage
 from churn.training.recipe import Parameters
+from churn.training.regime import REGIME_CHANGE
 from churn.training.selection import Contender
 from churn.training.training_set import TrainingSet
 
@@ -60,7 +61,7 @@ def register(
     with mlflow.start_run(run_name=f"{training_set.as_of}") as run:
         mlflow.log_params({
             "as_of": identity["as_of"],
-            "labelled_dates": len(training_set.dates),
+            "labelled_dates": len(candidate.learned_from),
             "random_state": parameters.random_state,
             "folds": parameters.folds,
             "recipe": str(chosen),
@@ -89,10 +90,11 @@ def register(
             "cohort_salt": SALT,
             "threshold": repr(candidate.threshold),
             "git_commit": git_commit(),
-            LEARNED_FROM: to_tag(training_set.dates),
+            LEARNED_FROM: to_tag(candidate.learned_from),
             "graded_on": candidate.graded_on.isoformat(),
             "graded_digest": training_set.cohort_digest(candidate.graded_on),
             "graded_out_of_time": str(candidate.out_of_time),
+            **({REGIME_CHANGE: candidate.change.to_tag()} if candidate.change else {}),
         },
     )
     return int(registered.version), run.info.run_id

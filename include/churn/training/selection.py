@@ -55,7 +55,7 @@ def select(rows: Rows, types: dict[str, Any], parameters: Parameters, *, forward
     Args:
         forward: fit on the earlier dates and grade on the newest; otherwise fit and grade on all dates.
     """
-    rows = _at_most(rows, parameters)
+    rows = rows.take(at_most(rows, parameters))
     fold = assign_folds(rows.labels, rows.users, parameters)
     graded = rows.newest if forward else np.ones(len(rows), dtype=bool)
     learned = ~rows.newest if forward else graded
@@ -108,12 +108,13 @@ def _one_thread_each() -> Iterator[Callable[[], Any]]:
         yield lambda: threadpool_limits(1, user_api="openmp")
 
 
-def _at_most(rows: Rows, parameters: Parameters) -> Rows:
+def at_most(rows: Rows, parameters: Parameters) -> np.ndarray:
+    """Return a mask of all rows, or of the rows of customers drawn at random if there are more than selection_rows."""
     if len(rows) <= parameters.selection_rows:
-        return rows
+        return np.ones(len(rows), dtype=bool)
     names, customer = np.unique(rows.users, return_inverse=True)
     drawn = np.random.default_rng(parameters.random_state).random(len(names))
-    return rows.take(drawn[customer] < parameters.selection_rows / len(rows))
+    return drawn[customer] < parameters.selection_rows / len(rows)
 
 
 def _contender(recipe: Recipe, labels: np.ndarray, scores: np.ndarray) -> Contender:

@@ -1,6 +1,7 @@
 """train: fit a candidate on the training set of an AS_OF, log it to MLflow and register it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 
@@ -10,11 +11,12 @@ from churn.code import step_digest
 from churn.features.store import FEATURE_SERVICE, open_store
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import connect, lock_session
-from churn.registry.client import ExperimentDeleted, find_versions, require_experiment
+from churn.registry.client import ExperimentDeleted, find_versions, get_version, require_experiment
 from churn.registry.model_version import MODEL_NAME
 from churn.training import recipe
 from churn.training.candidate import NotEnoughToLearn, fit_candidate
 from churn.training.lineage import read_revisions
+from churn.training.regime import REGIME_CHANGE, judged_of
 from churn.training.registration import register
 from churn.training.superseded import DROPS, renew, to_tag
 from churn.training.training_set import Expired, TrainingSet, build_training_set, drops_of, labelled_dates
@@ -81,17 +83,27 @@ def _train(as_of: date, database_url: str, parameters: recipe.Parameters) -> Out
         found = same[0]
         MlflowClient().set_model_version_tag(MODEL_NAME, str(found.version), USED_AT, used_at(datetime.now(UTC)))
         renew(as_of, training_set.digest, drops, database_url)
-        return Outcome(
-            UNCHANGED,
-            f"version {found.version} was trained on this data by this code",
-            {"version": found.version, "run_id": found.run_id},
-        )
+        figures = {"version": found.version, "run_id": found.run_id, **_news(found.tags, found.version)}
+        return Outcome(UNCHANGED, f"version {found.version} was trained on this data by this code", figures)
     candidate = fit_candidate(training_set, parameters)
     revisions = read_revisions(drops, database_url)
     tags = {**identity, DROPS: to_tag(drops)}
     version, run_id = register(candidate, training_set, parameters, tags, revisions, database_url=database_url)
     renew(as_of, training_set.digest, drops, database_url)
-    return Outcome(DONE, f"version {version}: {candidate}", {"version": version, "run_id": run_id, **candidate.metrics})
+    news = _news(get_version(MlflowClient(), version).tags, version)
+    figures = {"version": version, "run_id": run_id, **candidate.metrics, **news}
+    return Outcome(DONE, f"version {version}: {candidate}", figures)
+
+
+def _news(tags: Mapping[str, str], version: int) -> dict[str, str]:
+    """Return the regime change of a version as a figure, if no other version learned of the same one before."""
+    if (change := judged_of(tags)) is None:
+        return {}
+    same = {name: tags[name] for name in ("graded_on", "graded_digest", REGIME_CHANGE)}
+    others = [
+        each for each in find_versions(MlflowClient(), {"graded_on": tags["graded_on"]}) if each.version < version
+    ]
+    return {} if any(same.items() <= each.tags.items() for each in others) else {"regime_change": str(change)}
 
 
 def _read_training_set(as_of: date, database_url: str) -> tuple[TrainingSet, dict[date, str]]:

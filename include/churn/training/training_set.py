@@ -80,6 +80,11 @@ class TrainingSet:
         """The sha256 of the gate cohort's rows of that labelled date."""
         return _digest_of(self.table.schema, self._blocks(self.cohort & self.on(day)))
 
+    @property
+    def days(self) -> np.ndarray:
+        """The labelled date of each row."""
+        return self.table["as_of"].to_numpy().astype("datetime64[D]")
+
     def on(self, day: date) -> np.ndarray:
         """Return the mask of the rows of that labelled date."""
         return pc.equal(self.table["as_of"], pa.scalar(day, pa.date32())).to_numpy()

@@ -103,11 +103,10 @@ def failed(decision):
     return [check.name for check in decision.checks if check.outcome == "FAIL"]
 
 
-# What January teaches says nothing of the labels of February; the leak shows all the more. With February the version
-# was chosen by models that had not learned from it, so that its out-of-fold figure says nothing of it as shipped.
+# What January teaches says nothing about February: its versions learn from it alone, and are graded in time.
 @pytest.mark.parametrize(
     ("as_of", "low", "high", "ways"),
-    [(JANUARY, 0.80, 0.85, ["disjoint", "leak_alarm"]), (FEBRUARY, 0.45, 0.60, ["disjoint"])],
+    [(JANUARY, 0.80, 0.85, ["disjoint", "leak_alarm"]), (FEBRUARY, 0.60, 0.75, ["disjoint", "leak_alarm"])],
 )
 def test_a_production_trained_on_the_cohort_wins_the_naive_rule_and_fails_the_gate(pipeline, as_of, low, high, ways):
     database_url = pipeline.database_url

@@ -45,7 +45,7 @@ class Lists:
 
 @pytest.fixture(scope="session")
 def real(postgres_url, churn_template, mlflow_template, tmp_path_factory):
-    """The two real drops, trained and decided, each scored as its chain ended: Production is January's version."""
+    """The two real drops, trained and decided, each scored as its chain ended."""
     if not REAL_DROPS.is_dir():
         pytest.skip("the real drops are not beside this checkout (../shared/data/drops)")
     directory = tmp_path_factory.mktemp("real")

@@ -26,6 +26,7 @@ from churn.gate.thresholds import ThresholdError, Thresholds
 from churn.statistics import Estimate
 from churn.training.cohort import SALT
 from churn.training.learned_from import LEARNED_FROM, Learned, learned_of, to_tag
+from churn.training.regime import Judged
 from tests.conftest import REPOSITORY
 
 SIGNATURE = [("months_active", "long"), ("monthly_fee", "double")]
@@ -546,7 +547,7 @@ def test_a_decision_is_json_with_every_check():
 
 
 def test_the_manual_lists_every_check_in_its_order_and_every_threshold():
-    decided = decide(evidence(train_rows=500, production=rival(), anchor=rival(version=3)))
+    decided = decide(evidence(train_rows=500, production=rival(), anchor=rival(version=3), change=changed(0.48)))
     manual = (REPOSITORY / "docs" / "gate.md").read_text(encoding="utf-8")
     table = "\n".join(re.findall(r"^\| `\w+` \| .*$", manual, re.MULTILINE))
     assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [check.name for check in decided.checks]
@@ -583,3 +584,20 @@ def test_no_candidate_that_fails_a_check_is_promoted(candidate_auc, production_a
         assert decision.outcome == KEEP
     assert decision.reason
     json.dumps(decision.to_json())
+
+
+def changed(forward: float) -> Judged:
+    return Judged(FEBRUARY, Estimate(forward, 0.01), Estimate(0.80, 0.01), Estimate(0.80 - forward, 0.01))
+
+
+def test_after_a_regime_change_a_candidate_is_promoted_and_the_reason_says_so():
+    decision = decide(evidence(out_of_time=False, change=changed(0.48), production=rival(0.50)))
+    assert decision.outcome == PROMOTE
+    assert decision.reason.startswith("the dates before say nothing about 2024-02-29")
+
+
+def test_where_labels_look_swapped_a_person_decides():
+    decision = decide(evidence(out_of_time=False, change=changed(0.20), production=rival(0.50)))
+    assert (decision.outcome, failed(decision)) == (KEEP, ["labels_not_swapped"])
+    assert decision.needs_person
+    assert "True and False look swapped" in decision.reason
