@@ -23,5 +23,8 @@ with sync_playwright() as playwright:
     page.screenshot(path=Path(__file__).with_name("gate-board.png"))
     page.goto(f"{os.environ['AIRFLOW_URL']}/gate-board/risk")
     page.locator("#quality").wait_for()
+    for label, figure in (("Cost of a contact", "5"), ("Success rate", "30"), ("Margin of a kept customer", "120")):
+        page.get_by_label(label).fill(figure)
+    page.locator("#best").wait_for()
     page.screenshot(path=Path(__file__).with_name("at-risk.png"))
     browser.close()
