@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from alerts import alert, tell
 from approval import NOTE_PARAM, ApprovalTask
 from assets import churn_online_features, churn_production_model, churn_trainings
+from churn.outcome import DONE
 from run import AS_OF_PARAM, DEFAULT_ARGS, TRAIN_FIRST, current_as_of, database_url, is_retry, no_retry, triggered_by
 
 APPROVAL_PARAM = Param(
@@ -99,7 +100,7 @@ def churn_train():
                 outcome = train(current_as_of(), database_url())
         except (NothingToLearn, NotEnoughToLearn) as error:
             raise AirflowSkipException(f"nothing to do: {error}") from error
-        if "regime_change" in outcome.figures and (outcome.outcome == "DONE" or is_retry()):
+        if "regime_change" in outcome.figures and (outcome.outcome == DONE or is_retry()):
             tell(f"regime change at AS_OF {current_as_of()}", REGIME_CHANGE.format(**outcome.figures))
         return outcome.to_json()
 

@@ -23,6 +23,10 @@ class Estimate:
         reach = float(ndtri((1 + confidence) / 2)) * self.error
         return self.value - reach, self.value + reach
 
+    def __str__(self) -> str:
+        low, high = self.interval()
+        return f"{self.value:.3f} ({low:.3f} to {high:.3f})"
+
     def lower_bound(self, confidence: float = 0.95) -> float:
         """Return the one-sided lower confidence bound."""
         return self.value - float(ndtri(confidence)) * self.error

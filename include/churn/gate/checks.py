@@ -125,10 +125,7 @@ def going_out(evidence: Evidence, limits: Thresholds) -> Iterator[Check]:
 
 def figure(estimate: Estimate | None) -> str:
     """Format a figure with its 95 % interval."""
-    if estimate is None:
-        return "undefined"
-    low, high = estimate.interval()
-    return f"{estimate.value:.3f} ({low:.3f} to {high:.3f})"
+    return "undefined" if estimate is None else str(estimate)
 
 
 def _difference(has: list[tuple[str, str]], needs: list[tuple[str, str]]) -> str:

@@ -71,10 +71,8 @@ class Judged:
         return self.changed and backwards and 1 - self.forward.value >= self.in_time.value - SWAPPED
 
     def __str__(self) -> str:
-        (low, high), (least, most) = self.forward.interval(), self.in_time.interval()
         said = (
-            f"the dates before say nothing about {self.day}: AUC {self.forward.value:.3f} ({low:.3f} to {high:.3f}) "
-            f"forward in time, {self.in_time.value:.3f} ({least:.3f} to {most:.3f}) in time"
+            f"the dates before say nothing about {self.day}: AUC {self.forward} forward in time, {self.in_time} in time"
         )
         if self.swapped:
             said += "; read backwards they do about as well: in its labels, True and False look swapped"

@@ -90,7 +90,7 @@ def _train(as_of: date, database_url: str, parameters: recipe.Parameters) -> Out
     tags = {**identity, DROPS: to_tag(drops)}
     version, run_id = register(candidate, training_set, parameters, tags, revisions, database_url=database_url)
     renew(as_of, training_set.digest, drops, database_url)
-    news = _news(get_version(MlflowClient(), version).tags, version)
+    news = _news(get_version(MlflowClient(), version).tags, version) if candidate.change else {}
     figures = {"version": version, "run_id": run_id, **candidate.metrics, **news}
     return Outcome(DONE, f"version {version}: {candidate}", figures)
 
