@@ -191,7 +191,4 @@ def _point(axes: Axes, x: float, y: float, threshold: float) -> None:
 
 def _named(graded: Graded, who: str, scores: np.ndarray) -> str:
     auc = statistics.auc(graded.labels, scores)
-    if auc is None:
-        return graded.names[who]
-    low, high = auc.interval()
-    return f"{graded.names[who]}: AUC {auc.value:.3f} ({low:.3f} to {high:.3f})"
+    return graded.names[who] if auc is None else f"{graded.names[who]}: AUC {auc}"
