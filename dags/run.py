@@ -68,7 +68,7 @@ DEFAULT_ARGS = {
 }
 """Retries are for servers that are briefly unavailable; permanent errors are raised through no_retry()."""
 
-MATERIALIZE_FIRST, TRAIN_FIRST, SCORE_FIRST = 10, 100, 1000
+MATERIALIZE_FIRST, TRAIN_FIRST, SCORE_FIRST, OUTCOME_FIRST = 10, 100, 1000, 10_000
 """Priority weights of the later DAGs: an AS_OF under way finishes before the next one starts."""
 
 

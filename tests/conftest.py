@@ -55,7 +55,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(item.path.relative_to(REPOSITORY / "tests").parts[0])
 
 
-SET_UP_ONCE = ("e2e", "integration/serving/shared_service", "integration/scores")
+SET_UP_ONCE = ("e2e", "integration/serving/shared_service")
+SCORED_CHAIN = ("tests/integration/scores/", "tests/integration/outcomes/")
+"""Folders that share the chain of tests/integration/scored_chain.py."""
 OWN_STACKS = ("e2e/test_celery.py", "e2e/test_secrets.py")
 """Files that start a stack of their own: one worker runs both, since more stacks at once only wait for each other."""
 
@@ -70,6 +72,8 @@ class _ByFile(LoadScopeScheduling):
         file = nodeid.partition("::")[0]
         if file.removeprefix("tests/") in OWN_STACKS:
             return "own stacks"
+        if file.startswith(SCORED_CHAIN):
+            return "scored chain"
         return next((folder for folder in SET_UP_ONCE if f"tests/{folder}/" in file), file)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from embedded.commands.airflow_api import Airflow, AirflowError, Ref, Run, Task
 
-CHAIN = ("churn_snapshot", "churn_materialize", "churn_train", "churn_score")
+CHAIN = ("churn_snapshot", "churn_materialize", "churn_train", "churn_score", "churn_outcome")
 HEAD = CHAIN[0]
 POLL = 1.0
 # The scheduler starts a run within a second or two of the asset event; a paused DAG never does. The time does not count

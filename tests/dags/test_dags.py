@@ -23,6 +23,7 @@ SCHEDULED_ON = {
     "churn_materialize": "churn_snapshots",
     "churn_train": "churn_online_features",
     "churn_score": "churn_trainings",
+    "churn_outcome": "churn_scores",
 }
 PRODUCES = {
     "churn_snapshot": {"snapshot": ["churn_snapshots"]},
@@ -33,12 +34,14 @@ PRODUCES = {
         "score_now": ["churn_trainings"],
     },
     "churn_score": {"score": ["churn_scores"]},
+    "churn_outcome": {"judge": ["churn_outcomes"]},
 }
 ORDER = {
     "churn_snapshot": ["validate", "load", "snapshot", "supersede"],
     "churn_materialize": ["apply", "materialize"],
     "churn_train": ["train", "gate", "approve", "promote", "score_now"],
     "churn_score": ["score"],
+    "churn_outcome": ["judge", "alert_changes"],
     "churn_landing": ["find_drops", "start_chain"],
     "churn_rollback": ["move"],
     "churn_withdraw": ["withdraw", "serve", "supersede"],
@@ -358,7 +361,7 @@ def test_tasks_that_would_wait_for_the_same_lock_share_a_pool(dag_bag):
 
 def test_only_heavy_tasks_use_the_training_queue(dag_bag):
     queues = {task.task_id: task.queue for dag in dag_bag.dags.values() for task in dag.tasks}
-    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report", "score"}
+    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report", "score", "judge"}
     assert set(queues.values()) == {"default", "training"}
 
 

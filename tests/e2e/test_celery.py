@@ -182,6 +182,7 @@ def test_every_run_succeeds_although_a_training_worker_was_killed(disturbed):
         "churn_materialize": "success",
         "churn_train": "success",
         "churn_score": "success",
+        "churn_outcome": "success",
     }
 
 
@@ -209,7 +210,7 @@ def test_one_decision_was_made_and_it_promoted_the_one_version(disturbed):
 
 def test_heavy_tasks_wait_in_the_training_queue(disturbed):
     queues = {name: task["queue"] for name, task in tasks(disturbed.stack).items()}
-    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report", "score"}
+    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report", "score", "judge"}
     assert set(queues.values()) == {"default", "training"}
 
 

@@ -21,6 +21,7 @@ ORDER = (
     "training",
     "gate",
     "scores",
+    "outcomes",
     "report",
     "reproduction",
     "retention",

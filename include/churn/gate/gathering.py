@@ -1,7 +1,6 @@
 """Gathering of the gate's evidence on the candidate, Production and the anchor, from MLflow and Postgres."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from churn.gate.basis import (
     out_of_fold_origin,
 )
 from churn.gate.evidence import Audit, Evidence, Graded
+from churn.gate.slices import slices_of
 from churn.gate.trial import try_out
 from churn.postgres.database import Connection, connect, execute
 from churn.registry.client import is_missing
@@ -43,9 +43,6 @@ from churn.training.cohort import in_cohort
 from churn.training.learned_from import learned_of
 from churn.training.regime import judged_of
 from churn.training.training_set import LABEL, TrainingSet, join_features, score_rows
-
-ASKED_AT_ONCE = 100_000
-"""Customers per statement: it lists their ids, and scans the whole date."""
 
 
 class StaleCandidate(RuntimeError):
@@ -132,7 +129,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
             labels=grades[LABEL].to_numpy(),
             train_rows=int(run.data.metrics["train_rows"]),
             train_churned=int(run.data.metrics["train_churned"]),
-            slices=_slices(connection, graded_on, users),
+            slices=slices_of(connection, graded_on, users),
             loading=loading,
             online_problem=_online_problem(connection, store, service),
             pinned=rivals.pinned,
@@ -253,16 +250,6 @@ def _cohort_trained_on(version: ModelVersion) -> int | None:
     """Return how many customers of the gate cohort the version was trained on, None if unknown, as for a version
     registered by hand or trained by older code."""
     return int(in_cohort(read_trained_on(version.run_id)).sum()) if keeps_evidence(version.run_id) else None
-
-
-def _slices(connection: Connection, graded_on: date, users: pa.ChunkedArray) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(users), dtype=bool))
-    for begin in range(0, len(users), ASKED_AT_ONCE):
-        block = users[begin : begin + ASKED_AT_ONCE].to_pylist()
-        asked = {"event_timestamp": event_timestamp(graded_on), "users": block}
-        for name, places in execute(connection, "gate/slices", asked):
-            found[name][begin:][places] = True
-    return dict(sorted(found.items()))
 
 
 def _online_problem(connection: Connection, store: FeatureStore, service: FeatureService) -> str | None:

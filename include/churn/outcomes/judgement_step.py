@@ -1,0 +1,173 @@
+"""judge: labels of dates came or changed → were the scores of these dates right?
+
+A judgement is of one date, as known at one drop. It and its figures appear in one transaction; earlier ones stay.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from functools import partial
+
+from feast.errors import FeatureServiceNotFoundException
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from scipy.special import ndtri
+
+from churn.code import step_digest
+from churn.gate.slices import slices_of
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.outcomes.judging import Part, judge_rows
+from churn.outcomes.record import Question, record, was_answered
+from churn.outcomes.rows import Rows, answered_rows, answering_rows, list_rows
+from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.registry import client as registry
+from churn.registry.client import is_missing
+from churn.registry.model_version import ModelNotLoadable, ModelVersion
+from churn.registry.version_scorer import VersionRefused
+from churn.scores.registered import choose_registered
+from churn.scores.run import Run, current_run
+from churn.statistics import Estimate
+
+log = logging.getLogger(__name__)
+
+
+class NothingToJudge(RuntimeError):
+    """The drop brought no label that scores wait for; the message says why."""
+
+
+def judge_outcomes(as_of: date, database_url: str) -> Outcome:
+    """Judge every date whose labels the drop of `as_of` brought or changed, and `as_of` itself if its list changed.
+
+    UNCHANGED if all of them were judged before: same labels, list, versions and code.
+
+    Raises:
+        NothingToJudge: the drop brought no new labels, or no version has scored their dates.
+    """
+    with connect(database_url, autocommit=True) as connection:
+        lock_session(connection, "outcomes", as_of.isoformat())
+        dates = [(day, as_of) for (day,) in execute(connection, "outcomes/changed_dates", {"known_as_of": as_of})]
+        dates += [(as_of, newest) for newest in _newest_labels(connection, as_of) if newest > as_of]
+        if not dates:
+            raise NothingToJudge(f"the drop of {as_of} brought or changed no label")
+        return _judge_all(connection, dates, database_url)
+
+
+def judge_again(drop: date, database_url: str) -> Outcome:
+    """Mark the judgements of a withdrawn drop, and judge the dates that it had labelled by the labels that are left."""
+    with connect(database_url, autocommit=True) as connection:
+        lock_session(connection, "outcomes", drop.isoformat())
+        marked = execute(connection, "outcomes/mark_withdrawn", {"drop": drop}).rowcount
+        labelled = [day for (day,) in execute(connection, "outcomes/withdrawn_dates", {"drop": drop})]
+        left = [(day, newest) for day in labelled for newest in _newest_labels(connection, day)]
+        try:
+            again = _judge_all(connection, left, database_url) if left else None
+        except NothingToJudge as error:
+            log.info("not judged again: %s", error)
+            again = None
+    outcome = DONE if marked or (again and again.outcome == DONE) else UNCHANGED
+    reason = f"{marked} judgements are withdrawn" + (f"; {again.reason}" if again else "")
+    return Outcome(outcome, reason, {"withdrawn": marked, **(again.figures if again else {})})
+
+
+def _newest_labels(connection: Connection, day: date) -> list[date]:
+    """Return the newest drop that delivered labels of a date, if there is one."""
+    return [newest for (newest,) in execute(connection, "outcomes/newest_labels", {"as_of": day}) if newest]
+
+
+def _judge_all(connection: Connection, dates: Iterable[tuple[date, date]], database_url: str) -> Outcome:
+    versions = registry.find_versions(MlflowClient(), {})
+    judged, unchanged, unscored, said = list[str](), list[str](), list[str](), list[str]()
+    for day, known_as_of in dates:
+        run = current_run(connection, day)
+        question = _question(connection, versions, run, day, known_as_of)
+        if was_answered(connection, question):
+            unchanged.append(str(day))
+        elif parts := list(_parts(connection, question, run, versions, database_url)):
+            record(connection, question, parts)
+            judged.append(str(day))
+            said += [f"{day}, version {part.version.version}: {part.verdict}" for part in parts if part.decides]
+        else:
+            unscored.append(str(day))
+    if not judged and not unchanged:
+        raise NothingToJudge(f"labels of {', '.join(unscored)} came, and no version scored these dates")
+    figures = {"judged": judged, "unchanged": unchanged, "unscored": unscored}
+    if judged:
+        return Outcome(DONE, "; ".join(said) or f"{', '.join(judged)} is judged", figures)
+    return Outcome(UNCHANGED, f"{', '.join(unchanged)} was judged by these labels before", figures)
+
+
+def _question(
+    connection: Connection, versions: list[ModelVersion], run: Run | None, day: date, known_as_of: date
+) -> Question:
+    answering = _answering(connection, versions, known_as_of)
+    if answering and run and (answering.version, answering.run_id) == (run.model_version, run.model_run_id):
+        answering = None
+    labelled_by = execute(connection, "outcomes/labelled_by", {"as_of": day, "known_as_of": known_as_of}).fetchall()
+    return Question(
+        as_of=day,
+        known_as_of=known_as_of,
+        list_revision=run.revision if run else None,
+        list_version=run.model_version if run else None,
+        answering_version=answering.version if answering else None,
+        answering_run_id=answering.run_id if answering else None,
+        labelled_by=dict(labelled_by),
+        code_digest=step_digest(__package__),
+    )
+
+
+def _answering(connection: Connection, versions: list[ModelVersion], known_as_of: date) -> ModelVersion | None:
+    """Return the version that answered when the labels came: the last decision was held against it, or it would have
+    scored the day before."""
+    there = {(each.version, each.run_id): each for each in versions}
+    for number, run_id in execute(connection, "outcomes/decided_against", {"as_of": known_as_of}):
+        version = there.get((number, run_id))
+        if version and version.known_as_of and version.known_as_of < known_as_of:
+            return version
+    return choose_registered(connection, versions, known_as_of - timedelta(days=1)).version
+
+
+def _parts(
+    connection: Connection, question: Question, run: Run | None, versions: list[ModelVersion], database_url: str
+) -> Iterator[Part]:
+    """Yield the figures of every version with scores of the date."""
+    day, known_as_of = question.as_of, question.known_as_of
+    for version, rows in _scored(connection, question, run, versions, database_url):
+        if len(rows):
+            yield from judge_rows(rows, version, day, promised_by(version), partial(slices_of, connection, day))
+        else:
+            log.info("version %d: no row of %s has a label as of %s", version.version, day, known_as_of)
+
+
+def _scored(
+    connection: Connection, question: Question, run: Run | None, versions: list[ModelVersion], database_url: str
+) -> Iterator[tuple[ModelVersion, Rows]]:
+    by_number = {each.version: each for each in versions}
+    day, known_as_of = question.as_of, question.known_as_of
+    scored_by = by_number.get(run.model_version) if run else None
+    if run and scored_by and scored_by.run_id == run.model_run_id:
+        yield scored_by, list_rows(database_url, run, known_as_of)
+    answering = by_number.get(question.answering_version or 0)
+    if answering and answering.run_id == question.answering_run_id:
+        try:
+            yield answering, answering_rows(connection, answering, day, known_as_of, database_url)
+        except (ModelNotLoadable, VersionRefused, FeatureServiceNotFoundException) as error:
+            log.warning("version %d was answering, and cannot be judged: %s", answering.version, error)
+    for number, rows in answered_rows(database_url, day, known_as_of):
+        if answered_by := by_number.get(number):
+            yield answered_by, rows
+
+
+def promised_by(version: ModelVersion) -> Estimate | None:
+    """Return the AUC on the gate cohort that its run recorded at training, None of a version registered by hand."""
+    if not version.run_id:
+        return None
+    try:
+        metrics = MlflowClient().get_run(version.run_id).data.metrics
+    except MlflowException as error:
+        if is_missing(error):
+            return None
+        raise
+    if not {"cohort_auc", "cohort_auc_low", "cohort_auc_high"} <= metrics.keys():
+        return None
+    reach = (metrics["cohort_auc_high"] - metrics["cohort_auc_low"]) / 2
+    return Estimate(metrics["cohort_auc"], reach / float(ndtri(0.975)))

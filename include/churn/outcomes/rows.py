@@ -1,0 +1,104 @@
+"""The rows that are judged: scores of one version and the labels that are known of them at an AS_OF."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from adbc_driver_postgresql import dbapi
+from psycopg import sql
+
+from churn.features.store import open_store
+from churn.postgres.database import Connection, compose
+from churn.registry.model_version import ModelVersion
+from churn.registry.version_scorer import load_scorer
+from churn.scores.run import Run
+from churn.training.training_set import LABEL, TrainingSet, join_features
+
+LIST, ANSWERING, API = "list", "answering", "api"
+"""The sources of scores: the list of the date, the version that answered when the labels came, the prediction log."""
+
+ALL = "all"
+"""The arm of rows that are not divided by arm."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Customers of one date whose labels are known, with the scores of one version.
+
+    Attributes:
+        users: pa.string. labels, predictions: bool. scores: float64, the churn_probability.
+        deciles: of the whole list, 1 on top; None of scores that no list ranked.
+        arms: the arm of each, ALL where they have none.
+    """
+
+    source: str
+    users: pa.ChunkedArray
+    labels: np.ndarray
+    scores: np.ndarray
+    predictions: np.ndarray
+    deciles: np.ndarray | None
+    arms: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def list_rows(database_url: str, run: Run, known_as_of: date) -> Rows:
+    """Return the customers of a list whose labels a drop up to `known_as_of` delivered, by rank."""
+    table = _read(database_url, "outcomes/list_rows", as_of=run.as_of, known_as_of=known_as_of, partition=run.partition)
+    return _rows(LIST, table)
+
+
+def answered_rows(database_url: str, as_of: date, known_as_of: date) -> Iterator[tuple[int, Rows]]:
+    """Yield each version that answered for `as_of`, and its last answer for each customer with a label."""
+    table = _read(database_url, "outcomes/answered", as_of=as_of, known_as_of=known_as_of)
+    for version in sorted(pc.unique(table["model_version"]).to_pylist()):
+        yield version, _rows(API, table.filter(pc.equal(table["model_version"], version)))
+
+
+def answering_rows(
+    connection: Connection, version: ModelVersion, as_of: date, known_as_of: date, database_url: str
+) -> Rows:
+    """Score the gate cohort of `as_of` by the version that was answering, as the gate grades Production.
+
+    Raises:
+        ModelNotLoadable, VersionRefused: the version cannot be loaded.
+        FeatureServiceNotFoundException: Feast does not know its feature service.
+    """
+    store = open_store(database_url)
+    service = store.get_feature_service(version.feature_service)
+    scorer = load_scorer(version, service, database_url).scorer
+    both = join_features(connection, store, service, as_of, known_as_of, cohorts_only=True)
+    table = both.filter(pa.array(TrainingSet(known_as_of, service, both).cohort))
+    scores = scorer.probabilities_of(table) if len(table) else np.empty(0)
+    return Rows(
+        source=ANSWERING,
+        users=table["user_id"],
+        labels=table[LABEL].to_numpy(),
+        scores=scores,
+        predictions=scores >= version.threshold,
+        deciles=None,
+        arms=np.full(len(table), ALL),
+    )
+
+
+def _read(database_url: str, name: str, *, as_of: date, known_as_of: date, **identifiers: sql.Composable) -> pa.Table:
+    query = compose(name, as_of=sql.Literal(as_of), known_as_of=sql.Literal(known_as_of), **identifiers)
+    with dbapi.connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(query.as_string(None))
+        return cursor.fetch_arrow_table()
+
+
+def _rows(source: str, table: pa.Table) -> Rows:
+    return Rows(
+        source=source,
+        users=table["user_id"],
+        labels=table["churn_label"].to_numpy(),
+        scores=table["churn_probability"].to_numpy(),
+        predictions=table["prediction"].to_numpy(),
+        deciles=table["decile"].to_numpy() if source == LIST else None,
+        arms=table["arm"].to_numpy(),
+    )

@@ -1,0 +1,132 @@
+-- name: answered
+-- The last answer of the API for each customer and version, with the label.
+SELECT DISTINCT ON (answered.model_version, answered.user_id)
+    answered.model_version,
+    answered.user_id,
+    answered.churn_probability,
+    answered.prediction = 1 AS prediction,
+    NULL::smallint AS decile,
+    'all' AS arm,
+    label.churn_label
+FROM predictions.answered
+JOIN (
+    SELECT DISTINCT ON (user_id) user_id, churn_label
+    FROM snapshots.labels_snapshots
+    WHERE as_of = {as_of}::date AND drop_as_of BETWEEN {as_of}::date AND {known_as_of}::date
+    ORDER BY user_id, drop_as_of DESC
+) AS label USING (user_id)
+WHERE answered.features_as_of = {as_of}::date
+ORDER BY answered.model_version, answered.user_id, answered.answered_at DESC
+
+-- name: changed_dates
+-- The dates of which a drop brought a label that no earlier drop had, or another one.
+SELECT DISTINCT came.as_of
+FROM snapshots.labels_snapshots came
+LEFT JOIN (
+    SELECT DISTINCT ON (user_id, as_of) user_id, as_of, churn_label
+    FROM snapshots.labels_snapshots
+    WHERE drop_as_of < %(known_as_of)s
+      -- No drop delivers labels of a later date.
+      AND drop_as_of >= (
+          SELECT min(labelled) FROM snapshots.builds, unnest(label_dates) AS labelled WHERE as_of = %(known_as_of)s
+      )
+    ORDER BY user_id, as_of, drop_as_of DESC
+) AS known USING (user_id, as_of)
+WHERE came.drop_as_of = %(known_as_of)s AND known.churn_label IS DISTINCT FROM came.churn_label
+ORDER BY came.as_of
+
+-- name: decided_against
+-- The versions that the decisions at an AS_OF were held against, the last one first.
+SELECT decisions.production_version, decisions.production_run_id
+FROM gate.decisions
+WHERE decisions.as_of = %(as_of)s AND decisions.production_version IS NOT NULL
+ORDER BY decisions.id DESC
+
+-- name: judge
+INSERT INTO outcomes.judgements (
+    as_of, revision, known_as_of, list_revision, list_version, answering_version, answering_run_id, labelled_by,
+    code_digest
+)
+SELECT
+    %(as_of)s, coalesce(max(revision), 0) + 1, %(known_as_of)s, %(list_revision)s, %(list_version)s,
+    %(answering_version)s, %(answering_run_id)s, %(labelled_by)s, %(code_digest)s
+FROM outcomes.judgements
+WHERE as_of = %(as_of)s
+RETURNING revision
+
+-- name: labelled_by
+-- The drops up to an AS_OF that delivered labels of a date, and what is in them.
+SELECT as_of::text, drop_digest
+FROM snapshots.builds
+WHERE %(as_of)s = ANY(label_dates) AND as_of <= %(known_as_of)s
+ORDER BY as_of
+
+-- name: last_judgement
+SELECT list_revision, list_version, answering_version, answering_run_id, labelled_by, code_digest
+FROM outcomes.judgements
+WHERE as_of = %(as_of)s AND known_as_of <= %(known_as_of)s AND withdrawn_at IS NULL
+ORDER BY known_as_of DESC, revision DESC
+LIMIT 1
+
+-- name: list_rows
+SELECT
+    customers.user_id,
+    customers.churn_probability,
+    customers.prediction = 1 AS prediction,
+    customers.decile,
+    customers.arm,
+    label.churn_label
+FROM {partition} AS customers
+JOIN (
+    SELECT DISTINCT ON (user_id) user_id, churn_label
+    FROM snapshots.labels_snapshots
+    WHERE as_of = {as_of}::date AND drop_as_of BETWEEN {as_of}::date AND {known_as_of}::date
+    ORDER BY user_id, drop_as_of DESC
+) AS label USING (user_id)
+ORDER BY customers.rank
+
+-- name: mark_withdrawn
+-- The judgements of a withdrawn date, and those that its drop brought.
+UPDATE outcomes.judgements SET withdrawn_at = now()
+WHERE %(drop)s IN (as_of, known_as_of) AND withdrawn_at IS NULL
+
+-- name: newest_labels
+SELECT max(as_of) FROM snapshots.builds WHERE %(as_of)s = ANY(label_dates)
+
+-- name: record_alarm
+INSERT INTO outcomes.alarms (model_version, model_run_id, verdict, as_of, revision)
+VALUES (%(model_version)s, %(model_run_id)s, %(verdict)s, %(as_of)s, %(revision)s)
+
+-- name: record_performance
+INSERT INTO outcomes.performance (
+    as_of, revision, model_version, model_run_id, source, basis, arm, slice, decides, rows, churned, auc, auc_error,
+    auc_low, auc_high, brier, calibration_intercept, calibration_slope, mean_probability, churn_rate, lift, capture,
+    precision, recall, promised_auc, promised_error, promised_low, promised_high, verdict, reason
+)
+VALUES (
+    %(as_of)s, %(revision)s, %(model_version)s, %(model_run_id)s, %(source)s, %(basis)s, %(arm)s, %(slice)s,
+    %(decides)s, %(rows)s, %(churned)s, %(auc)s, %(auc_error)s, %(auc_low)s, %(auc_high)s, %(brier)s,
+    %(calibration_intercept)s, %(calibration_slope)s, %(mean_probability)s, %(churn_rate)s, %(lift)s, %(capture)s,
+    %(precision)s, %(recall)s, %(promised_auc)s, %(promised_error)s, %(promised_low)s, %(promised_high)s, %(verdict)s,
+    %(reason)s
+)
+
+-- name: told
+-- The last alert about each version.
+SELECT DISTINCT ON (model_version, model_run_id) model_version, model_run_id, verdict
+FROM outcomes.alarms
+ORDER BY model_version, model_run_id, id DESC
+
+-- name: verdicts
+SELECT
+    model_version, model_run_id, as_of, revision, known_as_of, source, basis, arm, rows, auc, auc_low, auc_high,
+    promised_auc, promised_low, promised_high, verdict, reason
+FROM outcomes.verdicts
+ORDER BY model_version, model_run_id
+
+-- name: withdrawn_dates
+-- The dates that a withdrawn drop had labelled, and that are judged by other drops now.
+SELECT DISTINCT as_of
+FROM outcomes.judgements
+WHERE labelled_by ? %(drop)s::text AND as_of <> %(drop)s::date
+ORDER BY as_of

@@ -1,0 +1,3 @@
+from tests.integration.scored_chain import real, small
+
+__all__ = ["real", "small"]
