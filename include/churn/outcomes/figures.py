@@ -52,11 +52,8 @@ def measure(labels: np.ndarray, scores: np.ndarray, predictions: np.ndarray, dec
     """
     rows, churned = len(labels), int(labels.sum())
     top = np.zeros(rows, dtype=bool) if deciles is None else deciles == 1
-    line, churn_rate, churn_rate_on_top = (
-        fit_line(labels, scores),
-        _ratio(churned, rows),
-        _ratio(labels[top].sum(), top.sum()),
-    )
+    line = fit_line(labels, scores)
+    churn_rate, churn_rate_on_top = _ratio(churned, rows), _ratio(labels[top].sum(), top.sum())
     return Performance(
         rows=rows,
         churned=churned,
