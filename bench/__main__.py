@@ -17,6 +17,7 @@ BENCHMARKS = {
     "online": "writing and reading features online: Feast's stock store, ours in Postgres and in Redis, by customers",
     "gate": "how often the gate errs, by simulation",
     "regime": "how often a regime change is called, with and without one, by simulation",
+    "health": "how well a list's expected performance says what comes, by simulation",
     "holds": "how often a valid drop is held, by simulation: daily and monthly, of 200 to 20,000 customers",
     "serving": "latency and throughput of a prediction: naive, ours and the limit, at the smallest size",
     "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only if named",
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--repeats", type=_positive, metavar="N",
         help="default: 3 up to 100,000 customers, 1 beyond; for gate thousands of decisions, hundreds of chains; "
-        "for holds the chains per case, 15; for serving_soak the minutes, 10",
+        "for holds the chains per case, 15; for health the lists per case; for serving_soak the minutes, 10",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results", metavar="DIR",
