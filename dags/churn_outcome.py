@@ -32,7 +32,10 @@ def churn_outcome():
     **An alert says that a version is worse than promised, or no better than chance**: it is sent once for each change
     of the verdict. `make status` shows the verdict on the version in Production until a better version is there.
 
-    **`judge` or `alert_changes` is red**: Postgres or MLflow was unavailable. Clear the task.
+    **`expect`** estimates AUC, Brier score and churn rate of the list before its labels come: rows of
+    `outcomes.expected`. It is skipped where the version was graded on this date, so that labels are there.
+
+    **`judge`, `expect` or `alert_changes` is red**: Postgres or MLflow was unavailable. Clear the task.
     """
 
     @task(multiple_outputs=False, pool="churn_scoring", queue="training", outlets=[churn_outcomes])
@@ -62,7 +65,18 @@ def churn_outcome():
             record_alert(database_url(), change)
         return [change.title for change in changes]
 
+    @task(multiple_outputs=False, pool="churn_scoring", queue="training")
+    def expect() -> dict:
+        """Estimates what the list will achieve, before its labels come."""
+        from churn.outcomes.expectation_step import NothingToExpect, expect_performance
+
+        try:
+            return expect_performance(current_as_of(), database_url()).to_json()
+        except NothingToExpect as error:
+            raise AirflowSkipException(f"nothing to expect: {error}") from error
+
     judge() >> alert_changes()
+    expect()
 
 
 churn_outcome()

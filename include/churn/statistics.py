@@ -23,6 +23,11 @@ class Estimate:
         reach = float(ndtri((1 + confidence) / 2)) * self.error
         return self.value - reach, self.value + reach
 
+    @classmethod
+    def of_interval(cls, value: float, low: float, high: float, confidence: float = 0.95) -> "Estimate":
+        """Return the figure with that two-sided normal interval."""
+        return cls(value, (high - low) / 2 / float(ndtri((1 + confidence) / 2)))
+
     def __str__(self) -> str:
         low, high = self.interval()
         return f"{self.value:.3f} ({low:.3f} to {high:.3f})"

@@ -42,6 +42,17 @@ FROM gate.decisions
 WHERE decisions.as_of = %(as_of)s AND decisions.production_version IS NOT NULL
 ORDER BY decisions.id DESC
 
+-- name: expectations
+SELECT as_of, model_version, basis, calibrated_on, rows, auc, auc_low, auc_high, brier, churn_rate, estimated_at
+FROM outcomes.expectations
+ORDER BY as_of, basis
+
+-- name: expected
+SELECT EXISTS (
+    SELECT FROM outcomes.expected
+    WHERE as_of = %(as_of)s AND list_revision = %(list_revision)s AND code_digest = %(code_digest)s
+)
+
 -- name: judge
 INSERT INTO outcomes.judgements (
     as_of, revision, known_as_of, list_revision, list_version, answering_version, answering_run_id, labelled_by,
@@ -85,6 +96,9 @@ JOIN (
 ) AS label USING (user_id)
 ORDER BY customers.rank
 
+-- name: list_scores
+SELECT user_id, churn_probability FROM {partition} ORDER BY rank
+
 -- name: mark_withdrawn
 -- The judgements of a withdrawn date, and those that its drop brought.
 UPDATE outcomes.judgements SET withdrawn_at = now()
@@ -96,6 +110,17 @@ SELECT max(as_of) FROM snapshots.builds WHERE %(as_of)s = ANY(label_dates)
 -- name: record_alarm
 INSERT INTO outcomes.alarms (model_version, model_run_id, verdict, as_of, revision)
 VALUES (%(model_version)s, %(model_run_id)s, %(verdict)s, %(as_of)s, %(revision)s)
+
+-- name: record_expected
+INSERT INTO outcomes.expected (
+    as_of, list_revision, basis, code_digest, model_version, model_run_id, calibrated_on, rows, auc, auc_low, auc_high,
+    brier, brier_low, brier_high, churn_rate, churn_rate_low, churn_rate_high
+)
+VALUES (
+    %(as_of)s, %(list_revision)s, %(basis)s, %(code_digest)s, %(model_version)s, %(model_run_id)s, %(calibrated_on)s,
+    %(rows)s, %(auc)s, %(auc_low)s, %(auc_high)s, %(brier)s, %(brier_low)s, %(brier_high)s, %(churn_rate)s,
+    %(churn_rate_low)s, %(churn_rate_high)s
+)
 
 -- name: record_performance
 INSERT INTO outcomes.performance (
@@ -116,6 +141,17 @@ VALUES (
 SELECT DISTINCT ON (model_version, model_run_id) model_version, model_run_id, verdict
 FROM outcomes.alarms
 ORDER BY model_version, model_run_id, id DESC
+
+-- name: track
+-- What was expected of the lists whose labels came since, and what came: both of the rows that decide.
+SELECT expected.as_of, expected.auc, expected.auc_low, expected.auc_high, realized.auc
+FROM outcomes.expectations AS expected
+JOIN outcomes.current AS realized
+    ON realized.as_of = expected.as_of AND realized.basis = expected.basis
+   AND realized.model_version = expected.model_version AND realized.model_run_id = expected.model_run_id
+WHERE realized.source = 'list' AND realized.arm = 'all' AND realized.slice = 'all'
+  AND expected.auc IS NOT NULL AND realized.auc IS NOT NULL AND realized.verdict <> 'too few rows'
+ORDER BY expected.as_of
 
 -- name: verdicts
 SELECT

@@ -51,6 +51,7 @@ ORDER = {
 BESIDE = {
     "churn_train": {"train": {"report"}, "gate": {"promote", "report", "score_meanwhile"}},
     "churn_withdraw": {"withdraw": {"scores"}},
+    "churn_outcome": {None: {"expect"}},
     "churn_retention": {None: {"expire_raw", "expire_snapshots", "expire_versions", "expire_scores"}},
 }
 """What a task starts beside the next one; None is the begin of the run."""
@@ -361,7 +362,13 @@ def test_tasks_that_would_wait_for_the_same_lock_share_a_pool(dag_bag):
 
 def test_only_heavy_tasks_use_the_training_queue(dag_bag):
     queues = {task.task_id: task.queue for dag in dag_bag.dags.values() for task in dag.tasks}
-    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report", "score", "judge"}
+    assert {task for task, queue in queues.items() if queue == "training"} == {
+        "train",
+        "report",
+        "score",
+        "judge",
+        "expect",
+    }
     assert set(queues.values()) == {"default", "training"}
 
 

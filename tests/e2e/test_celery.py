@@ -210,7 +210,13 @@ def test_one_decision_was_made_and_it_promoted_the_one_version(disturbed):
 
 def test_heavy_tasks_wait_in_the_training_queue(disturbed):
     queues = {name: task["queue"] for name, task in tasks(disturbed.stack).items()}
-    assert {task for task, queue in queues.items() if queue == "training"} == {"train", "report", "score", "judge"}
+    assert {task for task, queue in queues.items() if queue == "training"} == {
+        "train",
+        "report",
+        "score",
+        "judge",
+        "expect",
+    }
     assert set(queues.values()) == {"default", "training"}
 
 

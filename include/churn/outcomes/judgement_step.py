@@ -11,7 +11,6 @@ from functools import partial
 from feast.errors import FeatureServiceNotFoundException
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from scipy.special import ndtri
 
 from churn.code import step_digest
 from churn.gate.slices import slices_of
@@ -169,5 +168,4 @@ def promised_by(version: ModelVersion) -> Estimate | None:
         raise
     if not {"cohort_auc", "cohort_auc_low", "cohort_auc_high"} <= metrics.keys():
         return None
-    reach = (metrics["cohort_auc_high"] - metrics["cohort_auc_low"]) / 2
-    return Estimate(metrics["cohort_auc"], reach / float(ndtri(0.975)))
+    return Estimate.of_interval(metrics["cohort_auc"], metrics["cohort_auc_low"], metrics["cohort_auc_high"])

@@ -52,6 +52,11 @@ def list_rows(database_url: str, run: Run, known_as_of: date) -> Rows:
     return _rows(LIST, table)
 
 
+def list_scores(database_url: str, run: Run) -> pa.Table:
+    """Return user_id and churn_probability of a list, by rank."""
+    return _query(database_url, "outcomes/list_scores", partition=run.partition)
+
+
 def answered_rows(database_url: str, as_of: date, known_as_of: date) -> Iterator[tuple[int, Rows]]:
     """Yield each version that answered for `as_of`, and its last answer for each customer with a label."""
     table = _read(database_url, "outcomes/answered", as_of=as_of, known_as_of=known_as_of)
@@ -86,7 +91,11 @@ def answering_rows(
 
 
 def _read(database_url: str, name: str, *, as_of: date, known_as_of: date, **identifiers: sql.Composable) -> pa.Table:
-    query = compose(name, as_of=sql.Literal(as_of), known_as_of=sql.Literal(known_as_of), **identifiers)
+    return _query(database_url, name, as_of=sql.Literal(as_of), known_as_of=sql.Literal(known_as_of), **identifiers)
+
+
+def _query(database_url: str, name: str, **identifiers: sql.Composable) -> pa.Table:
+    query = compose(name, **identifiers)
     with dbapi.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(query.as_string(None))
         return cursor.fetch_arrow_table()

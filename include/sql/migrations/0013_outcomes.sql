@@ -87,6 +87,41 @@ CREATE TABLE outcomes.alarms (
 );
 COMMENT ON TABLE outcomes.alarms IS 'the alerts that were sent: one row for each change of the verdict on a version';
 
+CREATE TABLE outcomes.expected (
+    as_of           date             NOT NULL,
+    list_revision   integer          NOT NULL,
+    basis           text             NOT NULL,
+    code_digest     text             NOT NULL,
+    model_version   integer          NOT NULL,
+    model_run_id    text             NOT NULL,
+    calibrated_on   date             NOT NULL,
+    rows            integer          NOT NULL,
+    auc             double precision,
+    auc_low         double precision,
+    auc_high        double precision,
+    brier           double precision NOT NULL,
+    brier_low       double precision NOT NULL,
+    brier_high      double precision NOT NULL,
+    churn_rate      double precision NOT NULL,
+    churn_rate_low  double precision NOT NULL,
+    churn_rate_high double precision NOT NULL,
+    estimated_at    timestamptz      NOT NULL DEFAULT now(),
+    PRIMARY KEY (as_of, list_revision, basis, code_digest)
+);
+COMMENT ON TABLE outcomes.expected IS 'what a list is expected to achieve before its labels come, with 95 % intervals';
+COMMENT ON COLUMN outcomes.expected.calibrated_on IS 'the date of the gate cohort that the scores are calibrated on; before as_of';
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON outcomes.expected
+    FOR EACH ROW EXECUTE FUNCTION outcomes.refuse_change();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON outcomes.expected
+    FOR EACH STATEMENT EXECUTE FUNCTION outcomes.refuse_change();
+
+CREATE VIEW outcomes.expectations AS
+SELECT DISTINCT ON (as_of, basis) expected.*
+FROM outcomes.expected
+JOIN scores.current_runs AS list ON list.as_of = expected.as_of AND list.revision = expected.list_revision
+ORDER BY expected.as_of, expected.basis, expected.estimated_at DESC;
+COMMENT ON VIEW outcomes.expectations IS 'what the newest list of each date is expected to achieve';
+
 CREATE VIEW outcomes.current_judgements AS
 SELECT DISTINCT ON (as_of) *
 FROM outcomes.judgements

@@ -10,7 +10,10 @@ import pytest
 
 from churn.gate.thresholds import Thresholds
 from churn.outcome import DONE, UNCHANGED
+from churn.outcomes.expectation_step import NothingToExpect, expect_performance, read_track
+from churn.outcomes.expected import believed
 from churn.outcomes.judgement_step import NothingToJudge, judge_outcomes
+from churn.postgres.database import connect
 from churn.synthetic.generate import write_drops
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
@@ -59,6 +62,22 @@ def test_labels_of_a_date_without_a_list_have_nothing_to_be_held_against(world):
         judge_outcomes(FEBRUARY, world.lists.database_url)
 
 
+def test_before_labels_come_the_figures_of_the_list_are_estimated(world):
+    assert expect_performance(FEBRUARY, world.lists.database_url).outcome == DONE
+    assert expect_performance(FEBRUARY, world.lists.database_url).outcome == UNCHANGED
+    cohort, everybody = world.lists.query(
+        "SELECT * FROM outcomes.expectations WHERE as_of = %s ORDER BY rows", FEBRUARY
+    )
+    assert everybody["rows"] == len(world.lists.current(FEBRUARY)) > 3 * cohort["rows"]
+    assert cohort["calibrated_on"] == JANUARY
+    assert 0.7 < cohort["auc_low"] < cohort["auc"] < cohort["auc_high"] < 0.95
+
+
+def test_nothing_is_estimated_without_a_list(world):
+    with pytest.raises(NothingToExpect, match="2024-01-31 has no list"):
+        expect_performance(JANUARY, world.lists.database_url)
+
+
 def test_a_late_label_judges_the_list_of_its_date_on_customers_and_on_the_date_that_were_new(world):
     world.run(MARCH)
     assert judge_outcomes(MARCH, world.lists.database_url).outcome == DONE
@@ -68,6 +87,14 @@ def test_a_late_label_judges_the_list_of_its_date_on_customers_and_on_the_date_t
     assert everybody[0]["rows"] == len(world.lists.current(FEBRUARY))
     assert cohort[0]["rows"] < everybody[0]["rows"] / 3
     assert cohort[0]["verdict"] == "as promised"
+
+
+def test_the_estimate_is_held_against_the_labels_that_came(world):
+    with connect(world.lists.database_url) as connection:
+        (checked,) = read_track(connection)
+    assert checked.as_of == FEBRUARY
+    assert checked.realized.value == current(world, FEBRUARY, basis="gate and audit cohort")[0]["auc"]
+    assert believed([checked])[0]
 
 
 def test_a_label_that_changes_later_makes_a_second_revision_and_the_first_is_kept(world):
