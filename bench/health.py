@@ -3,8 +3,9 @@
 from bench.context import Bench
 from bench.figures import Row
 from bench.health_expected import expectations, turns
+from bench.health_verdicts import verdicts
 
 
 def run(bench: Bench) -> Row:
     """Run every simulation; --repeats replaces the number of lists per case."""
-    return {"expected": expectations(bench), "turned": turns(bench)}
+    return {"verdicts": verdicts(bench), "expected": expectations(bench), "turned": turns(bench)}
