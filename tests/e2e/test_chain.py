@@ -228,6 +228,23 @@ def test_the_list_is_written_although_the_gate_failed(stack):
     stack.airflow("DELETE", path)
 
 
+def test_the_list_is_written_although_the_decision_is_invalid(stack):
+    revisions = stack.forget_list(FEBRUARY)
+    client, version = stack.client(), next(str(made[2]) for made in stack.decided()[::-1] if str(made[0]) == FEBRUARY)
+    salt = client.get_model_version("streamflow_churn", version).tags["cohort_salt"]
+    client.set_model_version_tag("streamflow_churn", version, "cohort_salt", "another")
+    try:
+        # A threshold that changes nothing, so that the gate decides again.
+        path, _ = fail(stack, {"thresholds": {"max_latency_ms": 99}})
+    finally:
+        client.set_model_version_tag("streamflow_churn", version, "cohort_salt", salt)
+    assert "GateInvalid" in stack.airflow("GET", f"{path}/taskInstances/gate/xcomEntries/error")["value"]
+    assert stack.decided()[-1][1:] == ("INVALID", int(version))
+    newest = f"SELECT max(revision) FROM scores.runs WHERE as_of = '{FEBRUARY}'"
+    wait_for(lambda: stack.query(newest) == [(revisions + 1,)], seconds=120)
+    stack.airflow("DELETE", path)
+
+
 def fail(stack: Stack, conf: dict) -> tuple[str, dict[str, dict]]:
     """Let a run of churn_train fail, and return its path and its tasks."""
     conf = {"as_of": FEBRUARY, **conf}

@@ -1,7 +1,7 @@
 """expect: what a list will achieve, before its labels come (see churn.outcomes.expected for the method).
 
-The scores are calibrated on the gate cohort that the version was graded on. It had learned neither from these customers
-nor, with two dates or more, from their date.
+The scores are calibrated on the gate and audit cohort of the date that the version was graded on. It had learned
+neither from these customers nor, with two dates or more, from their date.
 """
 
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ def _version_of(run: Run) -> ModelVersion:
     version = registry.find_version(MlflowClient(), run.model_version)
     if version.run_id != run.model_run_id or not keeps_evidence(version.run_id):
         raise NothingToExpect(
-            f"version {run.model_version} keeps no scores of its gate cohort, so its scores cannot be calibrated"
+            f"version {run.model_version} keeps no scores of its cohorts, so they cannot be calibrated"
         )
     return version
 
@@ -106,10 +106,10 @@ def _estimates(version: ModelVersion, scored: pa.Table, as_of: date) -> tuple[da
     calibrated_on = date.fromisoformat(version.tags["graded_on"])
     if calibrated_on >= as_of:
         raise NothingToExpect(f"version {version.version} was graded on {calibrated_on}, by labels that came: judge")
-    grades = read_evidence(version.run_id, "grades", [LABEL, "score"])
+    grades = pa.concat_tables(read_evidence(version.run_id, of, [LABEL, "score"]) for of in ("grades", "audit"))
     calibration = fit_calibration(grades[LABEL].to_numpy(), grades["score"].to_numpy())
     if calibration is None:
-        raise NothingToExpect(f"the gate cohort of {calibrated_on} is too small to calibrate version {version.version}")
+        raise NothingToExpect(f"the cohorts of {calibrated_on} are too small to calibrate version {version.version}")
     scores = scored["churn_probability"].to_numpy()
     gate, audit = cohorts(scored["user_id"].to_pylist())
     parts = ((COHORTS, scores[gate | audit]), (EVERYBODY, scores))
