@@ -5,8 +5,9 @@ SELECT DISTINCT ON (answered.model_version, answered.user_id)
     answered.user_id,
     answered.churn_probability,
     answered.prediction = 1 AS prediction,
-    NULL::smallint AS decile,
+    0 AS decile,
     'all' AS arm,
+    false AS contacted,
     label.churn_label
 FROM predictions.answered
 JOIN (
@@ -19,8 +20,9 @@ WHERE answered.features_as_of = {as_of}::date
 ORDER BY answered.model_version, answered.user_id, answered.answered_at DESC
 
 -- name: changed_dates
--- The dates of which a drop brought a label that no earlier drop had, or another one.
-SELECT DISTINCT came.as_of
+-- The dates of which a drop brought a label that no earlier drop had, or another one; and those with labels of which it
+-- brought actions.
+SELECT came.as_of
 FROM snapshots.labels_snapshots came
 LEFT JOIN (
     SELECT DISTINCT ON (user_id, as_of) user_id, as_of, churn_label
@@ -33,7 +35,14 @@ LEFT JOIN (
     ORDER BY user_id, as_of, drop_as_of DESC
 ) AS known USING (user_id, as_of)
 WHERE came.drop_as_of = %(known_as_of)s AND known.churn_label IS DISTINCT FROM came.churn_label
-ORDER BY came.as_of
+UNION
+SELECT action.as_of
+FROM snapshots.actions_snapshots action
+WHERE action.drop_as_of = %(known_as_of)s
+  AND EXISTS (
+      SELECT FROM snapshots.builds WHERE action.as_of = ANY(label_dates) AND builds.as_of <= %(known_as_of)s
+  )
+ORDER BY as_of
 
 -- name: decided_against
 -- The versions that the decisions at an AS_OF were held against, the last one first.
@@ -41,6 +50,13 @@ SELECT decisions.production_version, decisions.production_run_id
 FROM gate.decisions
 WHERE decisions.as_of = %(as_of)s AND decisions.production_version IS NOT NULL
 ORDER BY decisions.id DESC
+
+-- name: earlier_lists
+-- The lists before a date that a version scored, newest first.
+SELECT * FROM scores.current_runs
+WHERE as_of < %(as_of)s AND model_version = %(model_version)s AND model_run_id = %(model_run_id)s
+ORDER BY as_of DESC
+LIMIT %(limit)s
 
 -- name: expectations
 SELECT as_of, model_version, basis, calibrated_on, rows, auc, auc_low, auc_high, brier, churn_rate, estimated_at
@@ -56,11 +72,11 @@ SELECT EXISTS (
 -- name: judge
 INSERT INTO outcomes.judgements (
     as_of, revision, known_as_of, list_revision, list_version, answering_version, answering_run_id, labelled_by,
-    code_digest
+    treated_by, code_digest
 )
 SELECT
     %(as_of)s, coalesce(max(revision), 0) + 1, %(known_as_of)s, %(list_revision)s, %(list_version)s,
-    %(answering_version)s, %(answering_run_id)s, %(labelled_by)s, %(code_digest)s
+    %(answering_version)s, %(answering_run_id)s, %(labelled_by)s, %(treated_by)s, %(code_digest)s
 FROM outcomes.judgements
 WHERE as_of = %(as_of)s
 RETURNING revision
@@ -73,7 +89,7 @@ WHERE %(as_of)s = ANY(label_dates) AND as_of <= %(known_as_of)s
 ORDER BY as_of
 
 -- name: last_judgement
-SELECT list_revision, list_version, answering_version, answering_run_id, labelled_by, code_digest
+SELECT list_revision, list_version, answering_version, answering_run_id, labelled_by, treated_by, code_digest
 FROM outcomes.judgements
 WHERE as_of = %(as_of)s AND known_as_of <= %(known_as_of)s AND withdrawn_at IS NULL
 ORDER BY known_as_of DESC, revision DESC
@@ -86,6 +102,7 @@ SELECT
     customers.prediction = 1 AS prediction,
     customers.decile,
     customers.arm,
+    action.user_id IS NOT NULL AS contacted,
     label.churn_label
 FROM {partition} AS customers
 JOIN (
@@ -94,6 +111,11 @@ JOIN (
     WHERE as_of = {as_of}::date AND drop_as_of BETWEEN {as_of}::date AND {known_as_of}::date
     ORDER BY user_id, drop_as_of DESC
 ) AS label USING (user_id)
+LEFT JOIN (
+    SELECT DISTINCT user_id
+    FROM snapshots.actions_snapshots
+    WHERE as_of = {as_of}::date AND drop_as_of BETWEEN {as_of}::date AND {known_as_of}::date
+) AS action USING (user_id)
 ORDER BY customers.rank
 
 -- name: list_scores
@@ -110,6 +132,16 @@ SELECT max(as_of) FROM snapshots.builds WHERE %(as_of)s = ANY(label_dates)
 -- name: record_alarm
 INSERT INTO outcomes.alarms (model_version, model_run_id, verdict, as_of, revision)
 VALUES (%(model_version)s, %(model_run_id)s, %(verdict)s, %(as_of)s, %(revision)s)
+
+-- name: record_effect
+INSERT INTO outcomes.effects (
+    as_of, revision, contacted, control_contacted, treat_rows, treat_churned, control_rows, control_churned, effect,
+    effect_low, effect_high
+)
+VALUES (
+    %(as_of)s, %(revision)s, %(contacted)s, %(control_contacted)s, %(treat_rows)s, %(treat_churned)s, %(control_rows)s,
+    %(control_churned)s, %(effect)s, %(effect_low)s, %(effect_high)s
+)
 
 -- name: record_expected
 INSERT INTO outcomes.expected (
@@ -152,6 +184,17 @@ JOIN outcomes.current AS realized
 WHERE realized.source = 'list' AND realized.arm = 'all' AND realized.slice = 'all'
   AND expected.auc IS NOT NULL AND realized.auc IS NOT NULL AND realized.verdict <> 'too few rows'
 ORDER BY expected.as_of
+
+-- name: treated_by
+-- The drops up to an AS_OF that delivered actions of a date, and what is in them.
+SELECT as_of::text, drop_digest
+FROM snapshots.builds
+WHERE as_of IN (
+    SELECT drop_as_of
+    FROM snapshots.actions_snapshots
+    WHERE as_of = %(as_of)s AND drop_as_of BETWEEN %(as_of)s AND %(known_as_of)s
+)
+ORDER BY as_of
 
 -- name: verdicts
 SELECT

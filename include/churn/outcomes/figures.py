@@ -40,18 +40,18 @@ class Performance:
     recall: float | None
 
 
-def measure(labels: np.ndarray, scores: np.ndarray, predictions: np.ndarray, deciles: np.ndarray | None) -> Performance:
+def measure(labels: np.ndarray, scores: np.ndarray, predictions: np.ndarray, deciles: np.ndarray) -> Performance:
     """Hold the scores of some customers of a list against their labels.
 
     Args:
         labels: booleans, True for a customer who left.
         scores: churn_probability.
         predictions: booleans, churn_probability ≥ threshold.
-        deciles: of the whole list, 1 on top; the rows may be a part of it, such as a cohort. None of scores that no
+        deciles: of the whole list, 1 on top; the rows may be a part of it, such as a cohort. 0 of scores that no
             list ranked.
     """
     rows, churned = len(labels), int(labels.sum())
-    top = np.zeros(rows, dtype=bool) if deciles is None else deciles == 1
+    top = deciles == 1
     line = fit_line(labels, scores)
     churn_rate, churn_rate_on_top = _ratio(churned, rows), _ratio(labels[top].sum(), top.sum())
     return Performance(
@@ -64,7 +64,7 @@ def measure(labels: np.ndarray, scores: np.ndarray, predictions: np.ndarray, dec
         mean_probability=_ratio(scores.sum(), rows),
         churn_rate=churn_rate,
         lift=churn_rate_on_top / churn_rate if churn_rate and churn_rate_on_top is not None else None,
-        capture=None if deciles is None else _ratio(labels[top].sum(), churned),
+        capture=_ratio(labels[top].sum(), churned) if deciles.any() else None,
         precision=_ratio(labels[predictions].sum(), predictions.sum()),
         recall=_ratio(predictions[labels].sum(), churned),
     )

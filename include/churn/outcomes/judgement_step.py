@@ -11,14 +11,16 @@ from functools import partial
 from feast.errors import FeatureServiceNotFoundException
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from psycopg.rows import class_row
 
 from churn.code import step_digest
 from churn.gate.slices import slices_of
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.outcomes.judging import Part, judge_rows
+from churn.outcomes.campaign import Effect, measure_effect
+from churn.outcomes.judging import Part, control_of_cohorts, judge_rows
 from churn.outcomes.record import Question, record, was_answered
-from churn.outcomes.rows import Rows, answered_rows, answering_rows, list_rows
-from churn.postgres.database import Connection, connect, execute, lock_session
+from churn.outcomes.rows import LIST, Rows, answered_rows, answering_rows, list_rows
+from churn.postgres.database import Connection, compose, connect, execute, lock_session
 from churn.registry import client as registry
 from churn.registry.client import is_missing
 from churn.registry.model_version import ModelNotLoadable, ModelVersion
@@ -26,6 +28,7 @@ from churn.registry.version_scorer import VersionRefused
 from churn.scores.registered import choose_registered
 from churn.scores.run import Run, current_run
 from churn.statistics import Estimate
+from churn.training.training_set import LABELLED_DATES
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +84,10 @@ def _judge_all(connection: Connection, dates: Iterable[tuple[date, date]], datab
         question = _question(connection, versions, run, day, known_as_of)
         if was_answered(connection, question):
             unchanged.append(str(day))
-        elif parts := list(_parts(connection, question, run, versions, database_url)):
-            record(connection, question, parts)
+            continue
+        scored = list(_scored(connection, question, run, versions, database_url))
+        if parts := list(_parts(connection, question, scored, database_url)):
+            record(connection, question, parts, _effect(question, scored))
             judged.append(str(day))
             said += [f"{day}, version {part.version.version}: {part.verdict}" for part in parts if part.decides]
         else:
@@ -101,7 +106,7 @@ def _question(
     answering = _answering(connection, versions, known_as_of)
     if answering and run and (answering.version, answering.run_id) == (run.model_version, run.model_run_id):
         answering = None
-    labelled_by = execute(connection, "outcomes/labelled_by", {"as_of": day, "known_as_of": known_as_of}).fetchall()
+    asked = {"as_of": day, "known_as_of": known_as_of}
     return Question(
         as_of=day,
         known_as_of=known_as_of,
@@ -109,7 +114,8 @@ def _question(
         list_version=run.model_version if run else None,
         answering_version=answering.version if answering else None,
         answering_run_id=answering.run_id if answering else None,
-        labelled_by=dict(labelled_by),
+        labelled_by=dict(execute(connection, "outcomes/labelled_by", asked).fetchall()),
+        treated_by=dict(execute(connection, "outcomes/treated_by", asked).fetchall()),
         code_digest=step_digest(__package__),
     )
 
@@ -125,21 +131,39 @@ def _answering(connection: Connection, versions: list[ModelVersion], known_as_of
     return choose_registered(connection, versions, known_as_of - timedelta(days=1)).version
 
 
-def _parts(
-    connection: Connection, question: Question, run: Run | None, versions: list[ModelVersion], database_url: str
-) -> Iterator[Part]:
+Scored = tuple[ModelVersion, Rows]
+
+
+def _parts(connection: Connection, question: Question, scored: Iterable[Scored], database_url: str) -> Iterator[Part]:
     """Yield the figures of every version with scores of the date."""
-    day, known_as_of = question.as_of, question.known_as_of
-    for version, rows in _scored(connection, question, run, versions, database_url):
-        if len(rows):
-            yield from judge_rows(rows, version, day, promised_by(version), partial(slices_of, connection, day))
-        else:
-            log.info("version %d: no row of %s has a label as of %s", version.version, day, known_as_of)
+    day = question.as_of
+    for version, rows in scored:
+        earlier = _earlier_control(connection, version, question, database_url) if question.treated_by else None
+        slices = partial(slices_of, connection, day)
+        yield from judge_rows(rows, version, day, promised_by(version), slices, earlier=earlier)
+
+
+def _earlier_control(
+    connection: Connection, version: ModelVersion, question: Question, database_url: str
+) -> Iterator[Rows]:
+    """Yield the control arm in the cohorts of the lists that the version scored before, newest first."""
+    asked = {"model_version": version.version, "model_run_id": version.run_id, "limit": LABELLED_DATES - 1}
+    with connection.cursor(row_factory=class_row(Run)) as cursor:
+        runs = cursor.execute(compose("outcomes/earlier_lists"), {"as_of": question.as_of, **asked}).fetchall()
+    for run in runs:
+        yield control_of_cohorts(list_rows(database_url, run, question.known_as_of), version, run.as_of)
+
+
+def _effect(question: Question, scored: Iterable[Scored]) -> Effect | None:
+    """Return the effect of the campaign of the date, None without one or without a list."""
+    of_list = next((rows for _, rows in scored if rows.source == LIST), None)
+    return measure_effect(of_list) if question.treated_by and of_list else None
 
 
 def _scored(
     connection: Connection, question: Question, run: Run | None, versions: list[ModelVersion], database_url: str
-) -> Iterator[tuple[ModelVersion, Rows]]:
+) -> Iterator[Scored]:
+    """Yield every version with scores of the date, and its rows whose labels are known."""
     by_number = {each.version: each for each in versions}
     day, known_as_of = question.as_of, question.known_as_of
     scored_by = by_number.get(run.model_version) if run else None
@@ -148,7 +172,11 @@ def _scored(
     answering = by_number.get(question.answering_version or 0)
     if answering and answering.run_id == question.answering_run_id:
         try:
-            yield answering, answering_rows(connection, answering, day, known_as_of, database_url)
+            share = run.control_share if run else None
+            yield (
+                answering,
+                answering_rows(connection, answering, day, known_as_of, database_url, control_share=share),
+            )
         except (ModelNotLoadable, VersionRefused, FeatureServiceNotFoundException) as error:
             log.warning("version %d was answering, and cannot be judged: %s", answering.version, error)
     for number, rows in answered_rows(database_url, day, known_as_of):

@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from churn.outcomes.campaign import Effect
 from churn.outcomes.judging import Part
 from churn.postgres.database import Connection, execute, lock, one
 from churn.statistics import Estimate
@@ -20,6 +21,7 @@ class Question:
         as_of: the date whose scores are judged.
         known_as_of: labels of drops up to this one count.
         labelled_by: {drop: sha256} of the drops that delivered these labels.
+        treated_by: the same of the drops that delivered actions of the date; empty without a campaign.
     """
 
     as_of: date
@@ -29,6 +31,7 @@ class Question:
     answering_version: int | None
     answering_run_id: str | None
     labelled_by: dict[str, str]
+    treated_by: dict[str, str]
     code_digest: str
 
 
@@ -39,15 +42,19 @@ def was_answered(connection: Connection, question: Question) -> bool:
     return last == astuple(question)[2:]
 
 
-def record(connection: Connection, question: Question, parts: Iterable[Part]) -> int:
-    """Add a judgement and its figures in one transaction; return its revision."""
+def record(connection: Connection, question: Question, parts: Iterable[Part], effect: Effect | None) -> int:
+    """Add a judgement, its figures and the effect of a campaign in one transaction; return its revision."""
     with connection.transaction():
         lock(connection, "outcomes of", question.as_of.isoformat())
-        asked = {**asdict(question), "labelled_by": Jsonb(question.labelled_by)}
-        revision = int(one(connection, "outcomes/judge", asked)[0])
+        drops = {name: Jsonb(getattr(question, name)) for name in ("labelled_by", "treated_by")}
+        revision = int(one(connection, "outcomes/judge", {**asdict(question), **drops})[0])
         for part in parts:
             row = {"as_of": question.as_of, "revision": revision, **_columns(part)}
             execute(connection, "outcomes/record_performance", row)
+        if effect:
+            counts = {name: value for name, value in asdict(effect).items() if name != "difference"}
+            row = {"as_of": question.as_of, "revision": revision, **counts, **_effect(effect.difference)}
+            execute(connection, "outcomes/record_effect", row)
     return revision
 
 
@@ -68,6 +75,11 @@ def _columns(part: Part) -> dict[str, Any]:
         "verdict": part.verdict.word,
         "reason": part.verdict.reason,
     }
+
+
+def _effect(found: Estimate | None) -> dict[str, float | None]:
+    low, high = found.interval() if found else (None, None)
+    return {"effect": found.value if found else None, "effect_low": low, "effect_high": high}
 
 
 def _estimate(name: str, found: Estimate | None) -> dict[str, float | None]:

@@ -14,6 +14,7 @@ from churn.features.store import open_store
 from churn.postgres.database import Connection, compose
 from churn.registry.model_version import ModelVersion
 from churn.registry.version_scorer import load_scorer
+from churn.scores.arms import arms
 from churn.scores.run import Run
 from churn.training.training_set import LABEL, TrainingSet, join_features
 
@@ -30,8 +31,9 @@ class Rows:
 
     Attributes:
         users: pa.string. labels, predictions: bool. scores: float64, the churn_probability.
-        deciles: of the whole list, 1 on top; None of scores that no list ranked.
+        deciles: of the whole list, 1 on top; 0 of scores that no list ranked.
         arms: the arm of each, ALL where they have none.
+        contacted: bool, an action of the date is known.
     """
 
     source: str
@@ -39,11 +41,23 @@ class Rows:
     labels: np.ndarray
     scores: np.ndarray
     predictions: np.ndarray
-    deciles: np.ndarray | None
+    deciles: np.ndarray
     arms: np.ndarray
+    contacted: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, chosen: np.ndarray) -> "Rows":
+        """Return the rows of a mask."""
+        arrays = (self.labels, self.scores, self.predictions, self.deciles, self.arms, self.contacted)
+        return Rows(self.source, self.users.filter(pa.array(chosen)), *(array[chosen] for array in arrays))
+
+    def plus(self, other: "Rows") -> "Rows":
+        """Return the rows of two lists."""
+        users = pa.chunked_array([*self.users.chunks, *other.users.chunks], pa.string())
+        names = ("labels", "scores", "predictions", "deciles", "arms", "contacted")
+        return Rows(self.source, users, *(np.concatenate([getattr(self, n), getattr(other, n)]) for n in names))
 
 
 def list_rows(database_url: str, run: Run, known_as_of: date) -> Rows:
@@ -65,9 +79,18 @@ def answered_rows(database_url: str, as_of: date, known_as_of: date) -> Iterator
 
 
 def answering_rows(
-    connection: Connection, version: ModelVersion, as_of: date, known_as_of: date, database_url: str
+    connection: Connection,
+    version: ModelVersion,
+    as_of: date,
+    known_as_of: date,
+    database_url: str,
+    *,
+    control_share: float | None = None,
 ) -> Rows:
     """Score the gate cohort of `as_of` by the version that was answering, as the gate grades Production.
+
+    Args:
+        control_share: that of the list of `as_of`; None without a list, and nobody has an arm.
 
     Raises:
         ModelNotLoadable, VersionRefused: the version cannot be loaded.
@@ -79,14 +102,16 @@ def answering_rows(
     both = join_features(connection, store, service, as_of, known_as_of, cohorts_only=True)
     table = both.filter(pa.array(TrainingSet(known_as_of, service, both).cohort))
     scores = scorer.probabilities_of(table) if len(table) else np.empty(0)
+    unassigned = np.full(len(table), ALL)
     return Rows(
         source=ANSWERING,
         users=table["user_id"],
         labels=table[LABEL].to_numpy(),
         scores=scores,
         predictions=scores >= version.threshold,
-        deciles=None,
-        arms=np.full(len(table), ALL),
+        deciles=np.zeros(len(table), dtype=int),
+        arms=unassigned if control_share is None else arms(table["user_id"].to_pylist(), control_share),
+        contacted=np.zeros(len(table), dtype=bool),
     )
 
 
@@ -108,6 +133,7 @@ def _rows(source: str, table: pa.Table) -> Rows:
         labels=table["churn_label"].to_numpy(),
         scores=table["churn_probability"].to_numpy(),
         predictions=table["prediction"].to_numpy(),
-        deciles=table["decile"].to_numpy() if source == LIST else None,
+        deciles=table["decile"].to_numpy(),
         arms=table["arm"].to_numpy(),
+        contacted=table["contacted"].to_numpy(),
     )

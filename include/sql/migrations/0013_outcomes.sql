@@ -10,6 +10,7 @@ CREATE TABLE outcomes.judgements (
     answering_version   integer,
     answering_run_id    text,
     labelled_by         jsonb       NOT NULL,
+    treated_by          jsonb       NOT NULL,
     code_digest         text        NOT NULL,
     judged_at           timestamptz NOT NULL DEFAULT now(),
     withdrawn_at        timestamptz,
@@ -22,6 +23,8 @@ COMMENT ON COLUMN outcomes.judgements.list_revision IS 'the revision of the list
 COMMENT ON COLUMN outcomes.judgements.answering_version IS
     'the version that answered when the labels came, if it is not the version of the list';
 COMMENT ON COLUMN outcomes.judgements.labelled_by IS '{drop: sha256} of each drop up to known_as_of with labels of as_of';
+
+COMMENT ON COLUMN outcomes.judgements.treated_by IS 'the same of the drops with actions of as_of; empty: no campaign is known';
 
 CREATE TABLE outcomes.performance (
     as_of                 date             NOT NULL,
@@ -74,6 +77,30 @@ END $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON outcomes.performance
     FOR EACH ROW EXECUTE FUNCTION outcomes.refuse_change();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON outcomes.performance
+    FOR EACH STATEMENT EXECUTE FUNCTION outcomes.refuse_change();
+
+CREATE TABLE outcomes.effects (
+    as_of             date             NOT NULL,
+    revision          integer          NOT NULL,
+    contacted         integer          NOT NULL,
+    control_contacted integer          NOT NULL,
+    treat_rows        integer          NOT NULL,
+    treat_churned     integer          NOT NULL,
+    control_rows      integer          NOT NULL,
+    control_churned   integer          NOT NULL,
+    effect            double precision,
+    effect_low        double precision,
+    effect_high       double precision,
+    PRIMARY KEY (as_of, revision),
+    FOREIGN KEY (as_of, revision) REFERENCES outcomes.judgements
+);
+COMMENT ON TABLE outcomes.effects IS
+    'the measured effect of a campaign: churn rate of treat less that of control, in the top decile of the list';
+COMMENT ON COLUMN outcomes.effects.contacted IS 'customers of arm treat with an action; the effect is of all of the arm (intention to treat)';
+COMMENT ON COLUMN outcomes.effects.control_contacted IS 'customers of arm control with an action: above 0 the campaign did not leave them alone';
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON outcomes.effects
+    FOR EACH ROW EXECUTE FUNCTION outcomes.refuse_change();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON outcomes.effects
     FOR EACH STATEMENT EXECUTE FUNCTION outcomes.refuse_change();
 
 CREATE TABLE outcomes.alarms (
