@@ -11,9 +11,8 @@ from adbc_driver_postgresql import dbapi
 from psycopg import sql
 
 from bench.measure import Watch
-from bench.naive import create_table
+from bench.naive import GENERATED_FILES, create_table
 from churn.as_of import event_timestamp
-from churn.drops.contract import FILES
 from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
 from churn.features.store import FEATURE_SERVICE, open_store
 from churn.postgres.database import Connection, connect
@@ -25,10 +24,10 @@ def load(watch: Watch, url: str, landing: Path, as_of: date) -> None:
     """COPY each file as it lies on the disk into a table without an index."""
     with connect(url) as connection:
         _fresh_schema(connection)
-        for file in FILES:
+        for file in GENERATED_FILES:
             connection.execute(create_table(_limit(file.table), file))
     with watch, connect(url) as connection:
-        for file in FILES:
+        for file in GENERATED_FILES:
             query = sql.SQL("COPY {} FROM STDIN (FORMAT csv, HEADER)").format(_limit(file.table))
             path = landing / as_of.isoformat() / file.name
             with path.open("rb") as stream, connection.cursor().copy(query) as copy:

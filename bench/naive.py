@@ -16,11 +16,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bench.measure import Watch
 from churn.as_of import event_timestamp
-from churn.drops.contract import FILES, LABELS, USERS, Column, File, Kind
+from churn.drops.contract import LABELS, REQUIRED_FILES, USERS, Column, File, Kind
 from churn.postgres.database import connect
 from embedded.postgres_url import with_driver
 
 SQL = Path(__file__).parent / "sql" / "naive"
+GENERATED_FILES = (*REQUIRED_FILES, LABELS)
+"""The files that generated drops have."""
+
 ROWS_PER_CHUNK = 10_000
 ROWS_PER_BATCH = 1_000
 PANDAS_TYPES = {Kind.TEXT: "string", Kind.BOOLEAN: "boolean", Kind.COUNT: "Int64", Kind.NUMBER: "Float64"}
@@ -54,7 +57,7 @@ def create_table(name: sql.Identifier, file: File, *more: str) -> sql.Composed:
 def prepare_tables(url: str) -> None:
     with connect(url) as connection:
         connection.execute("CREATE SCHEMA raw")
-        for file in FILES:
+        for file in GENERATED_FILES:
             key = "PRIMARY KEY (as_of, user_id)"
             connection.execute(create_table(sql.Identifier("raw", file.table), file, "as_of date", key))
         connection.execute((SQL / "tables.sql").read_bytes())
@@ -66,7 +69,7 @@ def load(watch: Watch, url: str, landing: Path, as_of: date) -> None:
     )
     with watch, engine.begin() as connection:
         customers = None
-        for file in FILES:
+        for file in GENERATED_FILES:
             frame = read_and_check(landing / as_of.isoformat() / file.name, file, customers)
             customers = frame["user_id"] if file is USERS else customers
             frame["as_of"] = as_of

@@ -39,8 +39,8 @@ def churn_snapshot():
 
     **`load` or `snapshot` is red**: Postgres was unavailable or is full. Each is one transaction, so the previous data
     is intact. Clear the task. If the log says that the archive lacks a file or that the drop changed, clear `validate`
-    instead. If none of a date's labels matches, their ids differ from that date's drop: have `labels.csv` corrected.
-    `churn_landing` does not restart a failed run.
+    instead. If none of a date's labels or actions matches, their ids differ from that date's drop: have the file
+    corrected. `churn_landing` does not restart a failed run.
 
     **`supersede` is red**: MLflow or Postgres was unavailable. The chain does not wait for it. Clear the task, or wait
     for the next run, which checks every version.
@@ -71,7 +71,8 @@ def churn_snapshot():
     @task(multiple_outputs=False)
     def load(accepted: dict) -> dict:
         """Loads the drop from the archive into raw.* as one revision of its AS_OF, in one transaction. Returns for each
-        labelled date how many labels came, matched a customer, changed, or wait for a snapshot. UNCHANGED if loaded."""
+        date how many labels and actions came, matched a customer, changed or wait for a snapshot. UNCHANGED if loaded.
+        """
         from churn.drops.archive import ArchiveError
         from churn.drops.loading import StaleDrop, load
         from churn.drops.validation import AcceptedDrop, DropRejected

@@ -24,8 +24,9 @@ from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, trigger
 )
 def churn_withdraw():
     """
-    Withdraws the drop of an AS_OF: deletes its rows, snapshots and labels, serves the newest remaining AS_OF, tags the
-    model versions trained with the drop as `superseded`, and takes the AS_OF out of the list (`scores.current`).
+    Withdraws the drop of an AS_OF: deletes its rows, snapshots, labels and actions, serves the newest remaining AS_OF,
+    tags the model versions trained with the drop as `superseded`, and takes the AS_OF out of the list
+    (`scores.current`).
 
     **To withdraw a drop**: Trigger, pick the AS_OF, give the reason. Then remove its directory from the landing
     directory. Tasks are idempotent: clear them at will. A drop loaded since is kept. The same from the command line:

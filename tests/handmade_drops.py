@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from churn.drops.contract import LABELS, REQUIRED_FILES, File, Kind
+from churn.drops.contract import ACTIONS, LABELS, REQUIRED_FILES, File, Kind
 from churn.drops.landing import ACCEPT, Drop
 from churn.drops.loading import load
 from churn.drops.snapshots import build_snapshots
@@ -50,12 +50,17 @@ READ: dict[Kind, Callable[[str], object]] = {
 
 Customers = Mapping[str, Mapping[str, object]]
 Label = tuple[str, bool] | tuple[str, bool, date]
+Action = tuple[str, str] | tuple[str, str, date]
 
 
 def write_drop(
-    landing: Path, as_of: date, customers: Customers | Iterable[str], labels: Iterable[Label] | None = None
+    landing: Path,
+    as_of: date,
+    customers: Customers | Iterable[str],
+    labels: Iterable[Label] | None = None,
+    actions: Iterable[Action] | None = None,
 ) -> Drop:
-    """Write a drop, replacing an existing one. A label of three values adds the column as_of."""
+    """Write a drop, replacing an existing one. A label or an action of three values adds the column as_of."""
     plausible = {"signup_date": str(as_of - SIGNED_UP_BEFORE), **PLAUSIBLE}
     directory = landing / as_of.isoformat()
     directory.mkdir(parents=True, exist_ok=True)
@@ -64,12 +69,12 @@ def write_drop(
         columns = [column.name for column in file.columns]
         rows = [{"user_id": user, **plausible, **values} for user, values in said.items()]
         _write(directory / file.name, columns, [[row[name] for name in columns] for row in rows])
-    labels_file = directory / LABELS.name
-    labels_file.unlink(missing_ok=True)
-    if labels is not None:
-        rows_of_labels = list(labels)
-        columns = [column.name for column in LABELS.columns][: max(map(len, rows_of_labels), default=2)]
-        _write(labels_file, columns, rows_of_labels)
+    for file, given in ((LABELS, labels), (ACTIONS, actions)):
+        (directory / file.name).unlink(missing_ok=True)
+        if given is not None:
+            rows_of_file = list(given)
+            columns = [column.name for column in file.columns][: max(map(len, rows_of_file), default=2)]
+            _write(directory / file.name, columns, rows_of_file)
     return Drop(as_of, directory)
 
 

@@ -2,7 +2,7 @@
 ANALYZE drop_customers
 
 -- name: cases
--- Ids that differ by case alone from an earlier one, in the users file or the same file; then the number of further ones.
+-- Ids that differ by case alone from an earlier one, or from one of the users file; then the number of further ones.
 WITH ids AS (
     SELECT file, min(line) AS line, user_id, folded
     FROM drop_customers
@@ -13,7 +13,7 @@ compared AS (
     SELECT *, first_value(file) OVER w AS other_file, first_value(line) OVER w AS other_line,
         first_value(user_id) OVER w AS other_id
     FROM ids
-    WINDOW w AS (PARTITION BY folded ORDER BY file <> %(users)s, line)
+    WINDOW w AS (PARTITION BY folded ORDER BY file <> %(users)s, line, file)
 ),
 numbered AS (
     SELECT *, row_number() OVER (PARTITION BY file ORDER BY line) AS n FROM compared WHERE user_id <> other_id
@@ -29,6 +29,7 @@ CREATE TEMPORARY TABLE drop_customers (
     line    bigint NOT NULL,
     user_id text   NOT NULL,
     as_of   date   NOT NULL,
+    action  text,
     folded  text
 ) ON COMMIT DROP
 
@@ -37,7 +38,7 @@ CREATE TEMPORARY TABLE drop_customers (
 WITH repeated AS (
     SELECT file, max(line) AS line, user_id
     FROM drop_customers
-    GROUP BY file, user_id, as_of
+    GROUP BY file, user_id, as_of, action
     HAVING count(*) > 1
 ),
 numbered AS (
@@ -61,7 +62,7 @@ UNION ALL
 SELECT file, NULL, NULL, count(*) FROM missing WHERE n > %(shown)s GROUP BY file
 
 -- name: orphans
--- Customers that are missing from the users file. A label of an earlier date may be of a customer who has left.
+-- Customers that are missing from the users file. A label or action of an earlier date may be of one who has left.
 WITH orphans AS (
     SELECT file, line, user_id FROM drop_customers o
     WHERE file <> %(users)s AND as_of = %(as_of)s

@@ -1,3 +1,10 @@
+-- name: actions_snapshots
+INSERT INTO {table} (user_id, as_of, drop_as_of, action)
+SELECT user_id, action_as_of, as_of, action
+FROM raw.actions
+WHERE as_of = %(drop_as_of)s
+ORDER BY action_as_of, user_id, action
+
 -- name: any_build
 SELECT FROM snapshots.builds WHERE as_of = %(as_of)s
 
@@ -7,7 +14,7 @@ SELECT drop_digest, code_digest, rows FROM snapshots.builds WHERE as_of = %(as_o
 -- name: delete
 DELETE FROM {table} WHERE event_timestamp = %(event_timestamp)s
 
--- name: delete_labels
+-- name: delete_delivered
 DELETE FROM {table} WHERE drop_as_of = %(drop_as_of)s
 
 -- name: labels_snapshots

@@ -7,7 +7,7 @@ from enum import Enum
 RULES = 2
 """Number of the current rules for values. An accepted drop is always read by the rules that it was accepted by. The
 contract's version is separate: it changes when every drop must have another file or column, or a column gets another
-meaning. An optional column changes neither."""
+meaning. An optional file or column changes neither."""
 
 
 class Kind(Enum):
@@ -103,14 +103,26 @@ SUPPORT = File("support_agg_90d", (
     Column("support_tickets_90d", Kind.COUNT),
     Column("ticket_avg_resolution_hrs_90d", Kind.NUMBER, nullable=True),
 ))  # fmt: skip
+
+ROW_DATE = Column("as_of", Kind.DATE, required=False, since=date(2000, 1, 1))
+"""The date that a row of an optional file is about. Without the column it is the drop's AS_OF."""
+
 LABELS = File("labels", (
     USER_ID,
     Column("churn_label", Kind.BOOLEAN),
-    # The date that the label is about. Without the column it is the drop's AS_OF.
-    Column("as_of", Kind.DATE, required=False, since=date(2000, 1, 1)),
+    ROW_DATE,
+))  # fmt: skip
+ACTIONS = File("actions", (
+    USER_ID,
+    # How the customer was contacted. A customer may have several actions of a date, each once.
+    Column("action", Kind.TEXT),
+    ROW_DATE,
 ))  # fmt: skip
 
 REQUIRED_FILES = (USERS, SUBSCRIPTIONS, USAGE, PAYMENTS, SUPPORT)
 """The files with one row per customer, and the same customers in each."""
 
-FILES = (*REQUIRED_FILES, LABELS)
+OPTIONAL_FILES = (LABELS, ACTIONS)
+"""The files with rows of the drop's own date or of earlier ones, whose customers may have left."""
+
+FILES = (*REQUIRED_FILES, *OPTIONAL_FILES)

@@ -1,5 +1,5 @@
 """Checks the customers of a drop: each file has each customer once, the five required files have the same ones, and no
-two ids differ by case alone.
+two ids differ by case alone. Optional files have a customer once for each date, actions.csv for each action too.
 
 A valid drop is checked in memory, with 16 bytes per customer. If the check fails, the database finds the faulty
 customers and their lines.
@@ -16,11 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
-from churn.drops.contract import FILES, LABELS, REQUIRED_FILES, RULES, USER_ID, USERS, File
+from churn.drops.contract import ACTIONS, FILES, OPTIONAL_FILES, REQUIRED_FILES, RULES, USER_ID, USERS, File
 from churn.drops.tables import Rows, read_rows
 from churn.drops.violations import SHOWN, Violations, quote
 from churn.postgres.copy import copy_rows
 from churn.postgres.database import Connection, connect, execute
+
+ONCE = "each user_id once"
+ONCE_AN_ACTION = "each user_id once for an action and a date"
 
 Streams = Mapping[str, Callable[[], AbstractContextManager[BinaryIO]]]
 """{file name: function that opens the file again}."""
@@ -36,7 +39,8 @@ class Agreement:
     def __init__(self, as_of: date, rules: int = RULES) -> None:
         self._as_of, self._rules = as_of, rules
         self._users = np.empty(0, np.uint64)
-        self._folded_users = np.empty(0, np.uint64)
+        self._late = np.empty(0, np.uint64)
+        self._folded = np.empty(0, np.uint64)
         self.holds = True
 
     @property
@@ -46,41 +50,35 @@ class Agreement:
 
     def read(self, file: File, rows: Iterable[Rows]) -> int:
         """Read a file's rows and return their number."""
-        count, parts, folded = 0, [np.empty((0, 2), np.uint64)], [np.empty(0, np.uint64)]
+        count, parts, folded = 0, [np.empty((0, 3 if file is ACTIONS else 2), np.uint64)], [np.empty(0, np.uint64)]
         for each in rows:
             count += len(each.lines)
             customers = customers_of(each, self._as_of).drop_null()
             parts.append(_keys(customers, self._as_of))
-            # In the other files every id must equal one of the users file, so folding them adds nothing.
+            # All other ids must equal one of the users file, so folding them adds nothing.
             if self._rules > 1 and file is USERS:
                 folded.append(_hash(fold(customers["user_id"])))
-            elif self._rules > 1 and file is LABELS:
+            elif self._rules > 1 and file in OPTIONAL_FILES:
                 late = customers.filter(pc.not_equal(customers["as_of"], pa.scalar(self._as_of, pa.date32())))
                 folded.append(_hash(fold(late["user_id"])))
         keys = np.concatenate(parts)
         if file is USERS:
             self._users = np.sort(keys[:, 0])
-        # A label of another date is a separate row of the same customer.
-        each_row = np.sort(keys[:, 0] ^ keys[:, 1])
+        # A label of another date, or another action, is a separate row of the same customer.
+        each_row = np.sort(np.bitwise_xor.reduce(keys, axis=1))
         once = len(each_row) == count and not (each_row[1:] == each_row[:-1]).any()
         of_this_date = np.sort(keys[keys[:, 1] == 0, 0])
         same = np.array_equal(of_this_date, self._users) if file in REQUIRED_FILES else self._knows(of_this_date)
-        late_ids = keys[keys[:, 1] != 0, 0]
-        differ = self._differ_by_more_than_case(
-            file, self._users if file is USERS else late_ids, np.concatenate(folded)
-        )
+        differ = self._differ_by_more_than_case(keys[keys[:, 1] != 0, 0], np.concatenate(folded))
         self.holds = self.holds and once and same and differ
         return count
 
-    def _differ_by_more_than_case(self, file: File, ids: np.ndarray, folded: np.ndarray) -> bool:
-        """Tell whether folding merges no two ids of the file. Ids of late labels are checked with the users."""
+    def _differ_by_more_than_case(self, late: np.ndarray, folded: np.ndarray) -> bool:
+        """Tell whether folding merges no two ids of the files read so far. `late` are those of earlier dates."""
         if not len(folded):
             return True
-        if file is USERS:
-            self._folded_users = folded
-        else:
-            ids, folded = np.concatenate([ids, self._users]), np.concatenate([folded, self._folded_users])
-        return _distinct(ids) == _distinct(folded)
+        self._late, self._folded = np.concatenate([self._late, late]), np.concatenate([self._folded, folded])
+        return _distinct(np.concatenate([self._users, self._late])) == _distinct(self._folded)
 
     def _knows(self, keys: np.ndarray) -> bool:
         # A sorted search is faster than numpy's isin and unique, which build hash tables.
@@ -106,9 +104,13 @@ def count_shared(some: np.ndarray, others: np.ndarray) -> int:
 
 
 def _keys(customers: pa.Table, as_of: date) -> np.ndarray:
-    """Return a row per customer: hash of the id, and hash of the label's date, 0 for the drop's own date."""
+    """Return the hashes of each row: of the id, of the date, 0 for the drop's own, and of the action, if it has one."""
     days = customers["as_of"].cast(pa.int32()).to_numpy() - (as_of - date(1970, 1, 1)).days
-    return np.stack([_hash(customers["user_id"].combine_chunks()), days.astype(np.uint64) * np.uint64(_SPREAD)], axis=1)
+    keys = [_hash(customers["user_id"].combine_chunks()), days.astype(np.uint64) * np.uint64(_SPREAD)]
+    if "action" in customers.column_names:
+        # Spread, so that customer a with action b differs from customer b with action a.
+        keys.append(_hash(customers["action"].combine_chunks()) * np.uint64(_SPREAD))
+    return np.stack(keys, axis=1)
 
 
 def _hash(ids: pa.Array) -> np.ndarray:
@@ -135,12 +137,14 @@ _SPREAD = 0x9E3779B97F4A7C15
 
 
 def customers_of(rows: Rows, as_of: date) -> pa.Table:
-    """Return line, user_id and as_of of the rows; as_of is a label's date, else the drop's own."""
+    """Return line, user_id and as_of of the rows, and the action where there is one. as_of is the date of the row in an
+    optional file, else the drop's own."""
     own = pa.repeat(pa.scalar(as_of, pa.date32()), len(rows.table))
     return pa.table({
         "line": pa.array(rows.lines),
         "user_id": rows.table["user_id"],
         "as_of": rows.table["as_of"] if "as_of" in rows.table.column_names else own,
+        **{name: rows.table[name] for name in rows.table.column_names if name == "action"},
     })  # fmt: skip
 
 
@@ -163,11 +167,11 @@ def find_disagreements(
         rules: number of the rules that the files were read by.
     """
     checks: tuple[tuple[str, dict[str, Any], str], ...] = (
-        ("customers/duplicates", {}, "each user_id once"),
+        ("customers/duplicates", {}, ONCE),
         ("customers/orphans", {"users": USERS.name, "as_of": as_of}, f"a customer of {USERS.name}"),
         (
             "customers/missing",
-            {"users": USERS.name, "files": [name for name in readable if name != LABELS.name]},
+            {"users": USERS.name, "files": [file.name for file in REQUIRED_FILES if file.name in readable]},
             f"a row for each customer of {USERS.name}",
         ),
     )
@@ -179,10 +183,11 @@ def find_disagreements(
         execute(connection, "customers/analyze")
         for statement, parameters, rule in checks[:1] if violations.lose_rows(USERS.name) else checks:
             for file, line, user_id, count in execute(connection, statement, {**parameters, "shown": SHOWN}):
+                broken = ONCE_AN_ACTION if (file, rule) == (ACTIONS.name, ONCE) else rule
                 if user_id is None:
-                    violations.count(file, rule, column="user_id", more=count)
+                    violations.count(file, broken, column="user_id", more=count)
                 else:
-                    violations.add(file, rule, line=line, column="user_id", value=user_id)
+                    violations.add(file, broken, line=line, column="user_id", value=user_id)
         _find_cases(connection, violations)
         connection.rollback()
 
@@ -206,6 +211,6 @@ def _read(file: File, files: Streams, as_of: date, rules: int) -> Iterator[pa.Ta
         for rows in read_rows(file, stream, Violations(), rules):
             customers = customers_of(rows, as_of).drop_null()
             customers = customers.append_column("file", pa.repeat(file.name, len(customers)))
-            compared = file in {USERS, LABELS} and rules > 1
+            compared = file in {USERS, *OPTIONAL_FILES} and rules > 1
             folded = fold(customers["user_id"]) if compared else pa.nulls(len(customers), pa.string())
             yield customers.append_column("folded", folded)

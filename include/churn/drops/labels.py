@@ -3,13 +3,10 @@
 Labels of a date without a snapshot are kept; training uses them once the snapshot exists.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from churn.as_of import event_timestamp
-from churn.drops.contract import LABELS
-from churn.drops.violations import Violations
 from churn.postgres.database import Connection, execute
 
 
@@ -44,15 +41,3 @@ def count_labels(connection: Connection, as_of: date) -> dict[date, Labels]:
         day: Labels(came, came if day == as_of else matched, changed, waiting=day != as_of and not has_snapshot)
         for day, came, matched, changed, has_snapshot in counts
     }
-
-
-def strangers(labels: Mapping[date, Labels]) -> Violations:
-    """Return as violations the dates with a snapshot whose labels match none of its customers."""
-    violations = Violations()
-    for day, of in labels.items():
-        if not of.waiting and not of.matched:
-            violations.add(
-                LABELS.name, "ids of that date's snapshot: none matches", column="user_id",
-                value=f"{of.came} labels of {day}",
-            )  # fmt: skip
-    return violations

@@ -26,7 +26,7 @@ SUCCESS = "_SUCCESS"
 ACCEPT = "_ACCEPT"
 MANIFEST_RULE = '{file: {"sha256": 64 hex digits, "rows": a whole number}}'
 MANIFEST_BYTES = 64 * 2**10
-"""Size limit of a manifest; one of six files has 600 bytes."""
+"""Size limit of a manifest; one of seven files has 700 bytes."""
 FILE_NAME = re.compile(r"[\w .-]{1,60}")
 """Valid file names in a manifest: each is looked up in the drop's directory."""
 REASON_LENGTH = 1000

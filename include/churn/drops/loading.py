@@ -9,10 +9,12 @@ from datetime import date
 import pyarrow as pa
 
 from churn.code import step_digest
+from churn.drops.actions import Actions, count_actions
 from churn.drops.archive import open_archived
-from churn.drops.contract import FILES, LABELS, File
-from churn.drops.labels import Labels, count_labels, strangers
+from churn.drops.contract import ACTIONS, FILES, LABELS, ROW_DATE, File
+from churn.drops.labels import Labels, count_labels
 from churn.drops.storage import Location
+from churn.drops.strangers import find_strangers
 from churn.drops.tables import read_rows
 from churn.drops.validation import AcceptedDrop
 from churn.drops.violations import Violations
@@ -22,6 +24,9 @@ from churn.postgres.database import Connection, connect, execute, lock
 from churn.postgres.partitions import month
 
 log = logging.getLogger(__name__)
+
+ROW_DATES = {LABELS: "label_as_of", ACTIONS: "action_as_of"}
+"""The column of raw.* for the date that a row is about; as_of is the drop's everywhere in raw."""
 
 
 class StaleDrop(RuntimeError):
@@ -34,11 +39,12 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_bef
     UNCHANGED if the same content was loaded by the same code.
 
     Args:
-        loaded_before: this content was loaded once, perhaps into another database: its labels are not checked again.
+        loaded_before: this content was loaded once, perhaps into another database: whether its labels and actions
+            match is not checked again.
 
     Raises:
         ArchiveError: a file of the drop is missing from the archive, or damaged.
-        DropRejected: labels of a date with a snapshot match none of its customers.
+        DropRejected: labels or actions of a date with a snapshot match none of its customers.
         StaleDrop: different content of this AS_OF was validated later and is loaded, or the AS_OF was withdrawn since.
     """
     with connect(database_url) as connection:
@@ -60,10 +66,12 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_bef
             for file in FILES:
                 _replace(connection, drop, file, archive)
             labels = count_labels(connection, drop.as_of) if LABELS.name in drop.files else {}
-            _log(labels)
+            actions = count_actions(connection, drop.as_of) if ACTIONS.name in drop.files else {}
+            _log_labels(labels)
+            _log_actions(actions)
             # Acceptance is history: content that was loaded once is loaded again without this check.
             if not (loaded_before or _was_accepted(connection, drop)):
-                strangers(labels).raise_if_any(drop.as_of.isoformat())
+                find_strangers({LABELS: labels, ACTIONS: actions}).raise_if_any(drop.as_of.isoformat())
         execute(connection, "loading/record_revision", {
             "as_of": drop.as_of, "revision": revision, "digest": drop.digest, "code_digest": step_digest(__package__),
             "validated_at": max(drop.validated_at, validated_at),
@@ -80,6 +88,7 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_bef
         "revision": revision,
         "rows": rows,
         "labels": {day.isoformat(): asdict(of) for day, of in labels.items()},
+        "actions": {day.isoformat(): asdict(of) for day, of in actions.items()},
     }
     return Outcome(DONE, f"loaded as revision {revision} of {drop.as_of}", figures)
 
@@ -89,13 +98,22 @@ def _was_accepted(connection: Connection, drop: AcceptedDrop) -> bool:
     return found is not None and found[0]
 
 
-def _log(labels: Mapping[date, Labels]) -> None:
+def _log_labels(labels: Mapping[date, Labels]) -> None:
     for day, of in labels.items():
         if of.waiting:
             log.warning("labels of %s: %d came, %d changed; they wait: it has no snapshot", day, of.came, of.changed)
         else:
             level = logging.INFO if of.matched == of.came else logging.WARNING
             log.log(level, "labels of %s: %d came, %d matched, %d changed", day, of.came, of.matched, of.changed)
+
+
+def _log_actions(actions: Mapping[date, Actions]) -> None:
+    for day, of in actions.items():
+        if of.waiting:
+            log.warning("actions of %s: %d came; they wait: it has no snapshot", day, of.came)
+        else:
+            level = logging.INFO if of.matched == of.came else logging.WARNING
+            log.log(level, "actions of %s: %d came, %d matched", day, of.came, of.matched)
 
 
 def _newest_withdrawn(connection: Connection, drop: AcceptedDrop) -> int:
@@ -134,12 +152,7 @@ def _read(drop: AcceptedDrop, file: File, archive: Location) -> Iterator[pa.Tabl
 def _with_as_of(file: File, table: pa.Table, as_of: date) -> pa.Table:
     """Return the table in the column order of raw.*, with the drop's AS_OF first."""
     dates = pa.repeat(pa.scalar(as_of, pa.date32()), len(table))
-    if file is LABELS:
-        label_dates = table["as_of"] if "as_of" in table.column_names else dates
-        return pa.table({
-            "as_of": dates,
-            "label_as_of": label_dates,
-            "user_id": table["user_id"],
-            "churn_label": table["churn_label"],
-        })  # fmt: skip
-    return pa.table({"as_of": dates, **{column.name: table[column.name] for column in file.columns}})
+    columns = {"as_of": dates}
+    if file in ROW_DATES:
+        columns[ROW_DATES[file]] = table[ROW_DATE.name] if ROW_DATE.name in table.column_names else dates
+    return pa.table(columns | {each.name: table[each.name] for each in file.columns if each is not ROW_DATE})

@@ -19,6 +19,9 @@ FEATURE_TABLES = (
     "support_agg_90d_snapshots",
 )
 LABELS_TABLE = "labels_snapshots"
+ACTIONS_TABLE = "actions_snapshots"
+DELIVERED_TABLES = (LABELS_TABLE, ACTIONS_TABLE)
+"""The tables of optional files: a row is kept by its own date and by the drop that delivered it, `drop_as_of`."""
 
 
 class NotLoaded(RuntimeError):
@@ -45,21 +48,21 @@ def build_snapshots(as_of: date, database_url: str) -> Outcome:
         if drop[2] is None:
             raise NotLoaded(f"retention removed the drop of {as_of} from raw.*: run the tasks validate and load first")
         rows = {table: _replace(connection, table, as_of) for table in FEATURE_TABLES}
-        rows[LABELS_TABLE] = _replace_labels(connection, as_of)
+        rows |= {table: _replace_delivered(connection, table, as_of) for table in DELIVERED_TABLES}
         execute(connection, "snapshots/record_build", {
             "as_of": as_of, "drop_digest": digest, "code_digest": step_digest(__package__), "rows": json.dumps(rows),
         })  # fmt: skip
-        unmatched = _why_unmatched(connection, as_of)
+        unmatched = "".join(_why_unmatched(connection, what, as_of) for what in ("labels", "actions"))
     return Outcome(DONE, f"{rows[FEATURE_TABLES[0]]} customers at {as_of}{unmatched}", rows)
 
 
-def _why_unmatched(connection: Connection, as_of: date) -> str:
-    """Return a warning where later drops brought labels of this date and none matches a customer, else nothing."""
+def _why_unmatched(connection: Connection, what: str, as_of: date) -> str:
+    """Return a warning where later drops brought labels or actions of this date and none matches a customer."""
     instants = {"as_of": as_of, "event_timestamp": event_timestamp(as_of)}
-    came, matched = one(connection, "labels/matched", instants)
+    came, matched = one(connection, f"{what}/matched", instants)
     if matched or not came:
         return ""
-    warning = f"none of the {came} labels that later drops brought for {as_of} matches a customer"
+    warning = f"none of the {came} {what} that later drops brought for {as_of} matches a customer"
     log.warning("%s: compare how their ids and those of the drop are written", warning)
     return f"; {warning}"
 
@@ -72,7 +75,7 @@ def _replace(connection: Connection, table: str, as_of: date) -> int:
         return execute(connection, f"snapshots/{table}", when, table=partition).rowcount
 
 
-def _replace_labels(connection: Connection, drop_as_of: date) -> int:
-    with month(connection, f"snapshots.{LABELS_TABLE}", drop_as_of) as partition:
-        execute(connection, "snapshots/delete_labels", {"drop_as_of": drop_as_of}, table=partition)
-        return execute(connection, f"snapshots/{LABELS_TABLE}", {"drop_as_of": drop_as_of}, table=partition).rowcount
+def _replace_delivered(connection: Connection, table: str, drop_as_of: date) -> int:
+    with month(connection, f"snapshots.{table}", drop_as_of) as partition:
+        execute(connection, "snapshots/delete_delivered", {"drop_as_of": drop_as_of}, table=partition)
+        return execute(connection, f"snapshots/{table}", {"drop_as_of": drop_as_of}, table=partition).rowcount

@@ -144,7 +144,7 @@ def _parse(file: File, names: list[str], block: Block, violations: Violations, r
     typed = {}
     for column in file.columns:
         if column not in columns:
-            # It is not required. The date of a label is not nullable: it stays absent, for the caller to fill in.
+            # It is not required. The date of a row is not nullable: it stays absent, for the caller to fill in.
             if column.nullable:
                 typed[column.name] = pa.nulls(len(lines), ARROW_TYPES[column.kind])
             continue

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from churn.as_of import today, why_future
 from churn.drops.archive import HashedReader, Incoming
-from churn.drops.contract import FILES, LABELS, REQUIRED_FILES, RULES, USERS, File
+from churn.drops.contract import FILES, REQUIRED_FILES, RULES, USERS, File
 from churn.drops.customers import Agreement, find_disagreements
 from churn.drops.holds.acceptance import Accept, accepted_before
 from churn.drops.holds.profile import MOST_KINDS, Profile, Profiler
@@ -191,7 +191,7 @@ def _check_file(check: _Check, file: File, stream: BinaryIO, whole: bool) -> int
     rows = check.agreement.read(file, check.profiler.read(file, _read(check, file, stream, whole)))
     for name in check.profiler.too_many_kinds(file):
         check.violations.add(file.name, f"at most {MOST_KINDS} different texts", column=name)
-    if not rows and file is not LABELS and not check.violations.lose_rows(file.name):
+    if not rows and file in REQUIRED_FILES and not check.violations.lose_rows(file.name):
         check.violations.add(file.name, "one row for each customer", value="no rows")
     log.info("%s: %d rows", file.name, rows)
     return rows

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from psycopg import sql
 
 from churn.drops.contract import FILES
-from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
+from churn.drops.snapshots import DELIVERED_TABLES, FEATURE_TABLES
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock, one
 from churn.reason import Refused, stated
@@ -82,10 +82,9 @@ def _delete(connection: Connection, as_of: date) -> dict[str, int]:
     for table in FEATURE_TABLES:
         name = sql.Identifier("snapshots", table)
         rows[f"snapshots.{table}"] = execute(connection, "withdrawal/delete_features", this, table=name).rowcount
-    name = sql.Identifier("snapshots", LABELS_TABLE)
-    rows[f"snapshots.{LABELS_TABLE}"] = execute(
-        connection, "snapshots/delete_labels", {"drop_as_of": as_of}, table=name
-    ).rowcount
+    for table in DELIVERED_TABLES:
+        name, of_drop = sql.Identifier("snapshots", table), {"drop_as_of": as_of}
+        rows[f"snapshots.{table}"] = execute(connection, "snapshots/delete_delivered", of_drop, table=name).rowcount
     for statement in ("delete_build", "delete_hold", "mark_online_builds"):
         execute(connection, f"withdrawal/{statement}", this)
     return {table: count for table, count in rows.items() if count}

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from churn.as_of import event_timestamp
 from churn.drops.contract import FILES
-from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
+from churn.drops.snapshots import DELIVERED_TABLES, FEATURE_TABLES
 from churn.features.builds import builds_of
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock, one
@@ -45,7 +45,7 @@ RAW = _Kind(
 SNAPSHOTS = _Kind(
     "snapshots",
     "snapshots",
-    {**dict.fromkeys(FEATURE_TABLES, EVENT_TIMESTAMP), LABELS_TABLE: DROP_AS_OF},
+    {**dict.fromkeys(FEATURE_TABLES, EVENT_TIMESTAMP), **dict.fromkeys(DELIVERED_TABLES, DROP_AS_OF)},
     "retention/expired_snapshots",
     "retention/mark_snapshot",
 )

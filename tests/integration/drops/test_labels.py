@@ -125,6 +125,7 @@ def test_a_loaded_revision_is_reloaded_whether_or_not_its_labels_match(landing, 
         "revision": 3,
         "rows": {name: 30 for name in accepted.files},
         "labels": {"2024-01-31": told(30, 0, 0)},
+        "actions": {},
     }
 
 

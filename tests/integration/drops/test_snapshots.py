@@ -12,7 +12,7 @@ from churn.drops import snapshots
 from churn.drops.contract import PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE, USERS
 from churn.drops.landing import Drop, find_drop
 from churn.drops.loading import load
-from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE, NotLoaded, build_snapshots
+from churn.drops.snapshots import ACTIONS_TABLE, FEATURE_TABLES, LABELS_TABLE, NotLoaded, build_snapshots
 from churn.drops.validation import validate
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
@@ -76,11 +76,11 @@ def test_a_snapshot_holds_the_values_of_the_files_from_the_next_midnight_in_utc_
 
 
 def test_the_outcome_says_how_many_rows_each_table_has(landing, archive, database_url):
-    drop = with_months(landing, 1)
+    drop = write_drop(landing, D31, CUSTOMERS, [("0001", True), ("0002", True)], [("0001", "call")])
     load(validate(drop, database_url, archive), database_url, archive)
     outcome = build_snapshots(D31, database_url)
     assert outcome.outcome == DONE
-    assert outcome.figures == dict.fromkeys([*FEATURE_TABLES, LABELS_TABLE], 60)
+    assert outcome.figures == {**dict.fromkeys(FEATURE_TABLES, 60), LABELS_TABLE: 2, ACTIONS_TABLE: 1}
 
 
 def test_a_build_says_which_dates_its_drop_labels(landing, archive, database_url):
@@ -96,7 +96,10 @@ def test_the_real_drops_keep_every_row_and_every_null(real_drops, archive, datab
     for as_of in (D31, F29):
         drop = Drop(as_of, real_drops / as_of.isoformat())
         load(validate(drop, database_url, archive), database_url, archive)
-        assert build_snapshots(as_of, database_url).figures == dict.fromkeys([*FEATURE_TABLES, LABELS_TABLE], 7043)
+        assert build_snapshots(as_of, database_url).figures == {
+            **dict.fromkeys([*FEATURE_TABLES, LABELS_TABLE], 7043),
+            ACTIONS_TABLE: 0,
+        }
         profiles = rows_of(database_url, FEATURE_TABLES[0], as_of)
         assert sum(row["plan_stream_tv"] is None for row in profiles) == 1526
         assert all((row["plan_stream_tv"] is None) == (row["net_service"] == "No") for row in profiles)
@@ -163,8 +166,9 @@ def test_snapshots_do_not_depend_on_order_or_number_of_runs(tmp_path, archive, d
     accepted = []
     for number, as_of in enumerate((D31, F29, M31), 1):
         labels = [(user, True, D31) for user in CUSTOMERS[:number]]
+        actions = [(user, f"call {number}", D31) for user in CUSTOMERS[:number]]
         customers = {user: {"months_active": str(number)} for user in CUSTOMERS[: -number or None]}
-        drop = write_drop(tmp_path / "landing", as_of, customers, labels)
+        drop = write_drop(tmp_path / "landing", as_of, customers, labels, actions)
         accepted.append(validate(drop, database_url, archive))
     wrong = validate(with_months(tmp_path / "wrong", 99), database_url, archive)
     found = []

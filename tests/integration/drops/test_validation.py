@@ -441,6 +441,88 @@ def test_a_labels_file_without_rows_is_accepted(landing, database_url, archive):
     assert validate(drop, database_url, archive).files["labels.csv"].rows == 0
 
 
+# --- actions -----------------------------------------------------------------------------------------------------
+
+ONCE_AN_ACTION = "expected each user_id once for an action and a date"
+
+
+@pytest.fixture
+def february(landing):
+    return lambda actions, labels=None: write_drop(landing, F29, USERS, labels, actions)
+
+
+def test_a_customer_may_have_several_actions_of_a_date_and_an_action_of_several_dates(february, database_url, archive):
+    first = USERS[0]
+    actions = [(first, "call", F29), (first, "e-mail", F29), (first, "call", D31), (USERS[1], "call", F29)]
+    assert validate(february(actions), database_url, archive).files["actions.csv"].rows == 4
+
+
+def test_an_actions_file_without_rows_is_accepted(february, database_url, archive):
+    assert validate(february([]), database_url, archive).files["actions.csv"].rows == 0
+
+
+def test_an_action_of_a_customer_and_a_date_that_comes_twice_is_refused(february, database_url, archive):
+    actions = [(USERS[0], "call", D31), (USERS[1], "call", F29), (USERS[1], "e-mail", F29), (USERS[0], "call", D31)]
+    labels = [(USERS[2], True), (USERS[2], True)]
+    assert rejection(february(actions, labels), database_url, archive) == [
+        f"actions.csv, line 5, column user_id: '0001-ABCDE': {ONCE_AN_ACTION}",
+        "labels.csv, line 3, column user_id: '0003-ABCDE': expected each user_id once",
+    ]
+
+
+def test_without_a_date_an_action_is_of_the_drops_own(february, database_url, archive):
+    assert rejection(february([(USERS[0], "call"), (USERS[0], "call")]), database_url, archive) == [
+        f"actions.csv, line 3, column user_id: '0001-ABCDE': {ONCE_AN_ACTION}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "rule"),
+    [
+        ("", "a non-empty text of at most 256 characters, without NUL"),
+        (" call", "no blanks before or after it"),
+        ("call\u200b", "no invisible or control characters, and no blank but the plain space"),
+        ("None", "a text that does not mean a missing value (NULL, nan, None)"),
+    ],
+)
+def test_an_action_that_is_no_text_of_the_contract_is_refused(action, rule, february, database_url, archive):
+    (violation,) = rejection(february([(USERS[0], "call"), (USERS[1], action)]), database_url, archive)
+    assert violation.startswith("actions.csv, line 3, column action: '")
+    assert violation.endswith(f": expected {rule}")
+
+
+def test_actions_of_a_date_after_the_drops_or_before_2000_are_refused(february, database_url, archive):
+    actions = [(USERS[0], "call", date(2024, 3, 1)), (USERS[1], "call", date(1999, 12, 31))]
+    assert rejection(february(actions), database_url, archive) == [
+        "actions.csv, line 3, column as_of: '1999-12-31': expected a date from 2000-01-01 on",
+        "actions.csv, line 2, column as_of: '2024-03-01': expected a date up to the drop's own, 2024-02-29",
+    ]
+
+
+def test_actions_of_an_earlier_date_may_be_of_departed_customers_and_those_of_the_drops_own_may_not(
+    february, database_url, archive
+):
+    late = [("gone", "call", D31), (USERS[0], "call", F29)]
+    assert validate(february(late), database_url, archive).files["actions.csv"].rows == 2
+    assert rejection(february([*late, ("gone", "call", F29)]), database_url, archive) == [
+        "actions.csv, line 4, column user_id: 'gone': expected a customer of users.csv"
+    ]
+
+
+def test_late_actions_whose_ids_differ_by_case_from_customers_or_late_labels_are_refused(
+    february, database_url, archive
+):
+    labels = [(USERS[1], True, D31), (USERS[2], True, D31), ("Gone", True, D31)]
+    actions = [("0001-abcde", "call", D31), ("Gone", "call", D31), (USERS[2], "call", D31)]
+    assert rejection(february(actions, labels), database_url, archive) == [
+        f"actions.csv, line 2, column user_id: '0001-abcde' (users.csv, line 2 has '0001-ABCDE'): {RULE_OF_CASE}"
+    ]
+    actions = [*((user, "call", D31) for user in USERS[:3]), ("GONE", "call", D31)]
+    assert rejection(february(actions, labels), database_url, archive) == [
+        f"actions.csv, line 5, column user_id: 'GONE' (labels.csv, line 4 has 'Gone'): {RULE_OF_CASE}"
+    ]
+
+
 # --- accepted ----------------------------------------------------------------------------------------------------
 
 
@@ -529,7 +611,7 @@ def test_a_drop_cannot_be_judged_without_the_database_and_nothing_is_archived(dr
     assert not any((tmp_path / "archive").iterdir())
 
 
-@pytest.mark.parametrize("name", ["users.csv", "labels.csv", "manifest.json", "_ACCEPT"])
+@pytest.mark.parametrize("name", ["users.csv", "labels.csv", "actions.csv", "manifest.json", "_ACCEPT"])
 def test_a_symlink_is_rejected_and_no_message_has_its_target(name, drop, tmp_path, database_url, archive, caplog):
     secret = tmp_path / "secrets.json"
     secret.write_text('{"JWT_SECRET": "hunter2"}', encoding="utf-8")

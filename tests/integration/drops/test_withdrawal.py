@@ -38,7 +38,8 @@ class World:
         months = str(as_of.month if months is None else months)
         labels = [(user, user == "a", day) for user in users for day in (D31, F29, M31) if day <= as_of]
         values = {"months_active": months, "support_tickets_90d": months}
-        return write_drop(self.landing, as_of, dict.fromkeys(users, values), labels)
+        actions = [(user, f"call of {as_of}", day) for user in users for day in (D31, F29, M31) if day <= as_of]
+        return write_drop(self.landing, as_of, dict.fromkeys(users, values), labels, actions)
 
     def accept(self, as_of, because="it was right after all"):
         (self.landing / as_of.isoformat() / "_ACCEPT").write_text(because, encoding="utf-8")

@@ -4,14 +4,14 @@ It shares nothing with the pipeline but the contract's columns, so that it canno
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 
-from churn.drops.contract import FILES, LABELS, REQUIRED_FILES, Kind
+from churn.drops.contract import ACTIONS, FILES, LABELS, REQUIRED_FILES, Kind
 from tests.handmade_drops import READ
 
 # Days that follow each other, over the end of a month too, of drops and of the instants from which they are known.
@@ -22,6 +22,7 @@ DAYS = (*DATES, NEVER)
 
 USERS = ("0001", "0002", "7892-POOKP", "B", "a", "é")
 VARIANTS = 4
+ACTION_TEXTS = ("call", "e-mail")
 
 Row = Mapping[str, Any]
 
@@ -50,10 +51,11 @@ VALUES = [{c.name: READ[c.kind](texts[c.name]) if texts[c.name] else None for c 
 
 @dataclass(frozen=True)
 class Content:
-    """The content of a drop: the variant of each customer's values, and the labels by customer and date."""
+    """The content of a drop: the variant of each customer's values, labels by customer and date, and actions."""
 
     customers: Mapping[str, int]
     labels: Mapping[tuple[str, date], bool] | None
+    actions: frozenset[tuple[str, str, date]] | None = None
 
     def texts(self) -> dict[str, dict[str, str]]:
         return {user: TEXTS[variant] for user, variant in self.customers.items()}
@@ -65,6 +67,12 @@ class Content:
         if all(day == as_of for _, day in self.labels):
             return [(user, label) for (user, _), label in self.labels.items()]
         return [(user, label, day) for (user, day), label in self.labels.items()]
+
+    def action_rows(self, as_of: date) -> list[tuple[str, str]] | list[tuple[str, str, date]] | None:
+        """The rows of actions.csv, likewise."""
+        if self.actions is None or any(day != as_of for _, _, day in self.actions):
+            return None if self.actions is None else sorted(self.actions)
+        return sorted((user, action) for user, action, _ in self.actions)
 
 
 @dataclass
@@ -200,7 +208,12 @@ class Model:
                 (as_of, day, user, label)
                 for as_of, content in self.loaded.items()
                 for (user, day), label in (content.labels or {}).items()
-            )
+            ),
+            ACTIONS.table: Counter(
+                (as_of, day, user, action)
+                for as_of, content in self.loaded.items()
+                for user, action, day in content.actions or ()
+            ),
         }
 
     def profiles(self) -> list[Row]:
@@ -218,6 +231,20 @@ class Model:
             for drop_as_of, content in self.built.items()
             for (user, day), label in (content.labels or {}).items()
         ]
+
+    def actions(self) -> list[Row]:
+        """The rows of actions_snapshots."""
+        return [
+            {"user_id": user, "as_of": day, "drop_as_of": drop_as_of, "action": action}
+            for drop_as_of, content in self.built.items()
+            for user, action, day in content.actions or ()
+        ]
+
+    def contacted(self, as_of: date, known_as_of: date) -> dict[str, list[str]]:
+        """The actions of the date by customer, of all drops up to the other date."""
+        known = {(row["user_id"], row["action"]) for row in self.actions()
+                 if row["as_of"] == as_of and row["drop_as_of"] <= known_as_of}  # fmt: skip
+        return {user: sorted(action for other, action in known if other == user) for user, _ in known}
 
     def training_rows(self, as_of: date, window: int) -> list[Row] | None:
         """The rows of the training set at `as_of` over the last `window` labelled dates, None without any."""
@@ -246,7 +273,7 @@ def known_from(as_of: date) -> datetime:
     return datetime.combine(as_of + timedelta(days=1), time(), UTC)
 
 
-assert {file.table for file in FILES} == {*(file.table for file in REQUIRED_FILES), LABELS.table}
+assert {file.table for file in FILES} == {*(file.table for file in REQUIRED_FILES), LABELS.table, ACTIONS.table}
 
 
 # --- what may happen -----------------------------------------------------------------------------------------------
@@ -254,7 +281,7 @@ assert {file.table for file in FILES} == {*(file.table for file in REQUIRED_FILE
 
 @st.composite
 def contents(draw: st.DrawFn, as_of: date) -> Content:
-    """A drop: customers who join and leave, labels of its own date, late labels, or none."""
+    """A drop: customers who join and leave; labels and actions of its own date, late ones, or none."""
     of_each = st.tuples(*[st.sampled_from((None, *range(VARIANTS)))] * len(USERS)).filter(any_of)
     customers = {user: variant for user, variant in zip(USERS, draw(of_each), strict=True) if variant is not None}
     # Labels of a date of whose customers none is are refused: of each date, the first customer has a row and a label.
@@ -268,7 +295,23 @@ def contents(draw: st.DrawFn, as_of: date) -> Content:
         labels.setdefault((USERS[0], day), True)
     # A drop that labels its own date labels its own customers; of earlier dates it may label those who are gone.
     own = {key: label for key, label in labels.items() if key[1] < as_of or key[0] in customers}
-    return Content(customers, None if days is None else own)
+    return Content(customers, None if days is None else own, draw(_actions(as_of, customers)))
+
+
+def _actions(as_of: date, customers: Collection[str]) -> st.SearchStrategy[frozenset[tuple[str, str, date]] | None]:
+    """Actions, like labels: of each date one is of the first customer, and those of the drop's date are of its own.
+
+    A single choice, so that the other events stay as likely as they were.
+    """
+    days = [day for day in DAYS if day <= as_of]
+    told = [
+        frozenset({(USERS[0], action, day) for day in (one, two)} | {(USERS[3], ACTION_TEXTS[0], one)})
+        for one in days
+        for two in days
+        for action in ACTION_TEXTS
+    ]
+    own = [frozenset(row for row in rows if row[2] < as_of or row[0] in customers) for rows in told]
+    return st.sampled_from((None, frozenset(), *own))
 
 
 def any_of(values: tuple[object, ...]) -> bool:
@@ -284,7 +327,7 @@ def landed() -> st.SearchStrategy[dict[date, tuple[Content, str]]]:
     return st.fixed_dictionaries({}, optional={day: st.tuples(contents(day), _ACCEPTS) for day in DATES})
 
 
-def actions(*, losses: bool) -> st.SearchStrategy[tuple[Any, ...]]:
+def events(*, losses: bool) -> st.SearchStrategy[tuple[Any, ...]]:
     """One event: a name and its arguments. With `losses` the online store can also lose its content."""
     day = st.sampled_from(DAYS)
     arrival = st.sampled_from(("arrives", "arrives", "overtaken")).flatmap(

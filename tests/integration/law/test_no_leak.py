@@ -15,9 +15,9 @@ from psycopg import sql
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from churn.drops.contract import FILES, LABELS, REQUIRED_FILES, USERS, Kind
+from churn.drops.contract import ACTIONS, FILES, LABELS, REQUIRED_FILES, USERS, Kind
 from churn.drops.landing import list_drops
-from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
+from churn.drops.snapshots import DELIVERED_TABLES, FEATURE_TABLES
 from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, read_online
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
@@ -33,7 +33,7 @@ from churn.training.families import FAMILIES
 from churn.training.train import train
 from churn.training.training_set import LABEL, TrainingSet, build_training_set
 from tests.conftest import database_copy
-from tests.handmade_drops import accept, read_values, write_drop
+from tests.handmade_drops import accept, read_values, write_drop, write_manifest
 from tests.integration.conftest import Pipeline
 from tests.opened_store import opened_store
 
@@ -67,14 +67,15 @@ class Chain:
 
 
 def write_poison(landing, as_of):
-    """A drop of absurd values for all customers, with the opposite of every delivered label."""
+    """A drop of absurd values for all customers, with the opposite of every delivered label and an action beside it."""
     earlier = [drop for drop in list_drops(landing) if drop.as_of <= D]
     customers = {row["user_id"]: ABSURD for drop in earlier for row in read_values(drop, USERS)}
     labels = {
         (row["user_id"], drop.as_of): not row["churn_label"] for drop in earlier for row in read_values(drop, LABELS)
     }
     labels |= {(user, as_of): True for user in customers}
-    accept(write_drop(landing, as_of, customers, [(user, label, day) for (user, day), label in labels.items()]))
+    late = [(user, label, day) for (user, day), label in labels.items()]
+    accept(write_drop(landing, as_of, customers, late, [(user, "call", day) for user, _, day in late]))
 
 
 def run_up_to_d(pipeline):
@@ -94,6 +95,11 @@ def training_set(database_url, as_of):
 def landing(tmp_path_factory):
     directory = tmp_path_factory.mktemp("no_leak") / "landing"
     write_drops(directory, customers=600, months=3, seed=11, start=date(2024, 1, 31))
+    for drop in list_drops(directory):
+        contacted = read_values(drop, USERS)[:20]
+        rows = "".join(f"{row['user_id']},e-mail\n" for row in contacted)
+        (drop.path / ACTIONS.name).write_text(f"user_id,action\n{rows}", encoding="utf-8")
+        write_manifest(drop)
     return directory
 
 
@@ -128,7 +134,8 @@ def poisoned(pipelines, clean):
 def held_up_to_d(database_url):
     """Return {table: rows} of raw.* and snapshots.* for the drops up to D."""
     tables = [("raw", file.table, "as_of") for file in FILES]
-    tables += [("snapshots", table, "as_of") for table in FEATURE_TABLES] + [("snapshots", LABELS_TABLE, "drop_as_of")]
+    tables += [("snapshots", table, "as_of") for table in FEATURE_TABLES]
+    tables += [("snapshots", table, "drop_as_of") for table in DELIVERED_TABLES]
     with connect(database_url) as connection:
         return {
             (schema, table): connection.execute(

@@ -32,6 +32,7 @@ DATES = [FIRST + timedelta(days=30 * number) for number in range(LABELLED_DATES 
 OLD, KEPT = DATES[:3], DATES[3:]
 USERS = ["a", "b", "c", "d"]
 LABELS = [("a", True), ("b", False), ("c", True), ("d", False)]
+ACTIONS = [("a", "call"), ("a", "e-mail")]
 ALL = 1
 """Days after which everything is old: the dates are of 2024."""
 
@@ -49,7 +50,7 @@ def nine_dates(shared_database_url, postgres_url, tmp_path_factory):
     """Nine labelled dates with the newest served, to copy for tests."""
     home = tmp_path_factory.mktemp("nine")
     for as_of in DATES:
-        take_in(write_drop(home / "landing", as_of, USERS, LABELS), shared_database_url, home / "archive")
+        take_in(write_drop(home / "landing", as_of, USERS, LABELS, ACTIONS), shared_database_url, home / "archive")
     apply_definitions(shared_database_url)
     materialize(DATES[-1], shared_database_url)
     days_pass(shared_database_url)
@@ -118,6 +119,7 @@ def test_retention_keeps_the_newest_training_set_and_deletes_older_dates(filled)
     assert expire_raw(ALL, filled).figures["dates"] == [str(each) for each in OLD]
     assert expire_snapshots(ALL, filled).figures["dates"] == [str(each) for each in OLD]
     assert sorted(raw(filled)) == sorted(snapshots(filled)) == KEPT
+    assert held(filled, "raw.actions") == held(filled, "snapshots.actions_snapshots") == dict.fromkeys(KEPT, 2)
 
 
 @both

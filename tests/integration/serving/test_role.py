@@ -132,6 +132,7 @@ def test_of_all_tables_it_reads_those_of_online_and_feast_and_the_hashes_and_app
     [
         "SELECT FROM raw.users",
         "SELECT FROM snapshots.labels_snapshots",
+        "SELECT FROM snapshots.actions_snapshots",
         "SELECT FROM gate.decisions",
         "SELECT FROM scores.current",
         "SELECT FROM predictions.answered",

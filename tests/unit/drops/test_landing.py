@@ -141,9 +141,9 @@ def secret(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["users.csv", "labels.csv"])
+@pytest.mark.parametrize("name", ["users.csv", "labels.csv", "actions.csv"])
 def test_a_symlink_in_a_drop_is_named(drop, secret, name):
-    (drop.path / name).unlink()
+    (drop.path / name).unlink(missing_ok=True)
     (drop.path / name).symlink_to(secret)
     assert name not in {path.name for path in drop.files()}
     assert [path.name for path in drop.links()] == [name]

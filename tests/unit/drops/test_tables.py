@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from churn.drops import csv_blocks
 from churn.drops.contract import (
+    ACTIONS,
     FILES,
     LABELS,
     LARGEST_NUMBER,
+    OPTIONAL_FILES,
     PAYMENTS,
     SUBSCRIPTIONS,
     SUPPORT,
@@ -115,9 +117,11 @@ def test_a_nullable_column_that_the_file_lacks_is_null_with_its_type():
         assert rows.table[column.name].null_count == 2
 
 
-def test_a_date_of_labels_that_the_file_lacks_is_absent():
-    rows, violations = read(LABELS, b"user_id,churn_label\na,True\n")
-    assert (rows, violations) == ({2: {"user_id": "a", "churn_label": True}}, [])
+@pytest.mark.parametrize(("file", "value"), [(LABELS, True), (ACTIONS, "True")], ids=lambda each: str(each)[:20])
+def test_a_date_of_rows_that_the_file_lacks_is_absent(file, value):
+    column = file.columns[1].name
+    rows, violations = read(file, f"user_id,{column}\na,True\n".encode())
+    assert (rows, violations) == ({2: {"user_id": "a", column: value}}, [])
 
 
 @pytest.mark.parametrize("value", ["True", "TRUE", "tRuE", "T", "t", "Yes", "yES", "1"])
@@ -213,9 +217,11 @@ def test_a_text_that_is_padded_or_means_null_is_refused(value, rule):
     assert violations == [f"subscriptions.csv, line 2, column net_service: {value!r}: expected {rule}"]
 
 
-def test_a_label_of_a_date_before_2000_is_refused():
-    rows, violations = read(LABELS, b"user_id,churn_label,as_of\na,True,2000-01-01\nb,True,1999-12-31\n")
-    assert violations == ["labels.csv, line 3, column as_of: '1999-12-31': expected a date from 2000-01-01 on"]
+@pytest.mark.parametrize("file", OPTIONAL_FILES, ids=lambda file: file.name)
+def test_a_row_of_a_date_before_2000_is_refused(file):
+    header = ",".join(column.name for column in file.columns)
+    rows, violations = read(file, f"{header}\na,True,2000-01-01\nb,True,1999-12-31\n".encode())
+    assert violations == [f"{file.name}, line 3, column as_of: '1999-12-31': expected a date from 2000-01-01 on"]
     assert rows[2]["as_of"] == date(2000, 1, 1)
 
 
