@@ -20,6 +20,7 @@ def environment(settings: Settings) -> dict[str, str]:
         **feast_environment(url_on(server, "churn")),
         **_serving_database(settings),
         **({"CHURN_REDIS_URL": settings.redis} if settings.redis else {}),
+        "CHURN_LABEL_DAYS": str(settings.label_days),
         "LANDING_DIR": str(settings.landing),
         "ARCHIVE_DIR": str(settings.archive),
         "SCORES_URL": str(settings.scores),

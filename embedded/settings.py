@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from churn.postgres.database_url import BadDatabaseUrl, url_on
+from churn.settings import LABEL_DAYS, SettingError, label_days
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -27,6 +28,7 @@ class Settings:
         broker: URL of the Redis broker of Celery workers, which the operator starts (CHURN_CELERY_BROKER); None for
             LocalExecutor.
         redis: URL of the Redis online store (CHURN_REDIS_URL); None for Postgres.
+        label_days: the days that a label covers (CHURN_LABEL_DAYS).
     """
 
     home: Path
@@ -36,6 +38,7 @@ class Settings:
     server: str | None = field(default=None, repr=False)
     broker: str | None = field(default=None, repr=False)
     redis: str | None = field(default=None, repr=False)
+    label_days: int = LABEL_DAYS
 
     @property
     def logs(self) -> Path:
@@ -90,7 +93,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises:
         SettingsError: a port is not a port, two services share one, or CHURN_HOME, CHURN_POSTGRES,
-            CHURN_CELERY_BROKER or CHURN_REDIS_URL cannot be used.
+            CHURN_CELERY_BROKER, CHURN_REDIS_URL or CHURN_LABEL_DAYS cannot be used.
     """
     home = Path(environ.get("CHURN_HOME") or REPOSITORY / ".state").expanduser()
     if "%" in str(home):
@@ -110,6 +113,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         server=_server(environ.get("CHURN_POSTGRES")),
         broker=_broker(environ.get("CHURN_CELERY_BROKER")),
         redis=_redis(environ.get("CHURN_REDIS_URL")),
+        label_days=_label_days(environ),
     )
 
 
@@ -139,6 +143,13 @@ def _redis(url: str | None) -> str | None:
     except BadRedisUrl as error:
         raise SettingsError(f"CHURN_REDIS_URL is {error}") from None
     return url
+
+
+def _label_days(environ: Mapping[str, str]) -> int:
+    try:
+        return label_days(environ)
+    except SettingError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _broker(url: str | None) -> str | None:

@@ -33,6 +33,7 @@ os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests say themselves which online store they are about.
 os.environ.pop("CHURN_REDIS_URL", None)
+os.environ.pop("CHURN_LABEL_DAYS", None)
 # Feast sets them when it is imported. Two test processes that inherit them from pytest's own would share their metrics,
 # and each would be taken for a worker of the other's service. This file is imported a second time, by its name.
 if "prometheus_client" not in sys.modules:
@@ -197,6 +198,12 @@ def mlflow_uri(postgres_url: Callable[[str], str], mlflow_template: str, tmp_pat
     """An empty MLflow of the test's own."""
     with tracking(postgres_url, mlflow_template, tmp_path) as uri:
         yield uri
+
+
+@pytest.fixture
+def labels_of_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels that cover one day: every labelled date counts, however close. For tests of made dates."""
+    monkeypatch.setenv("CHURN_LABEL_DAYS", "1")
 
 
 @pytest.fixture

@@ -1,11 +1,19 @@
 """Settings from environment variables. Tasks get the database URL from an Airflow connection instead."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 MOST_CONTROL = 0.5
 """Largest share of the control arm: a larger one is more likely 10 written for 0.10."""
+
+LABEL_DAYS = 28
+"""Days that a label covers by default: the longest period that fits between monthly drops, which are 28 to 31 days
+apart."""
+
+MOST_LABEL_DAYS = 366
+"""A longer label says nothing in time to act on it."""
 
 
 class SettingError(RuntimeError):
@@ -76,3 +84,16 @@ def read_score_settings() -> ScoreSettings:
 def redis_url() -> str | None:
     """Return the URL of the Redis online store (CHURN_REDIS_URL), None if Postgres is the online store."""
     return os.environ.get("CHURN_REDIS_URL") or None
+
+
+def label_days(environ: Mapping[str, str] = os.environ) -> int:
+    """Return the days that a label covers from its AS_OF on (CHURN_LABEL_DAYS, default 28).
+
+    Raises:
+        SettingError: it is not a whole number from 1 to 366.
+    """
+    text = environ.get("CHURN_LABEL_DAYS") or str(LABEL_DAYS)
+    days = int(text) if text.isascii() and text.isdecimal() else 0
+    if not 1 <= days <= MOST_LABEL_DAYS:
+        raise SettingError(f"CHURN_LABEL_DAYS must be a whole number from 1 to {MOST_LABEL_DAYS}, got {text!r}")
+    return days

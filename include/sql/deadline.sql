@@ -1,5 +1,10 @@
 -- name: decided_versions
-SELECT candidate_version, run_id FROM gate.decisions WHERE as_of = %(as_of)s ORDER BY id
+-- The decisions of an AS_OF, the newest last, and before them those on the given versions, which earlier AS_OFs may have.
+SELECT candidate_version, run_id
+FROM gate.decisions
+WHERE as_of = %(as_of)s
+   OR (candidate_version, run_id) IN (SELECT * FROM unnest(%(versions)s::integer[], %(run_ids)s::text[]))
+ORDER BY as_of = %(as_of)s, id
 
 -- name: received
 -- The state of each drop that was received between two instants. Only decisions after it was received count: earlier ones

@@ -63,6 +63,9 @@ WHERE candidate_version = %(version)s AND run_id = %(run_id)s
   -- Rows from before runs were recorded have the version number only.
   AND coalesce(production_run_id = %(production_run_id)s, true)
   AND overridden = %(overridden)s
+  -- Rows from before thresholds were recorded hold.
+  AND coalesce(report -> 'thresholds' = %(thresholds)s::jsonb, true)
+  AND (report ->> 'pinned') IS NOT DISTINCT FROM %(pinned)s
   -- A decision against another anchor does not hold. Without an anchor in the report it was Production, or there was none.
   AND coalesce((report -> 'anchor' ->> 'version')::integer, production_version, 0) = coalesce(%(anchor)s::integer, 0)
   AND coalesce((report -> 'anchor' ->> 'run_id') = %(anchor_run_id)s, true)

@@ -1,50 +1,31 @@
 -- name: drops
--- The drops of each AS_OF's training set: those of its labelled dates, which give the features, and those up to the AS_OF
--- that delivered labels for these dates. A single statement, so all are of one state of the database.
-WITH labelled AS (
+-- Each drop up to an AS_OF, and the dates for which it delivers labels; of these, the ones that it makes a labelled date.
+-- The caller chooses dates from them. A single statement, so all are of one state of the database.
+SELECT
+    l.as_of,
+    l.drop_digest,
+    l.expired_at IS NOT NULL AS is_expired,
+    l.label_dates,
     -- A drop delivers labels of its own and of earlier dates, whose customers may have left. A date counts as labelled if
     -- at least one labelled customer is in its snapshot.
-    SELECT f.as_of, min(l.as_of) AS since
-    FROM snapshots.builds l
-    CROSS JOIN unnest(l.label_dates) AS delivered (as_of)
-    JOIN snapshots.builds f ON f.as_of = delivered.as_of
-    LEFT JOIN LATERAL (
-        SELECT true AS is_labelled
-        FROM snapshots.labels_snapshots label
-        JOIN snapshots.subscriptions_profile_snapshots s
-            ON s.user_id = label.user_id AND s.event_timestamp = (f.as_of + 1)::timestamp AT TIME ZONE 'UTC'
-        WHERE label.drop_as_of = l.as_of AND label.as_of = f.as_of
-        LIMIT 1
-    ) AS known ON true
-    -- Dates that retention deleted count as labelled, so that the caller notices.
-    WHERE known.is_labelled OR f.expired_at IS NOT NULL OR l.expired_at IS NOT NULL
-    GROUP BY f.as_of
-),
--- MATERIALIZED: compute the dates once, not once per drop.
-trained AS MATERIALIZED (
-    SELECT
-        asked.as_of,
-        ARRAY(
-            SELECT labelled.as_of
-            FROM labelled
-            WHERE labelled.since <= asked.as_of
-            ORDER BY labelled.as_of DESC
-            LIMIT %(limit)s
-        ) AS dates
-    FROM unnest(%(as_ofs)s::date[]) AS asked (as_of)
-)
-SELECT
-    trained.as_of,
-    b.as_of AS drop_as_of,
-    b.drop_digest,
-    b.as_of = ANY (trained.dates) AS is_labelled,
-    b.expired_at IS NOT NULL AS is_expired
-FROM trained
-JOIN snapshots.builds b
-    -- The last date is the oldest. Earlier drops deliver no labels for any of the dates.
-    ON b.as_of BETWEEN trained.dates[cardinality(trained.dates)] AND trained.as_of
-   AND (b.as_of = ANY (trained.dates) OR b.label_dates && trained.dates)
-ORDER BY trained.as_of, b.as_of
+    ARRAY(
+        SELECT f.as_of
+        FROM unnest(l.label_dates) AS delivered (as_of)
+        JOIN snapshots.builds f ON f.as_of = delivered.as_of
+        LEFT JOIN LATERAL (
+            SELECT true AS is_labelled
+            FROM snapshots.labels_snapshots label
+            JOIN snapshots.subscriptions_profile_snapshots s
+                ON s.user_id = label.user_id AND s.event_timestamp = (f.as_of + 1)::timestamp AT TIME ZONE 'UTC'
+            WHERE label.drop_as_of = l.as_of AND label.as_of = f.as_of
+            LIMIT 1
+        ) AS known ON true
+        -- Dates that retention deleted count as labelled, so that the caller notices.
+        WHERE known.is_labelled OR f.expired_at IS NOT NULL OR l.expired_at IS NOT NULL
+    ) AS labelled
+FROM snapshots.builds l
+WHERE l.as_of <= %(newest)s
+ORDER BY l.as_of
 
 -- name: entities
 SELECT DISTINCT ON (l.user_id) l.user_id, l.churn_label, {event_timestamp}::timestamptz AS event_timestamp
@@ -55,3 +36,25 @@ WHERE l.as_of = {labelled}::date AND l.drop_as_of BETWEEN {labelled}::date AND {
   -- The same rule as in cohort.py: the first bytes of the hash as a number in [0, 1).
   AND ({everybody} OR substring(sha256(convert_to({salt} || ':' || l.user_id, 'UTF8')) FOR 8) < {below}::bytea)
 ORDER BY l.user_id, l.drop_as_of DESC
+
+-- name: other_labels
+-- The spans of drops, first included and last excluded, at which some customer of these dates had another label than at
+-- the AS_OF, or none yet (no first).
+WITH delivered AS (
+    SELECT
+        l.drop_as_of,
+        lag(l.drop_as_of) OVER history IS NULL AS is_first,
+        lead(l.drop_as_of) OVER history AS next_drop,
+        l.churn_label <> first_value(l.churn_label) OVER (PARTITION BY l.user_id, l.as_of ORDER BY l.drop_as_of DESC)
+            AS is_other
+    FROM snapshots.labels_snapshots l
+    JOIN snapshots.subscriptions_profile_snapshots s
+        ON s.user_id = l.user_id AND s.event_timestamp = (l.as_of + 1)::timestamp AT TIME ZONE 'UTC'
+    WHERE l.as_of = ANY (%(dates)s::date[]) AND l.drop_as_of BETWEEN l.as_of AND %(as_of)s
+      -- For the partitions: the join alone would read all of them.
+      AND s.event_timestamp = ANY (%(event_timestamps)s::timestamptz[])
+    WINDOW history AS (PARTITION BY l.user_id, l.as_of ORDER BY l.drop_as_of)
+)
+SELECT DISTINCT drop_as_of AS begins, next_drop AS ends FROM delivered WHERE is_other
+UNION
+SELECT NULL, drop_as_of FROM delivered WHERE is_first

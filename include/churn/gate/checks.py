@@ -108,7 +108,7 @@ def worth(evidence: Evidence, auc: Estimate | None, limits: Thresholds) -> Itera
 
 
 def going_out(evidence: Evidence, limits: Thresholds) -> Iterator[Check]:
-    """Can it be served now? Failures are temporary."""
+    """Can it be served now? Failures are temporary; a decision under a pin holds as long as that pin."""
     latency, most = evidence.loading.latency_ms, limits.max_latency_ms
     sentence = f"one customer takes {latency:.1f} ms in serving's code path, of {most:.0f} allowed"
     yield check("latency", latency, most, latency <= most, sentence, passing_away=True)
@@ -120,7 +120,7 @@ def going_out(evidence: Evidence, limits: Thresholds) -> Iterator[Check]:
     yield check("online_features", problem, None, problem is None, sentence, passing_away=True)
 
     pinned = evidence.pinned
-    yield check("not_pinned", pinned, None, pinned is None, pinned or "Production is not pinned", passing_away=True)
+    yield check("not_pinned", pinned, None, pinned is None, pinned or "Production is not pinned")
 
 
 def figure(estimate: Estimate | None) -> str:

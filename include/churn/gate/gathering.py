@@ -38,6 +38,7 @@ from churn.registry.evidence import keeps_evidence, read_evidence, read_trained_
 from churn.registry.loading import load_pipeline
 from churn.registry.model_version import ModelNotLoadable, ModelVersion
 from churn.registry.signature import columns_of, signature_of
+from churn.settings import label_days
 from churn.statistics import Estimate
 from churn.training.cohort import in_cohort
 from churn.training.learned_from import learned_of
@@ -236,7 +237,7 @@ def _of_run(version: ModelVersion, run: mlflow.entities.Run | None, cohort: Orig
     """Return the fields of Graded that come from run and tags; `cohort` is the origin of the AUC on the gate cohort."""
     params, metrics = (run.data.params, run.data.metrics) if run else ({}, {})
     dates = params.get("labelled_dates", "")
-    learned = learned_of(version.tags, int(dates) if dates.isdecimal() else None)
+    learned = learned_of(version.tags, int(dates) if dates.isdecimal() else None, label_days())
     known = {"out_of_fold_auc", "out_of_fold_auc_error"} <= metrics.keys()
     return {
         "recipe": params.get("recipe", ""),

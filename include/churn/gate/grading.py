@@ -4,7 +4,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ def grade(
 ) -> Outcome:
     """Decide on a candidate and record the decision in gate.decisions, the version's tags and artifacts of its run.
 
-    An earlier decision on the same candidate, Production and thresholds still holds and is returned as UNCHANGED,
-    unless it failed on a temporary condition such as a pin.
+    An earlier decision on the same candidate, Production, pin and thresholds still holds and is returned as UNCHANGED,
+    unless it failed on a temporary condition such as a slow machine.
 
     Args:
         overrides: thresholds of this run that replace the defaults, by name.
@@ -97,7 +97,7 @@ def _grade(version: int, run_id: str | None, asked: _Asked, connection: Connecti
         )
     production = registry.production(client)
     rivals = _rivals(connection, client, production)
-    earlier = _earlier_decision(connection, candidate, rivals, asked.overridden)
+    earlier = _earlier_decision(connection, candidate, rivals, asked)
     if earlier:
         outcome, reason, graded_against, superior, number = earlier
         figures: dict[str, Any] = {
@@ -153,7 +153,7 @@ def _find(client: MlflowClient, anchor: Held) -> ModelVersion:
 
 
 def _earlier_decision(
-    connection: Connection, candidate: ModelVersion, rivals: Rivals, overrides: Mapping[str, Any]
+    connection: Connection, candidate: ModelVersion, rivals: Rivals, asked: _Asked
 ) -> tuple[str, str, int | None, bool, int | None] | None:
     """Return outcome, reason, graded Production, superior and id of the decision that still holds."""
     production, anchor = rivals.production, rivals.anchor or rivals.production
@@ -167,7 +167,9 @@ def _earlier_decision(
         "production_withdrawn": rivals.production_withdrawn,
         "anchor": anchor.version if anchor else None,
         "anchor_run_id": anchor.run_id if anchor else None,
-        "overridden": json.dumps(overrides),
+        "pinned": rivals.pinned,
+        "overridden": json.dumps(asked.overridden),
+        "thresholds": json.dumps(asdict(asked.thresholds)),
     }
     found = execute(connection, "gate/decision_against", against).fetchone()
     if found and found[0] == rule.PROMOTE and was_promoted(candidate):

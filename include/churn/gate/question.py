@@ -18,6 +18,7 @@ from churn.gate.identity import bound
 from churn.postgres.database import connect, execute, one
 from churn.registry import client as registry
 from churn.registry.model_version import MODEL_NAME, PRODUCTION, STAGING, ModelVersion
+from churn.training.uses import used_by
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def ask(version: int, database_url: str, decision_id: int | None = None) -> Ques
         decision_id: the decision in gate.decisions; None: the last one on the version.
 
     Returns:
-        None if no approval is needed: the AS_OF is not the newest loaded one, the version is in Production, or
+        None if no approval is needed: the newest loaded drop does not use the candidate, that is in Production, or
         Production is pinned.
     """
     client = MlflowClient()
@@ -47,7 +48,7 @@ def ask(version: int, database_url: str, decision_id: int | None = None) -> Ques
     with connect(database_url) as connection:
         newest = one(connection, "gate/newest_drop")[0]
         decided = execute(connection, "gate/latest_report", {**bound(candidate), "decision": decision_id}).fetchone()
-    if newest != candidate.as_of:
+    if newest not in used_by(candidate.tags):
         log.info("no approval for AS_OF %s: the newest drop is %s", candidate.as_of, newest)
         return None
     if decided is None or candidate.stage == PRODUCTION or moves.pin(client):

@@ -73,6 +73,7 @@ class Decision:
             "out_of_time": evidence.out_of_time,
             "basis": against.basis.name if against else None,
             "production_withdrawn": evidence.production_withdrawn,
+            "pinned": evidence.pinned,
             "rows": len(evidence.labels),
             "churned": int(evidence.labels.sum()),
             "candidate": describe_candidate(evidence),

@@ -193,8 +193,8 @@ def _trained_state(
     No decision is due without a training set, if a version of the same drops was decided on (a correction may change no
     training row), or if retention deleted the version of the last decision.
     """
-    from churn.training.superseded import DROPS, to_tag  # noqa: PLC0415 — a slow import that is rarely needed
-    from churn.training.training_set import drops_of  # noqa: PLC0415
+    from churn.training.training_set import drops_of  # noqa: PLC0415 — a slow import that is rarely needed
+    from churn.training.uses import uses_of  # noqa: PLC0415
 
     drops = drops_of(connection, [as_of])[as_of]
     if not drops:
@@ -202,9 +202,11 @@ def _trained_state(
     versions = registered()
     if versions is None:
         return "materialized (MLflow cannot be asked)"
-    there = {(each.version, each.run_id): each.tags for each in versions if each.tags.get("as_of") == as_of.isoformat()}
-    trained = {version for version, tags in there.items() if tags.get(DROPS) == to_tag(drops)}
-    decided = execute(connection, "deadline/decided_versions", {"as_of": as_of}).fetchall()
+    there = {(each.version, each.run_id) for each in versions}
+    used = [uses for each in versions if (uses := uses_of(each)) and as_of in uses.as_ofs]
+    trained = {(each.version.version, each.version.run_id) for each in used if each.drops_at(as_of) == drops}
+    asked = {"as_of": as_of, "versions": [each for each, _ in trained], "run_ids": [each for _, each in trained]}
+    decided = execute(connection, "deadline/decided_versions", asked).fetchall()
     if trained & set(decided) or (decided and decided[-1] not in there):
         return None
     return "trained" if trained else "materialized"

@@ -36,7 +36,7 @@ class ModelVersion:
 
     @property
     def as_of(self) -> date:
-        """The AS_OF that it was trained at."""
+        """The earliest AS_OF at which its training rows were known."""
         text = self._tag("as_of")
         try:
             return parse_as_of(text)

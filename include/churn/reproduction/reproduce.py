@@ -7,6 +7,7 @@ and the database `churn` are only read.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import psycopg
@@ -19,6 +20,7 @@ from churn.drops.snapshots import build_snapshots
 from churn.drops.storage import Location
 from churn.drops.validation import AcceptedDrop
 from churn.features.store import apply_definitions, open_store
+from churn.postgres.database import connect
 from churn.reason import Refused
 from churn.registry.client import get_version, is_missing
 from churn.registry.model_version import MODEL_NAME, ModelNotLoadable, ModelVersion
@@ -28,7 +30,7 @@ from churn.training import recipe
 from churn.training.candidate import fit_candidate
 from churn.training.environment import environment_differences
 from churn.training.lineage import code_differences, commit_differences, read_lineage
-from churn.training.training_set import TrainingSet, build_training_set
+from churn.training.training_set import TrainingSet, build_training_set, labelled_dates
 
 Say = Callable[[str], None]
 TRAINING_SET = "training set"
@@ -134,12 +136,12 @@ def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
 def _checks(
     found: ModelVersion, lineage: Mapping[str, Any], database_url: str, archive: Location, say: Say
 ) -> Iterator[Check]:
-    drops = [AcceptedDrop.from_json({"as_of": as_of, **of}) for as_of, of in sorted(lineage["drops"].items())]
+    drops = _drops_of(lineage)
     say(f"checking the archived files of {len(drops)} drops")
     for drop in drops:
         _check_archived(drop, lineage, archive)
     yield f"{sum(len(drop.files) for drop in drops)} archived files of {len(drops)} drops", None
-    training_set = _rebuild(found, drops, database_url, archive, say)
+    training_set = _rebuild(found, lineage, database_url, archive, say)
     yield TRAINING_SET, set_difference(found, training_set)
     say(f"choosing and fitting the recipe on {len(training_set.table)} rows")
     parameters: dict[str, Any] = {
@@ -159,14 +161,23 @@ def _check_archived(drop: AcceptedDrop, lineage: Mapping[str, Any], archive: Loc
             raise ArchiveError(f"{name} of the drop of {drop.as_of}, revision {revision}: {error}") from error
 
 
+def _drops_of(lineage: Mapping[str, Any]) -> list[AcceptedDrop]:
+    return [AcceptedDrop.from_json({"as_of": as_of, **of}) for as_of, of in sorted(lineage["drops"].items())]
+
+
 def _rebuild(
-    found: ModelVersion, drops: list[AcceptedDrop], database_url: str, archive: Location, say: Say
+    found: ModelVersion, lineage: Mapping[str, Any], database_url: str, archive: Location, say: Say
 ) -> TrainingSet:
     with scratch_database(database_url) as scratch:
-        for drop in drops:
+        for drop in _drops_of(lineage):
             say(f"loading the drop of {drop.as_of}")
             load(drop, scratch, archive, loaded_before=True)
             build_snapshots(drop.as_of, scratch)
         apply_definitions(scratch)
         say(f"building the training set of {found.as_of}")
-        return build_training_set(open_store(scratch), found.feature_service, found.as_of, scratch)
+        dates = [date.fromisoformat(day) for day in lineage["training_set"].get("dates", [])]
+        if not dates:
+            # A version from before label periods learned from the newest labelled dates, however close.
+            with connect(scratch) as connection:
+                dates = labelled_dates(connection, found.as_of, days=1)
+        return build_training_set(open_store(scratch), found.feature_service, found.as_of, scratch, dates)

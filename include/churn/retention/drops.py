@@ -18,7 +18,7 @@ from churn.drops.snapshots import DELIVERED_TABLES, FEATURE_TABLES
 from churn.features.builds import builds_of
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock, one
-from churn.training.training_set import LABELLED_DATES
+from churn.training.training_set import LABELLED_DATES, sources_of
 
 Column = tuple[str, Callable[[date], Any]]
 """The column that a table is partitioned by, and its value for an AS_OF."""
@@ -99,13 +99,12 @@ def _before(connection: Connection, days: int) -> date | None:
     today, newest = one(connection, "retention/today"), one(connection, "retention/newest")
     if newest[1] is None:
         return None
-    asked = {"as_ofs": [newest[1]], "limit": LABELLED_DATES}
-    trained_on = execute(connection, "training/drops", asked).fetchall()
-    if sum(is_labelled for _, _, _, is_labelled, _ in trained_on) < LABELLED_DATES:
+    trained_on = sources_of(connection, [newest[1]])[newest[1]]
+    if len(trained_on.dates) < LABELLED_DATES:
         return None
     if served := builds_of(connection).served():
         newest = (*newest, served.as_of)
-    return min(today[0] - timedelta(days=days), *(drop for _, drop, *_ in trained_on), *filter(None, newest))
+    return min(today[0] - timedelta(days=days), *trained_on.drops, *filter(None, newest))
 
 
 def _remove(connection: Connection, kind: _Kind, as_of: date, dry_run: bool) -> tuple[int, int] | None:

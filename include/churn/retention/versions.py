@@ -7,7 +7,7 @@ Version numbers are not reused.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 from mlflow import MlflowClient
@@ -27,6 +27,7 @@ from churn.registry.model_version import MODEL_NAME, PRODUCTION, STAGING
 from churn.retention import RETENTION_LOCK
 from churn.training.lineage import TRAINING_SET
 from churn.training.train import USED_AT, lock_of, used_at
+from churn.training.uses import used_by
 
 T = TypeVar("T")
 
@@ -105,10 +106,10 @@ def expire_versions(days: int | None, database_url: str, dry_run: bool = False) 
 def _why_kept(connection: Connection, client: MlflowClient, versions: list[ModelVersion]) -> dict[int, str]:
     if not versions:
         return {}
-    as_of = str(one(connection, "gate/newest_drop")[0])
+    as_of = one(connection, "gate/newest_drop")[0]
     pinned, anchor = moves.pin(client), moves.anchor(connection)
     aliases = client.get_registered_model(MODEL_NAME).aliases
-    kept = {int(each.version): f"of {as_of}, the newest AS_OF" for each in versions if each.tags.get("as_of") == as_of}
+    kept = {int(each.version): f"of {as_of}, the newest AS_OF" for each in versions if _used_by(each, as_of)}
     runs = {int(each.version): each.run_id or "" for each in versions}
 
     def there(earlier: Held) -> bool:
@@ -124,13 +125,21 @@ def _why_kept(connection: Connection, client: MlflowClient, versions: list[Model
     return kept | {int(each.version): each.current_stage for each in versions if each.current_stage in stages}
 
 
+def _used_by(version: ModelVersion, as_of: date) -> bool:
+    try:
+        return as_of in used_by(version.tags)
+    except (TypeError, ValueError):
+        # Edited by hand.
+        return False
+
+
 def _in_use(connection: Connection, client: MlflowClient, versions: list[ModelVersion]) -> dict[int, str]:
     """Return the versions that a run may be about to grade. The locks are held until the connection closes; a training
     that starts meanwhile waits and does not find the deleted version."""
     since, kept = used_at(datetime.now(UTC) - GRACE), {}
     for each in versions:
-        if not try_lock_session(connection, *lock_of(each.tags.get("as_of", ""))):
-            kept[int(each.version)] = "its AS_OF is being trained"
+        if not try_lock_session(connection, *lock_of(each.tags.get("data_digest", ""))):
+            kept[int(each.version)] = "it is being trained"
         # Read again, because a training may have returned it since the listing.
         elif client.get_model_version(MODEL_NAME, each.version).tags.get(USED_AT, "") > since:
             kept[int(each.version)] = f"returned by a training in the last {GRACE.days} days"

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from churn.drops.contract import LABELS, REQUIRED_FILES
 from churn.synthetic.churn import churn_probability
@@ -43,8 +44,13 @@ def simulate(
     daily: bool = False,
     churn_drift: float = 0.0,
     late_labels: int = 0,
+    label_days: int = 0,
 ) -> Iterator[SyntheticDrop]:
     """Yield one drop per month end, or per day with `daily`. A drop does not depend on the number of drops.
+
+    Without `label_days`, labels are drawn per drop, as for drops a month apart. With it, daily drops have labels with a
+    real horizon: customers leave from one day to the next, and a label says whether the customer left within
+    `label_days` days. It comes when these are over.
 
     Args:
         customers: customers in the first drop; the population stays within half a percent.
@@ -55,20 +61,29 @@ def simulate(
         churn_drift: the share of a quarter turn per month of the churn relationship, see churn_probability().
         late_labels: 0: a drop has its own labels. K: it has the labels of the Kth drop before it, with that drop's
             AS_OF in the column as_of, including customers who are gone.
+        label_days: 0, or with `daily` the days that a label covers. The drop of D + label_days has the labels of D.
 
     Raises:
-        ScenarioError: no customers or drops, a negative seed or delay, a start that is not a month end.
+        ScenarioError: no customers or drops, a negative seed or delay, a start that is not a month end, `label_days`
+            of drops that are not daily or have `late_labels` too.
     """
     for name, value, least in (
         ("customers", customers, 1),
         ("months", months, 1),
         ("seed", seed, 0),
         ("late_labels", late_labels, 0),
+        ("label_days", label_days, 0),
     ):
         if value < least:
             raise ScenarioError(f"{name} must be at least {least}, got {value}")
     if not daily and (start + timedelta(days=1)).day != 1:
         raise ScenarioError(f"start {start} is not a month end: say {_month_end(start)}, or ask for daily drops")
+    if label_days and (late_labels or not daily):
+        raise ScenarioError(
+            "label_days are for daily drops; their labels come when these days are over: no late_labels"
+        )
+    if label_days:
+        return _days(customers, months, seed, start, churn_drift=churn_drift, label_days=label_days)
     return _drops(customers, months, seed, start, step_by_day=daily, churn_drift=churn_drift, late_labels=late_labels)
 
 
@@ -85,7 +100,7 @@ def _drops(
     for index in range(count):
         seen = observe(population, as_of)
         leaves = population.fortune < churn_probability(seen, index * step, churn_drift)
-        ids = pa.array(user_ids(population.number, seed)).cast(pa.string())
+        ids = _ids(population.number, seed)
         tables = _tables(ids, seen)
         labels = pa.table({"user_id": ids, "churn_label": pa.array(leaves)})
         if late_labels:
@@ -105,6 +120,45 @@ def _drops(
         # Shuffled, because rows in order of signup would bias folds and samples by tenure.
         population = population.at(rng.permutation(len(population)))
         joined += newcomers
+
+
+def _days(
+    size: int, count: int, seed: int, start: date, *, churn_drift: float, label_days: int
+) -> Iterator[SyntheticDrop]:
+    rng = np.random.default_rng(seed)
+    wobble = int(size * SIZE_WOBBLE * DAY_IN_MONTHS)
+    as_of = start
+    population = first_customers(rng, size, as_of)
+    # By customer number: the last drop after which the customer left; one that was won back may leave again.
+    last_left = np.full(size, -1)
+    unknown: deque[tuple[date, NDArray[np.int64]]] = deque()
+    for index in range(count):
+        tables = _tables(_ids(population.number, seed), seen := observe(population, as_of))
+        unknown.append((as_of, population.number))
+        if len(unknown) > label_days:
+            day, numbers = unknown.popleft()
+            tables[LABELS.table] = pa.table({
+                "user_id": _ids(numbers, seed),
+                "churn_label": pa.array(last_left[numbers] >= index - label_days),
+                "as_of": pa.repeat(pa.scalar(day), len(numbers)),
+            })  # fmt: skip
+        yield SyntheticDrop(as_of, tables)
+
+        # The chance of a day that, day after day, makes the chance of the whole label.
+        staying = (1 - churn_probability(seen, index * DAY_IN_MONTHS, churn_drift)) ** (1 / label_days)
+        leaves = rng.random(len(population)) >= staying
+        last_left[population.number[leaves]] = index
+        stayed = population.at(~(leaves & (rng.random(len(population)) < GONE_SHARE)))
+        before, as_of = as_of, as_of + timedelta(days=1)
+        stayed = a_step_later(rng, stayed, DAY_IN_MONTHS, new_month=False)
+        newcomers = max(0, size - len(stayed) + int(rng.integers(-wobble, wobble, endpoint=True)))
+        population = stayed.joined_by(new_customers(rng, newcomers, len(last_left), before, as_of))
+        population = population.at(rng.permutation(len(population)))
+        last_left = np.append(last_left, np.full(newcomers, -1))
+
+
+def _ids(numbers: NDArray[np.int64], seed: int) -> pa.Array:
+    return pa.array(user_ids(numbers, seed)).cast(pa.string())
 
 
 def _tables(ids: pa.Array, seen: Observations) -> dict[str, pa.Table]:

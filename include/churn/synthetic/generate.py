@@ -138,6 +138,14 @@ def _parser() -> argparse.ArgumentParser:
         help="labels come K drops later, with a column as_of; the first K drops have no labels.csv "
         "(default: 0, each drop has its own labels)",
     )
+    parser.add_argument(
+        "--label-days",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --daily: customers leave day by day, and the drop of D + N says who left within the N days after D "
+        "(default: 0, labels are drawn per drop)",
+    )
     return parser
 
 

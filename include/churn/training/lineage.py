@@ -82,7 +82,11 @@ def lineage_of(
         "feature_service": training_set.service.name,
         "drops": dict(revisions),
         "queries": queries(),
-        "training_set": {"digest": identity["data_digest"], "rows": len(training_set.table)},
+        "training_set": {
+            "digest": identity["data_digest"],
+            "rows": len(training_set.table),
+            "dates": [day.isoformat() for day in training_set.dates],
+        },
         "parameters": asdict(parameters),
         "seeds": {"random_state": parameters.random_state, "cohort_salt": SALT},
         "recipe": asdict(candidate.selection.recipe),

@@ -1,13 +1,11 @@
 """supersede: tag model versions whose training data have changed since.
 
 The tag `drops` of a version records the digest of each drop in its training set. A version is superseded when a
-training at its AS_OF would read other drops now: one was corrected, came late, brought late labels, or was withdrawn.
-The tag `superseded` says what changed and what to do. It is removed when the drops match again. Decisions and the stage
-Production do not change.
+training at an AS_OF that used it would read other drops now: one was corrected, came late, brought late labels, or was
+withdrawn. The tag `superseded` says what changed and what to do. It is removed when the drops match again. Decisions
+and the stage Production do not change.
 """
 
-import json
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -18,16 +16,11 @@ from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session, one
 from churn.registry.client import find_versions
 from churn.registry.client import production as find_production
-from churn.registry.model_version import MODEL_NAME, ModelNotLoadable, ModelVersion
+from churn.registry.model_version import MODEL_NAME, ModelVersion
 from churn.training.training_set import drops_of
+from churn.training.uses import Drops, Uses, add_use, uses_of
 
-log = logging.getLogger(__name__)
-
-DROPS = "drops"
 SUPERSEDED = "superseded"
-
-Drops = Mapping[date, str]
-"""The drops of a training set: AS_OF → sha256 of the content."""
 
 
 def mark_superseded(database_url: str) -> Outcome:
@@ -35,7 +28,7 @@ def mark_superseded(database_url: str) -> Outcome:
     with connect(database_url, autocommit=True) as connection:
         _lock(connection)
         client = MlflowClient()
-        tagged, untagged = _mark(connection, client, find_versions(client, {}))
+        tagged, untagged = _mark(connection, client, filter(None, map(uses_of, find_versions(client, {}))))
     figures = {"tagged": tagged, "untagged": untagged}
     if not tagged and not untagged:
         return Outcome(UNCHANGED, "every tag `superseded` is up to date", figures)
@@ -64,36 +57,17 @@ def withdrawn_drops(connection: Connection, version: ModelVersion) -> list[date]
 
 
 def renew(as_of: date, data_digest: str, drops: Drops, database_url: str) -> None:
-    """Set the tag `drops` of the versions of `as_of` with this data digest, then mark all versions of `as_of`.
+    """Record the versions with this data digest as used by `as_of`, then mark all versions that it used.
 
     A drop can change without changing the training set; such a version is not superseded.
     """
     client = MlflowClient()
-    trained_then, these_data = {"as_of": as_of.isoformat()}, {"data_digest": data_digest}
     with connect(database_url, autocommit=True) as connection:
         _lock(connection)
-        for version in find_versions(client, trained_then | these_data):
-            if version.tags.get(DROPS) != to_tag(drops):
-                client.set_model_version_tag(MODEL_NAME, str(version.version), DROPS, to_tag(drops))
-        _mark(connection, client, find_versions(client, trained_then))
-
-
-def to_tag(drops: Drops) -> str:
-    """Return the value of the tag `drops`."""
-    return json.dumps({as_of.isoformat(): digest for as_of, digest in sorted(drops.items())})
-
-
-def _drops_of(version: ModelVersion) -> Drops | None:
-    """Return the drops of a version; None without the tag, or if its tags are unreadable, so that one version does not
-    block the others."""
-    if DROPS not in version.tags:
-        return None
-    try:
-        version.as_of  # noqa: B018 — raises if unreadable
-        return {date.fromisoformat(as_of): digest for as_of, digest in json.loads(version.tags[DROPS]).items()}
-    except (ModelNotLoadable, ValueError, AttributeError) as error:
-        log.warning("cannot tell whether version %d is superseded: %s", version.version, error)
-        return None
+        for version in find_versions(client, {"data_digest": data_digest}):
+            add_use(client, version, as_of, drops)
+        used = [uses for each in find_versions(client, {}) if (uses := uses_of(each)) and as_of in uses.as_ofs]
+        _mark(connection, client, used)
 
 
 def _list(versions: list[int]) -> str:
@@ -123,20 +97,20 @@ class _Left:
 
 
 def _learned_from(version: ModelVersion, as_of: date) -> bool:
-    return version.tags.get("as_of") == as_of.isoformat() or as_of in (_drops_of(version) or {})
+    uses = uses_of(version)
+    return version.tags.get("as_of") == as_of.isoformat() or (uses is not None and as_of in uses.drops)
 
 
-def _mark(
-    connection: Connection, client: MlflowClient, versions: Iterable[ModelVersion]
-) -> tuple[list[int], list[int]]:
+def _mark(connection: Connection, client: MlflowClient, used: Iterable[Uses]) -> tuple[list[int], list[int]]:
     """Update the tag of each version; return the versions that were tagged and those that were untagged."""
-    made_of = [(version, drops) for version in versions if (drops := _drops_of(version)) is not None]
-    now = drops_of(connection, {version.as_of for version, _ in made_of})
-    current = {version.as_of: version for version, drops in made_of if drops == now[version.as_of]}
+    used = list(used)
+    now = drops_of(connection, {as_of for each in used for as_of in each.as_ofs})
+    current = {as_of: each.version for each in used for as_of in each.as_ofs if each.drops_at(as_of) == now[as_of]}
     left = _Left.read(connection)
     tagged, untagged = [], []
-    for version, drops in made_of:
-        why = _why(version.as_of, drops, now[version.as_of], current.get(version.as_of), left)
+    for each in used:
+        version = each.version
+        why = _why(each, now, current, left)
         if why == version.tags.get(SUPERSEDED):
             continue
         if why is None:
@@ -148,13 +122,21 @@ def _mark(
     return tagged, untagged
 
 
-def _why(as_of: date, then: Drops, now: Drops, successor: ModelVersion | None, left: _Left) -> str | None:
-    """Return why a version of `as_of` is superseded and what to do, None if it is not."""
-    changes = _changes(then, now, left.withdrawn)
+def _why(uses: Uses, now: Mapping[date, Drops], current: Mapping[date, ModelVersion], left: _Left) -> str | None:
+    """Return why a version is superseded at AS_OFs that used it and what to do, None if it is not."""
+    changed = {
+        as_of: changes
+        # A withdrawn AS_OF uses nothing: it has no drop, and cannot be run again.
+        for as_of in sorted(uses.as_ofs - left.withdrawn)
+        if (changes := _changes(uses.drops_at(as_of), now[as_of], left.withdrawn))
+    }
+    said = [f"{changed[max(changed)]}; {_advice([*changed], current.get(max(changed)))}"] if changed else []
+    as_of = uses.version.as_of
     if as_of in left.withdrawn:
-        # It cannot be run again: it has no drop.
-        return "; ".join(filter(None, (changes, f"its AS_OF {as_of} was withdrawn: {left.advice}")))
-    return f"{changes}; {_advice(as_of, successor)}" if changes else None
+        if not changed and (changes := _changes(uses.drops_at(as_of), now.get(as_of, {}), left.withdrawn)):
+            said = [changes]
+        said.append(f"its AS_OF {as_of} was withdrawn: {left.advice}")
+    return "; ".join(said) or None
 
 
 def _changes(then: Drops, now: Drops, withdrawn: frozenset[date]) -> str | None:
@@ -169,7 +151,9 @@ def _changes(then: Drops, now: Drops, withdrawn: frozenset[date]) -> str | None:
     return f"the drops that it was trained on changed: {'; '.join(said)}" if said else None
 
 
-def _advice(as_of: date, successor: ModelVersion | None) -> str:
+def _advice(as_ofs: list[date], successor: ModelVersion | None) -> str:
+    """Return what to do about the AS_OFs, oldest first; `successor` is the version of the newest."""
     if successor:
         return f"version {successor.version} was trained on those of now"
-    return f"run {as_of} again to train on those of now"
+    run = f"{as_ofs[0]} to {as_ofs[-1]}" if len(as_ofs) > 1 else f"{as_ofs[0]}"
+    return f"run {run} again to train on those of now"

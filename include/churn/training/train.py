@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 
 from mlflow import MlflowClient
@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from churn.code import step_digest
 from churn.features.store import FEATURE_SERVICE, open_store
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import connect, lock_session
+from churn.postgres.database import Connection, connect, lock_session
 from churn.registry.client import ExperimentDeleted, find_versions, get_version, require_experiment
 from churn.registry.model_version import MODEL_NAME
 from churn.training import recipe
@@ -18,8 +18,16 @@ from churn.training.candidate import NotEnoughToLearn, fit_candidate
 from churn.training.lineage import read_revisions
 from churn.training.regime import REGIME_CHANGE, judged_of
 from churn.training.registration import register
-from churn.training.superseded import DROPS, renew, to_tag
-from churn.training.training_set import Expired, TrainingSet, build_training_set, drops_of, labelled_dates
+from churn.training.superseded import renew
+from churn.training.training_set import (
+    Expired,
+    TrainingSet,
+    build_training_set,
+    drops_of,
+    known_since,
+    labelled_dates,
+)
+from churn.training.uses import DROPS, USED_BY, to_tag
 
 __all__ = ["DropsChanged", "ExperimentDeleted", "Expired", "NotEnoughToLearn", "train"]
 
@@ -32,9 +40,9 @@ class DropsChanged(RuntimeError):
     """Drops changed while the training set was read, so it may mix two states; a retry helps."""
 
 
-def lock_of(as_of: str) -> tuple[str, str]:
-    """Return the name of the lock that a training of `as_of` holds."""
-    return "train", as_of
+def lock_of(data_digest: str) -> tuple[str, str]:
+    """Return the name of the lock that a training on these data holds."""
+    return "train", data_digest
 
 
 def used_at(instant: datetime) -> str:
@@ -45,7 +53,9 @@ def used_at(instant: datetime) -> str:
 def train(as_of: date, database_url: str, parameters: recipe.Parameters | None = None) -> Outcome:
     """Fit, log and register the candidate of `as_of`, and return its version and figures.
 
-    If a version of the same AS_OF, data digest, code and parameters exists, it is returned as UNCHANGED.
+    If a version of the same data digest, code and parameters exists, it is returned as UNCHANGED, whatever the AS_OF
+    that trained it: most AS_OFs of a label period have one training set. A version's own AS_OF is the earliest at which
+    its rows are known.
 
     Args:
         parameters: of the recipe; None for its defaults.
@@ -59,24 +69,30 @@ def train(as_of: date, database_url: str, parameters: recipe.Parameters | None =
     """
     # Before the fit, whose result could not be logged otherwise.
     require_experiment(MlflowClient())
-    with connect(database_url, autocommit=True) as connection:
-        # A concurrent training of the same AS_OF waits, then finds the registered version. A session lock, because the
-        # server may end a transaction that idles through a fit.
-        lock_session(connection, *lock_of(as_of.isoformat()))
-        return _train(as_of, database_url, parameters or recipe.Parameters())
-
-
-def _train(as_of: date, database_url: str, parameters: recipe.Parameters) -> Outcome:
     training_set, drops = _read_training_set(as_of, database_url)
+    with connect(database_url, autocommit=True) as connection:
+        # A concurrent training on the same rows waits, then finds the registered version. A session lock, because the
+        # server may end a transaction that idles through a fit.
+        lock_session(connection, *lock_of(training_set.digest))
+        return _train(connection, training_set, drops, database_url, parameters or recipe.Parameters())
+
+
+def _train(
+    connection: Connection,
+    training_set: TrainingSet,
+    drops: dict[date, str],
+    database_url: str,
+    parameters: recipe.Parameters,
+) -> Outcome:
+    as_of = training_set.as_of
     identity = {
-        "as_of": as_of.isoformat(),
         "data_digest": training_set.digest,
         "code_digest": step_digest(__package__),
         "parameters": json.dumps(asdict(parameters), sort_keys=True),
     }
     same = [
         each
-        for each in find_versions(MlflowClient(), {"as_of": identity["as_of"]})
+        for each in find_versions(MlflowClient(), {"data_digest": identity["data_digest"]})
         if identity.items() <= each.tags.items()
     ]
     if same:
@@ -85,9 +101,19 @@ def _train(as_of: date, database_url: str, parameters: recipe.Parameters) -> Out
         renew(as_of, training_set.digest, drops, database_url)
         figures = {"version": found.version, "run_id": found.run_id, **_news(found.tags, found.version)}
         return Outcome(UNCHANGED, f"version {found.version} was trained on this data by this code", figures)
+    training_set = replace(training_set, as_of=known_since(connection, training_set, drops))
+    _require_unchanged(as_of, drops, database_url)
     candidate = fit_candidate(training_set, parameters)
-    revisions = read_revisions(drops, database_url)
-    tags = {**identity, DROPS: to_tag(drops)}
+    # Later drops brought labels that change no row.
+    revisions = read_revisions(
+        {drop: digest for drop, digest in drops.items() if drop <= training_set.as_of}, database_url
+    )
+    tags = {
+        **identity,
+        "as_of": training_set.as_of.isoformat(),
+        DROPS: to_tag(drops),
+        USED_BY: json.dumps([as_of.isoformat()]),
+    }
     version, run_id = register(candidate, training_set, parameters, tags, revisions, database_url=database_url)
     renew(as_of, training_set.digest, drops, database_url)
     news = _news(get_version(MlflowClient(), version).tags, version) if candidate.change else {}
@@ -111,9 +137,13 @@ def _read_training_set(as_of: date, database_url: str) -> tuple[TrainingSet, dic
     before and after."""
     drops = _drops_now(as_of, database_url)
     training_set = build_training_set(open_store(database_url), FEATURE_SERVICE, as_of, database_url)
+    _require_unchanged(as_of, drops, database_url)
+    return training_set, drops
+
+
+def _require_unchanged(as_of: date, drops: dict[date, str], database_url: str) -> None:
     if _drops_now(as_of, database_url) != drops:
         raise DropsChanged(f"drops up to {as_of} changed while its training set was read: run the task again")
-    return training_set, drops
 
 
 def _drops_now(as_of: date, database_url: str) -> dict[date, str]:

@@ -2,11 +2,11 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,12 @@ from churn.features.store import feature_types
 from churn.postgres.database import Connection, connect, execute, statement
 from churn.scoring.frame import to_model_types
 from churn.scoring.scorer import score
+from churn.settings import label_days
 from churn.training.cohort import SALT, both_cohorts_below, cohorts
+from churn.training.label_period import choose_dates
 
 LABELLED_DATES = 6
-"""Labelled dates per training set: half a year of monthly drops, so that old behaviour fades out."""
+"""Labelled dates per training set: half a year of label periods, so that old behaviour fades out."""
 
 BLOCK = 40_000
 """Rows converted to Python objects at once: a few megabytes."""
@@ -115,8 +117,13 @@ class TrainingSet:
         return to_model_types(table.select(list(types)).to_pandas(), types)
 
 
-def build_training_set(store: FeatureStore, service_name: str, as_of: date, database_url: str) -> TrainingSet:
-    """Join the last six labelled dates up to `as_of`, their labels as delivered by drops up to `as_of`.
+def build_training_set(
+    store: FeatureStore, service_name: str, as_of: date, database_url: str, dates: Sequence[date] | None = None
+) -> TrainingSet:
+    """Join the labelled dates to learn from at `as_of`, their labels as delivered by drops up to `as_of`.
+
+    Args:
+        dates: the dates, for a reproduction; None chooses them.
 
     Raises:
         NothingToLearn: there is no such date.
@@ -125,7 +132,7 @@ def build_training_set(store: FeatureStore, service_name: str, as_of: date, data
     service = store.get_feature_service(service_name)
     # Autocommit, so that no transaction idles while Feast joins on its own connections.
     with connect(database_url, autocommit=True) as connection:
-        dates = labelled_dates(connection, as_of)
+        dates = dates or labelled_dates(connection, as_of)
         if not dates:
             raise NothingToLearn(
                 f"no date up to {as_of} has both labels and a snapshot: load a drop with labels.csv, "
@@ -135,33 +142,96 @@ def build_training_set(store: FeatureStore, service_name: str, as_of: date, data
     return TrainingSet(as_of, service, pa.concat_tables(parts))
 
 
-def labelled_dates(connection: Connection, as_of: date, limit: int = LABELLED_DATES) -> list[date]:
-    """Return the newest dates that have a snapshot and labels delivered by drops up to `as_of`, oldest first.
+@dataclass(frozen=True)
+class Sources:
+    """The labelled dates of a training set and its drops, without the join.
+
+    Attributes:
+        dates: oldest first.
+        drops: AS_OF → sha256 of the content: the drops of the dates, which give the features, and those up to the AS_OF
+            that delivered labels for these dates. Equal drops give equal training sets.
+        expired: those of the drops that retention removed.
+    """
+
+    dates: list[date]
+    drops: dict[date, str]
+    expired: list[date]
+
+
+def sources_of(
+    connection: Connection, as_ofs: Iterable[date], limit: int = LABELLED_DATES, days: int | None = None
+) -> dict[date, Sources]:
+    """Return the sources of the training set of each AS_OF; without dates if there is nothing to learn from.
+
+    Args:
+        limit: the most dates of a training set.
+        days: the days that a label covers; None for CHURN_LABEL_DAYS.
+
+    Raises:
+        SettingError: CHURN_LABEL_DAYS cannot be used.
+    """
+    asked, days = sorted(set(as_ofs)), days or label_days()
+    if not asked:
+        return {}
+    builds = [_Build(*row) for row in execute(connection, "training/drops", {"newest": asked[-1]})]
+    return {as_of: _sources([each for each in builds if each.as_of <= as_of], days, limit) for as_of in asked}
+
+
+class _Build(NamedTuple):
+    """A row of the statement training/drops."""
+
+    as_of: date
+    digest: str
+    is_expired: bool
+    label_dates: list[date]
+    labelled: list[date]
+
+
+def _sources(builds: Sequence[_Build], days: int, limit: int) -> Sources:
+    dates = choose_dates({day for each in builds for day in each.labelled}, days, limit)
+    used = [each for each in builds if each.as_of in dates or not set(dates).isdisjoint(each.label_dates)]
+    return Sources(dates, {each.as_of: each.digest for each in used}, [each.as_of for each in used if each.is_expired])
+
+
+def labelled_dates(
+    connection: Connection, as_of: date, limit: int = LABELLED_DATES, days: int | None = None
+) -> list[date]:
+    """Return the dates to learn from at `as_of`, oldest first: the choice among the dates that have a snapshot and
+    labels delivered by drops up to `as_of`. For `limit` and `days` see sources_of().
 
     Raises:
         Expired: retention removed one of them, or of the drops that labelled them.
     """
-    found = execute(connection, "training/drops", {"as_ofs": [as_of], "limit": limit}).fetchall()
-    if expired := [str(drop) for _, drop, _, _, is_expired in found if is_expired]:
+    found = sources_of(connection, [as_of], limit, days)[as_of]
+    if expired := [str(drop) for drop in found.expired]:
         raise Expired(
             f"the training set of {as_of} includes {', '.join(expired)}, which retention removed: run these dates "
             f"again (make backfill FROM={expired[0]} TO={expired[-1]}; their drops must be in the landing directory), "
             f"then {as_of}; and increase CHURN_SNAPSHOTS_DAYS"
         )
-    return [drop for _, drop, _, is_labelled, _ in found if is_labelled]
+    return found.dates
 
 
 def drops_of(connection: Connection, as_ofs: Iterable[date]) -> dict[date, dict[date, str]]:
-    """Return the drops of each AS_OF's training set, without the join: {drop: sha256 of its content}.
+    """Return the drops of each AS_OF's training set, those that retention removed included."""
+    return {as_of: found.drops for as_of, found in sources_of(connection, as_ofs).items()}
 
-    Equal drops give equal training sets. Drops that retention removed are included.
+
+def known_since(connection: Connection, training_set: TrainingSet, drops: Iterable[date]) -> date:
+    """Return the earliest AS_OF at which the rows of a training set are known: a function of the rows, whichever AS_OF
+    they were read at.
+
+    Args:
+        drops: the AS_OFs of the drops of the training set; nothing becomes known between them.
     """
-    drops: dict[date, dict[date, str]] = {as_of: {} for as_of in as_ofs}
-    for as_of, drop, digest, *_ in execute(
-        connection, "training/drops", {"as_ofs": list(drops), "limit": LABELLED_DATES}
-    ):
-        drops[as_of][drop] = digest
-    return drops
+    dates = training_set.dates
+    asked = {"dates": dates, "as_of": training_set.as_of, "event_timestamps": [event_timestamp(day) for day in dates]}
+    spans = execute(connection, "training/other_labels", asked).fetchall()
+    return min(
+        drop
+        for drop in drops
+        if drop >= dates[-1] and not any((begins or date.min) <= drop < ends for begins, ends in spans)
+    )
 
 
 def join_features(

@@ -15,6 +15,8 @@ from churn.training.training_set import labelled_dates
 from tests.database_dump import dump
 from tests.handmade_drops import accept, take_in, validated_now, write_drop
 
+pytestmark = pytest.mark.usefixtures("labels_of_a_day")
+
 D31, F15, F29, M31 = date(2024, 1, 31), date(2024, 2, 15), date(2024, 2, 29), date(2024, 3, 31)
 USERS = [f"{number:04d}-ABCDE" for number in range(30)]
 OTHERS = [f"{number:04d}-OTHER" for number in range(30)]

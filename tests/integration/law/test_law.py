@@ -340,6 +340,7 @@ class World:
 def world(database_url, online_store, tmp_path, monkeypatch):
     compiled = cache(jinja2.Environment().from_string)
     monkeypatch.setattr(jinja2.Environment, "from_string", lambda _, source: compiled(source))
+    monkeypatch.setenv("CHURN_LABEL_DAYS", "1")
     monkeypatch.setattr(training_set, "labelled_dates", partial(labelled_dates, limit=WINDOW))
     apply_definitions(database_url)
     with opened_store(database_url) as store:

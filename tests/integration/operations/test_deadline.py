@@ -19,8 +19,8 @@ from churn.operations import deadline
 from churn.operations.deadline import GRACE, TOLD_FOR, DeadlineMissed, check_deadline, find_late, find_missing
 from churn.outcome import DONE
 from churn.postgres.database import connect, execute
-from churn.training.superseded import DROPS, to_tag
 from churn.training.training_set import drops_of
+from churn.training.uses import DROPS, to_tag
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import mlflow_at
 from tests.file_rights import rights_count

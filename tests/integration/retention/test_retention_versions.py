@@ -48,6 +48,7 @@ def register(url, age=AGE, as_of=AS_OF):
         mlflow.log_dict({}, "lineage.json")
         model = mlflow.sklearn.log_model(pipeline, name="model", pip_requirements=["scikit-learn"])
     tags = {"as_of": as_of.isoformat(), "threshold": "0.5", "feature_service": "churn_v1"}
+    tags["data_digest"] = f"rows of {as_of}"
     version = int(mlflow.register_model(model.model_uri, MODEL_NAME, tags=tags).version)
     trust(version, "ada", "made by this test", url)
     with connect(url) as connection:
@@ -217,9 +218,9 @@ def test_a_version_returned_by_a_training_is_kept_for_two_days(url):
 def test_a_version_that_a_running_training_can_return_is_kept(url):
     busy, idle = register(url), register(url, as_of=date(2023, 12, 31))
     with connect(url, autocommit=True) as training:
-        lock_session(training, *lock_of(AS_OF.isoformat()))
+        lock_session(training, *lock_of(f"rows of {AS_OF}"))
         done = expire_versions(DAYS, url)
-    assert (done.figures["versions"], done.figures["kept"]) == ([idle], {busy: "its AS_OF is being trained"})
+    assert (done.figures["versions"], done.figures["kept"]) == ([idle], {busy: "it is being trained"})
 
 
 def test_an_unreadable_pin_stops_the_deletion_of_versions(url):

@@ -18,10 +18,13 @@ from churn.registry import client as registry
 from churn.registry.model_version import MODEL_NAME, PRODUCTION
 from churn.training import recipe
 from churn.training import train as training
-from churn.training.superseded import DROPS, SUPERSEDED, mark_superseded, supersede_withdrawn, to_tag
+from churn.training.superseded import SUPERSEDED, mark_superseded, supersede_withdrawn
 from churn.training.train import DropsChanged, train
 from churn.training.training_set import NothingToLearn, drops_of, labelled_dates
+from churn.training.uses import DROPS, to_tag
 from tests.handmade_drops import take_in, write_drop
+
+pytestmark = pytest.mark.usefixtures("labels_of_a_day")
 
 D31, F15, F29, M31 = date(2024, 1, 31), date(2024, 2, 15), date(2024, 2, 29), date(2024, 3, 31)
 DAYS = [D31 + timedelta(days=number) for number in range(9)]

@@ -29,6 +29,8 @@ from churn.training.training_set import (
 from tests.handmade_drops import read_values, take_in, write_drop
 from tests.opened_store import opened_store
 
+pytestmark = pytest.mark.usefixtures("labels_of_a_day")
+
 D31, F29, M31 = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 ARROW_TYPES = {Int64: pa.int64(), Float64: pa.float64(), Bool: pa.bool_(), String: pa.string()}
 

@@ -422,12 +422,17 @@ def test_a_candidate_that_loads_differently_in_serving_is_invalid(loading, check
     [
         ({"loading": Loading(None, 0.0, 250.0)}, "latency"),
         ({"online_problem": "nothing is served"}, "online_features"),
-        ({"pinned": "pinned by ada"}, "not_pinned"),
     ],
 )
 def test_a_transient_failure_is_kept_and_marked_as_passing(changes, check):
     decision = decide(evidence(**changes))
     assert (decision.outcome, failed(decision), decision.passing_away) == (KEEP, [check], True)
+
+
+def test_a_decision_under_a_pin_holds_as_long_as_the_pin_and_records_it():
+    decision = decide(evidence(pinned="pinned by ada"))
+    assert (failed(decision), decision.passing_away) == (["not_pinned"], False)
+    assert decision.to_json()["pinned"] == "pinned by ada"
 
 
 def test_a_pinned_production_turns_a_promotion_into_a_recommendation():

@@ -391,3 +391,68 @@ def test_the_command_says_what_is_wrong_with_its_arguments(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(f"--out {tmp_path} --customers 100 --months 2 --seed 3 --start 2024-05-15".split())
     assert "start 2024-05-15 is not a month end: say 2024-05-31" in capsys.readouterr().err
+
+
+# --- daily drops with a real horizon ------------------------------------------------------------------------------
+
+HORIZON = 28
+
+
+@pytest.fixture(scope="module")
+def days():
+    """Seventy daily drops, by AS_OF."""
+    drops = simulate(customers=2000, months=70, seed=4, daily=True, label_days=HORIZON)
+    return {drop.as_of: drop.tables for drop in drops}
+
+
+def customers_of(tables):
+    return set(tables["users"]["user_id"].to_pylist())
+
+
+def test_the_labels_of_a_day_come_when_their_horizon_is_over_and_name_its_customers(days):
+    first = min(days)
+    late = {as_of: tables["labels"] for as_of, tables in days.items() if "labels" in tables}
+    assert min(late) == first + timedelta(days=HORIZON)
+    assert len(late) == len(days) - HORIZON
+    for as_of, labels in late.items():
+        of = as_of - timedelta(days=HORIZON)
+        assert set(labels["as_of"].to_pylist()) == {of}
+        assert set(labels["user_id"].to_pylist()) == customers_of(days[of])
+
+
+def test_who_is_gone_within_the_horizon_is_a_leaver_and_a_later_leaver_is_not_yet(days):
+    first = min(days)
+    left = leavers(days[first + timedelta(days=HORIZON)])
+    gone = customers_of(days[first]) - customers_of(days[first + timedelta(days=HORIZON)])
+    later = customers_of(days[first]) - gone - customers_of(days[max(days)])
+    assert gone
+    assert gone <= left
+    assert later - left, "all who leave later were called leavers"
+
+
+def test_a_label_covers_every_day_of_its_horizon(days):
+    dates = sorted(days)
+    for offset in (1, HORIZON):
+        gone = customers_of(days[dates[offset - 1]]) - customers_of(days[dates[offset]])
+        assert gone & customers_of(days[dates[0]]) <= leavers(days[dates[HORIZON]])
+
+
+def test_the_churn_rate_of_a_horizon_stays_that_of_a_month(days):
+    rates = [np.mean(tables["labels"]["churn_label"].to_numpy()) for tables in days.values() if "labels" in tables]
+    assert all(0.22 < rate < 0.31 for rate in rates)
+
+
+def test_a_drop_with_a_horizon_does_not_depend_on_later_drops(days):
+    few = simulate(customers=2000, months=35, seed=4, daily=True, label_days=HORIZON)
+    assert {drop.as_of: drop.tables for drop in few} == {day: days[day] for day in sorted(days)[:35]}
+
+
+@pytest.mark.parametrize("odd", [{"daily": False}, {"daily": True, "late_labels": 1}])
+def test_a_horizon_is_for_daily_drops_without_another_delay(odd):
+    with pytest.raises(ScenarioError, match="label_days are for daily drops"):
+        simulate(customers=10, months=2, seed=1, label_days=HORIZON, **odd)
+
+
+def leavers(tables):
+    labels = tables["labels"]
+    return set(labels["user_id"].filter(labels["churn_label"]).to_pylist())
