@@ -18,6 +18,7 @@ from churn.outcomes.rows import ALL, ANSWERING, API, Rows
 from churn.outcomes.verdict import MIN_ROWS, Verdict, judge
 from churn.registry.model_version import ModelVersion
 from churn.scores.arms import CONTROL, TREAT
+from churn.settings import label_days
 from churn.statistics import Estimate
 from churn.training.cohort import cohorts
 from churn.training.learned_from import learned_of
@@ -27,7 +28,7 @@ COHORTS = "gate and audit cohort"
 GATE_COHORT = "gate cohort"
 """Of the answering version: the rows of the gate's decision, so that both give the same figures."""
 OUT_OF_TIME = "out of time"
-"""All customers of a date that the version had not learned from."""
+"""All customers of a date that the version had not learned from, nor from one whose label period overlaps it."""
 
 Slices = Callable[[pa.ChunkedArray], Mapping[str, np.ndarray]]
 """From customers to the mask of each slice."""
@@ -122,7 +123,7 @@ def bases_of(rows: Rows, version: ModelVersion, as_of: date) -> dict[str, np.nda
     if salt := version.tags.get("cohort_salt"):
         gate, audit = cohorts(rows.users.to_pylist(), salt)
         found[COHORTS] = gate | audit
-    if learned_of(version.tags, None).has(as_of) is False:
+    if learned_of(version.tags, None, label_days()).has(as_of) is False:
         found[OUT_OF_TIME] = np.ones(len(rows), dtype=bool)
     return found
 
