@@ -19,6 +19,7 @@ BENCHMARKS = {
     "regime": "how often a regime change is called, with and without one, by simulation",
     "health": "how well a list's expected performance says what comes, by simulation",
     "holds": "how often a valid drop is held, by simulation: daily and monthly, of 200 to 20,000 customers",
+    "drift": "how often a quiet night is flagged and how soon a drift is found, of 200 to 1,000,000 customers",
     "serving": "latency and throughput of a prediction: naive, ours and the limit, at the smallest size",
     "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only if named",
 }
@@ -97,7 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--repeats", type=_positive, metavar="N",
         help="default: 3 up to 100,000 customers, 1 beyond; for gate thousands of decisions, hundreds of chains; "
-        "for holds the chains per case, 15; for health the lists per case; for serving_soak the minutes, 10",
+        "for holds the chains per case, 15; for health the lists per case and the seeds; for drift the "
+        "nights per case, 1000; for serving_soak the minutes, 10",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results", metavar="DIR",

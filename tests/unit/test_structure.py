@@ -21,6 +21,7 @@ ORDER = (
     "training",
     "gate",
     "scores",
+    "drift",
     "outcomes",
     "report",
     "reproduction",
