@@ -94,17 +94,18 @@ def compare(now: Profile, reference: Profile) -> Iterator[Answer]:
     Args:
         now: counted on the bins of the reference.
     """
-    yield _share(NULLS, (now.nulls, now.known), (reference.nulls, reference.known))
     common = np.ones(len(now.counts), dtype=bool)
     counts, before = np.array(now.counts), np.array(reference.counts)
     if not reference.is_ordered:
         common = before >= RARE * reference.known
-        inside, inside_before = int(counts[common].sum()), int(before[common].sum())
-        yield _share(NEW, (now.known - inside, inside), (reference.known - inside_before, inside_before))
-    counts, before = counts[common], before[common]
-    if counts.sum() and before.sum():
+    inside, inside_before = int(counts[common].sum()), int(before[common].sum())
+    if inside and inside_before:
         test, name = (kolmogorov_smirnov, "KS") if reference.is_ordered else (chi_squared, "chi²")
-        yield Answer(DRIFT, effect_of(counts, before), name, *test(counts, before))
+        compared = counts[common], before[common]
+        yield Answer(DRIFT, effect_of(*compared), name, *test(*compared))
+    yield _share(NULLS, (now.nulls, now.known), (reference.nulls, reference.known))
+    if not reference.is_ordered:
+        yield _share(NEW, (now.known - inside, inside), (reference.known - inside_before, inside_before))
 
 
 def unusual(now: Profile, reference: Profile) -> dict[str, int]:
