@@ -5,7 +5,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from alerts import alert, tell
 from assets import churn_outcomes, churn_scores
-from run import AS_OF_PARAM, DEFAULT_ARGS, OUTCOME_FIRST, current_as_of, database_url
+from churn.outcome import DONE
+from run import AS_OF_PARAM, DEFAULT_ARGS, OUTCOME_FIRST, current_as_of, database_url, is_retry
 
 
 @dag(
@@ -35,7 +36,11 @@ def churn_outcome():
     **`expect`** estimates AUC, Brier score and churn rate of the list before its labels come: rows of
     `outcomes.expected`. It is skipped where the version was graded on this date, so that labels are there.
 
-    **`judge`, `expect` or `alert_changes` is red**: Postgres or MLflow was unavailable. Clear the task.
+    **`drift`** compares each column with what the version was trained on and with an earlier AS_OF: rows of
+    `drift.columns` (docs/drift.md). It never holds a drop.
+
+    **`judge`, `expect`, `drift` or `alert_changes` is red**: Postgres or MLflow was unavailable, or a snapshot changed
+    while `drift` read it. Clear the task.
     """
 
     @task(multiple_outputs=False, pool="churn_scoring", queue="training", outlets=[churn_outcomes])
@@ -75,8 +80,33 @@ def churn_outcome():
         except NothingToExpect as error:
             raise AirflowSkipException(f"nothing to expect: {error}") from error
 
+    @task(multiple_outputs=False, pool="churn_scoring", queue="training")
+    def drift() -> dict:
+        """Compares the features and scores of the AS_OF with its references. Sends an alert where a column begins to
+        drift."""
+        from churn.drift.step import NothingToCompare, compare_columns
+
+        try:
+            outcome = compare_columns(current_as_of(), database_url())
+        except NothingToCompare as error:
+            raise AirflowSkipException(f"nothing to compare: {error}") from error
+        if outcome.outcome == DONE or is_retry():
+            _alert_of_drift()
+        return outcome.to_json()
+
     judge() >> alert_changes()
     expect()
+    drift()
+
+
+def _alert_of_drift() -> None:
+    from churn.drift.findings import alert_of
+    from churn.postgres.database import connect
+
+    with connect(database_url()) as connection:
+        begun = alert_of(connection, current_as_of())
+    if begun:
+        tell(begun.title, begun.body)
 
 
 churn_outcome()

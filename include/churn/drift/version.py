@@ -26,7 +26,7 @@ from churn.registry.version_scorer import VersionRefused, load_scorer
 from churn.scores.run import Run
 from churn.training.cohort import cohorts
 from churn.training.learned_from import learned_of
-from churn.training.superseded import DROPS
+from churn.training.uses import DROPS
 
 
 class NoReference(RuntimeError):
