@@ -51,7 +51,7 @@ ORDER = {
 BESIDE = {
     "churn_train": {"train": {"report"}, "gate": {"promote", "report", "score_meanwhile"}},
     "churn_withdraw": {"withdraw": {"scores"}},
-    "churn_outcome": {None: {"expect"}},
+    "churn_outcome": {None: {"expect", "drift"}},
     "churn_retention": {None: {"expire_raw", "expire_snapshots", "expire_versions", "expire_scores"}},
 }
 """What a task starts beside the next one; None is the begin of the run."""
@@ -368,6 +368,7 @@ def test_only_heavy_tasks_use_the_training_queue(dag_bag):
         "score",
         "judge",
         "expect",
+        "drift",
     }
     assert set(queues.values()) == {"default", "training"}
 

@@ -216,6 +216,7 @@ def test_heavy_tasks_wait_in_the_training_queue(disturbed):
         "score",
         "judge",
         "expect",
+        "drift",
     }
     assert set(queues.values()) == {"default", "training"}
 
