@@ -18,7 +18,7 @@ from churn.synthetic.generate import write_drops
 from embedded.commands.airflow_api import Airflow, Ref, Task
 from embedded.commands.chain import HEAD, follow, wait_for_dag
 from embedded.commands.drops import find_drops, land
-from embedded.operator.status import as_of_states
+from embedded.operator.as_of_state import as_of_states
 from embedded.settings import Settings
 from embedded.stack import lifecycle as stack
 

@@ -14,7 +14,7 @@ from embedded.commands.airflow_api import Airflow, Ref, Task
 from embedded.commands.chain import CHAIN, HEAD, follow, wait_for_dag, why_failed
 from embedded.commands.drops import find_drops, land
 from embedded.commands.prediction import PredictionError, predict_by
-from embedded.operator.status import production_version
+from embedded.operator.model_registry import production_version
 from embedded.settings import Settings
 from embedded.stack.lifecycle import Progress
 from embedded.stack.services import session
@@ -143,10 +143,10 @@ class Proof:
 
     def production(self) -> int:
         """Return the version in stage Production."""
-        version = production_version(self.stack)
-        if version is None:
+        production = production_version(self.stack)
+        if production is None:
             raise ComposeError("no version is in Production")
-        return version
+        return production.version
 
     def served(self, version: int) -> str:
         """Return the serving API's answer about a customer of every drop, once that version gives it."""

@@ -1,4 +1,4 @@
-"""Alerts once a day about AS_OFs without a decision or a list in time."""
+"""Alerts once a day about AS_OFs without a decision, a list or a judgement in time."""
 
 import os
 from datetime import datetime
@@ -34,7 +34,8 @@ from run import DEFAULT_ARGS, database_url, no_retry
 def churn_deadline():
     """
     Checks that every drop received between one week and two hours ago has a decision of the gate and a list of scores,
-    and fails otherwise. A date that no version may score needs no list, nor does one whose list retention deleted.
+    and that the labels it brought of dates with a list are judged; fails otherwise. A date that no version may score
+    needs no list, nor does one whose list retention deleted.
     Runs at 06:00 UTC; CHURN_DEADLINE in Airflow's environment (a cron expression) overrides this.
 
     Airflow's own deadline alerts watch runs. A missing drop has no run, and Airflow 3.3 skips deadline alerts for runs

@@ -14,7 +14,8 @@ from embedded.commands.drops import find_drops, generated_drops, land
 from embedded.commands.prediction import PredictionError, any_customer, predict_by
 from embedded.commands.scores import at_risk, first_of
 from embedded.environment import environment
-from embedded.operator.status import AsOfState, as_of_states, production_version
+from embedded.operator.as_of_state import AsOfState, as_of_states
+from embedded.operator.model_registry import production_version, say_verdict
 from embedded.settings import Settings
 from embedded.stack.lifecycle import check_alive, up
 from embedded.stack.services import addresses
@@ -46,6 +47,7 @@ def run(settings: Settings, drops: Path | None, say: Say) -> bool:
     states = as_of_states(settings)
     green = _report_failures(airflow, links, settings, set(found)) and _report_not_loaded(states, set(found))
     _print(summary(states, set(found)))
+    _print(say_verdict(settings))
     if green:
         _print(_first_of_the_list(settings, max(found)))
         customer = any_customer(found[max(found)])
@@ -71,14 +73,15 @@ def _first_of_the_list(settings: Settings, as_of: date) -> str:
 def _prediction(settings: Settings, customer: str) -> tuple[bool, str]:
     """Return whether serving answers with the version in Production, once it has loaded it, and the answer."""
     try:
-        version = production_version(settings)
+        production = production_version(settings)
     except requests.RequestException as error:
         return False, f"none: MLflow does not say which version is in Production (make status): {error}"
     try:
+        version = production.version if production else None
         return True, predict_by(settings, customer, version, SERVING_FOLLOWS)
     except PredictionError as error:
         # Without a version in Production no answer is right.
-        return version is None, str(error)
+        return production is None, str(error)
 
 
 def trigger(settings: Settings, as_of: date, say: Say) -> bool:
@@ -88,6 +91,7 @@ def trigger(settings: Settings, as_of: date, say: Say) -> bool:
     links = follow(airflow, _trigger(airflow, as_of), say, partial(check_alive, settings))
     green = _report_failures(airflow, links, settings, {as_of})
     _print(summary(as_of_states(settings), {as_of}))
+    _print(say_verdict(settings))
     return green
 
 
@@ -105,6 +109,7 @@ def backfill(settings: Settings, first: date, last: date, say: Say) -> bool:
     days = {first + timedelta(days=day) for day in range((last - first).days + 1)}
     green = _report_failures(airflow, links, settings, days)
     _print(summary(as_of_states(settings), days))
+    _print(say_verdict(settings))
     return green
 
 
@@ -123,13 +128,14 @@ def summary(states: list[AsOfState], asked: set[date]) -> str:
             state.outcome,
             state.candidate_version,
             _scored(state),
+            state.verdict,
         )
         for state in states
         if state.as_of in asked and state.revision is not None
     ]
     without = len(asked) - len(rows)
     lines = (
-        table(("AS_OF", "rows", "candidate AUC", "Production AUC", "decision", "version", "scored"), rows)
+        table(("AS_OF", "rows", "candidate AUC", "Production AUC", "decision", "version", "scored", "verdict"), rows)
         if rows
         else ""
     )

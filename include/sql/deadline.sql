@@ -35,7 +35,16 @@ SELECT
         FROM scores.snapshots
         WHERE snapshots.as_of = drops.as_of AND snapshots.drop_digest = drops.digest
           AND drops.received_at > (SELECT applied_at FROM public.churn_migrations WHERE name = '0012_scores')
-    ), true) AS is_scored
+    ), true) AS is_scored,
+    -- The versions with a list that these labels are to judge, but not labels from before there were judgements.
+    ARRAY(
+        SELECT list.model_version || '/' || list.model_run_id
+        FROM snapshots.builds
+        JOIN scores.current_runs AS list ON list.as_of = ANY(builds.label_dates)
+        WHERE builds.as_of = drops.as_of
+          AND NOT EXISTS (SELECT FROM outcomes.current_judgements AS judged WHERE judged.as_of = list.as_of)
+          AND drops.received_at > (SELECT applied_at FROM public.churn_migrations WHERE name = '0013_outcomes')
+    ) AS unjudged
 FROM raw.drops
 WHERE drops.received_at BETWEEN %(since)s AND %(until)s
 ORDER BY drops.as_of

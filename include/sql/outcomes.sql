@@ -196,6 +196,22 @@ WHERE as_of IN (
 )
 ORDER BY as_of
 
+-- name: unjudged
+-- The lists whose labels are there, and that are not judged, or are judged by an earlier list or drop.
+SELECT list.as_of, list.model_version, list.model_run_id
+FROM scores.current_runs AS list
+LEFT JOIN outcomes.current_judgements AS judgement USING (as_of)
+WHERE EXISTS (SELECT FROM snapshots.builds WHERE list.as_of = ANY(builds.label_dates))
+  AND (
+      judgement.list_revision IS DISTINCT FROM list.revision
+      OR EXISTS (
+          SELECT FROM snapshots.builds
+          WHERE builds.as_of = judgement.known_as_of
+            AND builds.drop_digest <> judgement.labelled_by ->> judgement.known_as_of::text
+      )
+  )
+ORDER BY list.as_of
+
 -- name: verdicts
 SELECT
     model_version, model_run_id, as_of, revision, known_as_of, source, basis, arm, rows, auc, auc_low, auc_high,

@@ -16,7 +16,8 @@ SELECT
     lists.revision AS list_revision,
     lists.model_version AS list_version,
     lists.rows AS list_rows,
-    lists.snapshot_digest = scored.digest AS list_is_current
+    lists.snapshot_digest = scored.digest AS list_is_current,
+    judged.verdict
 FROM raw.drops
 FULL JOIN snapshots.builds USING (as_of)
 FULL JOIN (
@@ -27,6 +28,9 @@ FULL JOIN (
 ) AS decisions USING (as_of)
 LEFT JOIN scores.current_runs AS lists USING (as_of)
 LEFT JOIN scores.snapshots AS scored USING (as_of)
+LEFT JOIN (
+    SELECT as_of, model_version, model_run_id, verdict FROM outcomes.current WHERE source = 'list' AND decides
+) AS judged USING (as_of, model_version, model_run_id)
 ORDER BY as_of
 
 -- name: feature_services

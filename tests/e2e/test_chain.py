@@ -27,11 +27,14 @@ def test_run_prints_the_result_of_every_as_of_and_one_prediction(stack):
     # Each line tells the last decision: churn_landing, which looks by itself now and then, may have started a chain
     # beside, and January, looked at again after February, is older than Production.
     assert re.search(
-        rf"^{JANUARY} +\d+ +0\.\d+ +(-|0\.\d+) +(PROMOTE|KEEP) +1 +\d+ by version \d+$", text, re.MULTILINE
+        rf"^{JANUARY} +\d+ +0\.\d+ +(-|0\.\d+) +(PROMOTE|KEEP) +1 +\d+ by version \d+ +as promised$", text, re.MULTILINE
     ), text
     assert re.search(
-        rf"^{FEBRUARY} +\d+ +0\.\d+ +0\.\d+ +(PROMOTE|KEEP) +2 +\d+ by version \d+$", text, re.MULTILINE
+        rf"^{FEBRUARY} +\d+ +0\.\d+ +0\.\d+ +(PROMOTE|KEEP) +2 +\d+ by version \d+ +as promised$", text, re.MULTILINE
     ), text
+    assert re.search(
+        r"^verdict on Production: version \d+ on \d{4}-\d\d-\d\d: as promised: AUC 0\.\d+", text, re.MULTILINE
+    )
     assert "most likely to leave" in text
     assert stack.decided()[0] == (date.fromisoformat(JANUARY), "PROMOTE", 1)
     promoted = [version for _, outcome, version in stack.decided() if outcome == "PROMOTE"]
@@ -261,6 +264,7 @@ def test_status_reports_a_healthy_stack(stack):
     assert done.stdout.count("running") == 7
     assert "last decision" in done.stdout
     assert " is served online" in done.stdout
+    assert f"verdict on Production: version {stack.production()} on " in done.stdout
 
 
 def test_a_corrected_drop_supersedes_the_version_of_a_later_date_and_status_says_so(stack):

@@ -1,4 +1,5 @@
-"""Checks of the pipeline: freshness of each step, held drops, Production, model registry, serving and the list."""
+"""Checks of the pipeline: freshness of each step, held drops, Production, model registry, serving, the list and the
+verdict on Production."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -9,25 +10,21 @@ from churn.drops.holds.record import Hold, find_holds, what_to_do
 from churn.features.redis.server import OnlineStoreAway
 from churn.operations.deadline import GRACE, Late, find_late, find_missing, in_words
 from churn.registry.model_version import ModelVersion
-from churn.registry.state import Oddity, in_production
+from churn.registry.state import Oddity
 from embedded.environment import environment
+from embedded.operator.as_of_state import AsOfState, as_of_states, served_as_of
 from embedded.operator.doctor.airflow import given
 from embedded.operator.doctor.finding import Finding, bad, ok, warn
+from embedded.operator.doctor.outcomes import check_outcomes
 from embedded.operator.doctor.scores import check_list
-from embedded.operator.status import (
-    AsOfState,
-    as_of_states,
-    ready,
-    registered_versions,
-    registry_oddities,
-    served_as_of,
-)
+from embedded.operator.model_registry import production_among, registered_versions, registry_oddities
+from embedded.operator.status import ready
 from embedded.settings import Settings
 from embedded.stack.process_manager import Process
 
 
 def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iterator[Finding]:
-    """Check the drops, snapshots, online features and decisions, then MLflow, serving and the list."""
+    """Check the drops, snapshots, online features and decisions, then MLflow, serving, the list and its verdict."""
     url = environment(settings)["CHURN_DATABASE_URL"]
     now = datetime.now(UTC)
     missing = find_missing(settings.landing, url, _drop_every_days(processes), now)
@@ -35,11 +32,12 @@ def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iter
     yield judge_freshness(as_of_states(settings), _served(settings), missing, late, now)
     yield judge_held(list(find_holds(url).values()), settings.landing)
     versions = registered_versions(settings)
-    production = next(reversed(in_production(versions)), None)
+    production = production_among(versions)
     yield judge_production(production)
     yield judge_registry(registry_oddities(settings, versions))
     yield judge_serving(*ready(settings), production)
     yield check_list(settings, versions)
+    yield from check_outcomes(settings, versions)
 
 
 def _drop_every_days(processes: Mapping[str, Process]) -> int | None:

@@ -9,8 +9,8 @@ from churn.registry.model_version import ModelVersion
 from churn.scores.files import folder_of, why_unpublished
 from churn.scores.run import Run, current_run
 from embedded.environment import environment
+from embedded.operator.as_of_state import served_as_of
 from embedded.operator.doctor.finding import Finding, bad, ok, warn
-from embedded.operator.status import served_as_of
 from embedded.settings import Settings
 
 CHECK = "list of scores"

@@ -1,4 +1,5 @@
-"""The deadline: every received drop has a decision of the gate and a list of scores within hours.
+"""The deadline: every received drop has a decision of the gate and a list of scores within hours, and its labels are
+judged.
 
 The check reads drops instead of runs, because a drop that was never picked up has no run. Missing drops are checked
 only if the interval between drops is configured. A drop without a training set yet needs no decision, and one that no
@@ -44,17 +45,19 @@ NEXT = {
     "decided": "it is not scored: look at the runs of churn_score for this AS_OF",
     "decided (MLflow cannot be asked)": "it is not scored, and it is unknown whether a version may score it: check "
     "that MLflow runs",
+    "scored": "it brought labels of a scored date, which are not judged: look at the runs of churn_outcome for this "
+    "AS_OF; make doctor names the dates",
 }
 """Advice by the last finished step of a drop. Running its AS_OF again resumes from there."""
 
 
 class DeadlineMissed(RuntimeError):
-    """AS_OFs without a decision or a list in time; the message gives the state of each, and what to do."""
+    """AS_OFs without a decision, a list or a judgement in time; the message gives the state of each, and what to do."""
 
 
 @dataclass(frozen=True)
 class Late:
-    """An AS_OF without a decision or a list: the state of its drop (a key of NEXT), and when it was received."""
+    """An AS_OF of which a step is missing: the state of its drop (a key of NEXT), and when it was received."""
 
     as_of: date
     state: str
@@ -77,14 +80,14 @@ def in_words(late: Sequence[Late]) -> str:
 def check_deadline(
     landing: Path, database_url: str, *, every_days: int | None = None, now: datetime | None = None
 ) -> Outcome:
-    """Check that every drop received between a week and two hours ago has its decision and its list.
+    """Check that every drop received between a week and two hours ago has its decision and list, and judged labels.
 
     Args:
         every_days: maximum days between drops; None does not check for missing drops.
         now: the instant to check for, aware; None is now.
 
     Raises:
-        DeadlineMissed: a drop has no decision or no list, or the newest drop is too old.
+        DeadlineMissed: a drop has no decision, no list or unjudged labels, or the newest drop is too old.
     """
     now = now or datetime.now(UTC)
     missing = find_missing(landing, database_url, every_days, now)
@@ -93,11 +96,13 @@ def check_deadline(
     if missing or late:
         raise DeadlineMissed("; ".join(each for each in (missing, in_words(late)) if each))
     but = f", but {held}: held for a person, which was alerted" if held else ""
-    return Outcome(DONE, f"every drop received until {now - GRACE:%Y-%m-%d %H:%M} UTC is decided on and scored{but}")
+    until = f"{now - GRACE:%Y-%m-%d %H:%M} UTC"
+    return Outcome(DONE, f"every drop received until {until} is decided on and scored, and its labels are judged{but}")
 
 
 def find_late(landing: Path, database_url: str, since: datetime, until: datetime) -> list[Late]:
-    """Return the AS_OFs whose drop was received between two instants and has no decision or no list, oldest first.
+    """Return the AS_OFs whose drop was received between two instants and has no decision, no list or
+    unjudged labels, oldest first.
 
     A drop that changed after loading counts as landed, an unreadable one as unreadable. A held drop is not late: the
     hold was alerted.
@@ -159,7 +164,7 @@ def _late_in_database(database_url: str, since: datetime, until: datetime) -> It
     registered = cache(_registered)
     with connect(database_url) as connection:
         received = execute(connection, "deadline/received", {"since": since, "until": until}).fetchall()
-        for as_of, received_at, is_snapshotted, is_materialized, is_decided, is_scored in received:
+        for as_of, received_at, is_snapshotted, is_materialized, is_decided, is_scored, unjudged in received:
             # Decisions first, because retention deletes snapshots.
             if is_decided:
                 state = None
@@ -169,6 +174,8 @@ def _late_in_database(database_url: str, since: datetime, until: datetime) -> It
                 state = "snapshotted" if is_snapshotted else "loaded"
             if not state and not is_scored:
                 state = _decided_state(connection, as_of, registered)
+            if not state and unjudged:
+                state = _scored_state(set(unjudged), registered)
             if state:
                 yield Late(as_of, state, received_at)
 
@@ -183,6 +190,14 @@ def _decided_state(
     if versions is None:
         return "decided (MLflow cannot be asked)"
     return "decided" if choose_registered(connection, versions, as_of).version else None
+
+
+def _scored_state(scored_by: set[str], registered: Callable[[], Sequence[ModelVersion] | None]) -> str | None:
+    """Return the state of labels without a judgement, None if the versions that scored their dates were deleted."""
+    versions = registered()
+    if versions is None or scored_by & {f"{each.version}/{each.run_id}" for each in versions}:
+        return "scored"
+    return None
 
 
 def _trained_state(

@@ -6,51 +6,10 @@ it ends when a better version is there.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date
 
-from psycopg.rows import class_row
-
-from churn.outcomes.verdict import ALARMS, AS_PROMISED, CHANCE
-from churn.postgres.database import Connection, compose, connect, execute
+from churn.outcomes.standing import AS_PROMISED, Of, Standing, verdicts
+from churn.postgres.database import connect, execute
 from churn.registry.model_version import ModelVersion
-
-Of = tuple[int, str]
-"""A version and its run."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """The verdict on a version: a row of the view outcomes.verdicts."""
-
-    model_version: int
-    model_run_id: str
-    as_of: date
-    revision: int
-    known_as_of: date
-    source: str
-    basis: str
-    arm: str
-    rows: int
-    auc: float
-    auc_low: float
-    auc_high: float
-    promised_auc: float | None
-    promised_low: float | None
-    promised_high: float | None
-    verdict: str
-    reason: str
-
-    @property
-    def is_alarm(self) -> bool:
-        return self.verdict in ALARMS
-
-    @property
-    def of(self) -> Of:
-        return self.model_version, self.model_run_id
-
-    def __str__(self) -> str:
-        who = f"{self.rows} customers of the {self.basis}" if self.arm == "all" else f"{self.arm}, {self.basis}"
-        return f"version {self.model_version} on {self.as_of}: {self.verdict}: {self.reason} ({who})"
 
 
 @dataclass(frozen=True)
@@ -76,26 +35,7 @@ class Change:
         if self.replaced:
             by = f"version {self.production} is in Production" if self.production else "Production is empty"
             return f"nothing, if you trust its successor: it was answering, and now {by}."
-        if found.verdict == CHANCE:
-            return (
-                "do not use its list. Check how labels.csv of that date was made; then make rollback to a version that "
-                "still holds, or wait for the next training: the page Health shows both."
-            )
-        return (
-            "look at the page Health and at what drifted. The next training may replace it; if an earlier version "
-            "was better, make rollback."
-        )
-
-
-def verdicts(connection: Connection) -> dict[Of, Standing]:
-    """Return the verdict on each version that has one."""
-    with connection.cursor(row_factory=class_row(Standing)) as cursor:
-        return {each.of: each for each in cursor.execute(compose("outcomes/verdicts")).fetchall()}
-
-
-def verdict_on(connection: Connection, version: ModelVersion | None) -> Standing | None:
-    """Return the verdict on a version, None if there is none."""
-    return verdicts(connection).get((version.version, version.run_id)) if version else None
+        return found.advice
 
 
 def find_changes(database_url: str, production: ModelVersion | None) -> list[Change]:

@@ -25,11 +25,11 @@ from churn.retention import RETENTION_LOCK
 from churn.scores.files import why_unpublished
 from churn.scores.run import runs_of
 from embedded.environment import environment
+from embedded.operator.as_of_state import as_of_states
 from embedded.operator.backup import ORDER, BackupError, backup
 from embedded.operator.doctor.finding import BAD, OK
 from embedded.operator.doctor.scores import check_list
 from embedded.operator.restore import restore
-from embedded.operator.status import as_of_states
 from embedded.settings import Settings, load_settings
 from embedded.stack.postgres import DATABASES, PostgresError, create_databases
 from tests.database_dump import dump

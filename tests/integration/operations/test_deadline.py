@@ -324,6 +324,26 @@ def test_a_drop_from_before_the_upgrade_to_lists_needs_none(decided, landing, da
     assert states(landing, database_url) == []
 
 
+def test_labels_of_a_scored_date_are_late_until_they_are_judged(
+    decided, landing, archive, database_url, tmp_path, registry
+):
+    run = write_list(database_url, tmp_path / "scores", D31, decided)
+    with connect(database_url) as connection:
+        # write_list() names a run of its own.
+        connection.execute("UPDATE scores.runs SET model_run_id = ''")
+        assert states(landing, database_url) == [(D31, "scored")]
+        execute(connection, "outcomes/judge", {
+            "as_of": D31, "known_as_of": D31, "list_revision": run.revision, "list_version": decided,
+            "answering_version": None, "answering_run_id": None, "labelled_by": "{}", "code_digest": "",
+        })  # fmt: skip
+    assert states(landing, database_url) == []
+
+
+def test_labels_whose_version_was_deleted_need_no_judgement(decided, landing, database_url, tmp_path):
+    write_list(database_url, tmp_path / "scores", D31, decided + 1)
+    assert states(landing, database_url) == []
+
+
 def test_an_unscored_drop_is_late_while_mlflow_is_down(decided, landing, database_url, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with mlflow_at("http://127.0.0.1:1"):

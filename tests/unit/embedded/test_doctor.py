@@ -11,9 +11,11 @@ import requests
 
 from churn.drops.holds.record import Hold
 from churn.operations.deadline import GRACE, Late
+from churn.outcomes.standing import Standing
 from churn.registry.model_version import ModelVersion
 from churn.registry.state import Oddity
 from churn.scores.run import Run
+from embedded.operator.as_of_state import AsOfState
 from embedded.operator.doctor import diagnosis, online_store, workers
 from embedded.operator.doctor.airflow import judge_alerts, judge_connection, judge_dags, judge_pools
 from embedded.operator.doctor.databases import judge_databases, judge_migrations, judge_revision, judge_server
@@ -29,6 +31,7 @@ from embedded.operator.doctor.machine import (
     judge_ports,
     judge_python,
 )
+from embedded.operator.doctor.outcomes import judge_unjudged, judge_verdict
 from embedded.operator.doctor.pipeline import (
     judge_freshness,
     judge_held,
@@ -37,7 +40,6 @@ from embedded.operator.doctor.pipeline import (
     judge_serving,
 )
 from embedded.operator.doctor.scores import judge_list, judge_unscored
-from embedded.operator.status import AsOfState
 from embedded.settings import load_settings
 from embedded.stack.process_manager import Process
 
@@ -232,6 +234,37 @@ def test_an_unscored_date_is_a_warning_with_its_reason() -> None:
 
 def production(version: int, **tags: str) -> ModelVersion:
     return ModelVersion(version, "", "Production", tags)
+
+
+def a_verdict(verdict: str) -> Standing:
+    known = dict.fromkeys(Standing.__dataclass_fields__) | {"model_version": 2, "as_of": FEBRUARY, "arm": "all"}
+    said = {"verdict": verdict, "reason": "AUC 0.514 (0.481 to 0.547)", "rows": 1406, "basis": "gate and audit cohort"}
+    return Standing(**(known | said))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome", "words"),
+    [
+        ("as promised", OK, []),
+        ("worse than promised", WARN, ["make rollback", "page Health"]),
+        ("no better than chance", BAD, ["do not use its list", "make rollback"]),
+    ],
+)
+def test_an_alarm_about_production_has_advice_and_is_bad_where_it_is_no_better_than_chance(
+    verdict: str, outcome: str, words: list[str]
+) -> None:
+    said = f"version 2 on 2024-02-29: {verdict}: AUC 0.514 (0.481 to 0.547) (1406 customers of the gate and audit"
+    assert is_told(judge_verdict(production(2), a_verdict(verdict)), outcome, said, *words)
+
+
+def test_a_version_that_is_not_judged_yet_is_no_fault() -> None:
+    assert is_told(judge_verdict(production(3), None), OK, "version 3 is not judged yet")
+    assert is_told(judge_verdict(None, None), OK, "no version is in Production")
+
+
+def test_labels_that_nothing_judged_are_a_warning_with_the_command_that_judges_them() -> None:
+    assert is_told(judge_unjudged([]), OK, "every list with labels is judged")
+    assert is_told(judge_unjudged([JANUARY, FEBRUARY]), WARN, "2024-01-31, 2024-02-29", "make trigger AS_OF=2024-01-31")
 
 
 def test_no_version_in_production_and_a_superseded_one_are_warnings() -> None:

@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from churn.registry.model_version import ModelVersion
 from embedded.commands.pipeline import summary
-from embedded.operator.status import AsOfState, as_of_table, last_decision
+from embedded.operator.as_of_state import AsOfState, as_of_table, last_decision
 from embedded.settings import Settings, load_settings
 from embedded.stack import lifecycle as stack
 from embedded.stack import services
@@ -171,11 +172,12 @@ def state(as_of: date, **fields: object) -> AsOfState:
 
 
 def test_the_summary_has_a_line_for_each_date_with_a_drop_and_counts_the_others() -> None:
-    january = state(date(2024, 1, 31), revision=1, rows=7043, outcome="PROMOTE", candidate_version=1, candidate_auc=0.8)
+    january = state(date(2024, 1, 31), revision=1, rows=7043, outcome="PROMOTE", candidate_version=1, candidate_auc=0.8,
+                    verdict="as promised")  # fmt: skip
     december = state(date(2023, 12, 31), revision=1, rows=5)
     asked = {date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 1)}
     lines = summary([december, january], asked).splitlines()
-    assert lines[1].split() == ["2024-01-31", "7043", "0.8000", "-", "PROMOTE", "1", "-"]
+    assert lines[1].split() == ["2024-01-31", "7043", "0.8000", "-", "PROMOTE", "1", "-", "as", "promised"]
     assert lines[2:] == ["2 of 3 dates have no loaded drop"]
 
 
@@ -196,7 +198,7 @@ def test_status_marks_superseded_versions_and_explains_that_of_production() -> N
         ModelVersion(3, "", "None", {}),
     ]
     lines = as_of_table([january, february, march], versions).splitlines()
-    assert [line.split()[6:-3] for line in lines[1:4]] == [["1", "superseded"], ["2", "superseded"], ["3"]]
+    assert [line.split()[6:-4] for line in lines[1:4]] == [["1", "superseded"], ["2", "superseded"], ["3"]]
     assert lines[4:] == ["", "Production, version 2, is superseded: January changed too"]
 
 
@@ -206,8 +208,14 @@ def test_status_shows_which_version_scored_a_date_and_whether_its_snapshot_chang
     current = state(date(2024, 1, 31), **scored, list_is_current=True)
     outdated = state(date(2024, 2, 29), **scored, list_is_current=False)
     lines = as_of_table([current, outdated, unscored], []).splitlines()
-    ends = [line.rpartition("  ")[2] for line in lines[:4]]
+    ends = [re.split("  +", line)[-2] for line in lines[:4]]
     assert ends == ["scored", "version 3, revision 2", "version 3, revision 2, outdated", "-"]
+
+
+def test_status_ends_each_line_with_the_verdict_on_the_list() -> None:
+    judged = state(date(2024, 1, 31), list_revision=1, list_version=3, verdict="no better than chance")
+    lines = as_of_table([judged, state(date(2024, 2, 29))], []).splitlines()
+    assert [re.split("  +", line)[-1] for line in lines] == ["verdict", "no better than chance", "-"]
 
 
 def test_columns_are_aligned() -> None:
