@@ -1,4 +1,5 @@
-"""Prometheus metrics: requests, predictions, the served model, and failures of registry and feature store.
+"""Prometheus metrics: requests, predictions, the served model and its verdict, and failures of registry and feature
+store.
 
 Under gunicorn each worker writes to files in PROMETHEUS_MULTIPROC_DIR; a scrape of any worker aggregates them.
 """
@@ -20,6 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import MutexValue, ValueClass
 
 from serving.schemas import answers
+from serving.verdict_gauges import VERDICT
 
 REQUESTS = Counter("churn_http_requests", "Requests answered", ["method", "route", "status"])
 LATENCY = Histogram(
@@ -71,6 +73,8 @@ POLL_SECONDS = Gauge(
 )
 FEATURE_STORE_FAILURES = Counter("churn_feature_store_failures", "Failed reads of the feature store or its registry")
 
+REGISTRY.register(VERDICT)
+
 api = APIBlueprint("metrics", __name__, abp_tags=[Tag(name="operations")])
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -115,4 +119,5 @@ def _registry() -> CollectorRegistry:
         return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
+    registry.register(VERDICT)
     return registry

@@ -39,6 +39,7 @@ from serving.metrics import (
 from serving.problems import Problem
 from serving.registry_watch import RegistryWatch
 from serving.served import ServedModel
+from serving.verdict_watch import VerdictWatch
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class ProductionModel:
         self._trouble = Problem("model-unavailable", "the model registry was not asked yet")
         self._in_trouble = False
         self._registry = RegistryWatch()
+        self._verdict = VerdictWatch(database_url)
         self._looked = threading.Event()
         self._stop = threading.Event()
 
@@ -140,10 +142,12 @@ class ProductionModel:
         self._stop.set()
 
     def poll(self) -> None:
-        """Poll the registry once, and load the version in stage Production unless it is served already."""
+        """Poll the registry once, load the version in stage Production unless it is served already, and read its
+        verdict."""
         self._follow_production()
         if self._served is None:
             self._find_features()
+        self._verdict.look(self._served)
 
     def _follow_production(self) -> None:
         try:

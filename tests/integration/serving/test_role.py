@@ -21,14 +21,13 @@ from churn.features.lookup import OnlineLookup
 from churn.features.materialization import materialize
 from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, open_store, read_online
 from churn.postgres.database import SQL_DIRECTORY, connect, script
-from churn.postgres.database_url import make_url
 from churn.postgres.migrate import migrate
 from serving.prediction_log import Answered, PredictionLog
 from tests.handmade_drops import take_in, write_drop
+from tests.integration.serving.roles import ROLE, as_role
 from tests.opened_store import opened_store
 from tests.patience import SLOWNESS
 
-ROLE = "churn_serving"
 D31 = date(2024, 1, 31)
 USERS = ["a", "b", "c"]
 
@@ -43,11 +42,6 @@ WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND nspname !~ '^(pg_|information_sch
           AND has_any_column_privilege('churn_serving', c.oid, privilege))
 """
 """What the role may do with which table, or with a column of it."""
-
-
-def as_role(database_url, role=ROLE):
-    parts = conninfo_to_dict(database_url)
-    return make_url(host=parts["host"], port=None, user=role, password=None, database=parts["dbname"])
 
 
 def held(database_url):
@@ -114,7 +108,7 @@ def test_it_appends_to_the_prediction_log(database_url):
 # --- what it may not ---------------------------------------------------------------------------------------------
 
 
-def test_of_all_tables_it_reads_those_of_online_and_feast_and_the_hashes_and_appends_to_one(served_url):
+def test_of_all_tables_it_reads_those_of_online_and_feast_the_hashes_and_the_verdicts_and_appends_to_one(served_url):
     with connect(served_url) as connection:
         tables = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('online', 'feast')"
@@ -124,6 +118,7 @@ def test_of_all_tables_it_reads_those_of_online_and_feast_and_the_hashes_and_app
     assert held(served_url) == expected | {
         ("predictions", "answered", "INSERT"),
         ("registry", "trusted_files", "SELECT"),
+        ("outcomes", "verdicts", "SELECT"),
     }
 
 
@@ -135,6 +130,8 @@ def test_of_all_tables_it_reads_those_of_online_and_feast_and_the_hashes_and_app
         "SELECT FROM snapshots.actions_snapshots",
         "SELECT FROM gate.decisions",
         "SELECT FROM scores.current",
+        "SELECT FROM outcomes.performance",
+        "SELECT FROM outcomes.current",
         "SELECT FROM predictions.answered",
         "UPDATE predictions.answered SET threshold = 0",
         "DELETE FROM predictions.answered",

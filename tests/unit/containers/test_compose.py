@@ -477,8 +477,9 @@ def test_airflow_is_set_up_for_celery_and_for_users_who_sign_in() -> None:
 def metrics() -> set[str]:
     """Return the names that the serving API's metrics have in Prometheus."""
     source = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "serving").glob("*.py"))
-    suffixes = {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}
-    found = re.findall(r'\b(Counter|Gauge|Histogram)\(\s*"(\w+)"', source)
+    gauges = {"Gauge": [""], "GaugeMetricFamily": [""]}
+    suffixes = {"Counter": ["_total"], "Histogram": ["_bucket", "_sum", "_count"], **gauges}
+    found = re.findall(r'\b(Counter|GaugeMetricFamily|Gauge|Histogram)\(\s*"(\w+)"', source)
     return {name + suffix for kind, name in found for suffix in suffixes[kind]}
 
 
