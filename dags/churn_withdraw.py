@@ -25,8 +25,8 @@ from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, trigger
 def churn_withdraw():
     """
     Withdraws the drop of an AS_OF: deletes its rows, snapshots, labels and actions, serves the newest remaining AS_OF,
-    tags the model versions trained with the drop as `superseded`, and takes the AS_OF out of the list
-    (`scores.current`).
+    tags the model versions trained with the drop as `superseded`, takes the AS_OF out of the list (`scores.current`),
+    and judges the dates that the drop had labelled by the labels that are left (`outcomes.current`).
 
     **To withdraw a drop**: Trigger, pick the AS_OF, give the reason. Then remove its directory from the landing
     directory. Tasks are idempotent: clear them at will. A drop loaded since is kept. The same from the command line:
@@ -40,6 +40,7 @@ def churn_withdraw():
 
     **What is kept**: archived files, the revisions in `raw.revisions`, marked as withdrawn, and decisions.
     Rows and files of the list are kept too: `scores.runs` and each `manifest.json` say that it was withdrawn.
+    So are the judgements of the AS_OF and of its labels, outside `outcomes.current`.
 
     **`withdraw` is red**: Postgres was unavailable, and nothing was deleted. Clear the task.
 
@@ -50,6 +51,9 @@ def churn_withdraw():
 
     **`scores` is red**: Postgres or the storage of SCORES_URL was unavailable. The list of the AS_OF may still be in
     `scores.current`, or its manifests may not say yet that it was withdrawn. Clear the task.
+
+    **`outcomes` is red**: Postgres or MLflow was unavailable. Figures may still rest on withdrawn labels. Clear the
+    task.
     """
 
     @task(multiple_outputs=False)
@@ -88,10 +92,18 @@ def churn_withdraw():
         with no_retry(SettingError):
             return withdraw_scores(_as_of(), database_url(), read_score_settings().location).to_json()
 
+    @task(multiple_outputs=False, pool="churn_scoring")
+    def outcomes() -> dict:
+        """Marks the judgements of the AS_OF and of its labels as withdrawn, and judges the dates that it had labelled
+        by the labels that are left."""
+        from churn.outcomes.judgement_step import judge_again
+
+        return judge_again(_as_of(), database_url()).to_json()
+
     done = withdraw()
     done >> serve() >> supersede()
-    # Beside them: a Redis that is away does not leave the list in place.
-    done >> scores()
+    # Beside them: a Redis that is away does not leave the list in place. A withdrawn list is judged no more.
+    done >> scores() >> outcomes()
 
 
 def _as_of():

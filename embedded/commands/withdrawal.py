@@ -24,6 +24,7 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
         from churn.drops.withdrawal import withdraw  # noqa: PLC0415
         from churn.features.builds import IncompleteBuild  # noqa: PLC0415
         from churn.features.materialization import serve_what_is_left  # noqa: PLC0415
+        from churn.outcomes.judgement_step import judge_again  # noqa: PLC0415
         from churn.scores.withdrawal import withdraw_scores  # noqa: PLC0415
         from churn.training.superseded import supersede_withdrawn  # noqa: PLC0415
 
@@ -33,6 +34,7 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
             lambda: withdraw_scores(as_of, url, variables["SCORES_URL"]),
             lambda: serve_what_is_left(url),
             lambda: supersede_withdrawn(as_of, url),
+            lambda: judge_again(as_of, url),
         )
         try:
             for step in steps:

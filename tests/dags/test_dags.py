@@ -50,8 +50,8 @@ ORDER = {
 }
 BESIDE = {
     "churn_train": {"train": {"report"}, "gate": {"promote", "report", "score_meanwhile"}},
-    "churn_withdraw": {"withdraw": {"scores"}},
     "churn_outcome": {None: {"expect", "drift"}},
+    "churn_withdraw": {"withdraw": {"scores"}, "scores": {"outcomes"}},
     "churn_retention": {None: {"expire_raw", "expire_snapshots", "expire_versions", "expire_scores"}},
 }
 """What a task starts beside the next one; None is the begin of the run."""
@@ -70,6 +70,8 @@ def test_the_tasks_run_in_the_order_of_the_design(dag_bag, dag_id):
     assert set(order) == set(ORDER[dag_id]).union(*beside.values())
     for before, after in zip(ORDER[dag_id], ORDER[dag_id][1:], strict=False):
         assert dag.task_dict[before].downstream_task_ids == {after} | beside.get(before, set())
+    for before in beside.keys() - {None, *ORDER[dag_id]}:
+        assert dag.task_dict[before].downstream_task_ids == beside[before]
 
 
 def test_the_model_card_does_not_delay_a_promotion(dag_bag):
