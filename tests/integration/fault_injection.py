@@ -32,13 +32,16 @@ IMPORTED = (
     "feast.infra.compute_engines.local.compute",
     "feast.infra.passthrough_provider",
     "feast.repo_operations",
+    "flask_openapi3",
     "git",
+    "gunicorn.workers.gthread",
     "mlflow.pyfunc",
     "mlflow.sklearn",
     "mlflow.store.model_registry.sqlalchemy_workspace_store",
     "mlflow.store.tracking.sqlalchemy_workspace_store",
     "opentelemetry.sdk.trace",
     "psycopg2.extras",
+    "skops.io",
 )
 """What children have imported when they begin."""
 
@@ -52,7 +55,7 @@ class StepFailed(RuntimeError):
 
 @pytest.fixture(scope="session")
 def children() -> multiprocessing.context.ForkServerContext:
-    """Children are forked from a process that has only imported the steps."""
+    """Children are forked from a process that has only imported the steps, and the libraries of the service."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*IMPORTED])
     with pytest.MonkeyPatch.context() as environment:

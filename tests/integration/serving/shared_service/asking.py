@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 import threading
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from datetime import date
 
 import mlflow
 import requests
+from gunicorn.app.wsgiapp import run
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
@@ -57,10 +57,13 @@ def free_port():
 
 
 @contextmanager
-def gunicorn(database_url, port, tracking_port, home, **settings):
+def gunicorn(children, database_url, port, tracking_port, home, **settings):
+    """Run the service as gunicorn does, in a child that has imported the libraries; its output is in `log_of(home)`.
+
+    Importing them takes ten times as long as the rest; tests/unit/serving/test_image.py starts it from nothing.
+    """
     tracking_uri = f"http://127.0.0.1:{tracking_port}"
     environment = {
-        "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY}",
         "CHURN_HOME": str(home),
         "CHURN_DATABASE_URL": database_url,
         "MLFLOW_TRACKING_URI": tracking_uri,
@@ -70,12 +73,26 @@ def gunicorn(database_url, port, tracking_port, home, **settings):
         "SERVING_WORKERS": "1",
         **settings,
     }
-    command = [sys.executable, "-m", "gunicorn", "--config", REPOSITORY / "serving" / "gunicorn.conf.py"]
-    with subprocess.Popen(command, env=os.environ | environment) as running:
-        try:
-            yield running
-        finally:
-            running.terminate()
+    running = children.Process(target=_serve, args=(environment, log_of(home)))
+    running.start()
+    try:
+        yield running
+    finally:
+        running.terminate()
+        running.join()
+
+
+def log_of(home):
+    return home / "gunicorn.log"
+
+
+def _serve(environment, log):
+    os.environ |= environment
+    with log.open("wb") as output:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(output.fileno(), stream.fileno())
+    sys.argv = ["gunicorn", "--config", str(REPOSITORY / "serving" / "gunicorn.conf.py")]
+    run()
 
 
 @contextmanager

@@ -20,13 +20,15 @@ from tests.integration.serving.shared_service.asking import (
     eventually,
     free_port,
     gunicorn,
+    log_of,
     metrics,
     registry_at,
 )
+from tests.patience import SLOWNESS
 
 
 def test_a_process_started_without_registry_and_postgres_recovers_by_itself(
-    database_url, in_production, somebody, postgres, tmp_path
+    children, database_url, in_production, somebody, postgres, tmp_path
 ):
     postgres.stop()
     serving, tracking = free_port(), free_port()
@@ -36,7 +38,7 @@ def test_a_process_started_without_registry_and_postgres_recovers_by_itself(
         answer = requests.post(f"{url}/predict", json={"user_id": somebody}, timeout=30)
         return answer.status_code, answer.json()
 
-    with gunicorn(database_url, serving, tracking, tmp_path):
+    with gunicorn(children, database_url, serving, tracking, tmp_path):
         eventually(lambda: answers(f"{url}/health"))
         status, refused = ask()
         assert (status, refused["type"]) == (503, "model-unavailable")
@@ -51,7 +53,7 @@ def test_a_process_started_without_registry_and_postgres_recovers_by_itself(
 
 
 def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_meanwhile(
-    database_url, in_production, customers, postgres, tmp_path
+    children, database_url, in_production, customers, postgres, tmp_path
 ):
     times = 10 if os.environ.get("CI") else 2
     serving, tracking = free_port(), free_port()
@@ -67,7 +69,7 @@ def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_mea
     def answered_since(count):
         return (200, None) in seen[count:]
 
-    with gunicorn(database_url, serving, tracking, tmp_path) as running, registry_at(tracking):
+    with gunicorn(children, database_url, serving, tracking, tmp_path) as running, registry_at(tracking):
         eventually(lambda: answers(f"{url}/health/ready"))
         workers = psutil.Process(running.pid).children()
         with ThreadPoolExecutor(8) as clients:
@@ -89,7 +91,7 @@ def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_mea
 
 @pytest.mark.parametrize("route", ["predict", "predict/batch"])
 def test_above_the_limit_some_requests_are_answered_and_the_others_refused(
-    database_url, in_production, customers, tmp_path, route
+    children, database_url, in_production, customers, tmp_path, route
 ):
     serving, tracking = free_port(), free_port()
     url, seen, over = f"http://127.0.0.1:{serving}", set(), threading.Event()
@@ -101,7 +103,7 @@ def test_above_the_limit_some_requests_are_answered_and_the_others_refused(
                 answer = session.post(f"{url}/{route}", json=body, timeout=60)
                 seen.add((answer.status_code, answer.json().get("type"), answer.headers.get("Retry-After")))
 
-    with gunicorn(database_url, serving, tracking, tmp_path, SERVING_MAX_WAITING="1"), registry_at(tracking):
+    with gunicorn(children, database_url, serving, tracking, tmp_path, SERVING_MAX_WAITING="1"), registry_at(tracking):
         eventually(lambda: answers(f"{url}/health/ready"))
         with ThreadPoolExecutor(8) as clients:
             asking = [clients.submit(ask) for _ in range(8)]
@@ -114,19 +116,21 @@ def test_above_the_limit_some_requests_are_answered_and_the_others_refused(
     assert seen == {(200, None, None), (503, "overloaded", "1")}
 
 
-def test_the_metrics_tell_the_version_of_each_worker(database_url, in_production, tmp_path):
+def test_the_metrics_tell_the_version_of_each_worker(children, database_url, in_production, tmp_path):
     serving, tracking = free_port(), free_port()
     url = f"http://127.0.0.1:{serving}"
-    with gunicorn(database_url, serving, tracking, tmp_path, SERVING_WORKERS="2"), registry_at(tracking):
+    with gunicorn(children, database_url, serving, tracking, tmp_path, SERVING_WORKERS="2"), registry_at(tracking):
         eventually(lambda: answers(f"{url}/health/ready"))
         eventually(lambda: metrics(url, "churn_model_version{") == [in_production, in_production])
 
 
-def test_the_metrics_tell_when_a_worker_was_last_answered_by_the_registry(database_url, in_production, tmp_path):
+def test_the_metrics_tell_when_a_worker_was_last_answered_by_the_registry(
+    children, database_url, in_production, tmp_path
+):
     serving, tracking = free_port(), free_port()
     url, name = f"http://127.0.0.1:{serving}", "churn_registry_last_answer_timestamp_seconds{"
     started = time.time()
-    with gunicorn(database_url, serving, tracking, tmp_path):
+    with gunicorn(children, database_url, serving, tracking, tmp_path):
         eventually(lambda: answers(f"{url}/health"))
         eventually(lambda: sum(metrics(url, "churn_registry_failures_total")) > 0)
         # None yet: it is when the worker began to ask.
@@ -139,27 +143,28 @@ def test_the_metrics_tell_when_a_worker_was_last_answered_by_the_registry(databa
 
 
 @pytest.mark.parametrize("url", ["redis//x", "http://x", "redis://:marker/x@host:6379"])
-def test_the_service_does_not_start_with_a_redis_that_it_can_never_ask(database_url, tmp_path, url, capfd):
-    with gunicorn(database_url, free_port(), free_port(), tmp_path, CHURN_REDIS_URL=url) as running:
-        assert running.wait(60) != 0
-    said = capfd.readouterr().err
+def test_the_service_does_not_start_with_a_redis_that_it_can_never_ask(children, database_url, tmp_path, url):
+    with gunicorn(children, database_url, free_port(), free_port(), tmp_path, CHURN_REDIS_URL=url) as running:
+        running.join(60 * SLOWNESS)
+        assert running.exitcode not in (None, 0)
+    said = log_of(tmp_path).read_text()
     assert "SettingsError: CHURN_REDIS_URL is not a URL like redis://:password@host:6379/0" in said
     assert "marker" not in said
 
 
-def test_headers_above_the_limits_are_refused(database_url, tmp_path):
+def test_headers_above_the_limits_are_refused(children, database_url, tmp_path):
     serving = free_port()
-    with gunicorn(database_url, serving, free_port(), tmp_path):
+    with gunicorn(children, database_url, serving, free_port(), tmp_path):
         eventually(lambda: answers(f"http://127.0.0.1:{serving}/health"))
         answer = requests.get(f"http://127.0.0.1:{serving}/health", headers={"X-Long": "a" * 5000}, timeout=10)
     assert answer.status_code == 431
 
 
 @pytest.fixture
-def running(database_url, in_production, tmp_path):
+def running(children, database_url, in_production, tmp_path):
     """The port of a service of one worker that serves a version."""
     serving, tracking = free_port(), free_port()
-    with gunicorn(database_url, serving, tracking, tmp_path), registry_at(tracking):
+    with gunicorn(children, database_url, serving, tracking, tmp_path), registry_at(tracking):
         eventually(lambda: answers(f"http://127.0.0.1:{serving}/health/ready"))
         yield serving
 
@@ -215,10 +220,10 @@ def test_a_connection_is_kept_after_a_request_that_is_not_pipelined(running):
             assert client.sock is connection
 
 
-def test_a_service_is_not_ready_while_one_of_its_workers_has_no_model(database_url, in_production, tmp_path):
+def test_a_service_is_not_ready_while_one_of_its_workers_has_no_model(children, database_url, in_production, tmp_path):
     serving, tracking = free_port(), free_port()
     url = f"http://127.0.0.1:{serving}/health/ready"
-    with gunicorn(database_url, serving, tracking, tmp_path, SERVING_WORKERS="2") as running:
+    with gunicorn(children, database_url, serving, tracking, tmp_path, SERVING_WORKERS="2") as running:
         with registry_at(tracking):
             eventually(lambda: answers(url))
         # The registry is away: the worker that takes the place of this one finds no model, the other one has it.
@@ -239,35 +244,36 @@ def workers_of(running):
     return set(psutil.Process(running.pid).children())
 
 
-def test_a_service_without_a_version_in_production_is_healthy_and_not_ready(database_url, registry, tmp_path):
+def test_a_service_without_a_version_in_production_is_healthy_and_not_ready(children, database_url, registry, tmp_path):
     serving, tracking = free_port(), free_port()
-    with gunicorn(database_url, serving, tracking, tmp_path, SERVING_WORKERS="2"), registry_at(tracking):
+    with gunicorn(children, database_url, serving, tracking, tmp_path, SERVING_WORKERS="2"), registry_at(tracking):
         eventually(lambda: is_healthy(serving))
         assert requests.get(f"http://127.0.0.1:{serving}/health/ready", timeout=30).status_code == 503
 
 
-def test_a_worker_has_its_model_before_it_answers(database_url, in_production, somebody, tmp_path):
+def test_a_worker_has_its_model_before_it_answers(children, database_url, in_production, somebody, tmp_path):
     serving, tracking = free_port(), free_port()
     url = f"http://127.0.0.1:{serving}"
-    with registry_at(tracking), gunicorn(database_url, serving, tracking, tmp_path):
+    with registry_at(tracking), gunicorn(children, database_url, serving, tracking, tmp_path):
         eventually(lambda: answers(f"{url}/health"))
         assert requests.post(f"{url}/predict", json={"user_id": somebody}, timeout=30).status_code == 200
 
 
 def test_a_service_that_is_stopped_answers_what_it_was_asked_and_writes_its_prediction_log(
-    database_url, in_production, somebody, tmp_path
+    children, database_url, in_production, somebody, tmp_path
 ):
     serving, tracking = free_port(), free_port()
     url = f"http://127.0.0.1:{serving}"
     with psycopg.connect(database_url, autocommit=True) as connection:
         count = "SELECT count(*) FROM predictions.answered"
         before = connection.execute(count).fetchone()[0]
-        with gunicorn(database_url, serving, tracking, tmp_path) as running, registry_at(tracking):
+        with gunicorn(children, database_url, serving, tracking, tmp_path) as running, registry_at(tracking):
             eventually(lambda: answers(f"{url}/health/ready"))
             # A connection that is kept, as browsers and pools keep theirs.
             with requests.Session() as session:
                 for _ in range(20):
                     assert session.post(f"{url}/predict", json={"user_id": somebody}, timeout=30).status_code == 200
                 running.terminate()
-                assert running.wait(60) == 0
+                running.join(60 * SLOWNESS)
+                assert running.exitcode == 0
         assert connection.execute(count).fetchone()[0] == before + 20
