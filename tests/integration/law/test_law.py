@@ -37,7 +37,7 @@ from tests.integration.law.law_model import DATES, DAYS, USERS, Content, Model, 
 from tests.integration.online_stores import InPostgres, InRedis
 from tests.opened_store import opened_store
 
-SEQUENCES = 50 if THOROUGH else 25
+SEQUENCES = 50 if THOROUGH else 14
 """How many are tried, always the same ones. `--law-sequences` tries so many others."""
 
 WINDOW = 2
@@ -88,6 +88,13 @@ LOST_AND_CORRECTED = (
     DATES,
 )
 """What few sequences may miss by chance: the store, Redis, loses its content, and a served drop is corrected."""
+
+WITHDRAWN_AND_FOUND_AGAIN = (
+    {_FIRST: (Content({USERS[0]: 0, USERS[1]: 1}, None), "new")},
+    [("runs", _FIRST), ("withdraws", _FIRST), ("runs", _FIRST)],
+    DATES,
+)
+"""What few sequences in Postgres may miss by chance: a run finds the content that was withdrawn."""
 
 
 class World:
@@ -357,7 +364,7 @@ def test_the_state_of_an_as_of_depends_only_on_the_drops_up_to_it(world, online_
     asked = request.config.getoption("--law-sequences")
     in_redis = isinstance(online_store, InRedis)
     # What Redis is not part of was tried with the other.
-    sequences = (15 if THOROUGH else 8) if in_redis else SEQUENCES
+    sequences = (15 if THOROUGH else 5) if in_redis else SEQUENCES
 
     @settings(
         max_examples=asked or sequences,
@@ -380,7 +387,10 @@ def test_the_state_of_an_as_of_depends_only_on_the_drops_up_to_it(world, online_
         world.trains_as(world.model.at_rest())
 
     there, what_happens, at_rest = LOST_AND_CORRECTED
-    example(there, [each for each in what_happens if in_redis or each not in LOSS], at_rest)(the_law)()
+    the_law = example(there, [each for each in what_happens if in_redis or each not in LOSS], at_rest)(the_law)
+    if not in_redis:
+        the_law = example(*WITHDRAWN_AND_FOUND_AGAIN)(the_law)
+    the_law()
 
     # The test would also hold of sequences in which nothing happens.
     if (asked or sequences) >= sequences:
