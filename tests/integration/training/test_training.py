@@ -29,11 +29,10 @@ from churn.training.candidate import fit_candidate
 from churn.training.cohort import SALT, cohorts
 from churn.training.train import train
 from churn.training.training_set import NothingToLearn
-from tests.conftest import database_copy, tracking
 from tests.handmade_drops import write_drop
-from tests.integration.conftest import Pipeline
+from tests.integration.copied_chains import Chains
 from tests.integration.retention.test_retention_versions import make_older
-from tests.integration.training_chain import QUICK, Chain
+from tests.integration.training_chain import QUICK
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 
@@ -53,26 +52,59 @@ def quick_models():
         yield
 
 
-@pytest.fixture
-def chain(pipeline_on, drops, mlflow_uri):
-    return Chain(pipeline_on(drops))
+@pytest.fixture(scope="module")
+def chains(postgres_url, churn_template, mlflow_template, drops, tmp_path_factory):
+    chains = Chains(postgres_url, (churn_template, mlflow_template), drops, tmp_path_factory.mktemp("chains"))
+    yield chains
+    chains.close()
+
+
+def run_january(chain):
+    return chain(JANUARY)
+
+
+def run_march(chain):
+    return chain(MARCH)
+
+
+def serve_january(chain):
+    return chain.pipeline.serve(JANUARY)
+
+
+def train_january(chain):
+    return train(JANUARY, chain.database_url)
+
+
+def serve_february(chain):
+    chain.pipeline.snapshot(JANUARY)
+    return chain.pipeline.serve(FEBRUARY)
+
+
+def serve_march(chain):
+    return chain.pipeline.serve(MARCH)
+
+
+def begun(*steps):
+    """Mark a test whose chain begins with these steps."""
+    return pytest.mark.parametrize("chain", [steps], indirect=True, ids=["-".join(step.__name__ for step in steps)])
 
 
 @pytest.fixture
-def client(mlflow_uri):
+def chain(chains, request, tmp_path):
+    """A chain of the test's own, after the steps that it has `begun` with."""
+    with chains.after(getattr(request, "param", ()), tmp_path / "archive") as chain:
+        yield chain
+
+
+@pytest.fixture
+def client(chain):
     return MlflowClient()
 
 
 @pytest.fixture(scope="module")
-def january(postgres_url, churn_template, mlflow_template, drops, tmp_path_factory):
+def january(chains, tmp_path_factory):
     """The chain after January with the results of its steps; tests must not change it."""
-    directory = tmp_path_factory.mktemp("january")
-    with (
-        database_copy(postgres_url, churn_template) as database_url,
-        tracking(postgres_url, mlflow_template, directory),
-    ):
-        chain = Chain(Pipeline(database_url, drops, directory / "archive"))
-        chain.steps = chain(JANUARY)
+    with chains.after((run_january,), tmp_path_factory.mktemp("january")) as chain:
         yield chain
 
 
@@ -83,10 +115,10 @@ def decisions(database_url):
         ).fetchall()
 
 
+@begun(run_january, run_march)
 def test_the_chain_promotes_month_after_month_and_never_an_older_one(chain, client):
-    assert chain(JANUARY)[1].figures["decision"] == rule.PROMOTE
-    assert registry.production(client).as_of == JANUARY
-    trained, decided, _ = chain(MARCH)
+    assert decisions(chain.database_url)[0] == (JANUARY, 1, None, rule.PROMOTE)
+    trained, decided, _ = chain.steps
     assert decided.figures["decision"] == rule.PROMOTE, decided.reason
     newest = registry.production(client)
     assert (newest.as_of, newest.version) == (MARCH, trained.figures["version"])
@@ -97,9 +129,9 @@ def test_the_chain_promotes_month_after_month_and_never_an_older_one(chain, clie
     assert registry.production(client) == newest
 
 
+@begun(run_january, run_march)
 def test_a_promotion_leaves_one_version_in_production_with_alias_and_tags(chain, client):
-    chain(JANUARY)
-    version = chain(MARCH)[0].figures["version"]
+    version = chain.steps[0].figures["version"]
     stages = {int(each.version): each.current_stage for each in client.search_model_versions("name='streamflow_churn'")}
     assert stages == {1: "Archived", version: "Production"}
     assert int(client.get_model_version_by_alias("streamflow_churn", "champion").version) == version
@@ -142,8 +174,9 @@ def test_rerunning_a_date_trains_and_decides_nothing_new(january):
     assert len(decisions(january.database_url)) == 1
 
 
+@begun(run_january)
 def test_changed_parameters_train_a_new_version(chain, monkeypatch):
-    first = chain(JANUARY)[0]
+    first = chain.steps[0]
     monkeypatch.setattr(training.recipe, "Parameters", lambda: replace(QUICK, folds=4))
     second = train(JANUARY, chain.database_url)
     assert second.outcome == DONE
@@ -169,9 +202,8 @@ def test_no_customer_of_the_gate_cohort_is_trained_on_or_left_ungraded(january, 
     assert not np.any(cohorts(trained_on))
 
 
+@begun(serve_february)
 def test_with_two_dates_the_recipe_is_graded_by_a_twin_that_did_not_see_the_newest(chain):
-    chain.pipeline.snapshot(JANUARY)
-    chain.pipeline.serve(FEBRUARY)
     rows = chain.training_set(FEBRUARY)
     candidate = fit_candidate(rows, QUICK)
     assert (candidate.out_of_time, candidate.graded_on) == (True, FEBRUARY)
@@ -197,9 +229,8 @@ def test_a_registered_model_scores_like_the_trained_one(january):
     assert np.array_equal(loaded, read_evidence(january.steps[0].figures["run_id"], "grades")["score"].to_numpy())
 
 
+@begun(serve_february)
 def test_earlier_dates_of_which_only_leavers_are_known_do_not_keep_a_model_from_being_graded(chain):
-    chain.pipeline.snapshot(JANUARY)
-    chain.pipeline.serve(FEBRUARY)
     with psycopg.connect(chain.database_url) as connection:
         connection.execute("DELETE FROM snapshots.labels_snapshots WHERE as_of = %s AND NOT churn_label", [JANUARY])
     candidate = fit_candidate(chain.training_set(FEBRUARY), QUICK)
@@ -214,8 +245,8 @@ def test_without_labels_no_version_is_trained(pipeline, mlflow_uri):
         train(JANUARY, pipeline.database_url)
 
 
+@begun(serve_january)
 def test_a_wrong_signature_fails_the_gate_and_is_recorded(chain, client, monkeypatch):
-    chain.pipeline.serve(JANUARY)
     signature_of = registration.signature_of
     monkeypatch.setattr(registration, "signature_of", lambda types: signature_of(dict(list(types.items())[:-1])))
     version = train(JANUARY, chain.database_url).figures["version"]
@@ -227,8 +258,8 @@ def test_a_wrong_signature_fails_the_gate_and_is_recorded(chain, client, monkeyp
     assert registry.production(client) is None
 
 
+@begun(run_january)
 def test_a_person_who_moves_production_while_a_candidate_is_graded_wins(chain, client):
-    chain(JANUARY)
     chain.pipeline.serve(FEBRUARY)
     by_hand = train(FEBRUARY, chain.database_url).figures["version"]
     chain.pipeline.serve(MARCH)
@@ -244,17 +275,17 @@ def test_a_person_who_moves_production_while_a_candidate_is_graded_wins(chain, c
     assert decisions(chain.database_url)[-1] == (MARCH, version, 1, rule.KEEP)
 
 
+@begun(run_january, run_march)
 def test_clearing_an_old_promotion_does_not_undo_a_persons_choice(chain, client):
-    chain(JANUARY)
-    decided = chain(MARCH)[1]
+    decided = chain.steps[1]
     client.transition_model_version_stage("streamflow_churn", "1", "Production", archive_existing_versions=True)
     assert chain.promote(decided).outcome == promotion.KEPT
     assert registry.production(client).version == 1
 
 
+@begun(serve_january, train_january)
 def test_labels_that_changed_since_training_call_for_training_again(chain):
-    chain.pipeline.serve(JANUARY)
-    version = train(JANUARY, chain.database_url).figures["version"]
+    version = chain.steps.figures["version"]
     with psycopg.connect(chain.database_url) as connection:
         connection.execute("UPDATE snapshots.labels_snapshots SET churn_label = NOT churn_label")
     with pytest.raises(StaleCandidate, match="clear the task train"):
@@ -262,9 +293,9 @@ def test_labels_that_changed_since_training_call_for_training_again(chain):
     assert decisions(chain.database_url) == []
 
 
+@begun(run_january, run_march)
 def test_a_rerun_does_not_promote_a_version_that_a_person_removed(chain, client):
-    chain(JANUARY)
-    newest = chain(MARCH)[0].figures["version"]
+    newest = chain.steps[0].figures["version"]
     client.transition_model_version_stage("streamflow_churn", "1", "Production", archive_existing_versions=True)
     for _ in range(2):
         decided = chain(MARCH)[1]
@@ -274,12 +305,12 @@ def test_a_rerun_does_not_promote_a_version_that_a_person_removed(chain, client)
     assert len(decisions(chain.database_url)) == 3
 
 
+@begun(serve_january, train_january)
 @pytest.mark.parametrize(
     "step", ["transition_model_version_stage", "set_registered_model_alias", "set_model_version_tag"]
 )
 def test_a_promotion_killed_before_any_step_is_completed_by_the_next_run(chain, client, monkeypatch, step):
-    chain.pipeline.serve(JANUARY)
-    version = train(JANUARY, chain.database_url).figures["version"]
+    version = chain.steps.figures["version"]
     decided = grade(version, chain.database_url)
 
     class Killed(BaseException):
@@ -298,8 +329,8 @@ def test_a_promotion_killed_before_any_step_is_completed_by_the_next_run(chain, 
     assert registry.get_version(client, version).tags["gate.decision"] == rule.PROMOTE
 
 
+@begun(run_january, serve_march)
 def test_a_production_trained_on_the_cohort_is_left_to_a_person(chain, client):
-    chain(JANUARY)
     client.set_model_version_tag("streamflow_churn", "1", "cohort_salt", "another")
     trained, decided, _ = chain(MARCH)
     assert decided.figures["decision"] == rule.KEEP
@@ -325,11 +356,11 @@ def impatient(chain):
     return chain
 
 
+@begun(serve_january)
 def test_concurrent_trainings_register_one_version_despite_idle_session_timeouts(impatient, monkeypatch):
-    impatient.pipeline.serve(JANUARY)
 
     def slowly(*arguments):
-        time.sleep(3)
+        time.sleep(2)
         return fit_candidate(*arguments)
 
     monkeypatch.setattr(training, "fit_candidate", slowly)
@@ -339,8 +370,8 @@ def test_concurrent_trainings_register_one_version_despite_idle_session_timeouts
     assert [each.version for each in registry.find_versions(MlflowClient(), {})] == [1]
 
 
+@begun(serve_january)
 def test_no_transaction_idles_while_features_are_joined(chain, monkeypatch):
-    chain.pipeline.serve(JANUARY)
     join, idle = training_set.join_features, []
 
     def look(*arguments, **named):
@@ -354,8 +385,8 @@ def test_no_transaction_idles_while_features_are_joined(chain, monkeypatch):
     assert idle == [0]
 
 
+@begun(serve_january)
 def test_a_deleted_experiment_fails_the_training_before_fitting_with_advice(chain, client, monkeypatch):
-    chain.pipeline.serve(JANUARY)
     number = client.create_experiment("streamflow")
     client.delete_experiment(number)
     with monkeypatch.context() as patched:
@@ -366,11 +397,11 @@ def test_a_deleted_experiment_fails_the_training_before_fitting_with_advice(chai
     assert train(JANUARY, chain.database_url).outcome == DONE
 
 
+@begun(run_january, serve_march)
 @pytest.mark.parametrize(
     ("tag", "value"), [("as_of", "31.01.2024"), ("feature_service", "churn_v9"), ("feature_service", None)]
 )
 def test_a_production_whose_tags_cannot_be_read_is_left_to_a_person(chain, client, tag, value):
-    chain(JANUARY)
     if value:
         client.set_model_version_tag("streamflow_churn", "1", tag, value)
     else:
