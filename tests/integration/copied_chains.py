@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import JANUARY, database_copy, mlflow_at
 from tests.integration.conftest import Pipeline
 from tests.integration.fault_registry import Registry, registry_copy
@@ -63,3 +65,8 @@ class Chains:
 
     def close(self) -> None:
         self._kept.close()
+
+
+def begun(*steps: Callable[[Chain], Any]) -> pytest.MarkDecorator:
+    """Mark a test whose fixture `chain` begins with these steps."""
+    return pytest.mark.parametrize("chain", [steps], indirect=True, ids=["-".join(step.__name__ for step in steps)])

@@ -31,9 +31,8 @@ from churn.training import training_set
 from churn.training.cohort import cohorts
 from churn.training.train import train
 from churn.training.training_set import LABEL, join_features
-from tests.conftest import database_copy, tracking
-from tests.integration.conftest import Pipeline
-from tests.integration.training_chain import QUICK, Chain, last_report
+from tests.integration.copied_chains import Chains, begun
+from tests.integration.training_chain import QUICK, last_report
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 
@@ -53,22 +52,40 @@ def drops(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def february(postgres_url, churn_template, mlflow_template, drops, tmp_path_factory):
+def chains(postgres_url, churn_template, mlflow_template, drops, tmp_path_factory):
+    chains = Chains(postgres_url, (churn_template, mlflow_template), drops, tmp_path_factory.mktemp("chains"))
+    yield chains
+    chains.close()
+
+
+def run_january(chain):
+    return chain(JANUARY)
+
+
+def run_february(chain):
+    return chain(FEBRUARY)
+
+
+def serve_january(chain):
+    return chain.pipeline.serve(JANUARY)
+
+
+def train_january(chain):
+    return train(JANUARY, chain.database_url)
+
+
+@pytest.fixture(scope="module")
+def february(chains, tmp_path_factory):
     """January's model was promoted, then February's; tests must not change it."""
-    directory = tmp_path_factory.mktemp("february")
-    with (
-        database_copy(postgres_url, churn_template) as database_url,
-        tracking(postgres_url, mlflow_template, directory),
-    ):
-        chain = Chain(Pipeline(database_url, drops, directory / "archive"))
-        chain(JANUARY)
-        chain.steps = chain(FEBRUARY)
+    with chains.after((run_january, run_february), tmp_path_factory.mktemp("february")) as chain:
         yield chain
 
 
 @pytest.fixture
-def chain(pipeline_on, drops, mlflow_uri):
-    return Chain(pipeline_on(drops))
+def chain(chains, request, tmp_path):
+    """A chain of the test's own, after the steps that it has `begun` with."""
+    with chains.after(getattr(request, "param", ()), tmp_path / "archive") as chain:
+        yield chain
 
 
 def outcome_of(report, name):
@@ -136,8 +153,8 @@ def test_the_audit_cohort_is_not_used_without_a_promotion(chain):
     assert last_report(kept)["audit"] is None
 
 
+@begun(run_january)
 def test_overridden_thresholds_are_recorded_with_their_author_and_make_a_new_decision(chain):
-    chain(JANUARY)
     chain.pipeline.serve(FEBRUARY)
     version = train(FEBRUARY, chain.database_url).figures["version"]
     strict = grade(version, chain.database_url, {"max_auc_loss": 0.0}, "ada")
@@ -156,14 +173,14 @@ def test_overridden_thresholds_are_recorded_with_their_author_and_make_a_new_dec
     ]  # fmt: skip
 
 
+@begun(run_january)
 def test_an_unknown_threshold_is_refused_before_the_decision(chain):
-    chain(JANUARY)
     with pytest.raises(ThresholdError, match="max_acu_loss"):
         grade(1, chain.database_url, {"max_acu_loss": 0.0}, "ada")
 
 
+@begun(run_january)
 def test_a_pinned_production_gets_a_recommendation_and_a_new_decision_after_release(chain):
-    chain(JANUARY)
     rollback(1, "ada", "a holiday", chain.database_url)
     decided = chain(FEBRUARY)[1]
     assert decided.figures["decision"] == rule.KEEP
@@ -175,9 +192,8 @@ def test_a_pinned_production_gets_a_recommendation_and_a_new_decision_after_rele
     assert registry.production(MlflowClient()).version == 2
 
 
+@begun(run_january, run_february)
 def test_the_first_promotion_anchors_later_non_inferior_ones(chain):
-    chain(JANUARY)
-    chain(FEBRUARY)
     chain(MARCH)
     report = last_report(3)
     assert [last_report(version)["superior"] for version in (1, 2)] == [True, False]
@@ -185,9 +201,9 @@ def test_the_first_promotion_anchors_later_non_inferior_ones(chain):
     assert outcome_of(report, "not_worse_than_anchor") == "PASS"
 
 
+@begun(serve_january, train_january)
 def test_a_candidate_trained_on_the_cohort_is_invalid(chain, monkeypatch):
-    chain.pipeline.serve(JANUARY)
-    version = train(JANUARY, chain.database_url).figures["version"]
+    version = chain.steps.figures["version"]
     read = gathering.read_trained_on
 
     def with_the_cohort(run_id):
@@ -199,10 +215,10 @@ def test_a_candidate_trained_on_the_cohort_is_invalid(chain, monkeypatch):
         grade(version, chain.database_url)
 
 
+@begun(serve_january, train_january)
 def test_a_candidate_other_than_the_trained_model_is_invalid(chain, monkeypatch):
     """Its golden rows hold the scores of training."""
-    chain.pipeline.serve(JANUARY)
-    version = train(JANUARY, chain.database_url).figures["version"]
+    version = chain.steps.figures["version"]
     load = load_model
 
     def another(*asked):
@@ -216,9 +232,9 @@ def test_a_candidate_other_than_the_trained_model_is_invalid(chain, monkeypatch)
         grade(version, chain.database_url)
 
 
+@begun(serve_january, train_january)
 def test_without_served_features_a_candidate_is_kept(chain):
-    chain.pipeline.serve(JANUARY)
-    version = train(JANUARY, chain.database_url).figures["version"]
+    version = chain.steps.figures["version"]
     with psycopg.connect(chain.database_url) as connection:
         connection.execute("CREATE TABLE kept AS TABLE online.served")
         connection.execute("DELETE FROM online.served")

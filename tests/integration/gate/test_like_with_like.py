@@ -4,6 +4,8 @@ In this data February differs from January, so a model trained on a month is far
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from time import sleep
 
@@ -23,10 +25,9 @@ from churn.registry import client as registry
 from churn.registry.model_version import MODEL_NAME
 from churn.training import train as training
 from churn.training.train import train
-from tests.conftest import database_copy, tracking
 from tests.handmade_drops import write_drop
-from tests.integration.conftest import Pipeline
-from tests.integration.training_chain import QUICK, Chain, last_report
+from tests.integration.copied_chains import Chains, begun
+from tests.integration.training_chain import QUICK, last_report
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 CUSTOMERS = 2000
@@ -56,26 +57,56 @@ def write_month(landing, as_of, **first):
     write_drop(landing, as_of, values, list(zip(names, map(bool, left), strict=True)))
 
 
-@pytest.fixture
-def chain(pipeline_on, tmp_path, mlflow_uri):
-    landing = tmp_path / "landing"
+@pytest.fixture(scope="module")
+def chains(postgres_url, churn_template, mlflow_template, tmp_path_factory):
+    drops = tmp_path_factory.mktemp("drops")
     for as_of in TAUGHT:
-        write_month(landing, as_of)
-    return Chain(pipeline_on(landing))
+        write_month(drops, as_of)
+    chains = Chains(postgres_url, (churn_template, mlflow_template), drops, tmp_path_factory.mktemp("chains"))
+    yield chains
+    chains.close()
+
+
+def run_january(chain):
+    return chain(JANUARY)
+
+
+def run_february(chain):
+    return chain(FEBRUARY)
+
+
+def serve_january(chain):
+    return chain.pipeline.serve(JANUARY)
+
+
+def train_january(chain):
+    return train(JANUARY, chain.database_url)
+
+
+@contextmanager
+def with_own_drops(chains, begun, directory):
+    """A copy of a chain whose drops can be corrected."""
+    with chains.after(begun, directory / "archive") as chain:
+        chain.pipeline = replace(chain.pipeline, landing=directory / "landing")
+        for as_of in TAUGHT:
+            write_month(chain.pipeline.landing, as_of)
+        yield chain
+
+
+@pytest.fixture
+def chain(chains, request, tmp_path):
+    """A chain of the test's own, after the steps that it has `begun` with."""
+    with with_own_drops(chains, getattr(request, "param", ()), tmp_path) as chain:
+        yield chain
 
 
 @pytest.fixture(scope="module")
-def corrected(postgres_url, churn_template, mlflow_template, tmp_path_factory):
+def corrected(chains, tmp_path_factory):
     """January and February promoted, then one fee of February corrected; tests must not change it."""
-    directory = tmp_path_factory.mktemp("corrected")
-    with (
-        database_copy(postgres_url, churn_template) as database_url,
-        tracking(postgres_url, mlflow_template, directory),
-    ):
-        chain = Chain(Pipeline(database_url, directory / "landing", directory / "archive"))
-        write_month(chain.pipeline.landing, JANUARY)
-        write_month(chain.pipeline.landing, FEBRUARY)
-        assert [chain(as_of)[1].figures["decision"] for as_of in (JANUARY, FEBRUARY)] == [rule.PROMOTE] * 2
+    with with_own_drops(chains, (run_january, run_february), tmp_path_factory.mktemp("corrected")) as chain:
+        with connect(chain.database_url) as connection:
+            decided = connection.execute("SELECT outcome FROM gate.decisions").fetchall()
+        assert decided == [(rule.PROMOTE,)] * 2
         write_month(chain.pipeline.landing, FEBRUARY, monthly_fee="29.86")
         chain.steps = chain(FEBRUARY)
         yield chain
@@ -117,10 +148,10 @@ def test_a_version_says_which_dates_it_learned_from(corrected):
     assert registry.get_version(MlflowClient(), 3).tags["learned_from"] == '["2024-01-31", "2024-02-29"]'
 
 
+@begun(run_january, run_february)
 def test_a_month_with_new_information_raises_no_leak_alarm(chain):
     """February's version was selected by models of January alone, but is fitted on February too; March's likewise."""
-    chain(JANUARY)
-    assert chain(FEBRUARY)[1].figures["decision"] == rule.PROMOTE
+    assert chain.steps[1].figures["decision"] == rule.PROMOTE
     _, decided, _ = chain(MARCH)
     production = last_report(3)["production"]
     assert production["auc"]["value"] > production["out_of_fold_auc"]["value"] + 0.1
@@ -133,9 +164,8 @@ def withdraw(database_url, as_of):
         connection.execute("UPDATE raw.revisions SET withdrawn_at = now() WHERE as_of = %s", [as_of])
 
 
+@begun(run_january, run_february)
 def test_a_production_of_a_withdrawn_as_of_does_not_hold_older_candidates_back(chain):
-    chain(JANUARY)
-    chain(FEBRUARY)
     write_month(chain.pipeline.landing, JANUARY, monthly_fee="29.86")
     _, decided, _ = chain(JANUARY)
     assert (decided.figures["decision"], decided.outcome) == (rule.KEEP, DONE)
@@ -158,8 +188,9 @@ def make_model_again():
     MlflowClient().delete_registered_model(MODEL_NAME)
 
 
+@begun(run_january, run_february)
 def test_versions_of_a_recreated_model_are_not_mistaken_for_old_ones(chain):
-    first = [chain(as_of)[0].figures["run_id"] for as_of in (JANUARY, FEBRUARY)]
+    first = [registry.get_version(MlflowClient(), version).run_id for version in (1, 2)]
     make_model_again()
     trained, decided, moved = chain(JANUARY)
     assert (trained.figures["version"], decided.outcome, moved.outcome) == (1, DONE, DONE)
@@ -187,9 +218,9 @@ def test_versions_of_a_recreated_model_are_not_mistaken_for_old_ones(chain):
         rollback(None, "ada", "wrong prices", chain.database_url)
 
 
+@begun(serve_january, train_january)
 def test_a_decision_does_not_apply_to_another_version_of_the_same_number(chain):
-    chain.pipeline.serve(JANUARY)
-    decided = grade(train(JANUARY, chain.database_url).figures["version"], chain.database_url)
+    decided = grade(chain.steps.figures["version"], chain.database_url)
     make_model_again()
     train(JANUARY, chain.database_url)
     moved = promotion.promote(1, None, decided.reason, chain.database_url, decision_id=decided.figures["decision_id"])
@@ -201,9 +232,9 @@ def test_a_decision_does_not_apply_to_another_version_of_the_same_number(chain):
 # --- one decision at a time --------------------------------------------------------------------------------------
 
 
+@begun(serve_january, train_january)
 def test_concurrent_gates_decide_once_despite_an_idle_transaction_timeout(chain, monkeypatch):
-    chain.pipeline.serve(JANUARY)
-    version = train(JANUARY, chain.database_url).figures["version"]
+    version = chain.steps.figures["version"]
     with psycopg.connect(chain.database_url, autocommit=True) as connection:
         name = psycopg.sql.Identifier(connection.info.dbname)
         connection.execute(

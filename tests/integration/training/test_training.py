@@ -30,7 +30,7 @@ from churn.training.cohort import SALT, cohorts
 from churn.training.train import train
 from churn.training.training_set import NothingToLearn
 from tests.handmade_drops import write_drop
-from tests.integration.copied_chains import Chains
+from tests.integration.copied_chains import Chains, begun
 from tests.integration.retention.test_retention_versions import make_older
 from tests.integration.training_chain import QUICK
 
@@ -82,11 +82,6 @@ def serve_february(chain):
 
 def serve_march(chain):
     return chain.pipeline.serve(MARCH)
-
-
-def begun(*steps):
-    """Mark a test whose chain begins with these steps."""
-    return pytest.mark.parametrize("chain", [steps], indirect=True, ids=["-".join(step.__name__ for step in steps)])
 
 
 @pytest.fixture
