@@ -1,6 +1,5 @@
 """Training, gate and promotion are killed before any request or statement: a retry ends as if undisturbed."""
 
-import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from churn.gate import rule
 from churn.outcome import DONE, UNCHANGED
 from churn.registry.model_version import MODEL_NAME
 from churn.synthetic.generate import write_drops
-from tests.conftest import database_copy
+from tests.conftest import THOROUGH, database_copy
 from tests.integration.conftest import Pipeline
 from tests.integration.fault_injection import Child, waits_for_a_lock
 from tests.integration.fault_registry import (
@@ -27,6 +26,10 @@ from tests.integration.fault_registry import (
     run_train,
 )
 from tests.integration.faults.fault_world import D31, F29, M31
+from tests.integration.moments import moments
+
+STRIDE = 1 if THOROUGH else 3
+"""Of the moments that a step can be killed at, one in so many is tried."""
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +134,12 @@ def test_repeatedly_killed_runs_end_as_if_undisturbed(step, start, least, reques
         step(undisturbed)
         new = registered(undisturbed)
     with registry_copy(start, postgres_url) as world:
-        deaths = 0
-        while not kill_before(deaths + 1, step, world):
-            deaths += 1
+        for n in moments(STRIDE):
+            if kill_before(n, step, world):
+                break
             if step is run_train:
                 assert registered(world) in (old, new)
-        assert deaths >= least
+        assert n > least
         assert registered(world) == new
         assert step(world).outcome == UNCHANGED
         assert registered(world) == new
@@ -150,15 +153,15 @@ def test_a_promotion_killed_before_any_act_is_completed_by_the_retry(start, leas
         run_promote(undisturbed)
         old_or_new.append(in_production(undisturbed))
         new = registered(undisturbed)
-    for deaths in itertools.count():
+    for n in moments(STRIDE):
         with registry_copy(start, postgres_url) as world:
-            lived = kill_before(deaths + 1, run_promote, world)
+            lived = kill_before(n, run_promote, world)
             assert in_production(world) in old_or_new
             run_promote(world)
             assert registered(world) == new
         if lived:
             break
-    assert deaths >= least
+    assert n > least
 
 
 def test_concurrent_promotions_graded_on_the_same_production_end_as_in_order(january, postgres_url):

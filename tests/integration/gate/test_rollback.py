@@ -540,7 +540,7 @@ def test_a_killed_move_seen_by_the_gate_is_completed_by_the_retry(three, step, p
     with registry_copy(start, postgres_url) as undisturbed:
         step(undisturbed)
         new = registered(undisturbed)
-    for deaths in (n - 1 for n in moments(2 if THOROUGH else 3)):
+    for deaths in (n - 1 for n in moments(2 if THOROUGH else 5)):
         with registry_copy(start, postgres_url) as world:
             lived, *_ = Child(children, step, world, dies_before=deaths + 1, prepare=count_changes).result()
             with talking_to(world), connect(world.database_url, autocommit=True) as connection:

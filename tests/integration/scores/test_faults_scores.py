@@ -10,7 +10,7 @@ import pytest
 
 from churn.outcome import DONE
 from churn.scores.scoring_step import score_customers
-from tests.conftest import JANUARY, mlflow_at
+from tests.conftest import JANUARY, THOROUGH, mlflow_at
 from tests.integration.fault_injection import Child
 from tests.integration.fault_registry import Registry, count_changes, registry_copy
 from tests.integration.moments import moments
@@ -58,7 +58,7 @@ def test_scoring_killed_before_any_act_is_completed_by_the_retry(world, children
         assert run_score(undisturbed) == DONE
         new = found(undisturbed)
     assert len(new[1]) == 1
-    for n in moments(2):
+    for n in moments(2 if THOROUGH else 6):
         with registry_copy(world, postgres_url) as copy:
             mortal = Scoring(copy, tmp_path / f"killed-{n}")
             mortal.files.mkdir()
