@@ -27,12 +27,14 @@ if sys.argv[1] == "serving":
     # A world with one family is made in half the time; the soak needs two versions.
     serving_world.FAMILIES = serving_world.FAMILIES[-1:]
 serving.SECONDS = {8: 1}
+serving.WARM_UP_SECONDS = 1
 serving_soak.MINUTES = 0.25
 serving_soak.CONNECTIONS = (8,)
 serving_soak.SECONDS_OF_MAXIMUM = serving_soak.SECONDS_BETWEEN_LOOKS = 1
 serving_soak.SECONDS_BETWEEN_CHANGES = 5
 sys.exit(__main__.main())
 """
+ONLY_OURS = SHORT.replace("sys.exit", "serving.SIDES = serving.SIDES[1:2]\nsys.exit")
 
 
 @pytest.fixture
@@ -47,9 +49,9 @@ def work():
 
 
 @contextmanager
-def run_bench(*arguments: object) -> "Iterator[subprocess.Popen[str]]":
+def run_bench(*arguments: object, code: str = SHORT) -> "Iterator[subprocess.Popen[str]]":
     process = subprocess.Popen(
-        [sys.executable, "-c", SHORT, *map(str, arguments)],
+        [sys.executable, "-c", code, *map(str, arguments)],
         cwd=REPOSITORY,
         env={
             **os.environ,
@@ -120,7 +122,8 @@ def outcome(benchmark: str, work: Path, out: Path, *more: object) -> str:
 
 
 def test_an_interrupted_benchmark_leaves_no_service(work):
-    with run_bench("serving", "--customers", CUSTOMERS, "--out", work / "out", "--work", work) as process:
+    arguments = ("serving", "--customers", CUSTOMERS, "--out", work / "out", "--work", work)
+    with run_bench(*arguments, code=ONLY_OURS) as process:
         for line in process.stderr:
             if "starting ours" in line:
                 break
