@@ -186,7 +186,7 @@ def test_a_pinned_production_gets_a_recommendation_and_a_new_decision_after_rele
     assert decided.figures["decision"] == rule.KEEP
     assert "ada" in decided.reason
     assert last_report(2)["recommendation"] == rule.PROMOTE
-    assert chain(FEBRUARY)[1].outcome == DONE
+    assert chain(FEBRUARY)[1].outcome == UNCHANGED
     release("ada", "back", chain.database_url)
     assert chain(FEBRUARY)[1].figures["decision"] == rule.PROMOTE
     assert registry.production(MlflowClient()).version == 2
