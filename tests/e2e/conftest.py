@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from churn.synthetic.generate import write_drops
+from tests.e2e.celery_chain import Disturbed, disturbed_chain
 from tests.e2e.stack import APRIL, FEBRUARY, JANUARY, MARCH, Stack, free_ports
 from tests.patience import wait_for
 from tests.webhook import Webhook, webhook
@@ -102,3 +103,14 @@ def restored(stack, backup, homes) -> Iterator[Stack]:
         yield second
     finally:
         second.make("clean")
+
+
+@pytest.fixture(scope="package")
+def disturbed(postgres_url, object_store, homes, tmp_path_factory) -> Iterator[Disturbed]:
+    """A stack of its own, on Celery and a Postgres with a password, after a chain that a worker's death disturbed."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    drops, workers = tmp_path_factory.mktemp("drops"), tmp_path_factory.mktemp("workers")
+    write_drops(drops, customers=4000, months=1, seed=11)
+    with disturbed_chain(drops, postgres_url("postgres"), object_store, homes / "celery", workers) as found:
+        yield found

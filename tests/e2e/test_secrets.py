@@ -1,9 +1,7 @@
 """On a Postgres with a password, that password and Airflow's secrets appear only in their own files."""
 
 import json
-import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -12,48 +10,42 @@ import pytest
 import requests
 from psycopg import sql
 
-from churn.synthetic.generate import write_drops
-from tests.e2e.stack import JANUARY, Stack, free_ports
-from tests.patience import SLOWNESS
+from tests.e2e.celery_chain import PASSWORD
+from tests.e2e.stack import JANUARY, Stack
+from tests.patience import SLOWNESS, wait_for
 
-PASSWORD = "hunter2-marker"
-
-
-@pytest.fixture(scope="module")
-def outputs() -> list[str]:
-    """What the commands printed."""
-    return []
+# The stack is started with workers.
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
-def stack(postgres_url, homes, outputs) -> Iterator[Stack]:
-    """`make run` over one small month and a date whose drop is rejected, on a Postgres of our own."""
-    directory = homes / "secrets"
-    directory.mkdir()
-    drops = directory / "drops"
-    write_drops(drops, customers=800, months=1, seed=4)
-    # This server lets in whoever comes, with any password: it is the address that is traced.
-    server = re.sub(r"//([^:@/]+):?@", rf"//\1:{PASSWORD}@", postgres_url("postgres"))
-    assert PASSWORD in server
-    settings = {
-        "CHURN_HOME": str(directory / "home"),
-        "CHURN_POSTGRES": server,
-        **free_ports("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT"),
-    }
-    stack = Stack(settings, drops)
-    try:
-        done = stack.start("run", f"DROPS={drops}")
-        broken = Path(stack.settings["LANDING_DIR"]) / "2024-02-01"
-        shutil.copytree(drops / JANUARY, broken)
-        (broken / "manifest.json").unlink(missing_ok=True)
-        (broken / "users.csv").write_text("user_id\n")
-        failed = stack.make("trigger", "AS_OF=2024-02-01")
-        assert failed.returncode != 0
-        others = [stack.make(*each) for each in (("status",), ("doctor",), ("backup", f"TO={directory / 'backup'}"))]
-        outputs += [each.stdout + each.stderr for each in (done, failed, *others)]
-        yield stack
-    finally:
-        stack.make("clean")
+def stack(disturbed) -> Stack:
+    """The stack on Celery, whose Postgres has a password."""
+    return disturbed.stack
+
+
+@pytest.fixture(scope="module")
+def backup(homes) -> Path:
+    """Where `outputs` backs the stack up."""
+    return homes / "celery-backup"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def outputs(stack, disturbed, backup) -> list[str]:
+    """What the commands print, and the alerts say, also of a date whose drop is rejected."""
+    run = stack.make("run", f"DROPS={stack.drops}")
+    assert run.returncode == 0, run.stdout + run.stderr
+    broken = Path(stack.settings["LANDING_DIR"]) / "2024-02-01"
+    shutil.copytree(stack.drops / JANUARY, broken)
+    (broken / "manifest.json").unlink(missing_ok=True)
+    (broken / "users.csv").write_text("user_id\n")
+    failed = stack.make("trigger", "AS_OF=2024-02-01")
+    assert failed.returncode != 0
+    others = [stack.make(*each) for each in (("status",), ("doctor",), ("backup", f"TO={backup}"))]
+    # Commands cannot read the logs of workers that have no log server: the alert has the error.
+    wait_for(lambda: any("rejected" in each["message"] for each in disturbed.alerts.received), seconds=120)
+    alerts = [json.dumps(each) for each in disturbed.alerts.received]
+    return [each.stdout + each.stderr for each in (run, failed, *others)] + alerts
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +60,9 @@ def holding(secrets: list[str], text: str | bytes) -> bool:
     return any(secret.encode() in data for secret in secrets)
 
 
-def test_secrets_are_in_no_file_but_their_own(stack, secrets):
+def test_secrets_are_in_no_file_but_their_own(stack, disturbed, secrets):
     home = Path(stack.settings["CHURN_HOME"])
-    files = [path for path in home.rglob("*") if path.is_file()]
+    files = [path for directory in (home, disturbed.directory) for path in directory.rglob("*") if path.is_file()]
     assert any("task_id=train" in str(path) for path in files), "there are logs of tasks"
     assert any("lineage.json" in path.name for path in files), "there are artifacts"
     assert [path for path in files if holding(secrets, path.read_bytes())] == [home / "secrets.json"]
@@ -103,11 +95,13 @@ def test_secrets_are_in_no_table(stack, secrets, database):
     assert found == []
 
 
-def test_secrets_are_in_no_command_line(stack, secrets):
+def test_secrets_are_in_no_command_line(stack, disturbed, secrets):
     supervisor = psutil.Process(int((Path(stack.settings["CHURN_HOME"]) / "supervisord.pid").read_text()))
-    family = [supervisor, *supervisor.children(recursive=True)]
+    parents = [supervisor, psutil.Process(disturbed.other.process.pid)]
+    family = [*parents, *(child for parent in parents for child in parent.children(recursive=True))]
     lines = [" ".join(process.cmdline()) for process in family]
-    assert any("airflow" in line for line in lines)
+    assert any("airflow" in line and "celery" not in line for line in lines)
+    assert any("celery worker" in line for line in lines)
     assert [line for line in lines if holding(secrets, line)] == []
 
 
@@ -145,14 +139,13 @@ def test_secrets_are_in_no_response_of_the_pages_in_airflow(stack, secrets):
     assert [each.text[:200] for each in asked if holding(secrets, each.text)] == []
 
 
-def test_a_backup_has_secrets_only_in_secrets_json(stack, secrets):
-    backup = stack.drops.parent / "backup"
+def test_a_backup_has_secrets_only_in_secrets_json(backup, secrets):
     # Airflow encrypts the address of its connection: the dumps are looked at as what is in the tables, above.
     files = [path for path in backup.rglob("*") if path.is_file() and path.suffix != ".dump"]
     assert [path for path in files if holding(secrets, path.read_bytes())] == [backup / "secrets.json"]
     assert (backup / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_secrets_are_in_no_output_of_commands(stack, outputs, secrets):
+def test_secrets_are_in_no_output_of_commands_and_in_no_alert(stack, outputs, secrets):
     assert "rejected" in "".join(outputs)
     assert [text for text in outputs if holding(secrets, text)] == []
