@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,21 @@ def stack(tmp_path_factory, homes, alerts) -> Iterator[Stack]:
         yield stack
     finally:
         stack.make("clean")
+
+
+@pytest.fixture(scope="package")
+def corrected(stack) -> None:
+    """January's drop was corrected while a pin kept Production, which was then released."""
+    before = stack.production()
+    done = stack.make("rollback", f"VERSION={before}", "WHY=nothing may come between")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(Path(stack.settings["LANDING_DIR"]) / JANUARY)
+    stack.land_with_another_value(stack.drops / JANUARY, date.fromisoformat(JANUARY), skips=77)
+    done = stack.make("trigger", f"AS_OF={JANUARY}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = stack.make("release", "WHY=now it may")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert stack.production() == before
 
 
 @pytest.fixture(scope="package")

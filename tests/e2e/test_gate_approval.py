@@ -2,7 +2,6 @@
 
 import time
 from datetime import date
-from pathlib import Path
 
 import pytest
 
@@ -15,31 +14,20 @@ MODEL = "streamflow_churn"
 LENIENT = {"max_auc_loss": 0.4, "max_brier_loss": 0.4, "max_slice_auc_loss": 0.4}
 
 
-@pytest.fixture(scope="module")
-def candidate(stack) -> int:
-    """A version of the newest, corrected drop, which a pin kept from Production; the pin is released."""
-    as_of = newest(stack)
-    before = stack.production()
-    done = stack.make("rollback", f"VERSION={before}", "WHY=nothing may come between")
-    assert done.returncode == 0, done.stdout + done.stderr
-    aside = Path(stack.settings["CHURN_HOME"]) / "aside"
-    (Path(stack.settings["LANDING_DIR"]) / str(as_of)).rename(aside)
-    stack.land_with_another_value(aside, as_of, skips=55)
-    done = stack.make("trigger", f"AS_OF={as_of}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    done = stack.make("release", "WHY=now it may")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert stack.production() == before
-    (version,) = stack.query("SELECT candidate_version FROM gate.decisions ORDER BY id DESC LIMIT 1")[0]
-    return version
+# A corrected January makes other training rows of every later AS_OF, and so a candidate.
+pytestmark = pytest.mark.usefixtures("corrected")
 
 
 def newest(stack: Stack) -> date:
     return stack.query("SELECT max(as_of) FROM raw.drops")[0][0]
 
 
-def ask_and_answer(stack: Stack, candidate: int, answer: str, note: str, **thresholds: float) -> dict:
-    """Train the newest AS_OF with approval, check for Staging, answer, and return the states of the tasks."""
+def ask_and_answer(stack: Stack, answer: str, note: str, **thresholds: float) -> tuple[int, dict]:
+    """Train the newest AS_OF with approval and answer.
+
+    Returns:
+        the candidate in stage Staging, and the states of the tasks.
+    """
     as_of = newest(stack)
     revisions = stack.forget_list(as_of)
     conf = {"as_of": str(as_of), "approval": True, "thresholds": {**LENIENT, **thresholds}}
@@ -55,7 +43,7 @@ def ask_and_answer(stack: Stack, candidate: int, answer: str, note: str, **thres
         return bool(found) and tasks()["approve"] not in ("running", "success")
 
     wait_for(waits, seconds=300, or_say=lambda: f"{tasks()}")
-    assert [int(each.version) for each in stack.client().get_latest_versions(MODEL, ["Staging"])] == [candidate]
+    (candidate,) = [int(each.version) for each in stack.client().get_latest_versions(MODEL, ["Staging"])]
     # The list does not wait for the answer: the present Production scores.
     before = f"SELECT revision, model_version FROM scores.current_runs WHERE as_of = '{as_of}'"
     wait_for(lambda: stack.query(before) == [(revisions + 1, stack.production())], seconds=120)
@@ -70,14 +58,14 @@ def ask_and_answer(stack: Stack, candidate: int, answer: str, note: str, **thres
     wait_for(
         lambda: stack.airflow("GET", path)["state"] in ("success", "failed"), seconds=300, or_say=lambda: f"{tasks()}"
     )
-    return tasks()
+    return candidate, tasks()
 
 
-def test_a_candidate_that_a_person_rejects_stays_out_and_the_decision_says_who_and_why(stack, candidate):
+def test_a_candidate_that_a_person_rejects_stays_out_and_the_decision_says_who_and_why(stack):
     before = stack.production()
-    tasks = ask_and_answer(stack, candidate, "Reject", "not on a Friday")
+    candidate, tasks = ask_and_answer(stack, "Reject", "not on a Friday")
     assert (tasks["approve"], tasks["promote"]) == ("success", "skipped")
-    assert stack.production() == before
+    assert stack.production() == before != candidate
     version, outcome, reason = stack.query(
         "SELECT candidate_version, outcome, reason FROM gate.decisions ORDER BY id DESC LIMIT 1"
     )[0]
@@ -86,9 +74,9 @@ def test_a_candidate_that_a_person_rejects_stays_out_and_the_decision_says_who_a
     assert "not on a Friday" in reason
 
 
-def test_a_candidate_that_a_person_approves_is_promoted_under_their_name(stack, candidate):
+def test_a_candidate_that_a_person_approves_is_promoted_under_their_name(stack):
     # Other thresholds, another decision: the rejected one stands.
-    tasks = ask_and_answer(stack, candidate, "Approve", "looked at the slices", max_label_age_days=101)
+    candidate, tasks = ask_and_answer(stack, "Approve", "looked at the slices", max_label_age_days=101)
     assert (tasks["approve"], tasks["promote"]) == ("success", "success")
     assert stack.production() == candidate
     kind, version, who, why = stack.query("SELECT kind, version, who, why FROM gate.moves ORDER BY id DESC LIMIT 1")[0]

@@ -1,6 +1,8 @@
 """The gate board in a real browser, opened from the navigation of the running Airflow."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -234,13 +236,15 @@ def strict_airflow(stack, tmp_path_factory) -> Iterator[tuple[str, Path]]:
             env={**clean_environment(), **settings},
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         wait_for(lambda: _answers(address), seconds=200, or_say=(directory / "log.txt").read_text)
         yield address, passwords
     finally:
-        server.terminate()
-        server.wait(30)
+        # It has nothing to finish, and would take a quarter of a minute.
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def _answers(address: str) -> bool:
