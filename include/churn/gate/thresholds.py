@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from churn.training.regime import FLOOR
+from churn.statistics import FLOOR
 
 
 class ThresholdError(ValueError):

@@ -9,8 +9,7 @@ from math import hypot
 
 from churn.gate.thresholds import Thresholds
 from churn.outcomes.standing import ALARMS, AS_PROMISED, CHANCE, TOO_FEW, WORSE
-from churn.statistics import Estimate
-from churn.training.regime import FLOOR
+from churn.statistics import FLOOR, Estimate
 
 MIN_ROWS, MIN_EACH_CLASS = Thresholds.min_rows, Thresholds.min_each_class
 """As in the gate: with fewer, the interval of an AUC is too wide to say anything."""

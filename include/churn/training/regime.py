@@ -19,7 +19,7 @@ import numpy as np
 
 from churn import statistics
 from churn.scoring.scorer import score
-from churn.statistics import Estimate
+from churn.statistics import FLOOR, Estimate
 from churn.training.recipe import Parameters, Recipe, Rows, assign_folds, fit
 from churn.training.selection import at_most, run_at_once
 
@@ -27,10 +27,6 @@ RECIPE = Recipe("logistic regression", {"C": 0.1})
 
 REGIME_CHANGE = "regime_change"
 """The tag of a version that learned from its grading date alone, because the relation changed there."""
-
-FLOOR = 0.55
-"""The least AUC that is better than chance: chance is 0.5; three standard errors at the 1,400 cohort rows of a drop of
-7,000 customers are 0.05."""
 
 CONFIDENCE = 0.995
 """One-sided, of the paired difference. As both figures are held against the floor too, fewer than one date in a hundred

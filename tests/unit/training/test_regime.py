@@ -9,9 +9,9 @@ from feast.types import Float64
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.statistics import Estimate
+from churn.statistics import FLOOR, Estimate
 from churn.training.recipe import Parameters, Rows
-from churn.training.regime import FLOOR, REGIME_CHANGE, Judged, judge_dates, judged_of, learned_dates
+from churn.training.regime import REGIME_CHANGE, Judged, judge_dates, judged_of, learned_dates
 
 DATES = [date(2024, month, 28) for month in (1, 2, 3, 4)]
 FEBRUARY = DATES[1]
