@@ -1,4 +1,4 @@
-"""The Airflow plugin of the gate board and the page "At risk".
+"""The Airflow plugin of the gate board and the pages "At risk" and "Health".
 
 Every Airflow process loads it, so it imports gate_board only on use.
 """
@@ -50,5 +50,13 @@ class ChurnBoard(AirflowPlugin):
             "destination": "nav",
             "nav_top_level": True,
             "icon": f"{ADDRESS}/static/risk.svg",
+        },
+        {
+            "name": "Health",
+            "href": f"{ADDRESS}/health",
+            "url_route": "health",
+            "destination": "nav",
+            "nav_top_level": True,
+            "icon": f"{ADDRESS}/static/health.svg",
         },
     ]

@@ -6,7 +6,7 @@ import psycopg
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from gate_board import board_routes, pages, risk_routes
+from gate_board import board_routes, health_routes, pages, risk_routes
 from gate_board.sources import Unavailable
 
 HEADERS = {
@@ -25,7 +25,7 @@ def make_app() -> FastAPI:
     """Return the application."""
     # FastAPI's documentation pages load scripts from the network and need no login.
     app = FastAPI(title="Gate board", docs_url=None, redoc_url=None, openapi_url=None)
-    for each in (pages, board_routes, risk_routes):
+    for each in (pages, board_routes, risk_routes, health_routes):
         app.include_router(each.router)
 
     @app.middleware("http")

@@ -29,6 +29,11 @@ def risk() -> Response:
     return static("risk.html")
 
 
+@router.get("/health")
+def health() -> Response:
+    return static("health.html")
+
+
 @router.get("/static/{name}")
 def static(name: str) -> Response:
     file = FILES.get(name)

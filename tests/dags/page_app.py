@@ -32,7 +32,7 @@ def page_app(role: str | None):
 
 @contextmanager
 def served(role: str) -> Iterator[str]:
-    """Serve the pages at /gate-board, and at / the board and at /at-risk the list in a frame like Airflow's."""
+    """Serve the pages at /gate-board, and at /at-risk and /model-health pages in a frame like Airflow's."""
     import uvicorn
     from fastapi import FastAPI
     from fastapi.responses import HTMLResponse
@@ -43,6 +43,10 @@ def served(role: str) -> Iterator[str]:
     @around.get("/at-risk")
     def at_risk() -> HTMLResponse:
         return HTMLResponse(AROUND.format(title="At risk", page="risk"))
+
+    @around.get("/model-health")
+    def model_health() -> HTMLResponse:
+        return HTMLResponse(AROUND.format(title="Health", page="health"))
 
     server = uvicorn.Server(uvicorn.Config(around, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)

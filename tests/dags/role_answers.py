@@ -33,6 +33,7 @@ QUESTIONS = {
     "configuration": ("GET", "/api/v2/config"),
     "audit log": ("GET", "/api/v2/eventLogs"),
     "users": ("GET", "/auth/fab/v1/users"),
+    "see the health of the model": ("GET", "/gate-board/api/health"),
     "see the figures of a list": ("GET", "/gate-board/api/scores/2024-01-31/1"),
     "see customers": ("GET", "/gate-board/api/scores/2024-01-31/1/customers"),
     "download customers": ("GET", "/gate-board/api/scores/2024-01-31/1/contacts.csv?depth=10"),

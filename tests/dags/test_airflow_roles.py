@@ -15,6 +15,7 @@ MAY = {
     **dict.fromkeys(
         ("see dags", "see runs", "see logs", "see XComs", "see pools", "see the figures of a list"), ANYBODY
     ),
+    "see the health of the model": ANYBODY,
     **dict.fromkeys(("trigger", "backfill", "clear", "answer", "pause", "delete"), TEAM),
     **dict.fromkeys(("see customers", "download customers"), TEAM),
     **dict.fromkeys(("connections", "variables", "make pools", "write XComs"), OPERATORS),
@@ -53,5 +54,5 @@ def test_each_role_has_exactly_the_permissions_of_the_manual(question, answers):
 
 @pytest.mark.parametrize("role", ANYBODY)
 def test_every_role_sees_the_pages_the_links_and_required_actions(role, answers):
-    assert {"Gate board", "At risk", "Churn API"} <= set(answers[role]["plugins"])
+    assert {"Gate board", "At risk", "Health", "Churn API"} <= set(answers[role]["plugins"])
     assert {"Dags", "Required Actions"} <= set(answers[role]["menu"])

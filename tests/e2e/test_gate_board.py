@@ -184,11 +184,12 @@ def test_an_unreachable_database_is_reported_and_the_page_keeps_its_data(page, b
     expect(board.locator("#problems")).to_have_text("")
 
 
-def test_the_navigation_leads_to_the_list(page, stack):
-    """What the page shows is tried in tests/dags/test_risk_page.py."""
-    page.get_by_role("link", name="At risk").first.click()
-    frame = page.frame_locator('iframe[title="At risk"]')
-    expect(frame.get_by_role("heading", name="At risk")).to_be_visible()
+@pytest.mark.parametrize("name", ["At risk", "Health"])
+def test_the_navigation_leads_to_the_other_pages(page, stack, name):
+    """What they show is tried in tests/dags/test_risk_page.py and test_health_page.py."""
+    page.get_by_role("link", name=name).first.click()
+    frame = page.frame_locator(f'iframe[title="{name}"]')
+    expect(frame.get_by_role("heading", name=name, level=1)).to_be_visible()
     expect(frame.locator("#status")).not_to_have_text("Reading …")
     expect(frame.locator("#problems")).to_have_text("")
 

@@ -25,6 +25,11 @@ const SHAPES = {
   FAIL: ["M-5 -5L5 5M5 -5L-5 5", false],
   UNCHANGED: ["M-5 -2H5M-5 3H5", false],
   REPORT: ["M0 -2V5M0 -6V-5", false],
+  AS_PROMISED: ["M-5 0A5 5 0 1 0 5 0A5 5 0 1 0 -5 0Z", true],
+  WORSE: ["M0 6L6 -5H-6Z", true],
+  CHANCE: ["M-5 -5H5V5H-5Z", true],
+  TOO_FEW: ["M-4 -4L4 4M4 -4L-4 4", false],
+  EXPECTED: ["M0 -5L5 0L0 5L-5 0Z", true],
 };
 
 export const shape = (name) => {

@@ -2,26 +2,27 @@
 
 import { h, s } from "./parts.js";
 
-const HEIGHT = 230, TOP = 22, BOTTOM = 36, LEFT = 58, RIGHT = 14;
+export const TOP = 22, BOTTOM = 36, LEFT = 58, RIGHT = 14;
+const HEIGHT = 230;
 
-const picture = (label, width, parts) =>
+export const picture = (label, width, parts, height = HEIGHT) =>
   h("div", { class: "plot", role: "img", "aria-label": label },
-    s("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true" }, parts));
+    s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, parts));
 
 export function niceStep(range, steps = 5) {
   const rough = range / steps, power = 10 ** Math.floor(Math.log10(rough));
   return power * [1, 2, 5, 10].find((each) => each * power >= rough);
 }
 
-function scaleOf(low, high) {
+export function scaleOf(low, high, height = HEIGHT) {
   const step = niceStep(high - low || 1);
   const from = Math.floor(low / step + 1e-9) * step, to = Math.ceil(high / step - 1e-9) * step;
   const count = Math.round((to - from) / step) || 1;
-  const y = (value) => TOP + (1 - (value - from) / (count * step)) * (HEIGHT - TOP - BOTTOM);
+  const y = (value) => TOP + (1 - (value - from) / (count * step)) * (height - TOP - BOTTOM);
   return { ticks: Array.from({ length: count + 1 }, (_, i) => from + i * step), y };
 }
 
-const grid = (scale, width, format) => scale.ticks.map((tick) => [
+export const grid = (scale, width, format) => scale.ticks.map((tick) => [
   s("line", { class: Math.abs(tick) < 1e-9 ? "axis" : "grid", x1: LEFT, x2: width - RIGHT, y1: scale.y(tick), y2: scale.y(tick) }),
   s("text", { x: LEFT - 8, y: scale.y(tick) + 4, "text-anchor": "end" }, format(tick))]);
 
