@@ -57,10 +57,11 @@ def insert_judgement(
         "answering_version": None,
         "answering_run_id": None,
         "labelled_by": {str(known_as_of): "sha256"},
+        "treated_by": {},
         "code_digest": "c",
     } | different
     with connect(database_url) as connection:
-        asked = {**judgement, "labelled_by": Jsonb(judgement["labelled_by"])}
+        asked = {**judgement, **{name: Jsonb(judgement[name]) for name in ("labelled_by", "treated_by")}}
         revision = int(one(connection, "outcomes/judge", asked)[0])
         for row in rows:
             execute(connection, "outcomes/record_performance", {**row, "as_of": as_of, "revision": revision})

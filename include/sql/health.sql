@@ -26,13 +26,13 @@ WHERE basis = 'gate and audit cohort' AND as_of >= %(since)s
 ORDER BY as_of
 
 -- name: figures
--- The newest figures of some dates, not divided by arm and slice or divided; those that decide first.
+-- The newest figures of some dates: those that decide, first, and those of all rows, or those by arm and slice.
 SELECT
     as_of, revision, model_version, model_run_id, source, basis, arm, slice, decides, rows, churned, auc, auc_low,
     auc_high, brier, calibration_intercept, calibration_slope, mean_probability, churn_rate, lift, capture, precision,
     recall, promised_auc, promised_low, promised_high, verdict, reason
 FROM outcomes.current
-WHERE as_of BETWEEN %(since)s AND %(until)s AND (arm = 'all' AND slice = 'all') = %(undivided)s
+WHERE as_of BETWEEN %(since)s AND %(until)s AND (decides OR arm = 'all' AND slice = 'all') = %(undivided)s
 ORDER BY as_of DESC, decides DESC, source DESC, model_version, basis, slice <> 'all', arm, slice
 
 -- name: revisions

@@ -58,11 +58,6 @@ WHERE as_of < %(as_of)s AND model_version = %(model_version)s AND model_run_id =
 ORDER BY as_of DESC
 LIMIT %(limit)s
 
--- name: expectations
-SELECT as_of, model_version, basis, calibrated_on, rows, auc, auc_low, auc_high, brier, churn_rate, estimated_at
-FROM outcomes.expectations
-ORDER BY as_of, basis
-
 -- name: expected
 SELECT EXISTS (
     SELECT FROM outcomes.expected
@@ -181,7 +176,8 @@ FROM outcomes.expectations AS expected
 JOIN outcomes.current AS realized
     ON realized.as_of = expected.as_of AND realized.basis = expected.basis
    AND realized.model_version = expected.model_version AND realized.model_run_id = expected.model_run_id
-WHERE realized.source = 'list' AND realized.arm = 'all' AND realized.slice = 'all'
+-- After a campaign the control arm decides, and the labels of the others tell of the campaign.
+WHERE realized.source = 'list' AND realized.arm = 'all' AND realized.slice = 'all' AND realized.decides
   AND expected.auc IS NOT NULL AND realized.auc IS NOT NULL AND realized.verdict <> 'too few rows'
 ORDER BY expected.as_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from churn.board.reading import reading, rows_of
 from churn.outcomes.standing import Standing, verdicts
-from churn.postgres.database import Connection, compose
+from churn.postgres.database import Connection
 
 DATES = 60
 """Newest AS_OFs on the page: five years of monthly labels."""
@@ -201,14 +201,10 @@ def _list(revision: Revision) -> tuple[int | None, int | None]:
 
 
 def _expected(connection: Connection, since: Mapping[str, Any]) -> list[Expected]:
-    from churn.outcomes.expected import Checked, believed  # noqa: PLC0415 — SciPy, see above
-    from churn.statistics import Estimate  # noqa: PLC0415
+    from churn.outcomes.expected import believed  # noqa: PLC0415 — SciPy, see above
+    from churn.outcomes.track import read_track  # noqa: PLC0415
 
-    track = [
-        Checked(as_of, Estimate.of_interval(auc, low, high), Estimate(realized, 0.0))
-        for as_of, auc, low, high, realized in connection.execute(compose("outcomes/track"))
-    ]
-    found = []
+    track, found = read_track(connection), []
     for each in rows_of(connection, Expected, "health/expectations", since):
         is_believed, why = believed([checked for checked in track if checked.as_of < each.as_of])
         found.append(replace(each, believed=is_believed, why=why))

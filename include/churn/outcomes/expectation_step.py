@@ -5,20 +5,19 @@ neither from these customers nor, with two dates or more, from their date.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import pyarrow as pa
 from mlflow import MlflowClient
-from psycopg.rows import class_row
 
 from churn.code import step_digest
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.outcomes.expected import Checked, Expected, believed, expect, fit_calibration
+from churn.outcomes.expected import Expected, believed, expect, fit_calibration
 from churn.outcomes.judging import COHORTS
 from churn.outcomes.rows import list_scores
-from churn.postgres.database import Connection, compose, connect, execute, lock_session, one
+from churn.outcomes.track import read_track
+from churn.postgres.database import connect, execute, lock_session, one
 from churn.registry import client as registry
 from churn.registry.evidence import keeps_evidence, read_evidence
 from churn.registry.model_version import ModelVersion
@@ -33,22 +32,6 @@ EVERYBODY = "all customers"
 
 class NothingToExpect(RuntimeError):
     """No expectation can be made, and the message says why."""
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """A row of the view outcomes.expectations."""
-
-    as_of: date
-    model_version: int
-    basis: str
-    calibrated_on: date
-    rows: int
-    auc: float | None
-    auc_low: float | None
-    auc_high: float | None
-    brier: float
-    churn_rate: float
 
 
 def expect_performance(as_of: date, database_url: str) -> Outcome:
@@ -76,20 +59,6 @@ def expect_performance(as_of: date, database_url: str) -> Outcome:
     of_cohort = found[0][2]
     said = f"AUC {of_cohort.auc} and churn rate {of_cohort.churn_rate} are expected of {as_of}"
     return Outcome(DONE, f"{said}{'' if is_believed else ', not to be believed'}: {why}", {"revision": run.revision})
-
-
-def read_expectations(connection: Connection) -> list[Expectation]:
-    """Return what each list is expected to achieve, by AS_OF and basis."""
-    with connection.cursor(row_factory=class_row(Expectation)) as cursor:
-        return cursor.execute(compose("outcomes/expectations")).fetchall()
-
-
-def read_track(connection: Connection) -> list[Checked]:
-    """Return the expected and the realized AUC of each list whose labels came, by AS_OF."""
-    return [
-        Checked(as_of, Estimate.of_interval(auc, low, high), Estimate(realized, 0.0))
-        for as_of, auc, low, high, realized in connection.execute(compose("outcomes/track"))
-    ]
 
 
 def _version_of(run: Run) -> ModelVersion:

@@ -10,9 +10,10 @@ import pytest
 
 from churn.gate.thresholds import Thresholds
 from churn.outcome import DONE, UNCHANGED
-from churn.outcomes.expectation_step import NothingToExpect, expect_performance, read_track
+from churn.outcomes.expectation_step import NothingToExpect, expect_performance
 from churn.outcomes.expected import believed
 from churn.outcomes.judgement_step import NothingToJudge, judge_outcomes
+from churn.outcomes.track import read_track
 from churn.postgres.database import connect
 from churn.synthetic.generate import write_drops
 from tests.conftest import database_copy, tracking

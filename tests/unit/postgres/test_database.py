@@ -48,4 +48,5 @@ def test_every_statement_binds_its_parameters_by_name():
     for path in SQL_DIRECTORY.rglob("*.sql"):
         if path.parent.name != "migrations":
             text = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
-            assert not re.search(r"%(?!\(\w+\)s)|'\{|'%", text), path
+            # %% is the operator % of SQL.
+            assert not re.search(r"%(?!\(\w+\)s)|'\{|'%", text.replace("%%", "")), path
