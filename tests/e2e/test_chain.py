@@ -260,7 +260,7 @@ def test_status_reports_a_healthy_stack(stack):
     assert done.stdout.count("running") == 7
     assert "last decision" in done.stdout
     assert " is served online" in done.stdout
-    assert f"verdict on Production: version {stack.production()} on " in done.stdout
+    assert f"verdict on Production: version {stack.production()} " in done.stdout
 
 
 def test_a_corrected_drop_supersedes_the_version_of_a_later_date_and_status_says_so(stack, corrected):

@@ -26,6 +26,7 @@ from tests.conftest import mlflow_at
 from tests.file_rights import rights_count
 from tests.handmade_drops import take_in, validated_now, write_drop
 from tests.made_lists import write_list
+from tests.made_verdicts import insert_verdict
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 LABELS = [("a", True)]
@@ -324,18 +325,13 @@ def test_a_drop_from_before_the_upgrade_to_lists_needs_none(decided, landing, da
     assert states(landing, database_url) == []
 
 
-def test_labels_of_a_scored_date_are_late_until_they_are_judged(
-    decided, landing, archive, database_url, tmp_path, registry
-):
-    run = write_list(database_url, tmp_path / "scores", D31, decided)
+def test_labels_of_a_scored_date_are_late_until_they_are_judged(decided, landing, database_url, tmp_path):
+    write_list(database_url, tmp_path / "scores", D31, decided)
     with connect(database_url) as connection:
-        # write_list() names a run of its own.
+        # write_list() names a run, and the registered version has none.
         connection.execute("UPDATE scores.runs SET model_run_id = ''")
-        assert states(landing, database_url) == [(D31, "scored")]
-        execute(connection, "outcomes/judge", {
-            "as_of": D31, "known_as_of": D31, "list_revision": run.revision, "list_version": decided,
-            "answering_version": None, "answering_run_id": None, "labelled_by": "{}", "code_digest": "",
-        })  # fmt: skip
+    assert states(landing, database_url) == [(D31, "scored")]
+    insert_verdict(database_url, decided, "", "as promised", D31)
     assert states(landing, database_url) == []
 
 
