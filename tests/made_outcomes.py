@@ -68,6 +68,17 @@ def insert_judgement(
     return revision
 
 
+def insert_effect(database_url: str, as_of: date, revision: int, effect: float, control_contacted: int = 0) -> None:
+    """Add the effect of a campaign on the top decile of a list."""
+    row = {
+        "as_of": as_of, "revision": revision, "contacted": 90, "control_contacted": control_contacted,
+        "treat_rows": 100, "treat_churned": 20, "control_rows": 50, "control_churned": 20,
+        **_around("effect", effect, 0.05),
+    }  # fmt: skip
+    with connect(database_url) as connection:
+        execute(connection, "outcomes/record_effect", row)
+
+
 def withdraw_judgements(database_url: str, drop: date) -> None:
     """Mark the judgements of a withdrawn drop."""
     with connect(database_url) as connection:

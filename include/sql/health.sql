@@ -1,11 +1,24 @@
 -- name: dates
--- The newest dates that were ever judged, or whose list is expected to achieve something.
-SELECT as_of, judgement.revision, judgement.known_as_of, judgement.judged_at, coalesce(made.revisions, 0) AS revisions
-FROM (SELECT as_of, count(*) AS revisions FROM outcomes.judgements GROUP BY as_of) AS made
-FULL JOIN (SELECT DISTINCT as_of FROM outcomes.expectations) AS expectations USING (as_of)
+-- The newest dates that were ever judged, and the newest lists that wait for labels: each has a limit, as daily lists
+-- wait for weeks.
+WITH judged AS (
+    SELECT as_of, count(*) AS revisions
+    FROM outcomes.judgements
+    GROUP BY as_of
+    ORDER BY as_of DESC
+    LIMIT %(limit)s
+), waiting AS (
+    SELECT DISTINCT as_of
+    FROM outcomes.expectations
+    WHERE NOT EXISTS (SELECT FROM outcomes.judgements WHERE judgements.as_of = expectations.as_of)
+    ORDER BY as_of DESC
+    LIMIT %(waiting)s
+)
+SELECT as_of, judgement.revision, judgement.known_as_of, judgement.judged_at, coalesce(judged.revisions, 0) AS revisions
+FROM judged
+FULL JOIN waiting USING (as_of)
 LEFT JOIN outcomes.current_judgements AS judgement USING (as_of)
 ORDER BY as_of DESC
-LIMIT %(limit)s
 
 -- name: deciding
 -- The figures that decided, of every judgement of a date.
@@ -17,10 +30,18 @@ FROM outcomes.performance
 WHERE as_of = %(as_of)s AND decides
 ORDER BY revision, source DESC, model_version
 
--- name: expectations
--- On the customers of the figures that decide.
+-- name: effect
 SELECT
-    as_of, model_version, model_run_id, calibrated_on, rows, auc, auc_low AS low, auc_high AS high, brier, churn_rate
+    contacted, control_contacted, treat_rows, treat_churned, control_rows, control_churned, effect, effect_low AS low,
+    effect_high AS high
+FROM outcomes.effects
+JOIN outcomes.current_judgements USING (as_of, revision)
+WHERE as_of = %(as_of)s
+
+-- name: expectations
+-- On customers that no version trains on.
+SELECT
+    as_of, model_version, model_run_id, basis, calibrated_on, rows, auc, auc_low AS low, auc_high AS high, brier, churn_rate
 FROM outcomes.expectations
 WHERE basis = 'gate and audit cohort' AND as_of >= %(since)s
 ORDER BY as_of
@@ -39,7 +60,7 @@ ORDER BY as_of DESC, decides DESC, source DESC, model_version, basis, slice <> '
 SELECT
     judgement.as_of, judgement.revision, judgement.known_as_of, judgement.judged_at, judgement.withdrawn_at,
     judgement.list_revision, judgement.list_version, judgement.answering_version, judgement.labelled_by,
-    judgement.code_digest, newest.revision IS NOT NULL AS is_current
+    judgement.treated_by, judgement.code_digest, newest.revision IS NOT NULL AS is_current
 FROM outcomes.judgements AS judgement
 LEFT JOIN outcomes.current_judgements AS newest USING (as_of, revision)
 WHERE as_of = %(as_of)s

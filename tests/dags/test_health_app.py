@@ -1,15 +1,24 @@
 """The routes of the page "Health": rights, refusals, and the JSON over fabricated judgements."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
+from churn.board.health import WAITING
 from churn.board.production import Registry
 from churn.registry.model_version import ModelVersion
 from tests.conftest import FEBRUARY, JANUARY
 from tests.dags.page_app import page_app
 from tests.made_lists import insert_list
-from tests.made_outcomes import COHORTS, OUT_OF_TIME, figures, insert_expected, insert_judgement, withdraw_judgements
+from tests.made_outcomes import (
+    COHORTS,
+    OUT_OF_TIME,
+    figures,
+    insert_effect,
+    insert_expected,
+    insert_judgement,
+    withdraw_judgements,
+)
 
 MARCH = date(2024, 3, 31)
 PATHS = ("/health", "/static/health.js", "/api/health", "/api/health/2024-01-31")
@@ -129,6 +138,24 @@ def test_arms_and_slices_are_in_the_answer_of_the_date(url):
     ]
 
 
+def test_after_a_campaign_the_control_arm_that_decides_comes_first(url):
+    insert_list(url, JANUARY, 20)
+    insert_expected(url, JANUARY, 0.8)
+    revision = insert_judgement(url, JANUARY, FEBRUARY, [
+        figures(0.6, decides=False),
+        figures(0.79, arm="control", basis=f"{COHORTS} of 3 dates"),
+        figures(0.58, arm="treat", decides=False),
+    ])  # fmt: skip
+    insert_effect(url, JANUARY, revision, -0.2)
+    found = health()
+    assert [(row["arm"], row["decides"]) for row in found["dates"][0]["figures"]] == [("control", True), ("all", False)]
+    assert (found["verdict"]["arm"], found["verdict"]["basis"]) == ("control", f"{COHORTS} of 3 dates")
+    assert found["dates"][0]["expected"]["basis"] == COHORTS
+    detail = health("/2024-01-31")
+    assert [row["arm"] for row in detail["parts"]] == ["treat"]
+    assert (detail["effect"]["effect"], detail["effect"]["contacted"]) == (-0.2, 90)
+
+
 def test_a_list_without_labels_is_answered_with_what_is_expected(url):
     insert_list(url, FEBRUARY, 20)
     insert_expected(url, FEBRUARY, 0.79)
@@ -146,6 +173,16 @@ def test_an_expectation_is_believed_as_the_one_before_it_came_out(url):
             insert_judgement(url, day, MARCH, [figures(realized)])
     believed = {day["as_of"]: day["expected"]["believed"] for day in health()["dates"]}
     assert believed == {"2024-03-31": False, "2024-02-29": True, "2024-01-31": True}
+
+
+def test_lists_that_wait_for_labels_do_not_displace_judged_dates(url):
+    insert_judgement(url, JANUARY, FEBRUARY, [figures(0.8)])
+    days = [JANUARY + timedelta(days=number) for number in range(1, 21)]
+    for day in days:
+        insert_list(url, day, 1)
+        insert_expected(url, day, 0.8)
+    found = [date.fromisoformat(day["as_of"]) for day in health("?limit=2")["dates"]]
+    assert found == [*days[: -WAITING - 1 : -1], JANUARY]
 
 
 def test_the_newest_dates_are_answered(url):

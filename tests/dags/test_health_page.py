@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from tests.made_outcomes import (
     GATE_COHORT,
     OUT_OF_TIME,
     figures,
+    insert_effect,
     insert_expected,
     insert_judgement,
     withdraw_judgements,
@@ -278,6 +279,37 @@ def test_where_nothing_is_judged_the_page_says_when_labels_come(page, address, d
         for part in ("history", "dates", "versions"):
             expect(health.locator(f"#{part}")).to_be_hidden()
         page.screenshot(path=artifacts / "health-empty.png")
+
+
+def test_on_a_phone_lists_that_wait_for_labels_leave_room_for_judged_ones(page, address, database_url, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", database_url)
+    insert_judgement(database_url, MONTHS[-1], FEBRUARY, [figures(0.8)])
+    for number in range(1, 13):
+        insert_list(database_url, MONTHS[-1] + timedelta(days=number), 1)
+        insert_expected(database_url, MONTHS[-1] + timedelta(days=number), 0.8)
+    page.set_viewport_size({"width": 360, "height": 900})
+    with in_production(1):
+        health = open_health(page, address)
+        expect(health.locator('#chart [data-verdict="as promised"]')).to_have_count(1)
+        expect(health.locator("#chart")).to_contain_text("of 13 dates; the table has all of them")
+
+
+def test_after_a_campaign_the_control_arm_is_named_and_the_effect_is_shown(
+    page, address, database_url, monkeypatch, artifacts
+):
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", database_url)
+    rows = [figures(0.62, decides=False), figures(0.79, arm="control", rows=280)]
+    insert_effect(database_url, MONTHS[0], insert_judgement(database_url, MONTHS[0], MONTHS[1], rows), -0.2, 3)
+    with in_production(1):
+        health = open_health(page, address)
+        expect(health.locator("#headline")).to_contain_text("control, gate and audit cohort")
+        expect(health.locator("#date-2023-09-30 tr").first).to_contain_text("arm control, gate and audit cohort")
+        expect(health.locator("#chart [data-verdict]")).to_have_count(1)
+        health.get_by_role("button", name="2023-09-30").click()
+        detail = health.locator("#detail-2023-09-30")
+        expect(detail).to_contain_text("is -20.0 percentage points (95 %: -29.8 to -10.2)")
+        expect(detail.locator(".warning")).to_contain_text("3 of arm control were contacted too")
+        screenshot(page, health, artifacts, "campaign")
 
 
 def test_a_new_judgement_appears_without_a_reload_and_an_open_date_stays_open(page, address, database_url, monkeypatch):

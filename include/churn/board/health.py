@@ -10,7 +10,10 @@ from churn.outcomes.standing import Standing, verdicts
 from churn.postgres.database import Connection
 
 DATES = 60
-"""Newest AS_OFs on the page: five years of monthly labels."""
+"""Newest judged AS_OFs on the page: five years of monthly labels."""
+
+WAITING = 12
+"""Newest lists on the page that wait for labels."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Expected:
     as_of: date
     model_version: int
     model_run_id: str
+    basis: str
     calibrated_on: date
     rows: int
     auc: float | None
@@ -104,10 +108,30 @@ class Revision:
     list_version: int | None
     answering_version: int | None
     labelled_by: Mapping[str, str]
+    treated_by: Mapping[str, str]
     code_digest: str
     is_current: bool
     changes: Sequence[str] = ()
     figures: Sequence[Figures] = ()
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a campaign did to the churn rate of the top decile: that of arm treat less that of arm control.
+
+    Attributes:
+        effect, low, high: None without rows in both arms.
+    """
+
+    contacted: int
+    control_contacted: int
+    treat_rows: int
+    treat_churned: int
+    control_rows: int
+    control_churned: int
+    effect: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -127,14 +151,15 @@ class Health:
 
 @dataclass(frozen=True)
 class Parts:
-    """A date in detail: the newest figures by arm and slice, and its judgements, newest first."""
+    """A date in detail: the newest figures by arm and slice, a campaign, and its judgements, newest first."""
 
     parts: list[Figures]
+    effect: Effect | None
     revisions: list[Revision]
 
 
 def read_health(database_url: str, limit: int = DATES) -> Health:
-    """Return a consistent view of the newest dates.
+    """Return a consistent view of the newest dates: `limit` judged ones, and WAITING without labels.
 
     Raises:
         psycopg.Error: the database cannot be reached, or was never migrated.
@@ -142,7 +167,7 @@ def read_health(database_url: str, limit: int = DATES) -> Health:
     from churn.statistics import FLOOR  # noqa: PLC0415 — SciPy, which only this page needs
 
     with reading(database_url) as connection:
-        dates = rows_of(connection, Judged, "health/dates", {"limit": limit})
+        dates = rows_of(connection, Judged, "health/dates", {"limit": limit, "waiting": WAITING})
         since = {"since": dates[-1].as_of if dates else date.max}
         return Health(
             floor=FLOOR,
@@ -163,6 +188,7 @@ def read_parts(database_url: str, as_of: date) -> Parts | None:
         revisions = rows_of(connection, Revision, "health/revisions", {"as_of": as_of})
         deciding = rows_of(connection, Figures, "health/deciding", {"as_of": as_of})
         parts = rows_of(connection, Figures, "health/figures", {"since": as_of, "until": as_of, "undivided": False})
+        effect = rows_of(connection, Effect, "health/effect", {"as_of": as_of})
     if not revisions:
         return None
     told = [
@@ -173,20 +199,18 @@ def read_parts(database_url: str, as_of: date) -> Parts | None:
         )
         for before, each in zip([None, *revisions], revisions, strict=False)
     ]
-    return Parts(parts, told[::-1])
+    return Parts(parts, effect[0] if effect else None, told[::-1])
 
 
 def changes(before: Revision | None, after: Revision) -> list[str]:
     """Return in words why a date was judged again; nothing of the first judgement."""
     if before is None:
         return []
-    drops = sorted(
-        drop
-        for drop in {*before.labelled_by, *after.labelled_by}
-        if before.labelled_by.get(drop) != after.labelled_by.get(drop)
-    )
+    labels = _differing(before.labelled_by, after.labelled_by)
+    actions = _differing(before.treated_by, after.treated_by)
     found = {
-        f"labels of the drop of {', '.join(drops)}": bool(drops),
+        f"labels of the drop of {', '.join(labels)}": bool(labels),
+        f"actions of the drop of {', '.join(actions)}": bool(actions),
         f"list revision {after.list_revision} by version {after.list_version}": _list(before) != _list(after),
         f"version {after.answering_version or after.list_version} was answering": (
             before.answering_version != after.answering_version
@@ -194,6 +218,10 @@ def changes(before: Revision | None, after: Revision) -> list[str]:
         "the code that judges": before.code_digest != after.code_digest,
     }
     return [words for words, differs in found.items() if differs]
+
+
+def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    return sorted(drop for drop in {*before, *after} if before.get(drop) != after.get(drop))
 
 
 def _list(revision: Revision) -> tuple[int | None, int | None]:

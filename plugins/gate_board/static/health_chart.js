@@ -9,7 +9,9 @@ const HEIGHT = 320, NARROWEST = 26, LABEL = 78, CHANCE = 0.5;
 // dates: newest first, as in the answer of the server.
 export function drawHistory(dates, floor, width) {
   const fit = Math.max(Math.floor((width - LEFT - RIGHT) / NARROWEST), 1);
-  const shown = dates.slice(0, fit).reverse().map(slotOf);
+  // Daily lists wait for labels for weeks: they may not displace what is known.
+  const waiting = dates.filter((each) => !each.figures.length).slice(0, Math.max(fit >> 2, 1));
+  const shown = dates.filter((each) => each.figures.length || waiting.includes(each)).slice(0, fit).reverse().map(slotOf);
   const scale = scaleOf(...rangeOf(shown, floor), HEIGHT);
   const slot = (width - LEFT - RIGHT) / shown.length;
   const every = Math.ceil(LABEL / slot);

@@ -92,11 +92,11 @@ function drawDate(date, details, toggle) {
 }
 
 function drawRow(each, expected) {
-  const hasExpected = each.source === "list" && each.decides && expected?.model_version === each.model_version && expected.model_run_id === each.model_run_id;
+  const hasExpected = each.source === "list" && each.arm === "all" && each.basis === expected?.basis && expected.model_version === each.model_version && expected.model_run_id === each.model_run_id;
   return h("tr", null, [
     each.decides ? verdictBadge(each.verdict) : h("span", { class: "quiet" }, each.verdict),
     String(each.model_version),
-    [SOURCES[each.source] ?? each.source, " ", h("small", null, each.basis)],
+    [SOURCES[each.source] ?? each.source, " ", h("small", null, each.arm === "all" ? each.basis : `arm ${each.arm}, ${each.basis}`)],
     [count(each.rows), " ", h("small", null, `${count(each.churned)} left`)],
     stacked(each.auc, each.auc_low, each.auc_high),
     hasExpected ? drawExpected(expected) : null,
@@ -134,8 +134,23 @@ function drawDetail(date, detail) {
     !said.length && h("p", null, date.revision === null ? "Every judgement of this date is withdrawn with its drop." : "No row decides: the version had learned from all of them."),
     date.expected && h("p", null, `Expected before labels came: AUC ${inLine(date.expected.auc, date.expected.low, date.expected.high)}, churn rate ${percent(date.expected.churn_rate)}. ` +
       `${date.expected.believed ? "" : "Not to be believed: "}${sentence(date.expected.why)}`),
+    detail.effect && drawEffect(detail.effect),
     detail.parts.length > 0 && [h("h3", null, "By arm and slice"), drawParts(detail.parts)],
     h("h3", null, "Judgements"), drawRevisions(detail.revisions),
+  ];
+}
+
+const points = (share) => `${(share * 100).toFixed(1)}`;
+
+function drawEffect(found) {
+  const rate = (churned, rows) => `${count(churned)} of ${count(rows)}`;
+  return [
+    h("h3", null, "Campaign"),
+    h("p", null, found.effect === null ? "Its effect is not known: an arm has no customers with labels in the top decile." :
+      `In the top decile the churn rate of arm treat less that of arm control is ${points(found.effect)} percentage points (95 %: ${points(found.low)} to ${points(found.high)}). ` +
+      `Left: ${rate(found.treat_churned, found.treat_rows)} in arm treat, ${rate(found.control_churned, found.control_rows)} in arm control.`,
+      ` ${count(found.contacted)} of arm treat were contacted. The control arm alone decides on this date.`),
+    found.control_contacted > 0 && h("p", { class: "warning" }, `${count(found.control_contacted)} of arm control were contacted too: the effect is blurred.`),
   ];
 }
 

@@ -17,6 +17,7 @@ FIRST = Revision(
     list_version=3,
     answering_version=None,
     labelled_by={"2024-02-29": "a"},
+    treated_by={},
     code_digest="c",
     is_current=False,
 )
@@ -28,6 +29,7 @@ FIRST = Revision(
         ({"labelled_by": {"2024-02-29": "a", "2024-03-31": "b"}}, ["labels of the drop of 2024-03-31"]),
         ({"labelled_by": {"2024-02-29": "corrected"}}, ["labels of the drop of 2024-02-29"]),
         ({"labelled_by": {"2024-03-31": "b"}}, ["labels of the drop of 2024-02-29, 2024-03-31"]),
+        ({"treated_by": {"2024-02-29": "a"}}, ["actions of the drop of 2024-02-29"]),
         ({"list_revision": 2, "list_version": 4}, ["list revision 2 by version 4"]),
         ({"answering_version": 5}, ["version 5 was answering"]),
         ({"code_digest": "d"}, ["the code that judges"]),
