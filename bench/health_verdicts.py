@@ -15,7 +15,8 @@ from bench.context import Bench
 from bench.figures import Row
 from churn import statistics
 from churn.features.store import feature_types, load_definitions
-from churn.outcomes.verdict import ALARMS, Verdict, judge
+from churn.outcomes.standing import ALARMS
+from churn.outcomes.verdict import Verdict, judge
 from churn.scores.arms import CONTROL, arms
 from churn.scoring.frame import to_model_types
 from churn.scoring.scorer import score

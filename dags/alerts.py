@@ -118,6 +118,23 @@ def tell(title: str, body: str) -> None:
         log.error("the message %r was not sent: %s; see docs/operations.md", title, type(error).__name__)
 
 
+def alert_verdicts(database_url: str) -> list[str]:
+    """Send an alert for each model version whose verdict changed since the last one about it; return the titles.
+
+    A task that is killed between the two sends it again.
+    """
+    from mlflow import MlflowClient
+
+    from churn.outcomes.alarms import find_changes, record_alert
+    from churn.registry import client as registry
+
+    changes = find_changes(database_url, registry.production(MlflowClient()))
+    for change in changes:
+        tell(change.title, change.text)
+        record_alert(database_url, change)
+    return [change.title for change in changes]
+
+
 def send(title: str, body: str) -> None:
     """Send a message to every service of the connection; log each failure."""
     from airflow.providers.apprise.hooks.apprise import AppriseHook

@@ -3,7 +3,7 @@
 from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from alerts import alert, tell
+from alerts import alert, alert_verdicts, tell
 from assets import churn_outcomes, churn_scores
 from churn.outcome import DONE
 from run import AS_OF_PARAM, DEFAULT_ARGS, OUTCOME_FIRST, current_as_of, database_url, is_retry
@@ -56,19 +56,11 @@ def churn_outcome():
         get_current_context()["outlet_events"][churn_outcomes].add_partitions(as_of.isoformat())
         return outcome.to_json()
 
-    @task(multiple_outputs=False, pool="churn_scoring")
+    # Also where there was nothing to judge: an alert that could not be sent before, or after a withdrawal, goes out.
+    @task(multiple_outputs=False, pool="churn_scoring", trigger_rule="none_failed")
     def alert_changes() -> list[str]:
         """Sends an alert for each version whose verdict changed."""
-        from mlflow import MlflowClient
-
-        from churn.outcomes.alarms import find_changes, record_alert
-        from churn.registry import client as registry
-
-        changes = find_changes(database_url(), registry.production(MlflowClient()))
-        for change in changes:
-            tell(change.title, change.text)
-            record_alert(database_url(), change)
-        return [change.title for change in changes]
+        return alert_verdicts(database_url())
 
     @task(multiple_outputs=False, pool="churn_scoring", queue="training")
     def expect() -> dict:

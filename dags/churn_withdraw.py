@@ -2,7 +2,7 @@
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from alerts import alert
+from alerts import alert, alert_verdicts
 from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, triggered_by, why_param
 
 
@@ -98,7 +98,9 @@ def churn_withdraw():
         by the labels that are left."""
         from churn.outcomes.judgement_step import judge_again
 
-        return judge_again(_as_of(), database_url()).to_json()
+        outcome = judge_again(_as_of(), database_url())
+        alert_verdicts(database_url())
+        return outcome.to_json()
 
     done = withdraw()
     done >> serve() >> supersede()

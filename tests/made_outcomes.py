@@ -58,6 +58,7 @@ def insert_judgement(
         "answering_run_id": None,
         "labelled_by": {str(known_as_of): "sha256"},
         "treated_by": {},
+        "label_days": 28,
         "code_digest": "c",
     } | different
     with connect(database_url) as connection:
@@ -77,6 +78,20 @@ def insert_effect(database_url: str, as_of: date, revision: int, effect: float, 
     }  # fmt: skip
     with connect(database_url) as connection:
         execute(connection, "outcomes/record_effect", row)
+
+
+def insert_verdict(
+    database_url: str, version: int, run_id: str, verdict: str, as_of: date, drop_digest: str = "d"
+) -> int:
+    """Add a judgement with the one row that decides on the version, and return its revision.
+
+    Args:
+        drop_digest: of the drop of `as_of`, which brought the labels.
+    """
+    row = figures(0.514, verdict, model_version=version, rows=1406, promised_auc=0.83)
+    row |= {"model_run_id": run_id, "auc_low": 0.481, "auc_high": 0.547, "reason": "AUC 0.514 (0.481 to 0.547)"}
+    labelled_by = {as_of.isoformat(): drop_digest}
+    return insert_judgement(database_url, as_of, as_of, [row], list_version=version, labelled_by=labelled_by)
 
 
 def withdraw_judgements(database_url: str, drop: date) -> None:

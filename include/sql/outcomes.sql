@@ -17,11 +17,12 @@ JOIN (
     ORDER BY user_id, drop_as_of DESC
 ) AS label USING (user_id)
 WHERE answered.features_as_of = {as_of}::date
+  -- Nobody is answered for a date before it: months before it are not read.
+  AND answered.answered_at >= {as_of}::date
 ORDER BY answered.model_version, answered.user_id, answered.answered_at DESC
 
 -- name: changed_dates
--- The dates of which a drop brought a label that no earlier drop had, or another one; and those with labels of which it
--- brought actions.
+-- The dates that a drop says something new about: a label that no earlier drop had, or another one, or actions.
 SELECT came.as_of
 FROM snapshots.labels_snapshots came
 LEFT JOIN (
@@ -36,12 +37,7 @@ LEFT JOIN (
 ) AS known USING (user_id, as_of)
 WHERE came.drop_as_of = %(known_as_of)s AND known.churn_label IS DISTINCT FROM came.churn_label
 UNION
-SELECT action.as_of
-FROM snapshots.actions_snapshots action
-WHERE action.drop_as_of = %(known_as_of)s
-  AND EXISTS (
-      SELECT FROM snapshots.builds WHERE action.as_of = ANY(label_dates) AND builds.as_of <= %(known_as_of)s
-  )
+SELECT as_of FROM snapshots.actions_snapshots WHERE drop_as_of = %(known_as_of)s
 ORDER BY as_of
 
 -- name: decided_against
@@ -56,7 +52,6 @@ ORDER BY decisions.id DESC
 SELECT * FROM scores.current_runs
 WHERE as_of < %(as_of)s AND model_version = %(model_version)s AND model_run_id = %(model_run_id)s
 ORDER BY as_of DESC
-LIMIT %(limit)s
 
 -- name: expected
 SELECT EXISTS (
@@ -64,14 +59,25 @@ SELECT EXISTS (
     WHERE as_of = %(as_of)s AND list_revision = %(list_revision)s AND code_digest = %(code_digest)s
 )
 
+-- name: expired
+-- Whether retention removed labels of a date, or the list that was judged: a judgement without them would be of less.
+SELECT EXISTS (SELECT FROM snapshots.builds WHERE %(as_of)s = ANY(label_dates) AND expired_at IS NOT NULL)
+    OR EXISTS (
+        SELECT FROM outcomes.current_judgements AS judgement
+        JOIN scores.runs AS list ON list.as_of = judgement.as_of AND list.revision = judgement.list_revision
+        WHERE judgement.as_of = %(as_of)s AND list.expired_at IS NOT NULL
+          AND NOT EXISTS (SELECT FROM scores.current_runs AS now WHERE now.as_of = judgement.as_of)
+    )
+
 -- name: judge
 INSERT INTO outcomes.judgements (
     as_of, revision, known_as_of, list_revision, list_version, answering_version, answering_run_id, labelled_by,
-    treated_by, code_digest
+    treated_by, label_days, code_digest
 )
 SELECT
     %(as_of)s, coalesce(max(revision), 0) + 1, %(known_as_of)s, %(list_revision)s, %(list_version)s,
-    %(answering_version)s, %(answering_run_id)s, %(labelled_by)s, %(treated_by)s, %(code_digest)s
+    %(answering_version)s, %(answering_run_id)s, %(labelled_by)s, %(treated_by)s, %(label_days)s,
+    %(code_digest)s
 FROM outcomes.judgements
 WHERE as_of = %(as_of)s
 RETURNING revision
@@ -84,7 +90,8 @@ WHERE %(as_of)s = ANY(label_dates) AND as_of <= %(known_as_of)s
 ORDER BY as_of
 
 -- name: last_judgement
-SELECT list_revision, list_version, answering_version, answering_run_id, labelled_by, treated_by, code_digest
+SELECT list_revision, list_version, answering_version, answering_run_id, labelled_by, treated_by, label_days,
+    code_digest
 FROM outcomes.judgements
 WHERE as_of = %(as_of)s AND known_as_of <= %(known_as_of)s AND withdrawn_at IS NULL
 ORDER BY known_as_of DESC, revision DESC
@@ -121,8 +128,20 @@ SELECT user_id, churn_probability FROM {partition} ORDER BY rank
 UPDATE outcomes.judgements SET withdrawn_at = now()
 WHERE %(drop)s IN (as_of, known_as_of) AND withdrawn_at IS NULL
 
--- name: newest_labels
-SELECT max(as_of) FROM snapshots.builds WHERE %(as_of)s = ANY(label_dates)
+-- name: mark_unlabelled
+-- The judgements of a date that no drop labels any more.
+UPDATE outcomes.judgements SET withdrawn_at = now()
+WHERE as_of = %(as_of)s AND withdrawn_at IS NULL
+
+-- name: newest_drop
+-- The newest drop with labels or actions of a date, NULL without labels.
+SELECT greatest(
+    max(as_of),
+    (SELECT max(drop_as_of) FROM snapshots.actions_snapshots AS action WHERE action.as_of = %(as_of)s)
+)
+FROM snapshots.builds
+WHERE %(as_of)s = ANY(label_dates)
+HAVING max(as_of) IS NOT NULL
 
 -- name: record_alarm
 INSERT INTO outcomes.alarms (model_version, model_run_id, verdict, as_of, revision)
@@ -163,6 +182,13 @@ VALUES (
     %(reason)s
 )
 
+-- name: rests_on
+-- The dates whose judgements rest on a drop that was corrected or withdrawn.
+SELECT DISTINCT as_of
+FROM outcomes.judgements
+WHERE withdrawn_at IS NULL AND (labelled_by ? %(drop)s::text OR treated_by ? %(drop)s::text)
+ORDER BY as_of
+
 -- name: told
 -- The last alert about each version.
 SELECT DISTINCT ON (model_version, model_run_id) model_version, model_run_id, verdict
@@ -193,19 +219,20 @@ WHERE as_of IN (
 ORDER BY as_of
 
 -- name: unjudged
--- The lists whose labels are there, and that are not judged, or are judged by an earlier list or drop.
+-- The lists whose labels are there, and that are not judged, or were judged by another list or by drops that changed.
 SELECT list.as_of, list.model_version, list.model_run_id
 FROM scores.current_runs AS list
 LEFT JOIN outcomes.current_judgements AS judgement USING (as_of)
-WHERE EXISTS (SELECT FROM snapshots.builds WHERE list.as_of = ANY(builds.label_dates))
-  AND (
-      judgement.list_revision IS DISTINCT FROM list.revision
-      OR EXISTS (
-          SELECT FROM snapshots.builds
-          WHERE builds.as_of = judgement.known_as_of
-            AND builds.drop_digest <> judgement.labelled_by ->> judgement.known_as_of::text
-      )
-  )
+CROSS JOIN LATERAL (
+    SELECT
+        jsonb_object_agg(builds.as_of::text, drop_digest) FILTER (WHERE builds.as_of <= judgement.known_as_of) AS drops,
+        bool_or(expired_at IS NOT NULL) AS is_expired
+    FROM snapshots.builds
+    WHERE list.as_of = ANY(label_dates)
+    HAVING count(*) > 0
+) AS labels
+WHERE NOT labels.is_expired
+  AND (judgement.list_revision IS DISTINCT FROM list.revision OR judgement.labelled_by IS DISTINCT FROM labels.drops)
 ORDER BY list.as_of
 
 -- name: verdicts
@@ -214,10 +241,3 @@ SELECT
     promised_auc, promised_low, promised_high, verdict, reason
 FROM outcomes.verdicts
 ORDER BY model_version, model_run_id
-
--- name: withdrawn_dates
--- The dates that a withdrawn drop had labelled, and that are judged by other drops now.
-SELECT DISTINCT as_of
-FROM outcomes.judgements
-WHERE labelled_by ? %(drop)s::text AND as_of <> %(drop)s::date
-ORDER BY as_of

@@ -12,6 +12,7 @@ import psutil
 
 from bench.celery_workers import Worker, celery_workers
 from bench.processes import redis_server
+from embedded.commands.chain import CHAIN
 from tests.e2e.stack import JANUARY, Stack, free_ports
 from tests.patience import wait_for
 from tests.webhook import Webhook, webhook
@@ -109,7 +110,7 @@ def sent(stack: Stack) -> list[dict]:
 
 def ended(stack: Stack) -> bool:
     states = [run["state"] for run in runs(stack).values()]
-    return len(states) == 4 and not {"queued", "running"} & set(states)
+    return len(states) == len(CHAIN) and not {"queued", "running"} & set(states)
 
 
 def kill_the_one_that_trains(stack: Stack, workers: list[Worker]) -> Worker:

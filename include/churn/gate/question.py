@@ -40,8 +40,8 @@ def ask(version: int, database_url: str, decision_id: int | None = None) -> Ques
         decision_id: the decision in gate.decisions; None: the last one on the version.
 
     Returns:
-        None if no approval is needed: the newest loaded drop does not use the candidate, that is in Production, or
-        Production is pinned.
+        None if no approval is needed: the newest loaded drop does not use the candidate, the candidate is in
+        Production, or Production is pinned.
     """
     client = MlflowClient()
     candidate = registry.get_version(client, version)

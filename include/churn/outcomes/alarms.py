@@ -39,7 +39,7 @@ class Change:
 
 
 def find_changes(database_url: str, production: ModelVersion | None) -> list[Change]:
-    """Return the verdicts to alert: those that differ from the last alert about the version, worst first."""
+    """Return the verdicts to alert: those that differ from the last alert about the version."""
     with connect(database_url) as connection:
         now = verdicts(connection)
         told = {(version, run): verdict for version, run, verdict in execute(connection, "outcomes/told")}

@@ -84,7 +84,7 @@ def _estimates(version: ModelVersion, scored: pa.Table, as_of: date) -> tuple[da
     parts = ((COHORTS, scores[gate | audit]), (EVERYBODY, scores))
     found = [(basis, len(part), expected) for basis, part in parts if (expected := expect(part, calibration))]
     if len(found) < len(parts):
-        raise NothingToExpect(f"no customer of {as_of} is in the gate cohort")
+        raise NothingToExpect(f"no customer of {as_of} is in the gate or audit cohort")
     return calibrated_on, found
 
 

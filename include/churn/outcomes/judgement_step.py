@@ -20,14 +20,17 @@ from churn.outcomes.campaign import Effect, measure_effect
 from churn.outcomes.judging import Part, control_of_cohorts, judge_rows
 from churn.outcomes.record import Question, record, was_answered
 from churn.outcomes.rows import LIST, Rows, answered_rows, answering_rows, list_rows
-from churn.postgres.database import Connection, compose, connect, execute, lock_session
+from churn.postgres.database import Connection, compose, connect, execute, lock_session, one
 from churn.registry import client as registry
 from churn.registry.client import is_missing
 from churn.registry.model_version import ModelNotLoadable, ModelVersion
 from churn.registry.version_scorer import VersionRefused
 from churn.scores.registered import choose_registered
 from churn.scores.run import Run, current_run
+from churn.settings import label_days
 from churn.statistics import Estimate
+from churn.training.label_period import overlap
+from churn.training.learned_from import learned_of
 from churn.training.training_set import LABELLED_DATES
 
 log = logging.getLogger(__name__)
@@ -38,31 +41,33 @@ class NothingToJudge(RuntimeError):
 
 
 def judge_outcomes(as_of: date, database_url: str) -> Outcome:
-    """Judge every date whose labels the drop of `as_of` brought or changed, and `as_of` itself if its list changed.
+    """Judge every date that the drop of `as_of` says something new about, or whose judgement rests on it, and `as_of`
+    itself if its labels are known.
 
-    UNCHANGED if all of them were judged before: same labels, list, versions and code.
+    UNCHANGED if all of them were judged before: same labels, actions, list, versions and code.
 
     Raises:
-        NothingToJudge: the drop brought no new labels, or no version has scored their dates.
+        NothingToJudge: there is no such date, or no version has scored it.
     """
     with connect(database_url, autocommit=True) as connection:
         lock_session(connection, "outcomes", as_of.isoformat())
-        dates = [(day, as_of) for (day,) in execute(connection, "outcomes/changed_dates", {"known_as_of": as_of})]
-        dates += [(as_of, newest) for newest in _newest_labels(connection, as_of) if newest > as_of]
-        if not dates:
-            raise NothingToJudge(f"the drop of {as_of} brought or changed no label")
-        return _judge_all(connection, dates, database_url)
+        changed = {day for (day,) in execute(connection, "outcomes/changed_dates", {"known_as_of": as_of})}
+        dates = changed | _resting_on(connection, as_of) | {as_of}
+        questions = [each for day in sorted(dates) for each in _known(connection, day, as_of, changed)]
+        if not questions:
+            raise NothingToJudge(f"the drop of {as_of} brought or changed no label, and {as_of} has none")
+        return _judge_all(connection, questions, database_url)
 
 
 def judge_again(drop: date, database_url: str) -> Outcome:
-    """Mark the judgements of a withdrawn drop, and judge the dates that it had labelled by the labels that are left."""
+    """Mark the judgements of a withdrawn drop, and judge the dates that rested on it by the drops that are left."""
     with connect(database_url, autocommit=True) as connection:
         lock_session(connection, "outcomes", drop.isoformat())
+        dates = _resting_on(connection, drop) - {drop}
         marked = execute(connection, "outcomes/mark_withdrawn", {"drop": drop}).rowcount
-        labelled = [day for (day,) in execute(connection, "outcomes/withdrawn_dates", {"drop": drop})]
-        left = [(day, newest) for day in labelled for newest in _newest_labels(connection, day)]
+        questions = [each for day in sorted(dates) for each in _known(connection, day, drop, set())]
         try:
-            again = _judge_all(connection, left, database_url) if left else None
+            again = _judge_all(connection, questions, database_url) if questions else None
         except NothingToJudge as error:
             log.info("not judged again: %s", error)
             again = None
@@ -71,15 +76,30 @@ def judge_again(drop: date, database_url: str) -> Outcome:
     return Outcome(outcome, reason, {"withdrawn": marked, **(again.figures if again else {})})
 
 
-def _newest_labels(connection: Connection, day: date) -> list[date]:
-    """Return the newest drop that delivered labels of a date, if there is one."""
-    return [newest for (newest,) in execute(connection, "outcomes/newest_labels", {"as_of": day}) if newest]
+def _resting_on(connection: Connection, drop: date) -> set[date]:
+    return {day for (day,) in execute(connection, "outcomes/rests_on", {"drop": drop})}
+
+
+def _known(connection: Connection, day: date, drop: date, changed: set[date]) -> Iterator[tuple[date, date]]:
+    """Yield a date with each drop as of which it is to be judged: the newest one that says something about it, and
+    before it `drop`, if that changed it. Without labels its judgements are marked, and nothing is yielded."""
+    newest = execute(connection, "outcomes/newest_drop", {"as_of": day}).fetchone()
+    if newest is None:
+        execute(connection, "outcomes/mark_unlabelled", {"as_of": day})
+        return
+    if day in changed and drop < newest[0]:
+        yield day, drop
+    yield day, newest[0]
 
 
 def _judge_all(connection: Connection, dates: Iterable[tuple[date, date]], database_url: str) -> Outcome:
     versions = registry.find_versions(MlflowClient(), {})
     judged, unchanged, unscored, said = list[str](), list[str](), list[str](), list[str]()
     for day, known_as_of in dates:
+        if one(connection, "outcomes/expired", {"as_of": day})[0]:
+            log.info("%s is not judged again: retention removed labels of it, or its list", day)
+            unchanged.append(str(day))
+            continue
         run = current_run(connection, day)
         question = _question(connection, versions, run, day, known_as_of)
         if was_answered(connection, question):
@@ -106,6 +126,9 @@ def _question(
     answering = _answering(connection, versions, known_as_of)
     if answering and run and (answering.version, answering.run_id) == (run.model_version, run.model_run_id):
         answering = None
+    # Changed labels of an old date say nothing about a version that learned from later ones: it never answered for it.
+    if answering and max(learned_of(answering.tags, None).dates, default=day) > day:
+        answering = None
     asked = {"as_of": day, "known_as_of": known_as_of}
     return Question(
         as_of=day,
@@ -116,6 +139,7 @@ def _question(
         answering_run_id=answering.run_id if answering else None,
         labelled_by=dict(execute(connection, "outcomes/labelled_by", asked).fetchall()),
         treated_by=dict(execute(connection, "outcomes/treated_by", asked).fetchall()),
+        label_days=label_days(),
         code_digest=step_digest(__package__),
     )
 
@@ -146,12 +170,16 @@ def _parts(connection: Connection, question: Question, scored: Iterable[Scored],
 def _earlier_control(
     connection: Connection, version: ModelVersion, question: Question, database_url: str
 ) -> Iterator[Rows]:
-    """Yield the control arm in the cohorts of the lists that the version scored before, newest first."""
-    asked = {"model_version": version.version, "model_run_id": version.run_id, "limit": LABELLED_DATES - 1}
+    """Yield the control arm in the cohorts of the lists that the version scored before, newest first: at most one a
+    label period, as labels of dates closer than that are of the same departures."""
+    asked = {"as_of": question.as_of, "model_version": version.version, "model_run_id": version.run_id}
     with connection.cursor(row_factory=class_row(Run)) as cursor:
-        runs = cursor.execute(compose("outcomes/earlier_lists"), {"as_of": question.as_of, **asked}).fetchall()
+        runs = cursor.execute(compose("outcomes/earlier_lists"), asked).fetchall()
+    taken = [question.as_of]
     for run in runs:
-        yield control_of_cohorts(list_rows(database_url, run, question.known_as_of), version, run.as_of)
+        if len(taken) < LABELLED_DATES and not overlap(taken[-1], run.as_of, question.label_days):
+            taken.append(run.as_of)
+            yield control_of_cohorts(list_rows(database_url, run, question.known_as_of), version, run.as_of)
 
 
 def _effect(question: Question, scored: Iterable[Scored]) -> Effect | None:

@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from churn.outcomes.figures import Performance, measure
 from churn.outcomes.rows import ALL, ANSWERING, API, Rows
-from churn.outcomes.verdict import MIN_ROWS, Verdict, judge
+from churn.outcomes.verdict import Verdict, enough, judge
 from churn.registry.model_version import ModelVersion
 from churn.scores.arms import CONTROL, TREAT
 from churn.settings import label_days
 from churn.statistics import Estimate
-from churn.training.cohort import cohorts
+from churn.training.cohort import SALT, cohorts
 from churn.training.learned_from import learned_of
 
 COHORTS = "gate and audit cohort"
@@ -66,8 +66,8 @@ def judge_rows(
     """Yield the figures of a version on every basis on which the rows are new to it.
 
     After a campaign the control arm alone decides. Its rows in the cohorts are few: they are pooled with those of
-    earlier lists until there are MIN_ROWS. If these are too few as well, the whole control arm decides, on a date that
-    the version had not learned from.
+    earlier lists until there are enough for a verdict. If these are too few as well, the whole control arm decides, on
+    a date that the version had not learned from.
 
     Args:
         as_of: the date of the rows.
@@ -106,19 +106,27 @@ def _control_that_decides(rows: Rows, bases: Mapping[str, np.ndarray], earlier: 
     control = rows.arms == CONTROL
     basis = next(iter(bases))
     chosen, dates = rows.take(bases[basis] & control), 1
+    if len(chosen) == 0:
+        return basis, chosen
     for more in earlier:
-        if len(chosen) >= MIN_ROWS:
+        if _is_enough(chosen):
             break
-        chosen, dates = chosen.plus(more), dates + 1
-    if len(chosen) < MIN_ROWS and OUT_OF_TIME in bases:
+        if len(more):
+            chosen, dates = chosen.plus(more), dates + 1
+    if not _is_enough(chosen) and OUT_OF_TIME in bases:
         return OUT_OF_TIME, rows.take(control)
     return f"{basis} of {dates} dates" if dates > 1 else basis, chosen
+
+
+def _is_enough(rows: Rows) -> bool:
+    return enough(len(rows), int(rows.labels.sum()))
 
 
 def bases_of(rows: Rows, version: ModelVersion, as_of: date) -> dict[str, np.ndarray]:
     """Return the mask of each basis. None where it is unknown what the version was trained on."""
     if rows.source == ANSWERING:
-        return {GATE_COHORT: np.ones(len(rows), dtype=bool)}
+        held_out = version.tags.get("cohort_salt") == SALT
+        return {GATE_COHORT: np.ones(len(rows), dtype=bool)} if held_out else {}
     found = {}
     if salt := version.tags.get("cohort_salt"):
         gate, audit = cohorts(rows.users.to_pylist(), salt)

@@ -22,6 +22,7 @@ class Question:
         known_as_of: labels of drops up to this one count.
         labelled_by: {drop: sha256} of the drops that delivered these labels.
         treated_by: the same of the drops that delivered actions of the date; empty without a campaign.
+        label_days: the days that a label covers.
     """
 
     as_of: date
@@ -32,6 +33,7 @@ class Question:
     answering_run_id: str | None
     labelled_by: dict[str, str]
     treated_by: dict[str, str]
+    label_days: int
     code_digest: str
 
 

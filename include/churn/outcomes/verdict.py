@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import hypot
 
 from churn.gate.thresholds import Thresholds
-from churn.outcomes.standing import ALARMS, AS_PROMISED, CHANCE, TOO_FEW, WORSE
+from churn.outcomes.standing import AS_PROMISED, CHANCE, TOO_FEW, WORSE
 from churn.statistics import FLOOR, Estimate
 
 MIN_ROWS, MIN_EACH_CLASS = Thresholds.min_rows, Thresholds.min_each_class
@@ -26,12 +26,13 @@ class Verdict:
     word: str
     reason: str
 
-    @property
-    def is_alarm(self) -> bool:
-        return self.word in ALARMS
-
     def __str__(self) -> str:
         return f"{self.word}: {self.reason}"
+
+
+def enough(rows: int, churned: int) -> bool:
+    """Tell whether so many rows, so many of them leavers, give a verdict."""
+    return rows >= MIN_ROWS and min(churned, rows - churned) >= MIN_EACH_CLASS
 
 
 def judge(realized: Estimate | None, rows: int, churned: int, promised: Estimate | None) -> Verdict:
@@ -43,8 +44,7 @@ def judge(realized: Estimate | None, rows: int, churned: int, promised: Estimate
         churned: how many of them churned.
         promised: AUC on the gate cohort at training; None of a version registered by hand.
     """
-    fewest = min(churned, rows - churned)
-    if realized is None or rows < MIN_ROWS or fewest < MIN_EACH_CLASS:
+    if realized is None or not enough(rows, churned):
         needed = f"a verdict needs {MIN_ROWS}, and {MIN_EACH_CLASS} of each class"
         return Verdict(TOO_FEW, f"{rows} rows with {churned} leavers: {needed}")
     if realized.interval()[1] < FLOOR:

@@ -2,8 +2,8 @@
 
 A label covers the CHURN_LABEL_DAYS days that start at its date. Labels of dates closer than that overlap: they are no
 second opinion, and a twin that learned from one is not out of time on the other. So time is cut into fixed periods of
-that length, and each period gives its first labelled date. The choice is one for all of a period, however often drops
-come; monthly drops each lie in a period of their own.
+that length. Each period gives its first labelled date, or none if that is too near the one before. The choice is one
+for all of a period, however often drops come; monthly drops each lie in a period of their own.
 """
 
 from collections.abc import Iterable

@@ -59,7 +59,7 @@ class TrainingSet:
         """The labelled dates, oldest first."""
         return sorted(pc.unique(self.table["as_of"]).to_pylist())
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The sha256 of the rows: equal rows have equal digests."""
         return digest_of(self.table)

@@ -11,6 +11,7 @@ CREATE TABLE outcomes.judgements (
     answering_run_id    text,
     labelled_by         jsonb       NOT NULL,
     treated_by          jsonb       NOT NULL,
+    label_days          integer     NOT NULL,
     code_digest         text        NOT NULL,
     judged_at           timestamptz NOT NULL DEFAULT now(),
     withdrawn_at        timestamptz,
@@ -161,9 +162,16 @@ SELECT performance.*, judgement.known_as_of, judgement.judged_at
 FROM outcomes.performance JOIN outcomes.current_judgements AS judgement USING (as_of, revision);
 COMMENT ON VIEW outcomes.current IS 'the figures of the newest judgement of each date';
 
+-- Not of outcomes.current: a later judgement of a date may be of other versions, and the verdict on these stays.
 CREATE VIEW outcomes.verdicts AS
 SELECT DISTINCT ON (model_version, model_run_id) *
-FROM outcomes.current
-WHERE decides AND verdict <> 'too few rows'
+FROM (
+    SELECT DISTINCT ON (model_version, model_run_id, as_of)
+        performance.*, judgement.known_as_of, judgement.judged_at
+    FROM outcomes.performance JOIN outcomes.judgements AS judgement USING (as_of, revision)
+    WHERE decides AND withdrawn_at IS NULL
+    ORDER BY model_version, model_run_id, as_of, known_as_of DESC, revision DESC
+) AS newest
+WHERE verdict <> 'too few rows'
 ORDER BY model_version, model_run_id, as_of DESC;
 COMMENT ON VIEW outcomes.verdicts IS 'the verdict on each version: of the newest date with enough rows';

@@ -26,7 +26,7 @@ from tests.conftest import mlflow_at
 from tests.file_rights import rights_count
 from tests.handmade_drops import take_in, validated_now, write_drop
 from tests.made_lists import write_list
-from tests.made_verdicts import insert_verdict
+from tests.made_outcomes import insert_verdict
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
 LABELS = [("a", True)]

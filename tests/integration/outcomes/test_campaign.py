@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from churn.outcomes.judgement_step import judge_outcomes
-from churn.outcomes.verdict import ALARMS, MIN_ROWS
+from churn.outcomes.standing import ALARMS
+from churn.outcomes.verdict import MIN_ROWS
 from churn.synthetic.generate import write_drops
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline

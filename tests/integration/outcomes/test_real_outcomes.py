@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import psycopg
 import pyarrow.parquet
 import pytest
 from mlflow import MlflowClient
@@ -92,3 +93,40 @@ def test_slices_are_those_of_the_gate_and_never_decide(judged):
 
 def test_judging_again_is_unchanged(judged):
     assert judge_outcomes(FEBRUARY, judged.database_url).outcome == "UNCHANGED"
+
+
+def test_the_verdict_on_the_version_that_answered_stays_where_a_later_drop_judges_the_date_without_it(judged):
+    alarm = "SELECT verdict, as_of FROM outcomes.verdicts WHERE model_version = 1"
+    (before,) = judged.query(alarm)
+    assert before == {"verdict": "no better than chance", "as_of": FEBRUARY}
+    with psycopg.connect(judged.database_url) as connection:
+        # As known at a later drop, when another version was answering.
+        connection.execute(
+            """
+            INSERT INTO outcomes.judgements
+            SELECT
+                as_of, revision + 1, known_as_of + 31, list_revision, list_version, NULL, NULL, labelled_by, treated_by,
+                label_days, code_digest
+            FROM outcomes.current_judgements WHERE as_of = %s
+            """,
+            [FEBRUARY],
+        )
+        assert connection.execute(alarm).fetchall() == [("no better than chance", FEBRUARY)]
+        connection.rollback()
+
+
+def test_a_version_that_learned_from_a_later_date_is_not_judged_by_changed_labels_of_an_earlier_one(judged):
+    """February's version never answered for January."""
+    with psycopg.connect(judged.database_url) as connection:
+        connection.execute("UPDATE outcomes.judgements SET withdrawn_at = now() WHERE as_of = %s", [JANUARY])
+        # The drop of February says something about January.
+        connection.execute(
+            "INSERT INTO snapshots.labels_snapshots SELECT user_id, %s, %s, NOT churn_label "
+            "FROM snapshots.labels_snapshots WHERE as_of = %s LIMIT 5",
+            [JANUARY, FEBRUARY, JANUARY],
+        )
+        connection.execute(
+            "UPDATE snapshots.builds SET label_dates = label_dates || %s::date WHERE as_of = %s", [JANUARY, FEBRUARY]
+        )
+    assert str(JANUARY) in judge_outcomes(FEBRUARY, judged.database_url).figures["judged"]
+    assert {row["model_version"] for row in rows_of(judged, JANUARY)} == {1}

@@ -7,7 +7,7 @@ import pytest
 from churn.postgres.database import connect, execute
 from tests.handmade_drops import take_in, write_drop
 from tests.made_lists import write_list
-from tests.made_verdicts import insert_verdict
+from tests.made_outcomes import insert_verdict
 
 D31 = date(2024, 1, 31)
 

@@ -8,7 +8,7 @@ from serving.app import create_app
 from serving.settings import Settings
 from tests.integration.serving.roles import as_role
 from tests.integration.serving.shared_service.asking import AS_OF, predict, to_production
-from tests.made_verdicts import insert_verdict
+from tests.made_outcomes import insert_verdict
 
 
 @pytest.fixture
