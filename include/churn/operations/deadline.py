@@ -205,8 +205,8 @@ def _trained_state(
 ) -> str | None:
     """Return the state of the training at `as_of`, None if no decision is due.
 
-    No decision is due without a training set, if a version of the same drops was decided on (a correction may change no
-    training row), or if retention deleted the version of the last decision.
+    No decision is due without a training set, if a version that it used was decided on (its rows may be those of an
+    earlier AS_OF), or if retention deleted the version of the last decision.
     """
     from churn.training.training_set import drops_of  # noqa: PLC0415 — a slow import that is rarely needed
     from churn.training.uses import uses_of  # noqa: PLC0415
@@ -219,7 +219,12 @@ def _trained_state(
         return "materialized (MLflow cannot be asked)"
     there = {(each.version, each.run_id) for each in versions}
     used = [uses for each in versions if (uses := uses_of(each)) and as_of in uses.as_ofs]
-    trained = {(each.version.version, each.version.run_id) for each in used if each.drops_at(as_of) == drops}
+    # Of the AS_OF's own drop: a correction of an earlier one supersedes its version, and does not make it late.
+    trained = {
+        (each.version.version, each.version.run_id)
+        for each in used
+        if each.drops_at(as_of).get(as_of) == drops.get(as_of)
+    }
     asked = {"as_of": as_of, "versions": [each for each, _ in trained], "run_ids": [each for _, each in trained]}
     decided = execute(connection, "deadline/decided_versions", asked).fetchall()
     if trained & set(decided) or (decided and decided[-1] not in there):
