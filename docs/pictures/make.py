@@ -27,4 +27,7 @@ with sync_playwright() as playwright:
         page.get_by_label(label).fill(figure)
     page.locator("#best").wait_for()
     page.screenshot(path=Path(__file__).with_name("at-risk.png"))
+    page.goto(f"{os.environ['AIRFLOW_URL']}/gate-board/health")
+    page.locator("#dates").wait_for()
+    page.screenshot(path=Path(__file__).with_name("health.png"))
     browser.close()

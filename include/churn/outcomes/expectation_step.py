@@ -74,7 +74,7 @@ def _estimates(version: ModelVersion, scored: pa.Table, as_of: date) -> tuple[da
     """Return the date of calibration, and basis, rows and figures: of the cohorts, then of everybody."""
     calibrated_on = date.fromisoformat(version.tags["graded_on"])
     if calibrated_on >= as_of:
-        raise NothingToExpect(f"version {version.version} was graded on {calibrated_on}, by labels that came: judge")
+        raise NothingToExpect(f"version {version.version} was graded on {calibrated_on}: its labels are there")
     grades = pa.concat_tables(read_evidence(version.run_id, of, [LABEL, "score"]) for of in ("grades", "audit"))
     calibration = fit_calibration(grades[LABEL].to_numpy(), grades["score"].to_numpy())
     if calibration is None:

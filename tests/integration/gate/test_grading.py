@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from churn.features.store import open_store
-from churn.gate import gathering, rule, trial
+from churn.gate import gathering, rule, slices, trial
 from churn.gate.gathering import Rivals
 from churn.gate.grading import GateInvalid, grade
 from churn.gate.rollback import release, rollback
@@ -260,7 +260,7 @@ def test_a_decision_does_not_depend_on_the_block_size(february, monkeypatch):
     version, rivals = registry.get_version(client, 2), Rivals(registry.get_version(client, 1), None, None)
     whole = gathering.gather(version, rivals, february.database_url)
     monkeypatch.setattr(training_set, "BLOCK", 61)
-    monkeypatch.setattr(gathering, "ASKED_AT_ONCE", 67)
+    monkeypatch.setattr(slices, "ASKED_AT_ONCE", 67)
     cut = gathering.gather(version, rivals, february.database_url)
     assert cut.users.equals(whole.users)
     assert list(cut.evidence.slices) == list(whole.evidence.slices)

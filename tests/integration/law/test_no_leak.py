@@ -181,11 +181,11 @@ def figures_of(candidate):
 
 
 def test_the_poisoned_drops_are_loaded_and_used_by_later_trainings(poisoned):
-    later, found = training_set(poisoned.database_url, LATER[0]).table, poisoned.training_set.table
+    later, found = training_set(poisoned.database_url, LATER[1]).table, poisoned.training_set.table
     of_d = later.filter(pc.less_equal(later["as_of"], D))
     assert of_d.drop([LABEL]).equals(found.drop([LABEL]))
     assert of_d[LABEL].to_pylist() == pc.invert(found[LABEL]).to_pylist()
-    absurd = later.filter(pc.equal(later["as_of"], LATER[0]))
+    absurd = later.filter(pc.equal(later["as_of"], LATER[1]))
     assert set(absurd["monthly_fee"].to_pylist()) == {1e30}
 
 
