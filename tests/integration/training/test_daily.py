@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from churn.drops.landing import MANIFEST, sha256_of
+from churn.features.store import apply_definitions
 from churn.gate import rule
 from churn.gate.grading import grade
 from churn.gate.promotion import promote
@@ -87,6 +88,7 @@ def world(postgres_url, churn_template, mlflow_template, tmp_path_factory):
 @pytest.fixture(scope="module")
 def daily(world):
     """Every day in order, from its drop to its decision. What is asserted of it is read before anything else runs."""
+    apply_definitions(world.pipeline.database_url)
     for as_of in DAYS:
         # The gate looks at the served AS_OF when it decides, and at no other time.
         (world.pipeline.serve if as_of in KNOWN else world.pipeline.snapshot)(as_of)

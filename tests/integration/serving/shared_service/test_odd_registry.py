@@ -8,7 +8,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from churn.registry.model_version import MODEL_NAME, ModelVersion
-from embedded.operator import status
+from embedded.operator import model_registry, status
 from embedded.operator.doctor.finding import BAD, WARN
 from embedded.operator.doctor.pipeline import judge_serving
 from embedded.settings import load_settings
@@ -30,7 +30,7 @@ def say(app, settings):
     def both():
         state.of(app).model.poll()
         ready = app.test_client().get("/health/ready").get_json()
-        odd = status.registry_oddities(settings, status.registered_versions(settings))
+        odd = model_registry.registry_oddities(settings, model_registry.registered_versions(settings))
         return ready, [str(each) for each in odd]
 
     return both
@@ -103,8 +103,8 @@ def test_a_feature_service_that_feast_does_not_know_is_named(say, register, prom
 
 
 def test_without_a_registered_model_nothing_is_odd(settings, monkeypatch):
-    monkeypatch.setattr(status, "MODEL_NAME", "another")
-    assert status.registry_oddities(settings, []) == []
+    monkeypatch.setattr(model_registry, "MODEL_NAME", "another")
+    assert model_registry.registry_oddities(settings, []) == []
 
 
 # --- a version whose files nobody vouched for ----------------------------------------------------------------------
