@@ -123,3 +123,15 @@ def _around(name: str, value: float | None, error: float | None) -> dict[str, fl
     low, high = (None, None) if value is None or error is None else (value - 1.96 * error, value + 1.96 * error)
     prefix = name.removesuffix("_auc")
     return {name: value, f"{prefix}_low": low, f"{prefix}_high": high}
+
+
+def insert_drift(database_url: str, as_of: date, column: str, detail: str) -> None:
+    """Add a flagged finding of a column of an AS_OF, whose snapshot must be there, against its version."""
+    row = {
+        "as_of": as_of, "revision": 1, "model_version": 1, "model_run_id": "run-1", "reference": "version",
+        "reference_as_of": None, "column_name": column, "rows": 7043, "reference_rows": 5282, "finding": "drift",
+        "flagged": True, "effect": 0.31, "effect_limit": 0.1, "test": "KS", "statistic": 0.2, "p_value": 1e-9,
+        "detail": detail, "inputs_digest": "i",
+    }  # fmt: skip
+    with connect(database_url) as connection:
+        execute(connection, "drift/record", row)

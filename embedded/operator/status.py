@@ -6,7 +6,9 @@ from typing import Any
 import psycopg
 import requests
 
+from churn.drift.findings import drift_in_words, drifted_now, newest_compared
 from churn.drops.holds.record import find_holds, what_to_do
+from churn.postgres.database import connect
 from embedded.environment import environment
 from embedded.operator.as_of_state import as_of_states, as_of_table, served_as_of, withdrawals
 from embedded.operator.model_registry import registered_versions, registry_oddities, say_verdict
@@ -34,7 +36,7 @@ def report(settings: Settings) -> tuple[str, bool]:
     started_as = manager.started_as()
     others = f"it runs with other settings: {started_as}" if started_as != manager.identity() else ""
     as_ofs = [_as_of_report(settings), _held_report(settings)]
-    models = [say_verdict(settings), _registry_report(settings), serving_report(settings)]
+    models = [say_verdict(settings), _drift_report(settings), _registry_report(settings), serving_report(settings)]
     parts = [services, where, others, *wrong, *as_ofs, *models, f"logs: {settings.logs}"]
     return "\n\n".join(part for part in parts if part), not late
 
@@ -67,6 +69,14 @@ def _held_report(settings: Settings) -> str:
     except psycopg.Error:
         return ""  # _as_of_report() shows the error
     return "\n".join([*map(str, holds), what_to_do(settings.landing)]) if holds else ""
+
+
+def _drift_report(settings: Settings) -> str:
+    try:
+        with connect(environment(settings)["CHURN_DATABASE_URL"]) as connection:
+            return f"drift: {drift_in_words(newest_compared(connection), drifted_now(connection))}"
+    except psycopg.Error:
+        return ""  # _as_of_report() shows the error
 
 
 def _registry_report(settings: Settings) -> str:

@@ -19,6 +19,10 @@ WHERE found.as_of = %(as_of)s AND found.flagged
   )
 ORDER BY found.column_name, found.reference
 
+-- name: compared
+-- The newest AS_OF that was compared.
+SELECT max(as_of) FROM drift.current
+
 -- name: drifted_now
 SELECT * FROM drift.current
 WHERE flagged AND as_of = (SELECT max(as_of) FROM drift.current)

@@ -34,6 +34,7 @@ def everything(limit: int = Query(health.DATES, ge=1, le=1000)) -> Response:
         "registry_problem": registry if isinstance(registry, str) else None,
         "verdict": next((each for each in versions if each["in_production"]), None),
         "versions": versions,
+        "drift": {"compared": found.compared, "findings": found.drifted},
         "dates": [
             {
                 **fields(each),

@@ -67,6 +67,7 @@ def test_before_the_first_judgement_there_is_none(url):
     assert (found["dates"], found["versions"], found["verdict"]) == ([], [], None)
     assert found["production"] == {"version": 1, "run_id": "run-1", "as_of": "2023-12-31"}
     assert found["floor"] == 0.55
+    assert found["drift"] == {"compared": None, "findings": []}
 
 
 def test_a_date_is_answered_with_its_figures_and_the_verdict_with_advice(url):

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Frame, Page, expect
 
 from churn.board.production import Registry
+from churn.postgres.database import connect
 from churn.registry.model_version import ModelVersion
 from tests.chromium import artifacts, browser
 from tests.dags.page_app import page_app, served
@@ -20,6 +21,7 @@ from tests.made_outcomes import (
     GATE_COHORT,
     OUT_OF_TIME,
     figures,
+    insert_drift,
     insert_effect,
     insert_expected,
     insert_judgement,
@@ -31,6 +33,9 @@ __all__ = ["artifacts", "browser"]
 MONTHS = [date(2023, 9, 30), date(2023, 10, 31), date(2023, 11, 30), date(2023, 12, 31), date(2024, 1, 31)]
 """Judged dates; the labels of each come with the next."""
 FEBRUARY, MARCH = date(2024, 2, 29), date(2024, 3, 31)
+BUILD = """
+INSERT INTO snapshots.builds (as_of, drop_digest, code_digest, rows, label_dates) VALUES (%s, 'd', 'c', '{}', '{}')
+"""
 AUCS = [0.81, 0.79, 0.805, 0.71, 0.482]
 VERDICTS = ["as promised"] * 3 + ["worse than promised", "no better than chance"]
 
@@ -68,6 +73,9 @@ def url(shared_database_url):
     insert_expected(shared_database_url, FEBRUARY, 0.79, model_version=2)
     insert_judgement(shared_database_url, MONTHS[0], MARCH, [])
     withdraw_judgements(shared_database_url, MARCH)
+    with connect(shared_database_url) as connection:
+        connection.execute(BUILD, [FEBRUARY])
+    insert_drift(shared_database_url, FEBRUARY, "skips_7d", "against its training data: PSI 0.310, limit 0.1")
     return shared_database_url
 
 
@@ -188,6 +196,15 @@ def test_the_chart_marks_each_verdict_by_shape_and_shows_where_the_version_chang
             expect(health.locator("#chart")).to_contain_text(name)
 
 
+def test_the_columns_that_drifted_are_named_with_their_figures(page, address):
+    with in_production(1):
+        drift = open_health(page, address).locator("#drift")
+        expect(drift.locator("h2")).to_have_text("Columns of 2024-02-29 that drifted")
+        expect(drift.locator("tbody td")).to_have_text(
+            ["skips_7d", "drift", "the training data", "against its training data: PSI 0.310, limit 0.1"]
+        )
+
+
 def test_a_screen_reader_hears_the_newest_figures_and_where_the_others_are(page, address):
     with in_production(1):
         chart = open_health(page, address).locator("#chart .plot")
@@ -276,7 +293,7 @@ def test_where_nothing_is_judged_the_page_says_when_labels_come(page, address, d
         health = open_health(page, address)
         expect(health.locator("#hint")).to_contain_text("Nothing is judged yet")
         expect(health.locator("#hint")).to_contain_text("labels.csv")
-        for part in ("history", "dates", "versions"):
+        for part in ("history", "dates", "drift", "versions"):
             expect(health.locator(f"#{part}")).to_be_hidden()
         page.screenshot(path=artifacts / "health-empty.png")
 

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from churn.board.reading import reading, rows_of
+from churn.drift.findings import Row, drifted_now, newest_compared
 from churn.outcomes.standing import Standing, verdicts
 from churn.postgres.database import Connection
 
@@ -140,6 +141,7 @@ class Health:
 
     Attributes:
         floor: an AUC whose upper bound is below it is no better than chance.
+        compared: the newest AS_OF whose columns were compared. drifted: its flagged findings.
     """
 
     floor: float
@@ -147,6 +149,8 @@ class Health:
     figures: list[Figures]
     expected: list[Expected]
     verdicts: list[Standing]
+    compared: date | None
+    drifted: list[Row]
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,8 @@ def read_health(database_url: str, limit: int = DATES) -> Health:
             figures=rows_of(connection, Figures, "health/figures", {**since, "until": date.max, "undivided": True}),
             expected=_expected(connection, since),
             verdicts=sorted(verdicts(connection).values(), key=lambda each: each.of, reverse=True),
+            compared=newest_compared(connection),
+            drifted=drifted_now(connection),
         )
 
 

@@ -1,5 +1,6 @@
 """Reads what was found: the findings of an AS_OF, what drifts now, and the alert where a drift begins."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -56,6 +57,24 @@ def findings(connection: Connection, as_of: date) -> list[Row]:
 def drifted_now(connection: Connection) -> list[Row]:
     """Return the flagged findings of the newest AS_OF that was compared."""
     return _read(connection, "drifted_now", {})
+
+
+def newest_compared(connection: Connection) -> date | None:
+    """Return the newest AS_OF that was compared, None if none was."""
+    found = connection.execute(compose("drift/compared")).fetchone()
+    return found[0] if found else None
+
+
+def drift_in_words(compared: date | None, drifted: Sequence[Row]) -> str:
+    """Return which columns of the newest compared AS_OF drift.
+
+    Args:
+        drifted: see drifted_now().
+    """
+    if compared is None:
+        return "no AS_OF was compared yet"
+    names = sorted({row.column_name for row in drifted})
+    return f"{', '.join(names)} of {compared} drifted" if names else f"no column of {compared} drifted"
 
 
 def began(connection: Connection, as_of: date) -> list[Row]:

@@ -1,7 +1,7 @@
 // The page Health. While it is visible it reads again and again, and is drawn anew when something changed.
 
 import { drawHistory, legend } from "./health_chart.js";
-import { drawDates, drawHeadline, drawHint, drawVersions } from "./health_sections.js";
+import { drawDates, drawDrift, drawHeadline, drawHint, drawVersions } from "./health_sections.js";
 import { at, problem, put, read } from "./page.js";
 
 const EVERY = 30_000, SOON = 3_000;
@@ -29,6 +29,7 @@ function show(fresh) {
   data = fresh;
   put("headline", drawHeadline(data));
   put("hint", drawHint(data.dates));
+  put("drift", drawDrift(data.drift));
   put("versions", drawVersions(data.versions));
   drawChart();
   drawTable();

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -31,7 +32,7 @@ from embedded.operator.doctor.machine import (
     judge_ports,
     judge_python,
 )
-from embedded.operator.doctor.outcomes import judge_unjudged, judge_verdict
+from embedded.operator.doctor.outcomes import judge_drift, judge_unjudged, judge_verdict
 from embedded.operator.doctor.pipeline import (
     judge_freshness,
     judge_held,
@@ -260,6 +261,13 @@ def test_an_alarm_about_production_has_advice_and_is_bad_where_it_is_no_better_t
 def test_a_version_that_is_not_judged_yet_is_no_fault() -> None:
     assert is_told(judge_verdict(production(3), None), OK, "version 3 is not judged yet")
     assert is_told(judge_verdict(None, None), OK, "no version is in Production")
+
+
+def test_a_column_that_drifts_is_a_warning() -> None:
+    assert is_told(judge_drift(None, []), OK, "no AS_OF was compared yet")
+    assert is_told(judge_drift(JANUARY, []), OK, "no column of 2024-01-31 drifted")
+    row = SimpleNamespace(column_name="skips_7d")
+    assert is_told(judge_drift(JANUARY, [row, row]), WARN, "skips_7d of 2024-01-31 drifted", "docs/drift.md")
 
 
 def test_labels_that_nothing_judged_are_a_warning_with_the_command_that_judges_them() -> None:
