@@ -4,7 +4,6 @@ Each month a version is trained on the months before, whose labels are known, an
 judge it. This is the chain without Postgres, Feast and MLflow, with one logistic regression and every version promoted.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from bench.context import Bench
 from bench.figures import Row
 from churn import statistics
 from churn.features.store import feature_types, load_definitions
-from churn.outcomes.standing import ALARMS
+from churn.outcomes.standing import ALARMS, AS_PROMISED, CHANCE, TOO_FEW, WORSE
 from churn.outcomes.verdict import Verdict, judge
 from churn.scores.arms import CONTROL, arms
 from churn.scoring.frame import to_model_types
@@ -26,6 +25,7 @@ from churn.training.recipe import Parameters, Rows, fit
 from churn.training.regime import RECIPE
 from churn.training.training_set import LABELLED_DATES
 
+WORDS = (AS_PROMISED, WORSE, CHANCE, TOO_FEW)
 CUSTOMERS, MONTHS, SEEDS = 7_000, 12, 20
 CONTROL_SHARE = 0.10
 DRIFT = 0.1
@@ -60,7 +60,7 @@ def verdicts(bench: Bench) -> list[Row]:
                 "promised AUC": float(np.mean([each.promised for each in found])),
                 "alarms": sum(each.verdict.word in ALARMS for each in found),
                 "alarms over all": sum(each.over_all.word in ALARMS for each in found),
-                **Counter(each.verdict.word for each in found),
+                **{word: sum(each.verdict.word == word for each in found) for word in WORDS},
             })  # fmt: skip
         of_scenario = [row for row in rows if row["scenario"] == name]
         dates, alarms, over_all = (
