@@ -90,4 +90,4 @@ def verdict_in_words(production: ModelVersion | None, found: Standing | None) ->
     """Return the verdict on the version in Production as a sentence."""
     if production is None:
         return "no version is in Production"
-    return str(found) if found else f"version {production.version} is {NOT_JUDGED}: too few labels came for its scores"
+    return str(found) if found else f"version {production.version} is {NOT_JUDGED}: no labels, or too few, came for it"
