@@ -20,7 +20,7 @@ from churn.drift.reading import SCORE, read_features, sampled_below
 from churn.drift.reference import Profile, Profiles, profiles_of
 from churn.features.store import feature_types
 from churn.postgres.database import Connection, execute
-from churn.registry.client import find_versions
+from churn.registry.client import find_version
 from churn.registry.model_version import ModelNotLoadable, ModelVersion
 from churn.registry.version_scorer import VersionRefused, load_scorer
 from churn.scores.run import Run
@@ -53,10 +53,10 @@ def reference_of(connection: Connection, store: FeatureStore, run: Run, database
 
 
 def _find(run: Run) -> ModelVersion:
-    for each in find_versions(MlflowClient(), {}):
-        if (each.version, each.run_id) == (run.model_version, run.model_run_id):
-            return each
-    raise NoReference(f"version {run.model_version} was deleted from MLflow")
+    version = find_version(MlflowClient(), run.model_version)
+    if version.run_id != run.model_run_id:
+        raise NoReference(f"version {run.model_version} was deleted from MLflow")
+    return version
 
 
 def _learned_dates(connection: Connection, version: ModelVersion) -> dict[date, int]:
