@@ -20,8 +20,8 @@ ANSWER = (
     b'{"user_id":"7892-POOKP","prediction":1,"churn_probability":0.7318354218,"threshold":0.3141592653,"model":'
     b'{"name":"streamflow_churn","version":1,"as_of":"2024-01-31"},"features_as_of":"2024-01-31","features_used":'
     b'{"months_active":28,"monthly_fee":104.8,"paperless_billing":true,"plan_stream_tv":true,"plan_stream_movies":true,'
-    b'"net_service":"Fiber optic","watch_hours_30d":41.2,"avg_session_mins_7d":55.1,"unique_devices_30d":3,'
-    b'"skips_7d":6,"rebuffer_events_7d":2,"failed_payments_90d":0,"support_tickets_90d":1,'
+    b'"net_service":"Fiber optic","contract_type":"One year","watch_hours_30d":41.2,"avg_session_mins_7d":55.1,'
+    b'"unique_devices_30d":3,"skips_7d":6,"rebuffer_events_7d":2,"failed_payments_90d":0,"support_tickets_90d":1,'
     b'"ticket_avg_resolution_hrs_90d":20.5}}'
 )
 """As long as one of ours."""

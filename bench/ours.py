@@ -12,7 +12,7 @@ from churn.drops.snapshots import build_snapshots
 from churn.drops.validation import validate
 from churn.drops.watch import find_loaded
 from churn.features.materialization import materialize
-from churn.features.store import FEATURE_SERVICE, apply_definitions, open_store
+from churn.features.store import FEATURE_SERVICES, apply_definitions, open_store
 from churn.postgres.migrate import migrate
 from churn.training.training_set import TrainingSet, build_training_set
 
@@ -54,6 +54,6 @@ def training_set(watch: Watch, url: str, _: Path, as_of: date) -> str:
 def read_training_set(url: str, as_of: date) -> TrainingSet:
     store = open_store(url)
     try:
-        return build_training_set(store, FEATURE_SERVICE, as_of, url)
+        return build_training_set(store, FEATURE_SERVICES, as_of, url)
     finally:
         asyncio.run(store.close())

@@ -1,5 +1,5 @@
-"""The features, their sources, and the feature services. `FEATURE_SERVICE` of churn/features/store.py names the service
-of new models; a version in MLflow names its own."""
+"""The features, their sources, and the feature services. `FEATURE_SERVICES` of churn/features/store.py names those that
+training compares; a version in MLflow names its own."""
 
 from datetime import timedelta
 
@@ -41,6 +41,7 @@ subs_profile_fv = _view(
         Field(name="plan_stream_tv", dtype=Bool),
         Field(name="plan_stream_movies", dtype=Bool),
         Field(name="net_service", dtype=String),
+        Field(name="contract_type", dtype=String),
     ],
 )
 usage_agg_30d_fv = _view(
@@ -71,10 +72,24 @@ support_agg_90d_fv = _view(
     ],
 )
 
+# A feature service never changes, since versions in MLflow name it.
+# Gender, age, family and dependants are for the slices of the gate, never for features.
 churn_v1 = FeatureService(
     name="churn_v1",
+    features=[
+        subs_profile_fv[
+            ["months_active", "monthly_fee", "paperless_billing", "plan_stream_tv", "plan_stream_movies", "net_service"]
+        ],
+        usage_agg_30d_fv,
+        payments_agg_90d_fv,
+        support_agg_90d_fv,
+    ],
+    description="14 features of the churn model, in the model's order",
+)
+churn_v2 = FeatureService(
+    name="churn_v2",
     features=[subs_profile_fv, usage_agg_30d_fv, payments_agg_90d_fv, support_agg_90d_fv],
-    description="The 14 features of the churn model, in the model's order",
+    description="The 14 features of churn_v1, and the contract",
 )
 
-OBJECTS = [user, subs_profile_fv, usage_agg_30d_fv, payments_agg_90d_fv, support_agg_90d_fv, churn_v1]
+OBJECTS = [user, subs_profile_fv, usage_agg_30d_fv, payments_agg_90d_fv, support_agg_90d_fv, churn_v1, churn_v2]

@@ -3,7 +3,7 @@
 import mlflow
 from mlflow import MlflowClient
 
-from churn.features.store import open_store
+from churn.features.store import FEATURE_SERVICES, open_store
 from churn.gate import promotion, rule
 from churn.gate.grading import grade
 from churn.registry import client as registry
@@ -46,4 +46,4 @@ class Chain:
         )
 
     def training_set(self, as_of):
-        return build_training_set(open_store(self.database_url), "churn_v1", as_of, self.database_url)
+        return build_training_set(open_store(self.database_url), FEATURE_SERVICES, as_of, self.database_url)

@@ -1,6 +1,7 @@
 """materialize: write the snapshots of an AS_OF to the online store and serve them, for all feature views at once.
 
-The newest materialized AS_OF is served. Materializing an older one is a recorded no-op. A corrected drop of the served
+The newest materialized AS_OF is served. Materializing an older one is a recorded no-op, but for a served build of other
+code, which is written again. A corrected drop of the served
 AS_OF replaces it. If the served AS_OF is withdrawn, the newest remaining one is served.
 """
 
@@ -47,6 +48,11 @@ def materialize(as_of: date, database_url: str) -> Outcome:
         _clear(connection, builds, views)
         served = builds.served()
         counts = served is not None and not _was_withdrawn(connection, served)
+        if counts and served and served.as_of > as_of and _is_of_other_code(connection, served):
+            # A build of older code may lack the columns that a version of this code reads.
+            log.info("the served AS_OF %s was written by other code: it is written again", served.as_of)
+            _write_and_publish(connection, store, builds, served.as_of, served)
+            served = builds.served()
         if not counts and (newest := _newest_left(connection)[0]) and newest > as_of:
             # Restore the newest AS_OF first: a backfill must not replace a newer one that was lost or withdrawn.
             log.warning("the served AS_OF is lost or was withdrawn: AS_OF %s is written again", newest)
@@ -75,6 +81,12 @@ def _snapshot_of(connection: Connection, as_of: date) -> TupleRow:
 def _code_of(snapshot: TupleRow) -> str:
     """Return the sha256 over the code that an online copy depends on: the snapshot's code digest and this step's."""
     return hashlib.sha256(f"{snapshot[1]} {step_digest(__package__)}".encode()).hexdigest()
+
+
+def _is_of_other_code(connection: Connection, served: Served) -> bool:
+    """Tell whether other code wrote the served build, and its snapshot is there to write it again."""
+    snapshot = execute(connection, "snapshots/current_build", {"as_of": served.as_of}).fetchone()
+    return snapshot is not None and served.code_digest != _code_of(snapshot)
 
 
 def serve_what_is_left(database_url: str) -> Outcome:

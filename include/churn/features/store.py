@@ -23,8 +23,10 @@ from churn.postgres.database_url import feast_environment
 from churn.settings import redis_url
 
 FEATURE_REPO = Path(__file__).parents[2] / "feature_repo"
-FEATURE_SERVICE = "churn_v1"
-"""The feature service of new models. A model version names its own in a tag."""
+FEATURE_SERVICES = ("churn_v1", "churn_v2")
+"""The feature services that training compares, simplest first. The last one has the features of all. A model version
+names its own in a tag."""
+FEATURE_SERVICE = FEATURE_SERVICES[-1]
 
 UNCHANGED_BY_THIS_CODE = Outcome(UNCHANGED, "the definitions were applied by this code")
 

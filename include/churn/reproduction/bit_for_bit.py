@@ -51,6 +51,7 @@ def compare(
     """Yield each comparison of a candidate with the recorded version."""
     chosen = json.loads(json.dumps(asdict(candidate.selection.recipe)))
     yield f"recipe, {candidate.selection.recipe}", _changed(lineage["recipe"], chosen)
+    yield f"features, those of {candidate.service.name}", _changed(found.feature_service, candidate.service.name)
     yield "threshold", _changed(found.threshold, candidate.threshold)
     yield from _compare_metrics(found, lineage["metrics"], candidate)
     yield from _compare_evidence(found, candidate)
@@ -87,7 +88,7 @@ def _compare_predictions(
         registered = load_pipeline(found.version, database_url)
     except ModelNotLoadable as error:
         return what, str(error)
-    features = training_set.features(np.ones(len(training_set.table), dtype=bool))
+    features = training_set.of(candidate.service).features(np.ones(len(training_set.table), dtype=bool))
     pipelines = (registered, candidate.pipeline)
     then, now = run_at_once([partial(score, pipeline, features) for pipeline in pipelines])
     if then.tobytes() == now.tobytes():

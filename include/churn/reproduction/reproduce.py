@@ -144,11 +144,17 @@ def _checks(
     training_set = _rebuild(found, lineage, database_url, archive, say)
     yield TRAINING_SET, set_difference(found, training_set)
     say(f"choosing and fitting the recipe on {len(training_set.table)} rows")
-    parameters: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in lineage["parameters"].items()
-    }
-    candidate = fit_candidate(training_set, recipe.Parameters(**parameters))
+    candidate = fit_candidate(training_set, _parameters_of(found, lineage))
     yield from compare(found, lineage, candidate, training_set, database_url)
+
+
+def _parameters_of(found: ModelVersion, lineage: Mapping[str, Any]) -> recipe.Parameters:
+    # A version from before churn_v2 compared no feature services.
+    parameters: dict[str, Any] = {"feature_services": [found.feature_service], **lineage["parameters"]}
+    texts: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()
+    }
+    return recipe.Parameters(**texts)
 
 
 def _check_archived(drop: AcceptedDrop, lineage: Mapping[str, Any], archive: Location) -> None:
@@ -168,6 +174,7 @@ def _drops_of(lineage: Mapping[str, Any]) -> list[AcceptedDrop]:
 def _rebuild(
     found: ModelVersion, lineage: Mapping[str, Any], database_url: str, archive: Location, say: Say
 ) -> TrainingSet:
+    services = _parameters_of(found, lineage).feature_services
     with scratch_database(database_url) as scratch:
         for drop in _drops_of(lineage):
             say(f"loading the drop of {drop.as_of}")
@@ -180,4 +187,4 @@ def _rebuild(
             # A version from before label periods learned from the newest labelled dates, however close.
             with connect(scratch) as connection:
                 dates = labelled_dates(connection, found.as_of, days=1)
-        return build_training_set(open_store(scratch), found.feature_service, found.as_of, scratch, dates)
+        return build_training_set(open_store(scratch), services, found.as_of, scratch, dates)

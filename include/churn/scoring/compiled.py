@@ -64,9 +64,10 @@ def compile_pipeline(pipeline: Any, service: FeatureService) -> CompiledScorer:
         NotCompilable: its parts are not those that churn.training.recipe uses.
     """
     require_type(pipeline, Pipeline)
-    require(
-        [name for name, _ in pipeline.steps] == ["preprocess", "scale", "classifier"], "a pipeline with other steps"
+    steps = dict(pipeline.steps)
+    # Versions from before 0.2.0 have no step `bend`.
+    require([name for name in steps if name != "bend"] == ["preprocess", "scale", "classifier"], "other steps")
+    encoder = compile_encoder(
+        steps["preprocess"], steps.get("bend", "passthrough"), steps["scale"], feature_types(service)
     )
-    preprocess, scale, classifier = (step for _, step in pipeline.steps)
-    encoder = compile_encoder(preprocess, scale, feature_types(service))
-    return CompiledScorer(encoder, compile_classifier(classifier, encoder.width))
+    return CompiledScorer(encoder, compile_classifier(steps["classifier"], encoder.width))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from feast.types import Bool, Float64, Int64, String
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from churn.scoring.known import require, require_settings, require_type
 
@@ -34,6 +34,7 @@ class Encoder:
         medians: imputed value of each of `numbers`.
         flagged: indices of `numbers` with a missing indicator; these columns come next.
         codes: the categorical features, in the order of their columns.
+        bent: how many of the first columns are the arcsinh of their number.
         scale: mean and standard deviation of each column, None if columns are not scaled.
         width: number of columns.
     """
@@ -42,6 +43,7 @@ class Encoder:
     medians: np.ndarray
     flagged: np.ndarray
     codes: tuple[Codes, ...]
+    bent: int
     scale: tuple[np.ndarray, np.ndarray] | None
     width: int
 
@@ -91,6 +93,7 @@ class Encoder:
         encoded[:, :count] = numbers
         encoded[:, count : count + flags] = missing[:, self.flagged]
         encoded[:, count + flags :] = cells[:, count:]
+        np.arcsinh(encoded[:, : self.bent], out=encoded[:, : self.bent])
         if self.scale:
             mean, deviation = self.scale
             encoded -= mean
@@ -116,8 +119,8 @@ def _look_up(code: Codes, column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return known[pc.index_in(column, value_set=values).to_numpy(zero_copy_only=False)]
 
 
-def compile_encoder(preprocess: Any, scale: Any, types: Mapping[str, Any]) -> Encoder:
-    """Return an Encoder of a fitted pipeline's preprocessing and scaling steps, over features of these Feast types.
+def compile_encoder(preprocess: Any, bend: Any, scale: Any, types: Mapping[str, Any]) -> Encoder:
+    """Return an Encoder of a fitted pipeline's steps before the classifier, over features of these Feast types.
 
     Raises:
         NotCompilable: churn.training.recipe.make_pipeline does not make such steps, or the fitted features differ.
@@ -134,7 +137,8 @@ def compile_encoder(preprocess: Any, scale: Any, types: Mapping[str, Any]) -> En
     medians, flagged = _imputer(imputer, numbers)
     codes = (*_booleans(booleans, flags), *_texts(texts, names))
     width = len(numbers) + len(flagged) + sum(len(code.unknown) for code in codes)
-    return Encoder(tuple(numbers), medians, flagged, codes, _scale(scale, width), width)
+    bent = _bent(bend, [types[name] for name in numbers])
+    return Encoder(tuple(numbers), medians, flagged, codes, bent, _scale(scale, width), width)
 
 
 def _imputer(imputer: Any, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -180,6 +184,20 @@ def _one_hot(name: str, categories: list[Any]) -> Codes:
     one_hot = np.eye(len(categories)).tolist()
     columns = {category: tuple(row) for category, row in zip(categories, one_hot, strict=True)}
     return Codes(name, columns, (0.0,) * len(categories))
+
+
+def _bent(bend: Any, types: Sequence[Any]) -> int:
+    """Return how many of the first columns are bent: all counts, or none."""
+    if bend == "passthrough":
+        return 0
+    require_type(bend, ColumnTransformer)
+    require_settings(bend, {"remainder": "passthrough", "transformer_weights": None})
+    ((name, function, columns),) = (each for each in bend.transformers_ if each[0] != "remainder")
+    counts = types.count(Int64)
+    require(name == "counts" and columns == slice(0, counts) and set(types[:counts]) <= {Int64}, "other bent columns")
+    require_type(function, FunctionTransformer)
+    require_settings(function, {"func": np.arcsinh, "validate": False})
+    return counts
 
 
 def _scale(scaler: Any, width: int) -> tuple[np.ndarray, np.ndarray] | None:

@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from feast import FeatureService
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.pipeline import Pipeline
 
@@ -43,6 +44,7 @@ class Candidate:
     """A fitted recipe with its scores on the cohorts.
 
     Attributes:
+        service: the features that it reads.
         learned_from: the labelled dates that the pipeline learned from.
         change: the regime change on `graded_on`, None without one.
         grades: scores of the gate cohort on `graded_on`: user_id, churn_label, score.
@@ -53,6 +55,7 @@ class Candidate:
 
     pipeline: Pipeline
     selection: Selection
+    service: FeatureService
     graded_on: date
     learned_from: Sequence[date]
     change: Judged | None
@@ -79,21 +82,23 @@ class Candidate:
         if "cohort_auc" in self.metrics:
             auc = "{cohort_auc:.3f} ({cohort_auc_low:.3f} to {cohort_auc_high:.3f})".format(**self.metrics)
         change = f"; {self.change}" if self.change else ""
-        return f"{self.selection.recipe}, AUC {auc} on the gate cohort on {self.graded_on}{change}"
+        chosen = f"{self.selection.recipe} over {self.service.name}"
+        return f"{chosen}, AUC {auc} on the gate cohort on {self.graded_on}{change}"
 
 
 def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> Candidate:
-    """Choose the recipe, fit it on all rows outside the cohorts, and grade it on the newest date.
+    """Choose recipe and feature service, fit them on all rows outside the cohorts, and grade them on the newest date.
 
     Raises:
         NotEnoughToLearn: the training rows have one class only, or too few customers for the folds.
     """
-    types = feature_types(training_set.service)
+    services = {each.name: each for each in (*training_set.others, training_set.service)}
+    types = {name: feature_types(service) for name, service in services.items()}
     newest = training_set.on(training_set.dates[-1])
     learn = ~training_set.cohort & ~training_set.audit
     users = training_set.users(learn).to_numpy()
     rows = Rows(training_set.features(learn), training_set.labels(learn), users, newest[learn])
-    judged = judge_dates(rows, training_set.days[learn], types, parameters)
+    judged = judge_dates(rows, training_set.days[learn], types[training_set.service.name], parameters)
     learned_from = learned_dates(training_set.dates, judged)
     if len(learned_from) < len(training_set.dates):
         rows = rows.take(np.isin(training_set.days[learn], np.array(learned_from, dtype="datetime64[D]")))
@@ -103,12 +108,13 @@ def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> C
     forward = rows.forward_in_time(parameters)
     selection = select(rows, types, parameters, forward=forward)
     learned = [rows, rows.take(~rows.newest)] if forward else [rows]
-    fits = [partial(recipe.fit, selection.recipe, of, types, parameters) for of in learned]
+    chosen = training_set.of(services[selection.service])
+    fits = [partial(recipe.fit, selection.recipe, of, types[selection.service], parameters) for of in learned]
     pipeline, *twin = run_at_once(fits, rows.bytes)
     seconds = time.monotonic() - started
     graded = twin[0] if twin else pipeline
-    grades = _grade(graded, training_set, training_set.cohort & newest)
-    golden = _golden_rows(training_set.features(np.ones(len(newest), dtype=bool)))
+    grades = _grade(graded, chosen, training_set.cohort & newest)
+    golden = _golden_rows(chosen.features(np.ones(len(newest), dtype=bool)))
     metrics = {
         **_metrics("cohort", grades[LABEL].to_numpy(), grades["score"].to_numpy(), selection.threshold),
         "train_seconds": seconds,
@@ -121,12 +127,13 @@ def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> C
     return Candidate(
         pipeline=pipeline,
         selection=selection,
+        service=chosen.service,
         graded_on=training_set.dates[-1],
         learned_from=learned_from,
         change=judged[-1] if judged and learned_from == [judged[-1].day] else None,
         out_of_time=bool(twin),
         grades=grades,
-        audit=_grade(graded, training_set, training_set.audit & newest),
+        audit=_grade(graded, chosen, training_set.audit & newest),
         trained_on=pa.table({"user_id": np.unique(rows.users)}),
         golden=golden.assign(score=score(pipeline, golden)),
         metrics=metrics,

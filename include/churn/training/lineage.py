@@ -79,7 +79,7 @@ def lineage_of(
     """
     return {
         "as_of": identity["as_of"],
-        "feature_service": training_set.service.name,
+        "feature_service": candidate.service.name,
         "drops": dict(revisions),
         "queries": queries(),
         "training_set": {

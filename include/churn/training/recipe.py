@@ -12,8 +12,9 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import precision_recall_curve
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from churn.features.store import FEATURE_SERVICES
 from churn.training.families import FAMILIES
 
 
@@ -22,6 +23,8 @@ class Parameters:
     """The parameters of a training; with data and code they determine the candidate."""
 
     families: tuple[str, ...] = tuple(FAMILIES)
+    # Simplest first; the last one has the features of all.
+    feature_services: tuple[str, ...] = FEATURE_SERVICES
     folds: int = 3
     # Customers of each class that a date needs for learning or grading: ten per fold.
     least_customers: int = 30
@@ -78,7 +81,8 @@ class Rows:
 def make_pipeline(recipe: Recipe, types: Mapping[str, Any], parameters: Parameters, rows: int) -> Pipeline:
     """Return an unfitted pipeline over features of these Feast types, for a training set of that many rows.
 
-    NULLs are informative: numbers get the median and a missing indicator, booleans a third category.
+    NULLs are informative: numbers get the median and a missing indicator, booleans a third category. For a linear model
+    counts are bent by arcsinh, a logarithm that takes 0: the tenth month says less than the first one.
     """
     names = {dtype: [name for name, of in types.items() if of == dtype] for dtype in (Int64, Float64, Bool, String)}
     preprocess = ColumnTransformer([
@@ -90,27 +94,30 @@ def make_pipeline(recipe: Recipe, types: Mapping[str, Any], parameters: Paramete
         ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False), names[String]),
     ])  # fmt: skip
     family = FAMILIES[recipe.family]
+    # The counts are the first columns.
+    bend = ("counts", FunctionTransformer(np.arcsinh), slice(0, len(names[Int64])))
     return Pipeline([
         ("preprocess", preprocess),
-        ("scale", StandardScaler() if family.scaled else "passthrough"),
+        ("bend", ColumnTransformer([bend], remainder="passthrough") if family.linear else "passthrough"),
+        ("scale", StandardScaler() if family.linear else "passthrough"),
         ("classifier", family.make(rows, parameters.random_state, **recipe.settings)),
     ])  # fmt: skip
 
 
 def fit(recipe: Recipe, rows: Rows, types: Mapping[str, Any], parameters: Parameters) -> Pipeline:
-    """Return the recipe's fitted pipeline.
+    """Return the recipe's fitted pipeline over the features in `types`; the rows may have others too.
 
     Calibration is Platt's (Advances in Large Margin Classifiers, 1999): a sigmoid over the scores of unseen customers.
     """
-    pipeline = make_pipeline(recipe, types, parameters, len(rows))
+    pipeline, features = make_pipeline(recipe, types, parameters, len(rows)), rows.features[list(types)]
     if not recipe.calibrated:
-        return pipeline.fit(rows.features, rows.labels)
+        return pipeline.fit(features, rows.labels)
     fold = assign_folds(rows.labels, rows.users, parameters)
     splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(parameters.folds)]
     smallest = min(len(learn) for learn, _ in splits)
     base = make_pipeline(recipe, types, parameters, smallest)[-1]
     pipeline.set_params(classifier=CalibratedClassifierCV(base, method="sigmoid", cv=splits, ensemble=False))
-    pipeline.fit(rows.features, rows.labels)
+    pipeline.fit(features, rows.labels)
     # The fold indices are not part of the model.
     return pipeline.set_params(classifier__cv=None)
 

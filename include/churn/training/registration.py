@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import redirect_stderr
 from importlib.metadata import version
 from io import StringIO
@@ -32,7 +32,7 @@ from churn.training.learned_from import LEARNED_FROM, to_tag
 from churn.training.lineage import lineage_of, log_lineage
 from churn.training.recipe import Parameters
 from churn.training.regime import REGIME_CHANGE
-from churn.training.selection import Contender
+from churn.training.selection import Selection
 from churn.training.training_set import TrainingSet
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def register(
         revisions: the drops of the training set, see read_revisions().
         database_url: the database `churn`, which records the hashes of the model's files.
     """
-    types = feature_types(training_set.service)
+    types = feature_types(candidate.service)
     chosen = candidate.selection.recipe
     mlflow.set_experiment(EXPERIMENT)
     with mlflow.start_run(run_name=f"{training_set.as_of}") as run:
@@ -65,6 +65,7 @@ def register(
             "random_state": parameters.random_state,
             "folds": parameters.folds,
             "recipe": str(chosen),
+            "feature_service": candidate.service.name,
             "model_type": chosen.family,
             "calibrated": chosen.calibrated,
             **chosen.settings,
@@ -72,7 +73,7 @@ def register(
         mlflow.log_metrics(dict(candidate.metrics))
         mlflow.log_dict({name: str(dtype) for name, dtype in types.items()}, "feature_schema.json")
         MlflowClient().log_inputs(run.info.run_id, [_dataset(training_set, candidate, identity["data_digest"])])
-        _log_contenders(run.info.experiment_id, run.info.run_id, candidate.selection.contenders, chosen)
+        _log_contenders(run.info.experiment_id, run.info.run_id, candidate.selection)
         candidate.evidence.log(run.info.run_id)
         lineage = lineage_of(candidate, training_set, parameters, identity, revisions)
         log_lineage(run.info.run_id, lineage, training_set)
@@ -86,13 +87,13 @@ def register(
         MODEL_NAME,
         tags={
             **identity,
-            "feature_service": training_set.service.name,
+            "feature_service": candidate.service.name,
             "cohort_salt": SALT,
             "threshold": repr(candidate.threshold),
             "git_commit": git_commit(),
             LEARNED_FROM: to_tag(candidate.learned_from),
             "graded_on": candidate.graded_on.isoformat(),
-            "graded_digest": training_set.cohort_digest(candidate.graded_on),
+            "graded_digest": training_set.of(candidate.service).cohort_digest(candidate.graded_on),
             "graded_out_of_time": str(candidate.out_of_time),
             **({REGIME_CHANGE: candidate.change.to_tag()} if candidate.change else {}),
         },
@@ -132,18 +133,20 @@ def _register_model(uri: str, name: str, tags: Mapping[str, str]) -> ModelVersio
     return registered
 
 
-def _log_contenders(experiment: str, parent: str, contenders: Sequence[Contender], chosen: Any) -> None:
+def _log_contenders(experiment: str, parent: str, selection: Selection) -> None:
     """Log each contender as a nested run."""
     client, now = MlflowClient(), int(time.time() * 1000)
-    for each in contenders:
-        run = client.create_run(experiment, tags={MLFLOW_PARENT_RUN_ID: parent}, run_name=str(each.recipe))
+    for each in selection.contenders:
+        name = f"{each.recipe}, {each.service}"
+        run = client.create_run(experiment, tags={MLFLOW_PARENT_RUN_ID: parent}, run_name=name)
         figures = {"out_of_fold_brier": each.brier}
         if each.auc:
             figures |= {"out_of_fold_auc": each.auc.value, "out_of_fold_auc_error": each.auc.error}
         said = {
             "model_type": each.recipe.family,
+            "feature_service": each.service,
             "calibrated": each.recipe.calibrated,
-            "chosen": each.recipe == chosen,
+            "chosen": (each.recipe, each.service) == (selection.recipe, selection.service),
             **each.recipe.settings,
         }
         client.log_batch(

@@ -1,9 +1,9 @@
-"""Selection of the recipe: every family with every setting, compared out of fold by customer.
+"""Selection of the recipe: every family with every setting and feature service, compared out of fold by customer.
 
 With more than one labelled date, the comparison is also out of time: fit on the earlier dates, grade on the newest.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,9 +31,10 @@ COPIES = 4
 
 @dataclass(frozen=True)
 class Contender:
-    """A recipe with its out-of-fold scores, one per graded row, and their AUC and Brier score."""
+    """A recipe over a feature service, its out-of-fold scores, one per graded row, and their AUC and Brier score."""
 
     recipe: Recipe
+    service: str
     auc: Estimate | None
     brier: float
     scores: np.ndarray
@@ -41,18 +42,22 @@ class Contender:
 
 @dataclass(frozen=True)
 class Selection:
-    """The chosen recipe, its threshold and out-of-fold AUC, and all contenders."""
+    """The chosen recipe over a feature service, its threshold and out-of-fold AUC, and all contenders."""
 
     recipe: Recipe
+    service: str
     threshold: float
     auc: Estimate | None
     contenders: tuple[Contender, ...]
 
 
-def select(rows: Rows, types: dict[str, Any], parameters: Parameters, *, forward: bool) -> Selection:
-    """Return the recipe with the best out-of-fold AUC, calibrated if that helps, and its threshold.
+def select(
+    rows: Rows, services: Mapping[str, Mapping[str, Any]], parameters: Parameters, *, forward: bool
+) -> Selection:
+    """Return the simplest recipe of those with the best out-of-fold AUC, calibrated if that helps, and its threshold.
 
     Args:
+        services: {feature service: {feature: Feast type}}, simplest first.
         forward: fit on the earlier dates and grade on the newest; otherwise fit and grade on all dates.
     """
     rows = rows.take(at_most(rows, parameters))
@@ -60,31 +65,52 @@ def select(rows: Rows, types: dict[str, Any], parameters: Parameters, *, forward
     graded = rows.newest if forward else np.ones(len(rows), dtype=bool)
     learned = ~rows.newest if forward else graded
 
-    def score_fold(recipe: Recipe, k: int) -> np.ndarray:
+    def score_fold(recipe: Recipe, service: str, k: int) -> np.ndarray:
         quick = replace(recipe, settings={**recipe.settings, **FAMILIES[recipe.family].in_folds})
-        pipeline = fit(quick, rows.take(learned & (fold != k)), types, parameters)
+        pipeline = fit(quick, rows.take(learned & (fold != k)), services[service], parameters)
         return score(pipeline, rows.features[graded & (fold == k)])
 
-    recipes = [Recipe(name, settings) for name in parameters.families for settings in FAMILIES[name].grid]
-    jobs = [(recipe, k) for recipe in recipes for k in range(parameters.folds)]
+    asked = [
+        (Recipe(name, settings), service)
+        for name in parameters.families
+        for service in services
+        for settings in FAMILIES[name].grid
+    ]
+    jobs = [(*each, k) for each in asked for k in range(parameters.folds)]
     scores = run_at_once([partial(score_fold, *job) for job in jobs], rows.bytes)
     labels, fold = rows.labels[graded], fold[graded]
     contenders = []
-    for index, recipe in enumerate(recipes):
+    for index, (recipe, service) in enumerate(asked):
         out_of_fold = np.empty(len(labels))
         for k in range(parameters.folds):
             out_of_fold[fold == k] = scores[index * parameters.folds + k]
-        contenders.append(_contender(recipe, labels, out_of_fold))
-    # max() returns the first of equals: the simplest recipe.
-    best = max(contenders, key=lambda each: each.auc.value if each.auc else 0.0)
+        contenders.append(_contender(recipe, service, labels, out_of_fold))
+    best = simplest_of_best(contenders, labels)
     # One thread, because the number of threads changes the last bits of a sum.
     [calibrated] = run_at_once([partial(_calibrate, best, labels, fold, parameters)])
     gain = statistics.brier_difference(labels, calibrated, best.scores)
     if gain is not None and gain.interval(0.90)[1] < 0:
-        best = _contender(replace(best.recipe, calibrated=True), labels, calibrated)
+        best = _contender(replace(best.recipe, calibrated=True), best.service, labels, calibrated)
         contenders.append(best)
     threshold = choose_threshold(labels, best.scores)
-    return Selection(best.recipe, threshold, best.auc, tuple(contenders))
+    return Selection(best.recipe, best.service, threshold, best.auc, tuple(contenders))
+
+
+def simplest_of_best(contenders: Sequence[Contender], labels: np.ndarray) -> Contender:
+    """Return the first contender whose AUC is within one standard error of the best one's.
+
+    The one-standard-error rule of Breiman et al. (Classification and Regression Trees, 1984), with the standard error
+    of the paired difference, since all are graded on the same customers.
+
+    Args:
+        contenders: simplest first.
+    """
+    best = max(contenders, key=lambda each: each.auc.value if each.auc else 0.0)
+    for each in contenders:
+        aucs = statistics.paired_aucs(labels, best.scores, each.scores)
+        if aucs is None or aucs[2].value <= aucs[2].error:
+            return each
+    return best
 
 
 def run_at_once(jobs: Sequence[Callable[[], T]], rows_bytes: int = 0) -> list[T]:
@@ -117,8 +143,8 @@ def at_most(rows: Rows, parameters: Parameters) -> np.ndarray:
     return drawn[customer] < parameters.selection_rows / len(rows)
 
 
-def _contender(recipe: Recipe, labels: np.ndarray, scores: np.ndarray) -> Contender:
-    return Contender(recipe, statistics.auc(labels, scores), float(np.mean((scores - labels) ** 2)), scores)
+def _contender(recipe: Recipe, service: str, labels: np.ndarray, scores: np.ndarray) -> Contender:
+    return Contender(recipe, service, statistics.auc(labels, scores), float(np.mean((scores - labels) ** 2)), scores)
 
 
 def _calibrate(best: Contender, labels: np.ndarray, fold: np.ndarray, parameters: Parameters) -> np.ndarray:

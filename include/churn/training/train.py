@@ -1,14 +1,14 @@
 """train: fit a candidate on the training set of an AS_OF, log it to MLflow and register it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 
 from mlflow import MlflowClient
 
 from churn.code import step_digest
-from churn.features.store import FEATURE_SERVICE, open_store
+from churn.features.store import open_store
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, lock_session
 from churn.registry.client import ExperimentDeleted, find_versions, get_version, require_experiment
@@ -69,12 +69,13 @@ def train(as_of: date, database_url: str, parameters: recipe.Parameters | None =
     """
     # Before the fit, whose result could not be logged otherwise.
     require_experiment(MlflowClient())
-    training_set, drops = _read_training_set(as_of, database_url)
+    parameters = parameters or recipe.Parameters()
+    training_set, drops = _read_training_set(as_of, parameters.feature_services, database_url)
     with connect(database_url, autocommit=True) as connection:
         # A concurrent training on the same rows waits, then finds the registered version. A session lock, because the
         # server may end a transaction that idles through a fit.
         lock_session(connection, *lock_of(training_set.digest))
-        return _train(connection, training_set, drops, database_url, parameters or recipe.Parameters())
+        return _train(connection, training_set, drops, database_url, parameters)
 
 
 def _train(
@@ -132,11 +133,11 @@ def _news(tags: Mapping[str, str], version: int) -> dict[str, str]:
     return {} if any(same.items() <= each.tags.items() for each in others) else {"regime_change": str(change)}
 
 
-def _read_training_set(as_of: date, database_url: str) -> tuple[TrainingSet, dict[date, str]]:
+def _read_training_set(as_of: date, services: Sequence[str], database_url: str) -> tuple[TrainingSet, dict[date, str]]:
     """Return the training set and its drops. Feast reads each date on its own connection, so the drops are compared
     before and after."""
     drops = _drops_now(as_of, database_url)
-    training_set = build_training_set(open_store(database_url), FEATURE_SERVICE, as_of, database_url)
+    training_set = build_training_set(open_store(database_url), services, as_of, database_url)
     _require_unchanged(as_of, drops, database_url)
     return training_set, drops
 

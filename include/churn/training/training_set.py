@@ -48,11 +48,19 @@ class TrainingSet:
     """One row per customer and labelled date, ordered by both.
 
     Columns: user_id, as_of (the labelled date), churn_label, then the features of `service` in its order.
+
+    Attributes:
+        others: feature services of some of these features, simplest first.
     """
 
     as_of: date
     service: FeatureService
     table: pa.Table
+    others: tuple[FeatureService, ...] = ()
+
+    def of(self, service: FeatureService) -> "TrainingSet":
+        """Return the same rows with the features of that service only."""
+        return TrainingSet(self.as_of, service, self.table.select(["user_id", "as_of", LABEL, *feature_types(service)]))
 
     @property
     def dates(self) -> list[date]:
@@ -118,18 +126,23 @@ class TrainingSet:
 
 
 def build_training_set(
-    store: FeatureStore, service_name: str, as_of: date, database_url: str, dates: Sequence[date] | None = None
+    store: FeatureStore,
+    service_names: Sequence[str],
+    as_of: date,
+    database_url: str,
+    dates: Sequence[date] | None = None,
 ) -> TrainingSet:
     """Join the labelled dates to learn from at `as_of`, their labels as delivered by drops up to `as_of`.
 
     Args:
+        service_names: feature services; the last one has the features of all.
         dates: the dates, for a reproduction; None chooses them.
 
     Raises:
         NothingToLearn: there is no such date.
         Expired: retention removed one of them.
     """
-    service = store.get_feature_service(service_name)
+    *others, service = (store.get_feature_service(name) for name in service_names)
     # Autocommit, so that no transaction idles while Feast joins on its own connections.
     with connect(database_url, autocommit=True) as connection:
         dates = dates or labelled_dates(connection, as_of)
@@ -139,7 +152,7 @@ def build_training_set(
                 f"then run {as_of} again"
             )
         parts = [join_features(connection, store, service, labelled, as_of) for labelled in dates]
-    return TrainingSet(as_of, service, pa.concat_tables(parts))
+    return TrainingSet(as_of, service, pa.concat_tables(parts), tuple(others))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from churn.drops.validation import DropHeld, validate
 from churn.drops.watch import find_pending
 from churn.drops.withdrawal import WithdrawalRefused, is_withdrawn, withdraw
 from churn.features.materialization import NoSnapshot, materialize, serve_what_is_left
-from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
+from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, apply_definitions, read_online
 from churn.outcome import DONE, OLDER, UNCHANGED
 from churn.postgres.database import connect, execute
 from churn.training.training_set import build_training_set
@@ -106,7 +106,7 @@ def test_after_a_withdrawal_the_state_is_as_if_the_drop_never_came(
 
 def trained_on(url):
     with opened_store(url) as store:
-        return build_training_set(store, FEATURE_SERVICE, M31, url).digest
+        return build_training_set(store, FEATURE_SERVICES, M31, url).digest
 
 
 def test_revisions_and_archived_files_of_a_withdrawn_drop_are_kept_and_marked(world):

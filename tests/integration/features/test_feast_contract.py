@@ -6,12 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.compute as pc
 import pytest
-from feast import FeatureStore
+from feast import FeatureService, FeatureStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 
 from churn.as_of import event_timestamp
+from churn.drops.contract import USERS
 from churn.drops.landing import find_drop
 from churn.features.materialization import materialize
 from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, load_definitions
@@ -112,11 +113,21 @@ def everybody(database) -> list[str]:
     return [*(user for (user,) in found), "999999", ""]
 
 
+@pytest.mark.parametrize(
+    "service", [each for each in load_definitions() if isinstance(each, FeatureService)], ids=lambda each: each.name
+)
+def test_no_demographic_column_is_a_feature(service):
+    """Gender, age, family and dependants are for the gate's slices: a score must not depend on them."""
+    demographic = {column.name for column in USERS.columns} - {"user_id", "signup_date"}
+    assert demographic == {"user_gender", "user_is_senior", "has_family", "has_dependents"}
+    assert not demographic & feature_types(service).keys()
+
+
 def test_every_value_status_and_timestamp_reads_back_as_from_feasts_own_online_store(ours, stock, everybody):
     rows = [{"user_id": user} for user in everybody]
     answers = [s.get_online_features(s.get_feature_service(FEATURE_SERVICE), rows).proto for s in (ours, stock)]
     assert answers[0] == answers[1]
-    assert len(answers[0].results) == 15
+    assert len(answers[0].results) == 16
 
 
 def test_the_features_that_a_caller_names_read_back_as_from_feasts_own_online_store(ours, stock, everybody):

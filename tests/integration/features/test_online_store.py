@@ -39,6 +39,7 @@ FEATURES = {
     "plan_stream_tv": bool,
     "plan_stream_movies": bool,
     "net_service": str,
+    "contract_type": str,
     "watch_hours_30d": float,
     "avg_session_mins_7d": float,
     "unique_devices_30d": int,

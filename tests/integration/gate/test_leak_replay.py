@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from churn import statistics
-from churn.features.store import FEATURE_SERVICE
+from churn.features.store import FEATURE_SERVICES
 from churn.gate import gathering
 from churn.gate.checks import KEEP
 from churn.gate.gathering import Rivals
@@ -182,7 +182,7 @@ def test_an_honest_forest_that_knows_its_own_training_rows_by_heart_is_compared_
 
 def auc_on_its_training_rows(version, database_url):
     with opened_store(database_url) as store:
-        rows = build_training_set(store, FEATURE_SERVICE, JANUARY, database_url)
+        rows = build_training_set(store, FEATURE_SERVICES, JANUARY, database_url)
     learnt = ~rows.cohort & ~rows.audit
     pipeline = load_pipeline(version, database_url)
     return statistics.auc(rows.labels(learnt), score(pipeline, rows.features(learnt))).value

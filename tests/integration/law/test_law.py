@@ -26,7 +26,7 @@ from churn.drops.validation import DropHeld, validate
 from churn.drops.withdrawal import withdraw
 from churn.features.column_types import TYPES
 from churn.features.materialization import NoSnapshot, materialize, serve_what_is_left
-from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, read_online
+from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, apply_definitions, feature_types, read_online
 from churn.outcome import DONE, OLDER, UNCHANGED
 from churn.postgres.database import connect
 from churn.training import training_set
@@ -324,9 +324,9 @@ class World:
             if rows is None:
                 self.happened["there was nothing to learn"] += 1
                 with pytest.raises(NothingToLearn):
-                    build_training_set(self.store, FEATURE_SERVICE, as_of, self.database_url)
+                    build_training_set(self.store, FEATURE_SERVICES, as_of, self.database_url)
                 continue
-            found = build_training_set(self.store, FEATURE_SERVICE, as_of, self.database_url)
+            found = build_training_set(self.store, FEATURE_SERVICES, as_of, self.database_url)
             expected = pa.table({name: [row[name] for row in rows] for name in types}, pa.schema(types))
             assert found.table.to_pylist() == expected.to_pylist()
             assert found.digest == digest_of(expected)

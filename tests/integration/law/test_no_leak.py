@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from churn.drops.contract import ACTIONS, FILES, LABELS, REQUIRED_FILES, USERS, Kind
 from churn.drops.landing import list_drops
 from churn.drops.snapshots import DELIVERED_TABLES, FEATURE_TABLES
-from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, read_online
+from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, apply_definitions, feature_types, read_online
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
 from churn.registry import client as registry
@@ -88,7 +88,7 @@ def run_up_to_d(pipeline):
 
 def training_set(database_url, as_of):
     with opened_store(database_url) as store:
-        return build_training_set(store, FEATURE_SERVICE, as_of, database_url)
+        return build_training_set(store, FEATURE_SERVICES, as_of, database_url)
 
 
 @pytest.fixture(scope="module")

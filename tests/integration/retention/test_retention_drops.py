@@ -14,7 +14,7 @@ from churn.drops.snapshots import NotLoaded, build_snapshots
 from churn.drops.validation import validate
 from churn.drops.watch import find_pending
 from churn.features.materialization import NoSnapshot, materialize
-from churn.features.store import FEATURE_SERVICE, apply_definitions
+from churn.features.store import FEATURE_SERVICES, apply_definitions
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
 from churn.retention.drops import expire_raw, expire_snapshots
@@ -103,7 +103,7 @@ def planned(database_url):
 
 def train_on(database_url, as_of):
     with opened_store(database_url) as store:
-        return build_training_set(store, FEATURE_SERVICE, as_of, database_url)
+        return build_training_set(store, FEATURE_SERVICES, as_of, database_url)
 
 
 def run_again(database_url, landing, archive, as_of):

@@ -160,7 +160,7 @@ def test_running_the_date_again_trains_a_new_version_that_the_old_one_names(worl
 def test_a_correction_of_a_column_that_no_feature_uses_supersedes_until_the_date_is_run_again(world):
     world.take_in(D31)
     world.train(D31)
-    world.take_in(D31, contract_type="Two year")
+    world.take_in(D31, total_paid="360")
     assert world.superseded_as_ofs() == [D31]
     assert train(D31, world.url).outcome == UNCHANGED
     assert world.superseded() == {}

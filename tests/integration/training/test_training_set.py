@@ -13,7 +13,7 @@ from churn.as_of import event_timestamp
 from churn.drops.contract import LABELS, PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE
 from churn.drops.landing import Drop, list_drops
 from churn.features.materialization import materialize
-from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, read_online
+from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, apply_definitions, feature_types, read_online
 from churn.postgres.database import connect
 from churn.postgres.partitions import month
 from churn.scoring.frame import to_frame
@@ -44,7 +44,7 @@ def url(database_url):
 
 def training_set(url, as_of):
     with opened_store(url) as store:
-        return build_training_set(store, FEATURE_SERVICE, as_of, url)
+        return build_training_set(store, FEATURE_SERVICES, as_of, url)
 
 
 def labels_at(url, as_of):

@@ -51,10 +51,10 @@ def test_a_proof_tries_every_null_and_unknown_texts(boosted):
 def test_a_proof_notices_wrong_columns(recipe, wrong):
     pipeline = fitted(*recipe)
     scorer = compile_pipeline(pipeline, SERVICE)
-    *booleans, text = scorer.encoder.codes
+    *booleans, text, other_text = scorer.encoder.codes
     changes: dict[str, Any] = {
-        "NULL is False": {"codes": (*(replace(each, unknown=(0.0,)) for each in booleans), text)},
-        "unknown is the first category": {"codes": (*booleans, replace(text, unknown=(1.0, 0.0, 0.0)))},
+        "NULL is False": {"codes": (*(replace(each, unknown=(0.0,)) for each in booleans), text, other_text)},
+        "unknown is the first category": {"codes": (*booleans, replace(text, unknown=(1.0, 0.0, 0.0)), other_text)},
         "another median": {"medians": scorer.encoder.medians + 40},
     }
     broken = replace(scorer, encoder=replace(scorer.encoder, **changes[wrong]))

@@ -9,6 +9,7 @@ import pytest
 from feast.types import Float64
 from sklearn.metrics import roc_auc_score
 
+from churn import statistics
 from churn.training import selection
 from churn.training.recipe import Parameters, Recipe, Rows
 from churn.training.selection import Selection, run_at_once
@@ -26,7 +27,7 @@ def rows_of(customers: int, labels_of, dates: int = 2, seed: int = 1) -> Rows:
 
 
 def select(rows: Rows, types: dict, parameters: Parameters) -> Selection:
-    return selection.select(rows, types, parameters, forward=rows.forward_in_time(parameters))
+    return selection.select(rows, {"all": types}, parameters, forward=rows.forward_in_time(parameters))
 
 
 def by_a_line(features, _, random):
@@ -93,7 +94,7 @@ def test_calibration_is_judged_on_the_shipped_recipe():
     rows = rows_of(3000, by_a_line, dates=1)
     labels, fold = rows.labels, np.arange(len(rows)) % 3
     odds = 2.0 * (rows.features["one"].to_numpy() - 0.8)
-    best = selection.Contender(Recipe("logistic regression", {"C": 1.0}), None, 0.0, 1 / (1 + np.exp(-odds)))
+    best = selection.Contender(Recipe("logistic regression", {"C": 1.0}), "all", None, 0.0, 1 / (1 + np.exp(-odds)))
     calibrated = selection._calibrate(best, labels, fold, Parameters())
     assert np.mean((calibrated - labels) ** 2) < np.mean((best.scores - labels) ** 2) + 1e-4
 
@@ -129,7 +130,35 @@ def test_the_auc_of_the_choice_is_that_of_its_scores():
     found = select(rows, TYPES, Parameters(families=("logistic regression",)))
     chosen = next(each for each in found.contenders if each.recipe == found.recipe)
     assert found.auc.value == pytest.approx(roc_auc_score(rows.labels, chosen.scores))
-    assert found.auc.value == max(each.auc.value for each in found.contenders)
+
+
+@pytest.mark.parametrize(("other", "service"), [(0.0, "one"), (2.0, "both")])
+def test_a_feature_service_is_chosen_only_if_its_further_features_help(other, service):
+    def by_both(features, _, random):
+        told = features["one"] + other * features["two"]
+        return told.to_numpy() + random.normal(size=len(features)) > 0.8
+
+    rows, parameters = rows_of(1500, by_both, dates=1), Parameters(families=("logistic regression",))
+    services = {"one": {"one": TYPES["one"]}, "both": TYPES}
+    found = selection.select(rows, services, parameters, forward=False)
+    assert found.service == service
+    assert {each.service for each in found.contenders} == {"one", "both"}
+
+
+def test_the_first_contender_within_one_standard_error_of_the_best_is_chosen():
+    random = np.random.default_rng(5)
+    labels = random.random(4000) < 0.3
+    signal = labels + random.normal(size=4000)
+
+    def contender(name, scores):
+        return selection.Contender(Recipe(name), "all", statistics.auc(labels, scores), 0.0, scores)
+
+    worse = contender("worse", signal + random.normal(size=4000))
+    alike = contender("alike", signal + 0.05 * random.normal(size=4000))
+    best = contender("best", signal)
+    assert worse.auc.value < alike.auc.value < best.auc.value
+    assert selection.simplest_of_best([worse, alike, best], labels) is alike
+    assert selection.simplest_of_best([best, alike], labels) is best
 
 
 def test_job_results_keep_their_order_and_an_error_is_raised():

@@ -16,7 +16,7 @@ def test_a_prediction_says_what_it_rests_on(client, register, promote, somebody)
     version = promote(register(0.25))
     status, answer = predict(client, somebody)
     assert status == 200
-    assert len(answer.pop("features_used")) == 14
+    assert len(answer.pop("features_used")) == 15
     assert answer == {
         "user_id": somebody,
         "prediction": 0,
@@ -34,7 +34,7 @@ def test_the_features_used_have_the_exact_values_of_the_snapshot(client, registe
         snapshot = connection.execute(
             """
             SELECT months_active, monthly_fee, paperless_billing, plan_stream_tv, plan_stream_movies, net_service,
-                watch_hours_30d, avg_session_mins_7d, unique_devices_30d, skips_7d, rebuffer_events_7d,
+                contract_type, watch_hours_30d, avg_session_mins_7d, unique_devices_30d, skips_7d, rebuffer_events_7d,
                 failed_payments_90d, support_tickets_90d, ticket_avg_resolution_hrs_90d
             FROM snapshots.subscriptions_profile_snapshots
             JOIN snapshots.usage_agg_30d_snapshots USING (user_id, as_of)
@@ -65,7 +65,7 @@ def test_a_legitimate_null_is_a_value(client, register, promote, customers):
 def test_an_unknown_customer_lacks_all_14_features(client, register, promote):
     promote(register())
     status, answer = predict(client, "999999")
-    assert (status, answer["type"], len(answer["missing_features"])) == (404, "unknown-user", 14)
+    assert (status, answer["type"], len(answer["missing_features"])) == (404, "unknown-user", 15)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_features_are_shown_though_there_is_no_model(app, client, somebody):
     state.of(app).model.poll()
     answer = client.get(f"/features/{somebody}").get_json()
     assert (answer["feature_service"], answer["features_as_of"]) == (FEATURE_SERVICE, "2024-01-31")
-    assert len(answer["features"]) == 14
+    assert len(answer["features"]) == 15
 
 
 def test_a_batch_is_answered_in_order_with_the_problem_of_each_who_has_one(client, register, promote, customers):
