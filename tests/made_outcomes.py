@@ -1,12 +1,14 @@
 """Judgements and expectations made without a model, in the tables alone, for tests of their readers."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import date
 from math import sqrt
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from churn.drift.distribution import Distribution
 from churn.postgres.database import connect, execute, one
 
 COHORTS, GATE_COHORT, OUT_OF_TIME = "gate and audit cohort", "gate cohort", "out of time"
@@ -125,13 +127,20 @@ def _around(name: str, value: float | None, error: float | None) -> dict[str, fl
     return {name: value, f"{prefix}_low": low, f"{prefix}_high": high}
 
 
-def insert_drift(database_url: str, as_of: date, column: str, detail: str) -> None:
-    """Add a flagged finding of a column of an AS_OF, whose snapshot must be there, against its version."""
+def insert_drift(
+    database_url: str,
+    as_of: date,
+    column: str,
+    detail: str,
+    distribution: Distribution | None = None,
+    **different: object,
+) -> None:
+    """Add a finding of a column of an AS_OF, whose snapshot must be there: by default flagged, against its version."""
     row = {
         "as_of": as_of, "revision": 1, "model_version": 1, "model_run_id": "run-1", "reference": "version",
         "reference_as_of": None, "column_name": column, "rows": 7043, "reference_rows": 5282, "finding": "drift",
         "flagged": True, "effect": 0.31, "effect_limit": 0.1, "test": "KS", "statistic": 0.2, "p_value": 1e-9,
-        "detail": detail, "inputs_digest": "i",
-    }  # fmt: skip
+        "detail": detail, "inputs_digest": "i", "distribution": distribution and Jsonb(asdict(distribution)),
+    } | different  # fmt: skip
     with connect(database_url) as connection:
         execute(connection, "drift/record", row)

@@ -23,6 +23,9 @@ ORDER BY found.column_name, found.reference
 -- The newest AS_OF that was compared.
 SELECT max(as_of) FROM drift.current
 
+-- name: drifted_columns
+SELECT reference, columns FROM drift.drifted_columns
+
 -- name: drifted_now
 SELECT * FROM drift.current
 WHERE flagged AND as_of = (SELECT max(as_of) FROM drift.current)
@@ -69,12 +72,12 @@ SELECT revision, inputs_digest FROM drift.columns WHERE as_of = %(as_of)s ORDER 
 -- name: record
 INSERT INTO drift.columns (
     as_of, revision, model_version, model_run_id, reference, reference_as_of, column_name, rows, reference_rows, finding,
-    flagged, effect, effect_limit, test, statistic, p_value, detail, inputs_digest
+    flagged, effect, effect_limit, test, statistic, p_value, detail, distribution, inputs_digest
 )
 VALUES (
     %(as_of)s, %(revision)s, %(model_version)s, %(model_run_id)s, %(reference)s, %(reference_as_of)s, %(column_name)s,
     %(rows)s, %(reference_rows)s, %(finding)s, %(flagged)s, %(effect)s, %(effect_limit)s, %(test)s, %(statistic)s,
-    %(p_value)s, %(detail)s, %(inputs_digest)s
+    %(p_value)s, %(detail)s, %(distribution)s, %(inputs_digest)s
 )
 
 -- name: scores

@@ -7,10 +7,14 @@ from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from playwright.sync_api import ConsoleMessage, Frame, Page, expect
 
 from churn.board.production import Registry
+from churn.drift.distribution import Distribution, distribution_of
+from churn.drift.reference import count_on, profile_of
 from churn.postgres.database import connect
 from churn.registry.model_version import ModelVersion
 from tests.chromium import artifacts, browser
@@ -53,6 +57,16 @@ def parts(auc: float, **different: object) -> list[dict]:
     ]
 
 
+def spread(now: object, before: object) -> Distribution:
+    reference = profile_of(pa.array(before))
+    return distribution_of(count_on(pa.array(now), reference), reference)
+
+
+NET = spread(["DSL"] * 60 + ["<b>Satellite</b> by night"] * 30 + [None] * 10, ["DSL"] * 70 + ["Fiber"] * 30)
+SKIPS = spread(np.arange(1, 1001.0) * 1.5, np.arange(1, 1001.0))
+SCORES = spread(np.linspace(0.2, 1, 1000) ** 2, np.linspace(0, 1, 1000) ** 2)
+
+
 @pytest.fixture(scope="module")
 def url(shared_database_url):
     """Version 1 fades, and version 2 is better. January is judged twice, and February has no labels."""
@@ -75,7 +89,12 @@ def url(shared_database_url):
     withdraw_judgements(shared_database_url, MARCH)
     with connect(shared_database_url) as connection:
         connection.execute(BUILD, [FEBRUARY])
-    insert_drift(shared_database_url, FEBRUARY, "skips_7d", "against its training data: PSI 0.310, limit 0.1")
+    said = "against its training data: PSI 0.310, limit 0.1"
+    insert_drift(shared_database_url, FEBRUARY, "churn_probability", said, SCORES)
+    insert_drift(shared_database_url, FEBRUARY, "monthly_fee", "as it was before distributions were stored")
+    insert_drift(shared_database_url, FEBRUARY, "net_service", said, NET, finding="new category")
+    earlier = {"reference": "before", "reference_as_of": MONTHS[-1]}
+    insert_drift(shared_database_url, FEBRUARY, "skips_7d", said, SKIPS, **earlier)
     return shared_database_url
 
 
@@ -200,8 +219,40 @@ def test_the_columns_that_drifted_are_named_with_their_figures(page, address):
     with in_production(1):
         drift = open_health(page, address).locator("#drift")
         expect(drift.locator("h2")).to_have_text("Columns of 2024-02-29 that drifted")
-        expect(drift.locator("tbody td")).to_have_text(
-            ["skips_7d", "drift", "the training data", "against its training data: PSI 0.310, limit 0.1"]
+        expect(drift.locator("tbody tr")).to_have_count(4)
+        expect(drift.locator("tbody tr").nth(2).locator("td")).to_have_text(
+            ["net_service", "new category", "the training data", "against its training data: PSI 0.310, limit 0.1"]
+        )
+
+
+def test_a_column_that_drifted_is_drawn_with_the_shares_of_both_sides(page, address, artifacts):
+    with in_production(1):
+        drift = open_health(page, address).locator("#drift")
+        expect(drift.locator("figcaption")).to_have_text(
+            ["churn_probability against the training data", "net_service against the training data",
+             "skips_7d against 2024-01-31"]
+        )  # fmt: skip
+        net, skips = drift.locator("figure").nth(1), drift.locator("figure").nth(2)
+        expect(net.locator("g title")).to_have_text(
+            ["DSL: 70.0 % and 60.0 %", "<b>Satellite</b> by night: 0.0 % and 30.0 %", "Fiber: 30.0 % and 0.0 %",
+             "NULL: 0.0 % and 10.0 %"]
+        )  # fmt: skip
+        expect(net.locator("g > text:first-of-type")).to_have_text(["DSL", "<b>Satellite</b> b…", "Fiber", "NULL"])
+        # A bar for each share above 0, as long as the share.
+        expect(net.locator("rect.then")).to_have_count(2)
+        widths = [float(each.get_attribute("width")) for each in net.locator("rect.now").all()]
+        assert [width / widths[0] for width in widths] == pytest.approx([1, 0.5, 1 / 6], abs=0.02)
+        expect(skips.locator("rect.then")).to_have_count(10)
+        drift.screenshot(path=artifacts / "health-drift.png")
+
+
+def test_a_screen_reader_hears_the_shares_of_a_picture(page, address):
+    with in_production(1):
+        pictures = open_health(page, address).locator("#drift").get_by_role("img")
+        expect(pictures).to_have_count(3)
+        expect(pictures.nth(1)).to_have_accessible_name(
+            "net_service, shares of the rows of the training data and of 2024-02-29: DSL: 70.0 % and 60.0 %; "
+            "<b>Satellite</b> by night: 0.0 % and 30.0 %; Fiber: 30.0 % and 0.0 %; NULL: 0.0 % and 10.0 %."
         )
 
 

@@ -1,8 +1,9 @@
 """Reads what was found: the findings of an AS_OF, what drifts now, and the alert where a drift begins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 from psycopg.rows import class_row
 
@@ -18,7 +19,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Row:
-    """A row of drift.columns; see include/sql/migrations/0014_drift.sql for the columns."""
+    """A row of drift.columns; the migrations 0014_drift and 0016_drift_distributions describe the columns."""
 
     as_of: date
     revision: int
@@ -39,6 +40,7 @@ class Row:
     detail: str
     inputs_digest: str
     known_at: datetime
+    distribution: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ def findings(connection: Connection, as_of: date) -> list[Row]:
 def drifted_now(connection: Connection) -> list[Row]:
     """Return the flagged findings of the newest AS_OF that was compared."""
     return _read(connection, "drifted_now", {})
+
+
+def drifted_columns(connection: Connection) -> dict[str, int]:
+    """Return {reference: flagged columns} of the newest AS_OF that was compared."""
+    return dict(connection.execute(compose("drift/drifted_columns")).fetchall())
 
 
 def newest_compared(connection: Connection) -> date | None:

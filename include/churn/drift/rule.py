@@ -14,6 +14,7 @@ import pyarrow as pa
 from scipy.stats import false_discovery_control
 
 from churn.drift.comparison import DRIFT, NEW, NULLS, Answer, compare, unusual
+from churn.drift.distribution import Distribution, distribution_of
 from churn.drift.reference import Profile, Profiles, count_on
 from churn.drops.holds.rules import EXPECTED
 
@@ -70,6 +71,7 @@ class Finding:
         finding: one of ORDER, TOO_FEW, or NONE.
         answer: to the question of the finding; with NONE that of the largest effect, with CONSTANT and TOO_FEW None.
         detail: the figures in words.
+        distribution: of a flagged column.
     """
 
     reference: Reference
@@ -79,6 +81,7 @@ class Finding:
     finding: str
     answer: Answer | None
     detail: str
+    distribution: Distribution | None
 
     @property
     def flagged(self) -> bool:
@@ -104,7 +107,8 @@ def judge(columns: Mapping[str, pa.ChunkedArray | pa.Array], references: Sequenc
         answer = large[kind] if kind in large else max(asked, key=lambda each: each.effect, default=None)
         answer = None if kind in (CONSTANT, TOO_FEW) else answer
         detail = " ".join(_words(kind, answer, now, then, reference))
-        findings.append(Finding(reference, name, now.rows, then.rows, kind, answer, detail))
+        distribution = distribution_of(now, then) if kind in ORDER else None
+        findings.append(Finding(reference, name, now.rows, then.rows, kind, answer, detail, distribution))
     return findings
 
 

@@ -6,12 +6,13 @@ It never blocks a drop: that is the contract's part, and that of holds.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
 import pyarrow as pa
 from feast import FeatureService, FeatureStore
+from psycopg.types.json import Jsonb
 
 from churn.as_of import event_timestamp
 from churn.code import step_digest
@@ -179,6 +180,7 @@ def _rows(night: Night, found: Sequence[Finding]) -> Iterator[dict[str, Any]]:
             "statistic": each.answer and each.answer.statistic,
             "p_value": each.answer and each.answer.p_value,
             "detail": each.detail,
+            "distribution": each.distribution and Jsonb(asdict(each.distribution)),
             "inputs_digest": night.inputs,
         }
 

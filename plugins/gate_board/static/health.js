@@ -1,7 +1,8 @@
 // The page Health. While it is visible it reads again and again, and is drawn anew when something changed.
 
 import { drawHistory, legend } from "./health_chart.js";
-import { drawDates, drawDrift, drawHeadline, drawHint, drawVersions } from "./health_sections.js";
+import { drawDrift } from "./health_drift.js";
+import { drawDates, drawHeadline, drawHint, drawVersions } from "./health_sections.js";
 import { at, problem, put, read } from "./page.js";
 
 const EVERY = 30_000, SOON = 3_000;

@@ -40,7 +40,7 @@ export const legend = () => [
   badge("EXPECTED", "expected before labels came; pale: not to be believed"),
 ];
 
-const key = (...parts) => h("span", { class: "key plot" },
+export const key = (...parts) => h("span", { class: "key plot" },
   s("svg", { width: 28, height: 14, viewBox: "-14 -7 28 14", "aria-hidden": "true" }, parts.slice(0, -1)), parts.at(-1));
 
 // What a date puts into the chart: the figures that decide, the version of its list, and what was expected of it.

@@ -170,18 +170,6 @@ const drawRevisions = (revisions) => table(
     each.figures.map((row) => h("div", null, `version ${row.model_version} (${SOURCES[row.source] ?? row.source}): `, verdictBadge(row.verdict), ` AUC ${inLine(row.auc, row.auc_low, row.auc_high)}`))]),
   "The judgements of this date, newest first");
 
-export function drawDrift({ compared, findings }) {
-  if (!compared) return [];
-  return [
-    h("h2", { id: "drift-title" }, findings.length ? `Columns of ${compared} that drifted` : `No column of ${compared} drifted`),
-    findings.length > 0 && table(
-      [["column", "short"], ["finding", "short"], ["against", "short"], ["figures", "long"]],
-      findings.map((each) => [each.column_name, each.finding, each.reference_as_of ?? "the training data", each.detail]),
-      `The columns of ${compared} that differ from a reference`),
-    h("p", { class: "quiet" }, "Each AS_OF is held against what its version was trained on and against an earlier AS_OF. Drift never holds a drop; docs/drift.md says how to read the figures."),
-  ];
-}
-
 export function drawVersions(versions) {
   if (!versions.length) return [];
   return [

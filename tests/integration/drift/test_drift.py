@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from churn.drift import reading, step
-from churn.drift.findings import alert_of, began, drifted_now, findings
+from churn.drift.findings import alert_of, began, drifted_columns, drifted_now, findings
 from churn.drift.reading import SCORE
 from churn.drift.reference import Profile, profile_of
 from churn.drift.rule import TOO_FEW
@@ -109,6 +109,41 @@ def test_new_texts_and_more_nulls_are_findings_of_their_own(world):
         assert found["net_service", reference].finding == "new category"
         assert "'Satellite'" in found["net_service", reference].detail
         assert found["ticket_avg_resolution_hrs_90d", reference].finding == "null spike"
+
+
+def test_a_flagged_column_has_both_distributions_and_the_others_have_none(world):
+    world.compare(JANUARY)
+    world.edit(FEBRUARY, "usage_agg_30d.csv", "watch_hours_30d", half_as_much_again)
+    world.run(FEBRUARY)
+    rows = read(world, findings, FEBRUARY)
+    assert {row.flagged for row in rows} == {True, False}
+    assert {row.distribution is not None for row in rows if row.flagged} == {True}
+    assert {row.distribution for row in rows if not row.flagged} == {None}
+    (found,) = [row.distribution for row in rows if (row.column_name, row.reference) == ("watch_hours_30d", "before")]
+    assert found["reference"] == pytest.approx([0.1] * 10, abs=0.01)
+    assert found["now"][-1] > 0.2
+    bound = float(found["bins"][0].removeprefix("up to "))
+    shares = world.query(
+        "SELECT avg((watch_hours_30d <= %s)::int)::float AS share, as_of FROM snapshots.usage_agg_30d_snapshots"
+        " GROUP BY as_of ORDER BY as_of",
+        bound,
+    )
+    first = [found["reference"][0], found["now"][0]]
+    assert [row["share"] for row in shares] == pytest.approx(first, abs=0.005)
+    flagged = [row for row in rows if row.flagged]
+    assert read(world, drifted_columns) == {
+        name: sum(row.reference == name for row in flagged) for name in ("version", "before")
+    }
+
+
+def test_a_distribution_is_kept_of_flagged_findings_alone(world):
+    world.compare(JANUARY)
+    kept = (
+        "INSERT INTO drift.columns SELECT (row).* FROM (SELECT jsonb_populate_record(found, %s) AS row"
+        " FROM drift.columns found LIMIT 1) other"
+    )
+    with pytest.raises(psycopg.errors.CheckViolation):
+        world.query(kept, '{"revision": 9, "distribution": {}}')
 
 
 def test_findings_of_a_withdrawn_date_are_kept_and_no_longer_current(world):

@@ -30,7 +30,7 @@ def found(now, before, name=VERSION):
 
 def test_rows_of_the_same_distribution_are_not_flagged():
     finding = found(AGAIN, BASE)
-    assert (finding.finding, finding.flagged) == (NONE, False)
+    assert (finding.finding, finding.flagged, finding.distribution) == (NONE, False, None)
 
 
 def test_a_shift_is_flagged_with_its_figures_in_words():
@@ -105,6 +105,7 @@ def test_a_null_spike_is_flagged_with_both_shares():
 def test_a_column_that_varied_and_is_constant_is_flagged_as_such(now, said):
     finding = found(now, np.arange(1000.0))
     assert (finding.finding, finding.answer, finding.detail) == (CONSTANT, None, said)
+    assert max(*finding.distribution.now, *finding.distribution.nulls) == 1
 
 
 def test_a_column_that_was_constant_before_is_not_flagged_for_it():
