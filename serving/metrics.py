@@ -1,5 +1,5 @@
-"""Prometheus metrics: requests, predictions, the served model and its verdict, and failures of registry and feature
-store.
+"""Prometheus metrics: requests, predictions, the served model and its verdict, drifted columns, and failures of
+registry and feature store.
 
 Under gunicorn each worker writes to files in PROMETHEUS_MULTIPROC_DIR; a scrape of any worker aggregates them.
 """
@@ -20,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import MutexValue, ValueClass
 
+from serving.drift_gauge import DRIFT
 from serving.schemas import answers
 from serving.verdict_gauges import VERDICT
 
@@ -74,6 +75,7 @@ POLL_SECONDS = Gauge(
 FEATURE_STORE_FAILURES = Counter("churn_feature_store_failures", "Failed reads of the feature store or its registry")
 
 REGISTRY.register(VERDICT)
+REGISTRY.register(DRIFT)
 
 api = APIBlueprint("metrics", __name__, abp_tags=[Tag(name="operations")])
 
@@ -120,4 +122,5 @@ def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
     registry.register(VERDICT)
+    registry.register(DRIFT)
     return registry

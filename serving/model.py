@@ -143,7 +143,7 @@ class ProductionModel:
 
     def poll(self) -> None:
         """Poll the registry once, load the version in stage Production unless it is served already, and read its
-        verdict."""
+        verdict and how many columns drifted."""
         self._follow_production()
         if self._served is None:
             self._find_features()

@@ -1,18 +1,21 @@
-"""Reads the verdict on the served version for its gauges."""
+"""Reads the verdict on the served version, and how many columns drifted, for their gauges."""
 
 import logging
 import time
+from collections.abc import Callable
 
+from churn.drift.findings import drifted_columns
 from churn.outcomes.standing import verdicts
-from churn.postgres.database import connect
+from churn.postgres.database import Connection, connect
+from serving.drift_gauge import DRIFT, DriftGauge
 from serving.features import reason
 from serving.served import ServedModel
-from serving.verdict_gauges import VERDICT
+from serving.verdict_gauges import VERDICT, VerdictGauges
 
 log = logging.getLogger(__name__)
 
 READ_EVERY_SECONDS = 60.0
-"""A verdict changes when labels come, once a day at most. A new version is read at once."""
+"""A verdict changes when labels come, and drift with an AS_OF: once a day at most. A new version is read at once."""
 
 
 class VerdictWatch:
@@ -29,13 +32,23 @@ class VerdictWatch:
         if of == self._of and time.monotonic() < self._until:
             return
         self._of, self._until = of, time.monotonic() + READ_EVERY_SECONDS
+        self._read("how many columns drifted", DRIFT, lambda connection: DRIFT.show(drifted_columns(connection)))
         if of is None:
             VERDICT.hide()
             return
+        version = of[0]
+        self._read(
+            f"the verdict on version {version}",
+            VERDICT,
+            lambda connection: VERDICT.show(version, verdicts(connection).get(of)),
+        )
+
+    def _read(self, what: str, gauges: VerdictGauges | DriftGauge, show: Callable[[Connection], None]) -> None:
+        # A connection each: a right that is missing for one may not remove the other.
         try:
             with connect(self._database_url) as connection:
-                VERDICT.show(of[0], verdicts(connection).get(of))
+                show(connection)
         except Exception as error:
             # No error here may end the polling thread.
-            VERDICT.hide()
-            log.warning("the verdict on version %d cannot be read: %s", of[0], reason(error))
+            gauges.hide()
+            log.warning("%s cannot be read: %s", what, reason(error))

@@ -108,7 +108,7 @@ def test_it_appends_to_the_prediction_log(database_url):
 # --- what it may not ---------------------------------------------------------------------------------------------
 
 
-def test_of_all_tables_it_reads_those_of_online_and_feast_the_hashes_and_the_verdicts_and_appends_to_one(served_url):
+def test_of_all_tables_it_reads_those_of_online_and_feast_the_hashes_verdicts_and_drift_and_appends_to_one(served_url):
     with connect(served_url) as connection:
         tables = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('online', 'feast')"
@@ -119,6 +119,7 @@ def test_of_all_tables_it_reads_those_of_online_and_feast_the_hashes_and_the_ver
         ("predictions", "answered", "INSERT"),
         ("registry", "trusted_files", "SELECT"),
         ("outcomes", "verdicts", "SELECT"),
+        ("drift", "drifted_columns", "SELECT"),
     }
 
 
@@ -132,6 +133,8 @@ def test_of_all_tables_it_reads_those_of_online_and_feast_the_hashes_and_the_ver
         "SELECT FROM scores.current",
         "SELECT FROM outcomes.performance",
         "SELECT FROM outcomes.current",
+        "SELECT FROM drift.columns",
+        "SELECT FROM drift.version_references",
         "SELECT FROM predictions.answered",
         "UPDATE predictions.answered SET threshold = 0",
         "DELETE FROM predictions.answered",
