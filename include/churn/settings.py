@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from churn.value import Value, ValueRefused
+
 MOST_CONTROL = 0.5
 """Largest share of the control arm: a larger one is more likely 10 written for 0.10."""
 
@@ -97,3 +99,20 @@ def label_days(environ: Mapping[str, str] = os.environ) -> int:
     if not 1 <= days <= MOST_LABEL_DAYS:
         raise SettingError(f"CHURN_LABEL_DAYS must be a whole number from 1 to {MOST_LABEL_DAYS}, got {text!r}")
     return days
+
+
+def stated_value(environ: Mapping[str, str] = os.environ) -> Value | None:
+    """Return what contacts cost and bring (CHURN_VALUE), None if it is not set: the threshold is then chosen by F1.
+
+    Raises:
+        SettingError: it is not like contact_cost=10,success_rate=0.3,margin=200.
+    """
+    text = environ.get("CHURN_VALUE")
+    if not text:
+        return None
+    try:
+        return Value.read(text)
+    except ValueRefused as error:
+        raise SettingError(
+            f"CHURN_VALUE must be like contact_cost=10,success_rate=0.3,margin=200, got {text!r}: {error}"
+        ) from None

@@ -9,7 +9,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 CHURN = REPOSITORY / "include" / "churn"
 
-FLAT = {"as_of", "code", "outcome", "reason", "settings", "statistics"}
+FLAT = {"as_of", "code", "outcome", "reason", "settings", "statistics", "value"}
 """Modules that every package may import. They import no package."""
 
 ORDER = (
