@@ -80,6 +80,10 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "CHURN_VERSIONS_DAYS": ("", "retention of model versions; empty: for ever"),
     "CHURN_SCORES_DAYS": ("", "retention of lists, the newest is kept; empty: for ever"),
     "CHURN_CONTROL_SHARE": ("0.10", "share of customers whom no campaign may contact, 0 to 0.5"),
+    "CHURN_VALUE": (
+        "",
+        "thresholds by expected profit: contact_cost=10,success_rate=0.3,margin=200; empty: by F1",
+    ),
     "CHURN_REDIS_URL": ("", "the Redis of the online store, docs/redis.md; empty: Postgres"),
     "BASE_IMAGE": ("docker.io/library/python:3.11-slim-bookworm", "the base of the two images"),
     "GIT_COMMIT": ("unknown", "the commit of the images, to set at each build; it tags model versions"),

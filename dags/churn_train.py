@@ -31,6 +31,17 @@ THRESHOLDS_PARAM = Param(
     ),
 )
 
+VALUE_PARAM = Param(
+    {},
+    type="object",
+    title="Value",
+    description=(
+        "Chooses the threshold of this run's candidate by expected profit, for example "
+        '{"contact_cost": 10, "success_rate": 0.3, "margin": 200}. '
+        "Left empty, CHURN_VALUE counts; without that, the threshold is the one of the highest F1."
+    ),
+)
+
 REGIME_CHANGE = """Version {version}: {regime_change}. It learned from that date alone.
 What to do: nothing, if the market or the product changed then. Else look at how labels.csv of that date was made: a
 correction of the drop is trained anew. The gate decides as usual; where labels look swapped it asks a person."""
@@ -38,7 +49,7 @@ correction of the drop is trained anew. The gate decides as usual; where labels 
 
 @dag(
     schedule=PartitionedAssetTimetable(assets=churn_online_features),
-    params={"as_of": AS_OF_PARAM, "approval": APPROVAL_PARAM, "thresholds": THRESHOLDS_PARAM},
+    params={"as_of": AS_OF_PARAM, "approval": APPROVAL_PARAM, "thresholds": THRESHOLDS_PARAM, "value": VALUE_PARAM},
     default_args=DEFAULT_ARGS | {"priority_weight": TRAIN_FIRST},
     on_failure_callback=alert,
     tags=["churn"],
@@ -58,6 +69,10 @@ def churn_train():
 
     **`train` is red, and names dates that retention removed**: the training set is incomplete without them. Run the
     dates that the log names again, then this one.
+
+    **`train` is red, and names contact_cost, success_rate or margin**: the parameter `value`, or CHURN_VALUE in the
+    environment of the tasks, cannot be used. Trigger the run again with the right figures, or correct the setting and
+    clear the task.
 
     **`train` is red, and says that the MLflow experiment was deleted**: nothing was fitted. With MLFLOW_TRACKING_URI
     set, run `mlflow experiments restore --experiment-id N`, N from the error; that restores its runs too. Then clear
@@ -91,13 +106,13 @@ def churn_train():
     @task(multiple_outputs=False, pool="churn_training", queue="training")
     def train() -> dict:
         """Joins the training set, fits the recipe without the gate cohort, logs it to MLflow and registers the
-        candidate. UNCHANGED if the same data and code were trained before."""
+        candidate. UNCHANGED if the same data, code and parameters were trained before."""
         from churn.training.train import ExperimentDeleted, Expired, NotEnoughToLearn, train
         from churn.training.training_set import NothingToLearn
 
         try:
             with no_retry(ExperimentDeleted, Expired):
-                outcome = train(current_as_of(), database_url())
+                outcome = train(current_as_of(), database_url(), _parameters())
         except (NothingToLearn, NotEnoughToLearn) as error:
             raise AirflowSkipException(f"nothing to do: {error}") from error
         if "regime_change" in outcome.figures and (outcome.outcome == DONE or is_retry()):
@@ -176,6 +191,17 @@ def churn_train():
     score_meanwhile(decided)
     promote(decided, asked.output) >> score_now()
     decided >> report(candidate)
+
+
+def _parameters():
+    """Return the parameters of the training, with the value of the run's parameter, else that of CHURN_VALUE."""
+    from churn.settings import SettingError, stated_value
+    from churn.training.recipe import Parameters
+    from churn.value import Value, ValueRefused
+
+    given = get_current_context()["params"].get("value")
+    with no_retry(SettingError, ValueRefused):
+        return Parameters(value=Value.of(given) if given else stated_value())
 
 
 def _start_scoring() -> None:

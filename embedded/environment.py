@@ -21,6 +21,7 @@ def environment(settings: Settings) -> dict[str, str]:
         **_serving_database(settings),
         **({"CHURN_REDIS_URL": settings.redis} if settings.redis else {}),
         "CHURN_LABEL_DAYS": str(settings.label_days),
+        **({"CHURN_VALUE": settings.value} if settings.value else {}),
         "LANDING_DIR": str(settings.landing),
         "ARCHIVE_DIR": str(settings.archive),
         "SCORES_URL": str(settings.scores),

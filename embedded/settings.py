@@ -2,13 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from churn.postgres.database_url import BadDatabaseUrl, url_on
-from churn.settings import LABEL_DAYS, SettingError, label_days
+from churn.settings import LABEL_DAYS, SettingError, label_days, stated_value
+
+T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -29,6 +32,7 @@ class Settings:
             LocalExecutor.
         redis: URL of the Redis online store (CHURN_REDIS_URL); None for Postgres.
         label_days: the days that a label covers (CHURN_LABEL_DAYS).
+        value: what contacts cost and bring (CHURN_VALUE), as it is written; None for thresholds by F1.
     """
 
     home: Path
@@ -39,6 +43,7 @@ class Settings:
     broker: str | None = field(default=None, repr=False)
     redis: str | None = field(default=None, repr=False)
     label_days: int = LABEL_DAYS
+    value: str | None = None
 
     @property
     def logs(self) -> Path:
@@ -93,7 +98,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises:
         SettingsError: a port is not a port, two services share one, or CHURN_HOME, CHURN_POSTGRES,
-            CHURN_CELERY_BROKER, CHURN_REDIS_URL or CHURN_LABEL_DAYS cannot be used.
+            CHURN_CELERY_BROKER, CHURN_REDIS_URL, CHURN_LABEL_DAYS or CHURN_VALUE cannot be used.
     """
     home = Path(environ.get("CHURN_HOME") or REPOSITORY / ".state").expanduser()
     if "%" in str(home):
@@ -113,7 +118,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         server=_server(environ.get("CHURN_POSTGRES")),
         broker=_broker(environ.get("CHURN_CELERY_BROKER")),
         redis=_redis(environ.get("CHURN_REDIS_URL")),
-        label_days=_label_days(environ),
+        label_days=_of_pipeline(label_days, environ),
+        value=environ["CHURN_VALUE"] if _of_pipeline(stated_value, environ) else None,
     )
 
 
@@ -145,9 +151,9 @@ def _redis(url: str | None) -> str | None:
     return url
 
 
-def _label_days(environ: Mapping[str, str]) -> int:
+def _of_pipeline(read: Callable[[Mapping[str, str]], T], environ: Mapping[str, str]) -> T:
     try:
-        return label_days(environ)
+        return read(environ)
     except SettingError as error:
         raise SettingsError(str(error)) from None
 

@@ -34,6 +34,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests say themselves which online store they are about.
 os.environ.pop("CHURN_REDIS_URL", None)
 os.environ.pop("CHURN_LABEL_DAYS", None)
+os.environ.pop("CHURN_VALUE", None)
 # Feast sets them when it is imported. Two test processes that inherit them from pytest's own would share their metrics,
 # and each would be taken for a worker of the other's service. This file is imported a second time, by its name.
 if "prometheus_client" not in sys.modules:

@@ -145,6 +145,7 @@ def test_the_trigger_form_asks_for_as_of_with_a_date_picker_that_explains_itself
     [
         ("churn_train", "approval", False),
         ("churn_train", "thresholds", {}),
+        ("churn_train", "value", {}),
         ("churn_rollback", "action", "rollback"),
         ("churn_rollback", "version", None),
         ("churn_retention", "predictions_days", 365),
@@ -566,6 +567,64 @@ def test_a_regime_change_is_told_once(dag_bag, monkeypatch, outcome, figures, tr
         _CURRENT_CONTEXT.pop()
     assert len(told) == messages
     assert all("regime change at AS_OF 2024-01-31" in title and "AUC 0.480" in body for title, body in told)
+
+
+def _train(dag_bag, monkeypatch, given):
+    """Run the task `train` with the parameter `value`; return the parameters that it trains with."""
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+
+    from churn.outcome import UNCHANGED, Outcome
+
+    asked = []
+    monkeypatch.setattr(
+        "churn.training.train.train",
+        lambda _as_of, _url, parameters: asked.append(parameters) or Outcome(UNCHANGED, "why", {"version": 2}),
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
+    context = _context(parameter="2024-01-31")
+    _CURRENT_CONTEXT.append(context | {"params": context["params"] | {"value": given}})
+    try:
+        dag_bag.dags["churn_train"].task_dict["train"].python_callable()
+    finally:
+        _CURRENT_CONTEXT.pop()
+    return asked[0]
+
+
+@pytest.mark.parametrize("setting", ["", "contact_cost=5,success_rate=0.2,margin=100"], ids=["no setting", "a setting"])
+@pytest.mark.parametrize("given", [{}, None, {"contact_cost": 10, "success_rate": 0.3, "margin": 200}], ids=str)
+def test_a_candidate_is_trained_by_the_value_of_its_run_else_by_that_of_the_setting(
+    dag_bag, monkeypatch, given, setting
+):
+    from churn.settings import stated_value
+    from churn.training.recipe import Parameters
+    from churn.value import Value
+
+    monkeypatch.setenv("CHURN_VALUE", setting)
+    expected = Value(10, 0.3, 200) if given else stated_value({"CHURN_VALUE": setting})
+    assert _train(dag_bag, monkeypatch, given) == Parameters(value=expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "says"),
+    [
+        (
+            {"contact_cost": 10, "success_rate": 30, "margin": 200},
+            "",
+            "success_rate must be a number above 0 and below 1",
+        ),
+        ({"contact_cost": 10, "success_rate": 0.3}, "", "margin is missing"),
+        ({}, "contact_cost=10,success_rate=0.3,margin=-1", "CHURN_VALUE must be like .*: margin must be a number"),
+    ],
+    ids=["out of range", "missing", "setting"],
+)
+def test_a_value_that_cannot_be_used_fails_the_training_without_a_retry_and_names_the_key(
+    dag_bag, monkeypatch, given, setting, says
+):
+    from airflow.sdk.exceptions import AirflowFailException
+
+    monkeypatch.setenv("CHURN_VALUE", setting)
+    with pytest.raises(AirflowFailException, match=says):
+        _train(dag_bag, monkeypatch, given)
 
 
 @pytest.mark.parametrize(

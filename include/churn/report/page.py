@@ -52,6 +52,7 @@ def render(record: Any, pictures: Sequence[Picture]) -> str:
         report=report,
         model_name=MODEL_NAME,
         models=[(who, report[who.lower()]) for who in ("Candidate", "Production", "Anchor") if report.get(who.lower())],
+        value=record.lineage.get("parameters", {}).get("value"),
         drops=json.loads(record.tags.get("drops", "{}")),
         made_of={name: record.tags[tag] for tag, name in KNOWN_TAGS.items() if tag in record.tags},
         gate_tags={tag: value for tag, value in sorted(record.tags.items()) if tag.startswith("gate.")},

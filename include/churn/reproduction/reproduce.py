@@ -150,11 +150,7 @@ def _checks(
 
 def _parameters_of(found: ModelVersion, lineage: Mapping[str, Any]) -> recipe.Parameters:
     # A version from before churn_v2 compared no feature services.
-    parameters: dict[str, Any] = {"feature_services": [found.feature_service], **lineage["parameters"]}
-    texts: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()
-    }
-    return recipe.Parameters(**texts)
+    return recipe.parameters_of({"feature_services": [found.feature_service], **lineage["parameters"]})
 
 
 def _check_archived(drop: AcceptedDrop, lineage: Mapping[str, Any], archive: Location) -> None:

@@ -24,6 +24,7 @@ from churn.features.store import feature_types
 from churn.registry.evidence import RunEvidence
 from churn.scoring.scorer import score
 from churn.training import recipe
+from churn.training.profit import profit_metrics
 from churn.training.recipe import Rows
 from churn.training.regime import Judged, judge_dates, learned_dates
 from churn.training.selection import Selection, run_at_once, select
@@ -115,8 +116,11 @@ def fit_candidate(training_set: TrainingSet, parameters: recipe.Parameters) -> C
     graded = twin[0] if twin else pipeline
     grades = _grade(graded, chosen, training_set.cohort & newest)
     golden = _golden_rows(chosen.features(np.ones(len(newest), dtype=bool)))
+    of_cohort = "cohort", grades[LABEL].to_numpy(), grades["score"].to_numpy(), selection.threshold
     metrics = {
-        **_metrics("cohort", grades[LABEL].to_numpy(), grades["score"].to_numpy(), selection.threshold),
+        **_metrics(*of_cohort),
+        **profit_metrics(*of_cohort, parameters.value),
+        **selection.profit,
         "train_seconds": seconds,
         "train_rows": float(len(rows)),
         "train_churned": float(rows.labels.sum()),

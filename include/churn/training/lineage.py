@@ -87,7 +87,7 @@ def lineage_of(
             "rows": len(training_set.table),
             "dates": [day.isoformat() for day in training_set.dates],
         },
-        "parameters": asdict(parameters),
+        "parameters": parameters.to_json(),
         "seeds": {"random_state": parameters.random_state, "cohort_salt": SALT},
         "recipe": asdict(candidate.selection.recipe),
         "threshold": candidate.threshold,

@@ -1,7 +1,7 @@
 """The recipe: the pipeline, how it is fitted and calibrated, and its decision threshold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 
 from churn.features.store import FEATURE_SERVICES
 from churn.training.families import FAMILIES
+from churn.training.profit import most_profitable_threshold
+from churn.value import Value
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,21 @@ class Parameters:
     # is 0.002, and that of paired differences is far smaller.
     selection_rows: int = 100_000
     random_state: int = 20240131
+    # What the threshold is chosen by; None: F1.
+    value: Value | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record of the parameters. A parameter that is None is left out, so that the record of a training
+        without it does not change when a parameter is added."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def parameters_of(record: Mapping[str, Any]) -> Parameters:
+    """Return the parameters of a record, see Parameters.to_json()."""
+    given: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in record.items()}
+    if "value" in given:
+        given["value"] = Value.of(given["value"])
+    return Parameters(**given)
 
 
 @dataclass(frozen=True)
@@ -136,8 +153,11 @@ def assign_folds(labels: np.ndarray, users: np.ndarray, parameters: Parameters) 
     return fold[customer]
 
 
-def choose_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the threshold with the highest F1, which weighs a missed leaver and a false alarm equally."""
+def choose_threshold(labels: np.ndarray, scores: np.ndarray, value: Value | None = None) -> float:
+    """Return the threshold with the highest expected profit. Without a value, the one with the highest F1, which weighs
+    a missed leaver and a false alarm equally."""
+    if value:
+        return most_profitable_threshold(labels, scores, value)
     precision, recall, thresholds = precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     return float(thresholds[np.argmax(f1[:-1])])

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import redirect_stderr
+from dataclasses import asdict
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
@@ -69,6 +70,7 @@ def register(
             "model_type": chosen.family,
             "calibrated": chosen.calibrated,
             **chosen.settings,
+            **(asdict(parameters.value) if parameters.value else {}),
         })  # fmt: skip
         mlflow.log_metrics(dict(candidate.metrics))
         mlflow.log_dict({name: str(dtype) for name, dtype in types.items()}, "feature_schema.json")

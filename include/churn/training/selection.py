@@ -6,7 +6,7 @@ With more than one labelled date, the comparison is also out of time: fit on the
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from churn.scoring.scorer import score
 from churn.statistics import Estimate
 from churn.training.families import FAMILIES
 from churn.training.memory import available_memory, jobs_at_once
+from churn.training.profit import profit_metrics
 from churn.training.recipe import Parameters, Recipe, Rows, assign_folds, choose_threshold, fit
 
 T = TypeVar("T")
@@ -42,13 +43,14 @@ class Contender:
 
 @dataclass(frozen=True)
 class Selection:
-    """The chosen recipe over a feature service, its threshold and out-of-fold AUC, and all contenders."""
+    """The chosen recipe over a feature service, its threshold, out-of-fold AUC and profit, and all contenders."""
 
     recipe: Recipe
     service: str
     threshold: float
     auc: Estimate | None
     contenders: tuple[Contender, ...]
+    profit: Mapping[str, float] = field(default_factory=dict)
 
 
 def select(
@@ -92,8 +94,9 @@ def select(
     if gain is not None and gain.interval(0.90)[1] < 0:
         best = _contender(replace(best.recipe, calibrated=True), best.service, labels, calibrated)
         contenders.append(best)
-    threshold = choose_threshold(labels, best.scores)
-    return Selection(best.recipe, best.service, threshold, best.auc, tuple(contenders))
+    threshold = choose_threshold(labels, best.scores, parameters.value)
+    profit = profit_metrics("out_of_fold", labels, best.scores, threshold, parameters.value)
+    return Selection(best.recipe, best.service, threshold, best.auc, tuple(contenders), profit)
 
 
 def simplest_of_best(contenders: Sequence[Contender], labels: np.ndarray) -> Contender:

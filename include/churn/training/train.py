@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from mlflow import MlflowClient
@@ -89,7 +89,7 @@ def _train(
     identity = {
         "data_digest": training_set.digest,
         "code_digest": step_digest(__package__),
-        "parameters": json.dumps(asdict(parameters), sort_keys=True),
+        "parameters": json.dumps(parameters.to_json(), sort_keys=True),
     }
     same = [
         each

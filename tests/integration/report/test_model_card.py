@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 
@@ -20,6 +21,7 @@ from churn.synthetic.generate import write_drops
 from churn.training import recipe
 from churn.training import train as training
 from churn.training.train import train
+from churn.value import Value
 from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
 
@@ -114,6 +116,30 @@ def test_the_page_describes_the_training_data_of_the_model(decided):
         assert feature in text
     assert "logistic regression (C 1.0)" in text
     assert "chosen" in text
+
+
+def test_the_page_says_that_the_threshold_was_chosen_by_f1(decided):
+    text = text_of(decided.page)
+    assert "for the highest F1" in text
+    assert "expected profit" not in text
+
+
+def test_the_page_says_by_which_value_the_threshold_was_chosen_and_that_it_is_an_assumption(decided):
+    trained = train(JANUARY, decided.database_url, replace(QUICK, value=Value(10, 0.3, 200))).figures
+    grade(trained["version"], decided.database_url)
+    said = decided.report(trained["version"])
+    text = text_of(mlflow.artifacts.load_text(f"runs:/{trained['run_id']}/{said.figures['report']}"))
+    section = text[text.index("Threshold says churn from") :]
+    version = registry.get_version(MlflowClient(), trained["version"])
+    assert section.startswith(
+        f"Threshold says churn from {version.tags['threshold']} chosen out of fold for the highest expected profit "
+        "cost of a contact 10 success rate 0.3 margin of a kept customer 200 "
+        f"expected profit per customer gate cohort {trained['cohort_expected_profit']:.4g} out of fold, where it was "
+        f"chosen {trained['out_of_fold_expected_profit']:.4g} "
+        f"EMPC, per customer gate cohort {trained['cohort_empc']:.4g} out of fold {trained['out_of_fold_empc']:.4g} "
+    )
+    assert "an assumption as long as no campaign has measured the success rate against its control arm" in section
+    assert "highest F1" not in text
 
 
 def test_the_page_needs_no_script_and_no_other_file(decided):

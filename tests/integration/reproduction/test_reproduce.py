@@ -21,6 +21,7 @@ from churn.training.families import FAMILIES
 from churn.training.lineage import read_kept_set, read_lineage
 from churn.training.train import train
 from churn.training.training_set import digest_of
+from churn.value import Value
 from tests.conftest import database_copy, tracking
 from tests.database_dump import dump
 from tests.handmade_drops import accept
@@ -124,6 +125,17 @@ def test_a_version_is_reproduced_bit_for_bit(world):
     assert "equal, bit for bit" in str(made)
     assert any("loading the drop of 2024-01-31" in step for step in world.steps)
     assert not world.scratch_databases()
+
+
+def test_a_version_by_value_is_reproduced_bit_for_bit(world):
+    version = train(MARCH, world.pipeline.database_url, replace(QUICK, value=Value(10, 0.3, 200))).figures["version"]
+    found = registry.get_version(MlflowClient(), version)
+    assert read_lineage(found.run_id)["parameters"]["value"] == {"contact_cost": 10, "success_rate": 0.3, "margin": 200}
+    assert "cohort_empc" in read_lineage(found.run_id)["metrics"]
+    assert version != world.version
+    made = reproduce(version, world.pipeline.database_url, world.pipeline.archive, world.steps.append)
+    assert made.equal, str(made)
+    assert "value" not in read_lineage(world.run_id)["parameters"]
 
 
 def test_a_reproduction_changes_neither_mlflow_nor_the_database(world):

@@ -27,8 +27,10 @@ from churn.training import recipe, registration, training_set
 from churn.training import train as training
 from churn.training.candidate import fit_candidate
 from churn.training.cohort import SALT, cohorts
+from churn.training.profit import empc, expected_profit
 from churn.training.train import train
 from churn.training.training_set import NothingToLearn
+from churn.value import Value
 from tests.handmade_drops import write_drop
 from tests.integration.copied_chains import Chains, begun
 from tests.integration.retention.test_retention_versions import make_older
@@ -176,6 +178,30 @@ def test_changed_parameters_train_a_new_version(chain, monkeypatch):
     second = train(JANUARY, chain.database_url)
     assert second.outcome == DONE
     assert second.figures["version"] == first.figures["version"] + 1
+
+
+@begun(run_january)
+def test_another_value_trains_a_new_version_of_the_same_recipe_with_its_threshold_and_profit(chain):
+    value, dearer = Value(10.0, 0.3, 200.0), Value(40.0, 0.3, 200.0)
+    first, second = (train(JANUARY, chain.database_url, replace(QUICK, value=each)) for each in (value, dearer))
+    assert (first.outcome, second.outcome) == (DONE, DONE)
+    again = train(JANUARY, chain.database_url, replace(QUICK, value=value))
+    assert (again.outcome, again.figures["version"]) == (UNCHANGED, first.figures["version"])
+    assert train(JANUARY, chain.database_url).figures["version"] == chain.steps[0].figures["version"]
+    by_f1, cheap, dear = (
+        registry.get_version(MlflowClient(), step.figures["version"]) for step in (chain.steps[0], first, second)
+    )
+    assert cheap.threshold < by_f1.threshold < dear.threshold
+    runs = [MlflowClient().get_run(each.run_id).data for each in (by_f1, cheap, dear)]
+    assert len({run.params["recipe"] for run in runs}) == 1
+    assert len({run.metrics["cohort_auc"] for run in runs}) == 1
+    assert not [name for run in runs[:1] for name in (*run.params, *run.metrics) if "profit" in name or "empc" in name]
+    assert runs[1].params.items() >= {"contact_cost": "10.0", "success_rate": "0.3", "margin": "200.0"}.items()
+    grades = read_evidence(cheap.run_id, "grades")
+    labels, scores = grades["churn_label"].to_numpy(), grades["score"].to_numpy()
+    assert runs[1].metrics["cohort_expected_profit"] == expected_profit(labels, scores >= cheap.threshold, value)
+    assert runs[1].metrics["cohort_empc"] == empc(labels, scores, value)
+    assert 0 < runs[1].metrics["out_of_fold_expected_profit"] <= runs[1].metrics["out_of_fold_empc"]
 
 
 def test_no_customer_of_the_gate_cohort_is_trained_on_or_left_ungraded(january, monkeypatch):

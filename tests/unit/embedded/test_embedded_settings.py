@@ -103,6 +103,17 @@ def test_the_environment_names_the_online_store(tmp_path: Path, settings: Settin
     assert "CHURN_REDIS_URL" not in environment(settings)
 
 
+def test_the_environment_has_the_value_of_contacts_as_it_was_stated(tmp_path: Path, settings: Settings) -> None:
+    stated = {"CHURN_VALUE": "contact_cost=10,success_rate=0.3,margin=200"}
+    assert stated.items() <= environment(load_settings({"CHURN_HOME": str(tmp_path), **stated})).items()
+    assert "CHURN_VALUE" not in environment(settings)
+
+
+def test_a_value_of_contacts_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"CHURN_VALUE must be like contact_cost=10.*margin is missing"):
+        load_settings({"CHURN_HOME": str(tmp_path), "CHURN_VALUE": "contact_cost=10,success_rate=0.3"})
+
+
 def test_a_home_that_supervisord_would_misread_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"CHURN_HOME must be a path without a %, got '/tmp/100%'"):
         load_settings({"CHURN_HOME": "/tmp/100%"})

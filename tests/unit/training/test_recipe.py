@@ -1,5 +1,7 @@
 """The recipe: NULLs, unseen values, calibration, folds and the threshold."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,17 @@ from sklearn.metrics import f1_score
 
 from churn.scoring.scorer import score
 from churn.training.families import FAMILIES
-from churn.training.recipe import Parameters, Recipe, Rows, assign_folds, choose_threshold, fit, make_pipeline
+from churn.training.recipe import (
+    Parameters,
+    Recipe,
+    Rows,
+    assign_folds,
+    choose_threshold,
+    fit,
+    make_pipeline,
+    parameters_of,
+)
+from churn.value import Value
 
 TYPES = {"months": Int64, "hours": Float64, "tv": Bool, "net": String}
 PARAMETERS = Parameters()
@@ -105,3 +117,23 @@ def test_the_threshold_is_the_score_of_the_greatest_f1():
     scores = np.round(np.clip(labels * 0.2 + random.random(500) * 0.7, 0, 1), 3)
     best = max(f1_score(labels, scores >= threshold) for threshold in np.unique(scores))
     assert f1_score(labels, scores >= choose_threshold(labels, scores)) == pytest.approx(best)
+
+
+def test_a_cheap_contact_means_a_lower_threshold_than_f1_and_a_dear_one_a_higher():
+    random = np.random.default_rng(3)
+    scores = random.random(500)
+    labels = random.random(500) < scores
+    cheap, dear = (choose_threshold(labels, scores, Value(cost, 0.5, 100)) for cost in (1, 40))
+    assert cheap < choose_threshold(labels, scores) < dear
+
+
+@pytest.mark.parametrize("parameters", [Parameters(folds=4), Parameters(("random forest",), value=Value(10, 0.3, 200))])
+def test_parameters_are_rebuilt_from_their_record(parameters):
+    assert parameters_of(json.loads(json.dumps(parameters.to_json()))) == parameters
+
+
+def test_without_a_value_the_record_of_the_parameters_does_not_name_it():
+    assert "value" not in Parameters().to_json()
+    assert Parameters(value=Value(10, 0.3, 200)).to_json()["value"] == {
+        "contact_cost": 10, "success_rate": 0.3, "margin": 200,
+    }  # fmt: skip
