@@ -100,7 +100,8 @@ def train_families(watch: Watch, at: Place) -> dict[str, int]:
     """Train a version of each family, and return the versions."""
     at.use()
     at.snapshot(watch)
-    trained = {family: train(at.as_of, at.url, Parameters(families=(family,))) for family in FAMILIES}
+    only = {family: Parameters(families=(family,), feature_services=(FEATURE_SERVICE,)) for family in FAMILIES}
+    trained = {family: train(at.as_of, at.url, parameters) for family, parameters in only.items()}
     return {family: int(outcome.figures["version"]) for family, outcome in trained.items()}
 
 

@@ -18,6 +18,7 @@ from bench.context import SEED, Bench
 from bench.measure import Watch, measure
 from bench.processes import free_ports, mlflow_server, running
 from churn.drops.contract import USERS
+from churn.features.store import FEATURE_SERVICE
 from churn.postgres.database import connect
 from churn.registry.model_version import MODEL_NAME, PRODUCTION
 from churn.training.recipe import Parameters
@@ -125,6 +126,7 @@ def prepare(watch: Watch, url: str, tracking: str, landing: Path, dates: list[da
     with connect(url) as connection:
         connection.execute(LIMIT_TABLE.read_bytes())
     trained = {
-        family: train(as_of, url, Parameters(families=(family,))) for family, as_of in zip(FAMILIES, dates, strict=True)
+        family: train(as_of, url, Parameters(families=(family,), feature_services=(FEATURE_SERVICE,)))
+        for family, as_of in zip(FAMILIES, dates, strict=True)
     }
     return {family: int(outcome.figures["version"]) for family, outcome in trained.items()}

@@ -18,8 +18,9 @@ def churn_materialize():
     """
     Serves the snapshots of an AS_OF online, through Feast. Its asset `churn_online_features` starts `churn_train`.
 
-    Only the newest AS_OF is served. An older one changes nothing (outcome OLDER); a corrected drop of the served AS_OF
-    replaces it. `materialize` swaps all feature views atomically; until then the previous features are served.
+    Only the newest AS_OF is served. An older one changes nothing (outcome OLDER), except that a served one of other
+    code is written again. A corrected drop of the served AS_OF replaces it. `materialize` swaps all feature views
+    atomically; until then the previous features are served.
 
     **`apply` is red**: the definitions in include/feature_repo/ do not match the database or each other; the log says
     which.

@@ -4,9 +4,11 @@ import logging
 import time
 from collections.abc import Callable
 
+import psycopg
+
 from churn.drift.findings import drifted_columns
 from churn.outcomes.standing import verdicts
-from churn.postgres.database import Connection, connect
+from churn.postgres.database import connect
 from serving.drift_gauge import DRIFT, DriftGauge
 from serving.features import reason
 from serving.served import ServedModel
@@ -32,23 +34,25 @@ class VerdictWatch:
         if of == self._of and time.monotonic() < self._until:
             return
         self._of, self._until = of, time.monotonic() + READ_EVERY_SECONDS
-        self._read("how many columns drifted", DRIFT, lambda connection: DRIFT.show(drifted_columns(connection)))
-        if of is None:
-            VERDICT.hide()
-            return
-        version = of[0]
-        self._read(
-            f"the verdict on version {version}",
-            VERDICT,
-            lambda connection: VERDICT.show(version, verdicts(connection).get(of)),
-        )
-
-    def _read(self, what: str, gauges: VerdictGauges | DriftGauge, show: Callable[[Connection], None]) -> None:
-        # A connection each: a right that is missing for one may not remove the other.
         try:
-            with connect(self._database_url) as connection:
-                show(connection)
+            # Each read is a transaction of its own: a right that is missing for one may not remove the other.
+            with connect(self._database_url, autocommit=True) as connection:
+                _show("how many columns drifted", DRIFT, lambda: DRIFT.show(drifted_columns(connection)))
+                if of is None:
+                    VERDICT.hide()
+                else:
+                    verdict = f"the verdict on version {of[0]}"
+                    _show(verdict, VERDICT, lambda: VERDICT.show(of[0], verdicts(connection).get(of)))
         except Exception as error:
             # No error here may end the polling thread.
-            gauges.hide()
-            log.warning("%s cannot be read: %s", what, reason(error))
+            DRIFT.hide()
+            VERDICT.hide()
+            log.warning("verdict and drift cannot be read: %s", reason(error))
+
+
+def _show(what: str, gauges: VerdictGauges | DriftGauge, show: Callable[[], None]) -> None:
+    try:
+        show()
+    except psycopg.Error as error:
+        gauges.hide()
+        log.warning("%s cannot be read: %s", what, reason(error))

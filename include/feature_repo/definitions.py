@@ -84,7 +84,7 @@ churn_v1 = FeatureService(
         payments_agg_90d_fv,
         support_agg_90d_fv,
     ],
-    description="14 features of the churn model, in the model's order",
+    description="14 features, in the order of the models that name it",
 )
 churn_v2 = FeatureService(
     name="churn_v2",

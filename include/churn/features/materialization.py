@@ -1,8 +1,8 @@
 """materialize: write the snapshots of an AS_OF to the online store and serve them, for all feature views at once.
 
 The newest materialized AS_OF is served. Materializing an older one is a recorded no-op, but for a served build of other
-code, which is written again. A corrected drop of the served
-AS_OF replaces it. If the served AS_OF is withdrawn, the newest remaining one is served.
+code, which is written again. A corrected drop of the served AS_OF replaces it. If the served AS_OF is withdrawn, the
+newest remaining one is served.
 """
 
 import hashlib
@@ -47,12 +47,11 @@ def materialize(as_of: date, database_url: str) -> Outcome:
         # Also when nothing is to be written: a killed run may have published without clearing.
         _clear(connection, builds, views)
         served = builds.served()
-        counts = served is not None and not _was_withdrawn(connection, served)
-        if counts and served and served.as_of > as_of and _is_of_other_code(connection, served):
-            # A build of older code may lack the columns that a version of this code reads.
-            log.info("the served AS_OF %s was written by other code: it is written again", served.as_of)
+        counts, again = served is not None and not _was_withdrawn(connection, served), ""
+        if counts and served and served.as_of > as_of and is_of_other_code(connection, served):
             _write_and_publish(connection, store, builds, served.as_of, served)
-            served = builds.served()
+            _clear(connection, builds, views)
+            served, again = builds.served(), "; other code had written it, so it was written again"
         if not counts and (newest := _newest_left(connection)[0]) and newest > as_of:
             # Restore the newest AS_OF first: a backfill must not replace a newer one that was lost or withdrawn.
             log.warning("the served AS_OF is lost or was withdrawn: AS_OF %s is written again", newest)
@@ -61,7 +60,7 @@ def materialize(as_of: date, database_url: str) -> Outcome:
         if served and counts and served.as_of > as_of:
             _begin_build(connection, as_of, snapshot, "older")
             return Outcome(
-                OLDER, f"{served.as_of} is served and is newer than {as_of}", {"served_as_of": str(served.as_of)}
+                OLDER, f"{served.as_of} is served and is newer than {as_of}{again}", {"served_as_of": str(served.as_of)}
             )
         asked = (as_of, snapshot[0], _code_of(snapshot))
         if served and (served.as_of, served.drop_digest, served.code_digest) == asked:
@@ -83,8 +82,11 @@ def _code_of(snapshot: TupleRow) -> str:
     return hashlib.sha256(f"{snapshot[1]} {step_digest(__package__)}".encode()).hexdigest()
 
 
-def _is_of_other_code(connection: Connection, served: Served) -> bool:
-    """Tell whether other code wrote the served build, and its snapshot is there to write it again."""
+def is_of_other_code(connection: Connection, served: Served) -> bool:
+    """Tell whether other code wrote the served build, and its snapshot is there to write it again.
+
+    Such a build may lack a feature of this code, and a column that a build lacks reads as NULL.
+    """
     snapshot = execute(connection, "snapshots/current_build", {"as_of": served.as_of}).fetchone()
     return snapshot is not None and served.code_digest != _code_of(snapshot)
 

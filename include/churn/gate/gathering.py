@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from churn.as_of import event_timestamp
 from churn.features.builds import builds_of
+from churn.features.materialization import is_of_other_code
 from churn.features.store import feature_types, open_store, read_online
 from churn.gate.basis import (
     AS_SHIPPED,
@@ -259,6 +260,8 @@ def _online_problem(connection: Connection, store: FeatureStore, service: Featur
     if served is None:
         return "nothing is served: run churn_materialize"
     as_of = served.as_of
+    if is_of_other_code(connection, served):
+        return f"AS_OF {as_of} is served as other code wrote it, perhaps without a feature: run churn_materialize"
     asked = {"event_timestamp": event_timestamp(as_of)}
     users = [user for (user,) in execute(connection, "gate/some_customers", asked)]
     missing = {name for found in read_online(store, service, users) for name in found.missing} if users else set()

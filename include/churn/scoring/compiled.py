@@ -65,9 +65,10 @@ def compile_pipeline(pipeline: Any, service: FeatureService) -> CompiledScorer:
     """
     require_type(pipeline, Pipeline)
     steps = dict(pipeline.steps)
-    # Versions from before 0.2.0 have no step `bend`.
-    require([name for name in steps if name != "bend"] == ["preprocess", "scale", "classifier"], "other steps")
+    # Versions from before 0.2.0 have no step `arcsinh`.
+    known = (["preprocess", "arcsinh", "scale", "classifier"], ["preprocess", "scale", "classifier"])
+    require([*steps] in known, "a pipeline with other steps")
     encoder = compile_encoder(
-        steps["preprocess"], steps.get("bend", "passthrough"), steps["scale"], feature_types(service)
+        steps["preprocess"], steps.get("arcsinh", "passthrough"), steps["scale"], feature_types(service)
     )
     return CompiledScorer(encoder, compile_classifier(steps["classifier"], encoder.width))

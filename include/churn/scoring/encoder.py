@@ -34,7 +34,7 @@ class Encoder:
         medians: imputed value of each of `numbers`.
         flagged: indices of `numbers` with a missing indicator; these columns come next.
         codes: the categorical features, in the order of their columns.
-        bent: how many of the first columns are the arcsinh of their number.
+        by_arcsinh: how many of the first columns are the arcsinh of their number.
         scale: mean and standard deviation of each column, None if columns are not scaled.
         width: number of columns.
     """
@@ -43,7 +43,7 @@ class Encoder:
     medians: np.ndarray
     flagged: np.ndarray
     codes: tuple[Codes, ...]
-    bent: int
+    by_arcsinh: int
     scale: tuple[np.ndarray, np.ndarray] | None
     width: int
 
@@ -93,7 +93,7 @@ class Encoder:
         encoded[:, :count] = numbers
         encoded[:, count : count + flags] = missing[:, self.flagged]
         encoded[:, count + flags :] = cells[:, count:]
-        np.arcsinh(encoded[:, : self.bent], out=encoded[:, : self.bent])
+        np.arcsinh(encoded[:, : self.by_arcsinh], out=encoded[:, : self.by_arcsinh])
         if self.scale:
             mean, deviation = self.scale
             encoded -= mean
@@ -119,7 +119,7 @@ def _look_up(code: Codes, column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return known[pc.index_in(column, value_set=values).to_numpy(zero_copy_only=False)]
 
 
-def compile_encoder(preprocess: Any, bend: Any, scale: Any, types: Mapping[str, Any]) -> Encoder:
+def compile_encoder(preprocess: Any, arcsinh: Any, scale: Any, types: Mapping[str, Any]) -> Encoder:
     """Return an Encoder of a fitted pipeline's steps before the classifier, over features of these Feast types.
 
     Raises:
@@ -137,8 +137,8 @@ def compile_encoder(preprocess: Any, bend: Any, scale: Any, types: Mapping[str, 
     medians, flagged = _imputer(imputer, numbers)
     codes = (*_booleans(booleans, flags), *_texts(texts, names))
     width = len(numbers) + len(flagged) + sum(len(code.unknown) for code in codes)
-    bent = _bent(bend, [types[name] for name in numbers])
-    return Encoder(tuple(numbers), medians, flagged, codes, bent, _scale(scale, width), width)
+    by_arcsinh = _arcsinh(arcsinh, [types[name] for name in numbers])
+    return Encoder(tuple(numbers), medians, flagged, codes, by_arcsinh, _scale(scale, width), width)
 
 
 def _imputer(imputer: Any, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -186,15 +186,17 @@ def _one_hot(name: str, categories: list[Any]) -> Codes:
     return Codes(name, columns, (0.0,) * len(categories))
 
 
-def _bent(bend: Any, types: Sequence[Any]) -> int:
-    """Return how many of the first columns are bent: all counts, or none."""
-    if bend == "passthrough":
+def _arcsinh(arcsinh: Any, types: Sequence[Any]) -> int:
+    """Return how many of the first columns are taken by their arcsinh: all counts, or none."""
+    if arcsinh == "passthrough":
         return 0
-    require_type(bend, ColumnTransformer)
-    require_settings(bend, {"remainder": "passthrough", "transformer_weights": None})
-    ((name, function, columns),) = (each for each in bend.transformers_ if each[0] != "remainder")
+    require_type(arcsinh, ColumnTransformer)
+    require_settings(arcsinh, {"remainder": "passthrough", "transformer_weights": None})
+    ((name, function, columns),) = (each for each in arcsinh.transformers_ if each[0] != "remainder")
     counts = types.count(Int64)
-    require(name == "counts" and columns == slice(0, counts) and set(types[:counts]) <= {Int64}, "other bent columns")
+    require(
+        name == "counts" and columns == slice(0, counts) and set(types[:counts]) <= {Int64}, "arcsinh of other columns"
+    )
     require_type(function, FunctionTransformer)
     require_settings(function, {"func": np.arcsinh, "validate": False})
     return counts

@@ -1,4 +1,4 @@
-"""A candidate: the best recipe, fitted, with the evidence that the gate reads.
+"""A candidate: the chosen recipe, fitted, with the evidence that the gate reads.
 
 No version trains on customers of the gate cohort or the audit cohort. The shipped pipeline is fitted on all labelled
 dates since the last regime change. With two or more of them, the recipe is graded out of time by a twin that was fitted

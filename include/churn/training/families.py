@@ -17,7 +17,7 @@ class Family:
         make: returns the classifier for a number of training rows, a random state, and settings.
         grid: the settings to choose from.
         in_folds: settings that replace those of the grid during selection, to save time.
-        linear: a sum of features, which need mean 0 and variance 1, and bent counts.
+        linear: a sum of features, which need mean 0 and variance 1, and counts by their arcsinh.
     """
 
     make: Callable[..., ClassifierMixin]

@@ -99,7 +99,7 @@ def make_pipeline(recipe: Recipe, types: Mapping[str, Any], parameters: Paramete
     """Return an unfitted pipeline over features of these Feast types, for a training set of that many rows.
 
     NULLs are informative: numbers get the median and a missing indicator, booleans a third category. For a linear model
-    counts are bent by arcsinh, a logarithm that takes 0: the tenth month says less than the first one.
+    counts are taken by arcsinh, a logarithm that takes 0: the tenth month says less than the first one.
     """
     names = {dtype: [name for name, of in types.items() if of == dtype] for dtype in (Int64, Float64, Bool, String)}
     preprocess = ColumnTransformer([
@@ -112,10 +112,10 @@ def make_pipeline(recipe: Recipe, types: Mapping[str, Any], parameters: Paramete
     ])  # fmt: skip
     family = FAMILIES[recipe.family]
     # The counts are the first columns.
-    bend = ("counts", FunctionTransformer(np.arcsinh), slice(0, len(names[Int64])))
+    arcsinh = ("counts", FunctionTransformer(np.arcsinh), slice(0, len(names[Int64])))
     return Pipeline([
         ("preprocess", preprocess),
-        ("bend", ColumnTransformer([bend], remainder="passthrough") if family.linear else "passthrough"),
+        ("arcsinh", ColumnTransformer([arcsinh], remainder="passthrough") if family.linear else "passthrough"),
         ("scale", StandardScaler() if family.linear else "passthrough"),
         ("classifier", family.make(rows, parameters.random_state, **recipe.settings)),
     ])  # fmt: skip
@@ -126,7 +126,9 @@ def fit(recipe: Recipe, rows: Rows, types: Mapping[str, Any], parameters: Parame
 
     Calibration is Platt's (Advances in Large Margin Classifiers, 1999): a sigmoid over the scores of unseen customers.
     """
-    pipeline, features = make_pipeline(recipe, types, parameters, len(rows)), rows.features[list(types)]
+    pipeline = make_pipeline(recipe, types, parameters, len(rows))
+    # Without a copy where the features are those of the rows.
+    features = rows.features if list(rows.features) == list(types) else rows.features[list(types)]
     if not recipe.calibrated:
         return pipeline.fit(features, rows.labels)
     fold = assign_folds(rows.labels, rows.users, parameters)

@@ -166,7 +166,7 @@ def _dataset(training_set: TrainingSet, candidate: Candidate, digest: str) -> Da
         name=f"churn training set of {training_set.as_of}",
         digest=digest[:32],
         source_type="code",
-        source=json.dumps({"tags": {"feature_service": training_set.service.name, "git_commit": git_commit()}}),
+        source=json.dumps({"tags": {"joined_with": training_set.service.name, "git_commit": git_commit()}}),
         schema=json.dumps({"mlflow_colspec": schema.to_dict()}),
         profile=json.dumps({"num_rows": int(candidate.metrics["train_rows"])}),
     )

@@ -26,8 +26,9 @@ from churn.training.recipe import Parameters, Recipe, Rows, assign_folds, choose
 
 T = TypeVar("T")
 
-COPIES = 4
-"""Memory of a running fit as a multiple of its rows: the rows and their preprocessed copies, rounded up."""
+COPIES = 5
+"""Memory of a running fit as a multiple of its rows: the rows, and the copies of imputing, arcsinh and scaling, rounded
+up."""
 
 
 @dataclass(frozen=True)

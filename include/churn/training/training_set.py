@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 from feast import FeatureService, FeatureStore
+from feast.errors import FeatureServiceNotFoundException
 from psycopg import sql
 from sklearn.pipeline import Pipeline
 
@@ -37,6 +38,10 @@ LABEL = "churn_label"
 
 class NothingToLearn(RuntimeError):
     """No date up to the AS_OF has both labels and a snapshot."""
+
+
+class ServiceNotApplied(RuntimeError):
+    """Feast's registry does not have a feature service that training compares."""
 
 
 class Expired(RuntimeError):
@@ -141,8 +146,14 @@ def build_training_set(
     Raises:
         NothingToLearn: there is no such date.
         Expired: retention removed one of them.
+        ServiceNotApplied: the definitions of this code are not applied yet.
     """
-    *others, service = (store.get_feature_service(name) for name in service_names)
+    try:
+        *others, service = (store.get_feature_service(name) for name in service_names)
+    except FeatureServiceNotFoundException as error:
+        raise ServiceNotApplied(
+            f"{error}: run churn_materialize, whose task apply registers it, then this task"
+        ) from error
     # Autocommit, so that no transaction idles while Feast joins on its own connections.
     with connect(database_url, autocommit=True) as connection:
         dates = dates or labelled_dates(connection, as_of)

@@ -10,12 +10,16 @@ from feast import FeatureService, FeatureView
 
 from churn.features.materialization import materialize
 from churn.features.store import apply_definitions, load_definitions, read_online
+from churn.gate import rule
+from churn.gate.grading import grade
 from churn.gate.rollback import rollback
 from churn.outcome import DONE, OLDER
 from churn.reproduction.reproduce import reproduce
 from churn.scores.scoring_step import score_customers
 from churn.synthetic.generate import write_drops
 from churn.training.lineage import read_lineage
+from churn.training.train import train
+from churn.training.training_set import ServiceNotApplied
 from serving import state
 from serving.app import create_app
 from serving.settings import Settings
@@ -117,12 +121,24 @@ def test_a_chain_of_14_features_is_upgraded_serves_15_and_rolls_back_to_14(chain
     assert str(reproduce(1, chain.database_url, chain.pipeline.archive, print)).startswith("version 1: equal")
 
 
-def test_an_older_date_that_runs_first_after_an_upgrade_fills_the_served_one(chain, user):
-    """Else the served build would lack the new feature until the newest date runs again, and answer NULL for it."""
+def test_a_served_build_of_older_code_holds_the_gate_until_any_date_is_materialized(chain, user):
+    """It may lack the new feature, which then reads as NULL."""
+    chain.pipeline.serve(FEBRUARY)
+    version = train(FEBRUARY, chain.database_url, replace(QUICK, folds=4)).figures["version"]
     as_older_code_left_it(chain.database_url)
     with psycopg.connect(chain.database_url) as connection:
         connection.execute("UPDATE online.subs_profile_fv SET contract_type = NULL")
-    assert materialize(JANUARY, chain.database_url).outcome == OLDER
+    held = grade(version, chain.database_url)
+    assert (held.figures["decision"], "as other code wrote it" in held.reason) == (rule.KEEP, True)
+    older = materialize(JANUARY, chain.database_url)
+    assert (older.outcome, "written again" in older.reason) == (OLDER, True)
+    assert "as other code wrote it" not in grade(version, chain.database_url).reason
     with opened_store(chain.database_url) as store:
         (found,) = read_online(store, store.get_feature_service("churn_v2"), [user])
     assert (found.as_of, found.values[NEW] is not None) == (FEBRUARY, True)
+
+
+def test_a_training_before_the_definitions_are_applied_says_what_to_run(chain):
+    parameters = replace(QUICK, feature_services=("churn_v1", "churn_v3"))
+    with pytest.raises(ServiceNotApplied, match=r"churn_v3.*run churn_materialize"):
+        train(FEBRUARY, chain.database_url, parameters)

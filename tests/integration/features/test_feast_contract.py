@@ -15,7 +15,7 @@ from churn.as_of import event_timestamp
 from churn.drops.contract import USERS
 from churn.drops.landing import find_drop
 from churn.features.materialization import materialize
-from churn.features.store import FEATURE_SERVICE, apply_definitions, feature_types, load_definitions
+from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, apply_definitions, feature_types, load_definitions
 from churn.postgres.database import connect
 from churn.postgres.database_url import feast_environment
 from churn.synthetic.generate import write_drops
@@ -121,6 +121,24 @@ def test_no_demographic_column_is_a_feature(service):
     demographic = {column.name for column in USERS.columns} - {"user_id", "signup_date"}
     assert demographic == {"user_gender", "user_is_senior", "has_family", "has_dependents"}
     assert not demographic & feature_types(service).keys()
+
+
+def test_the_last_feature_service_has_the_views_and_features_of_all():
+    services = {each.name: each for each in load_definitions() if isinstance(each, FeatureService)}
+    last = services[FEATURE_SERVICES[-1]]
+    for name in FEATURE_SERVICES:
+        assert feature_types(services[name]).items() <= feature_types(last).items()
+        views = [[each.name for each in of.feature_view_projections] for of in (services[name], last)]
+        assert views[0] == views[1]
+
+
+def test_the_features_of_churn_v1_are_those_of_its_first_version():
+    (service,) = (each for each in load_definitions() if each.name == "churn_v1")
+    assert list(feature_types(service)) == [
+        "months_active", "monthly_fee", "paperless_billing", "plan_stream_tv", "plan_stream_movies", "net_service",
+        "watch_hours_30d", "avg_session_mins_7d", "unique_devices_30d", "skips_7d", "rebuffer_events_7d",
+        "failed_payments_90d", "support_tickets_90d", "ticket_avg_resolution_hrs_90d",
+    ]  # fmt: skip
 
 
 def test_every_value_status_and_timestamp_reads_back_as_from_feasts_own_online_store(ours, stock, everybody):

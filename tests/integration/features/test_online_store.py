@@ -49,7 +49,7 @@ FEATURES = {
     "support_tickets_90d": int,
     "ticket_avg_resolution_hrs_90d": float,
 }
-"""The 14 of the design with their types, written out: the feature service must not be its own witness."""
+"""Those of churn_v2 with their types, written out: the feature service must not be its own witness."""
 
 
 @pytest.fixture(scope="module")

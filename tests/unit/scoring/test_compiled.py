@@ -201,6 +201,30 @@ def test_what_is_not_known_is_refused(forest, change, why):
         compile_pipeline(change(forest), SERVICE)
 
 
+def _of_other_columns(pipeline: Pipeline) -> Pipeline:
+    name, function, _ = pipeline[1].transformers_[0]
+    pipeline[1].transformers_[0] = (name, function, slice(0, 2))
+    return pipeline
+
+
+def _by_another_function(pipeline: Pipeline) -> Pipeline:
+    pipeline[1].named_transformers_["counts"].func = np.sqrt
+    return pipeline
+
+
+@pytest.mark.parametrize(("change", "why"), [(_of_other_columns, "other columns"), (_by_another_function, "func")])
+def test_counts_that_are_not_all_taken_by_their_arcsinh_are_refused(change, why):
+    with pytest.raises(NotCompilable, match=why):
+        compile_pipeline(change(fitted("logistic regression")), SERVICE)
+
+
+def test_a_pipeline_from_before_counts_were_taken_by_their_arcsinh_is_compiled():
+    pipeline = fitted("logistic regression")
+    del pipeline.steps[1]
+    expected = score_online(pipeline, GOLDEN, SERVICE)
+    assert compile_pipeline(pipeline, SERVICE).probabilities(GOLDEN) == pytest.approx(expected, abs=1e-12)
+
+
 def test_a_mean_of_calibrated_classifiers_is_refused():
     pipeline = fitted("logistic regression", calibrated=True)
     pipeline[-1].calibrated_classifiers_ *= 2

@@ -142,7 +142,9 @@ def test_a_feature_service_is_chosen_only_if_its_further_features_help(other, se
     services = {"one": {"one": TYPES["one"]}, "both": TYPES}
     found = selection.select(rows, services, parameters, forward=False)
     assert found.service == service
-    assert {each.service for each in found.contenders} == {"one", "both"}
+    assert [(each.service, *each.recipe.settings.values()) for each in found.contenders] == [
+        ("one", 0.1), ("one", 1.0), ("both", 0.1), ("both", 1.0)
+    ]  # fmt: skip
 
 
 def test_the_first_contender_within_one_standard_error_of_the_best_is_chosen():
