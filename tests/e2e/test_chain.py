@@ -9,7 +9,7 @@ from pathlib import Path
 
 import requests
 
-from churn.features.store import FEATURE_SERVICE, feature_types, load_definitions
+from churn.features.store import feature_types, load_definitions
 from tests.e2e.stack import FEBRUARY, JANUARY, MARCH, Stack
 from tests.patience import wait_for
 
@@ -19,7 +19,12 @@ TABLES = (
     "payments_agg_90d_snapshots",
     "support_agg_90d_snapshots",
 )
-FEATURES = feature_types(next(each for each in load_definitions() if each.name == FEATURE_SERVICE))
+
+
+def features_of_production(stack):
+    """The features of the version in Production, which scored the newest date."""
+    ((name,),) = stack.query("SELECT feature_service FROM scores.runs ORDER BY as_of DESC, revision DESC LIMIT 1")
+    return feature_types(next(each for each in load_definitions() if each.name == name))
 
 
 def test_run_prints_the_result_of_every_as_of_and_one_prediction(stack):
@@ -55,13 +60,13 @@ def test_every_snapshot_table_holds_every_customer_of_every_drop(stack):
 def test_predict_answers_with_the_exact_features_of_the_newest_as_of(stack):
     header, first, *_ = (stack.drops / FEBRUARY / "usage_agg_30d.csv").read_text().splitlines()
     usage = dict(zip(header.split(","), first.split(","), strict=True))
-    expected = {name: value for name, value in usage.items() if name in FEATURES}
+    expected = {name: value for name, value in usage.items() if name in features_of_production(stack)}
     answer = stack.predict(usage["user_id"])
     assert answer.status_code == 200
     body = answer.json()
     assert {name: str(body["features_used"][name]) for name in expected} == expected
     assert body["features_as_of"] == FEBRUARY
-    assert set(body["features_used"]) == set(FEATURES)
+    assert set(body["features_used"]) == set(features_of_production(stack))
     assert 0 <= body["churn_probability"] <= 1
     assert body["prediction"] == int(body["churn_probability"] >= body["threshold"])
 
@@ -90,7 +95,7 @@ def test_an_unknown_customer_is_a_problem_that_names_the_missing_features(stack)
     answer = stack.predict("999999")
     assert (answer.status_code, answer.json()["type"]) == (404, "unknown-user")
     assert answer.headers["content-type"] == "application/problem+json"
-    assert set(answer.json()["missing_features"]) == set(FEATURES)
+    assert set(answer.json()["missing_features"]) == set(features_of_production(stack))
 
 
 def test_every_customer_of_every_date_is_scored_and_the_command_shows_who_is_first(stack):
