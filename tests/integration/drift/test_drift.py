@@ -42,7 +42,7 @@ def test_true_months_do_not_drift_and_every_feature_and_the_scores_are_compared(
     assert {(row.reference, row.reference_as_of) for row in rows} == {("version", None), ("before", JANUARY)}
     columns = [{row.column_name for row in rows if row.reference == name} for name in ("version", "before")]
     assert columns[0] == columns[1]
-    assert (len(columns[0]), SCORE in columns[0]) == (15, True)
+    assert (len(columns[0]), SCORE in columns[0]) == (16, True)
     assert read(world, alert_of, FEBRUARY) is None
     assert read(world, drifted_now) == []
 
