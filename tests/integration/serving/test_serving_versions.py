@@ -194,7 +194,7 @@ def test_a_version_of_another_signature_never_replaces_one_of_this(world, app, m
 
     monkeypatch.setattr(version_scorer, "signature_of", without_the_last)
     assert serve(app, bad).version == good
-    assert "its signature differs from churn_v1 in ticket_avg_resolution_hrs_90d" in caplog.text
+    assert "its signature differs from churn_v2 in ticket_avg_resolution_hrs_90d" in caplog.text
 
 
 def test_what_is_answered_is_put_into_the_prediction_log(world, app):
