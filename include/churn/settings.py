@@ -14,8 +14,8 @@ LABEL_DAYS = 28
 """Days that a label covers by default: the longest period that fits between monthly drops, which are 28 to 31 days
 apart."""
 
-MOST_LABEL_DAYS = 366
-"""A longer label says nothing in time to act on it."""
+MOST_DAYS = 366
+"""Limit of settings in days: a longer label says nothing in time to act on it."""
 
 
 class SettingError(RuntimeError):
@@ -83,6 +83,25 @@ def read_score_settings() -> ScoreSettings:
     return ScoreSettings(location=_require("SCORES_URL"), control_share=share)
 
 
+def erasure_directory() -> Path | None:
+    """Return the directory of the key and the record of erased customers (CHURN_ERASURE_DIR), None if it is not set.
+
+    It lies outside CHURN_HOME and the databases, so that no backup holds it.
+    """
+    text = os.environ.get("CHURN_ERASURE_DIR")
+    return Path(text) if text else None
+
+
+def replace_days(environ: Mapping[str, str] = os.environ) -> int:
+    """Return within how many days a version in Production that learned from erased customers is replaced
+    (CHURN_REPLACE_DAYS, default 30).
+
+    Raises:
+        SettingError: it is not a whole number from 1 to 366.
+    """
+    return _days("CHURN_REPLACE_DAYS", 30, environ)
+
+
 def redis_url() -> str | None:
     """Return the URL of the Redis online store (CHURN_REDIS_URL), None if Postgres is the online store."""
     return os.environ.get("CHURN_REDIS_URL") or None
@@ -94,10 +113,14 @@ def label_days(environ: Mapping[str, str] = os.environ) -> int:
     Raises:
         SettingError: it is not a whole number from 1 to 366.
     """
-    text = environ.get("CHURN_LABEL_DAYS") or str(LABEL_DAYS)
+    return _days("CHURN_LABEL_DAYS", LABEL_DAYS, environ)
+
+
+def _days(name: str, default: int, environ: Mapping[str, str]) -> int:
+    text = environ.get(name) or str(default)
     days = int(text) if text.isascii() and text.isdecimal() else 0
-    if not 1 <= days <= MOST_LABEL_DAYS:
-        raise SettingError(f"CHURN_LABEL_DAYS must be a whole number from 1 to {MOST_LABEL_DAYS}, got {text!r}")
+    if not 1 <= days <= MOST_DAYS:
+        raise SettingError(f"{name} must be a whole number from 1 to {MOST_DAYS}, got {text!r}")
     return days
 
 

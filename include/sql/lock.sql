@@ -8,3 +8,7 @@ SELECT set_config('idle_session_timeout', '0', false), pg_advisory_lock(hashtext
 -- name: try_for_session
 -- See wait_for_session.
 SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0)), set_config('idle_session_timeout', '0', false)
+
+-- name: wait_for_session_shared
+-- See wait_for_session.
+SELECT set_config('idle_session_timeout', '0', false), pg_advisory_lock_shared(hashtextextended(%(name)s, 0))

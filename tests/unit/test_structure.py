@@ -26,6 +26,7 @@ ORDER = (
     "report",
     "reproduction",
     "retention",
+    "erasure",
     "board",
     "operations",
     "synthetic",

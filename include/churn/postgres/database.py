@@ -134,6 +134,11 @@ def lock_session(connection: Connection, *names: str) -> None:
     connection.execute(statement("lock/wait_for_session"), {"name": "/".join(("churn", *names))})
 
 
+def lock_session_shared(connection: Connection, *names: str) -> None:
+    """Wait for the lock of lock_session(), shared with others who call this, until the connection closes."""
+    connection.execute(statement("lock/wait_for_session_shared"), {"name": "/".join(("churn", *names))})
+
+
 def try_lock_session(connection: Connection, *names: str) -> bool:
     """Take the lock of lock_session() if it is free; return whether it was taken."""
     found = connection.execute(statement("lock/try_for_session"), {"name": "/".join(("churn", *names))}).fetchone()
