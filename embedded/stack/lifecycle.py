@@ -61,6 +61,7 @@ def up(settings: Settings, say: Say) -> None:
         up_already = {name for name, process in running.items() if process.alive}
         _migrate(settings, manager, up_already, say)
         _trust_older_versions(settings, manager, say)
+        _erase_restored(settings, manager, say)
         rest = [name for name in manager.processes() if name != services.POSTGRES]
         _start(manager, rest)
         _wait_ready(settings, manager, rest, say)
@@ -208,6 +209,20 @@ def _trust_older_versions(settings: Settings, manager: ProcessManager, say: Say)
     say(
         f"the versions from before this upgrade are trusted as they are now:\n{log.read_text(encoding='utf-8').strip()}"
     )
+
+
+def _erase_restored(settings: Settings, manager: ProcessManager, say: Say) -> None:
+    """Erase the customers whom a restored backup brought back, before anything serves them."""
+    from churn.erasure.request import missing_requests  # noqa: PLC0415
+
+    variables = environment(settings)
+    missing = missing_requests(variables["CHURN_DATABASE_URL"], Path(variables["CHURN_ERASURE_DIR"]))
+    if not missing:
+        return
+    say(f"this state lacks {len(missing)} erasures: they are done again")
+    _start(manager, ["mlflow"])
+    _wait_ready(settings, manager, ["mlflow"], say)
+    say(_run(settings, "churn.erasure.again", [], "erasing customers again").read_text(encoding="utf-8").strip())
 
 
 def _migrate_by(settings: Settings, database: str, arguments: list[str], say: Say) -> None:

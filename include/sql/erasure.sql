@@ -36,3 +36,116 @@ ON CONFLICT (request) DO NOTHING
 
 -- name: tombstones
 SELECT hash FROM erasure.tombstones
+
+-- name: record_rewrite
+INSERT INTO erasure.rewrites (old_sha256, new_sha256, rows, bytes, request)
+VALUES (%(old)s, %(new)s, %(rows)s, %(bytes)s, %(request)s)
+ON CONFLICT (old_sha256) DO UPDATE SET
+    new_sha256 = EXCLUDED.new_sha256, rows = EXCLUDED.rows, bytes = EXCLUDED.bytes, request = EXCLUDED.request
+
+-- name: renew_builds
+UPDATE online.builds SET drop_digest = %(new)s WHERE as_of = %(as_of)s AND drop_digest = %(old)s
+
+-- name: renew_holds
+UPDATE raw.holds SET against_digest = %(new)s WHERE against_as_of = %(as_of)s AND against_digest = %(old)s
+
+-- name: renew_judgements
+UPDATE outcomes.judgements SET
+    labelled_by = replace(labelled_by::text, %(old)s, %(new)s)::jsonb,
+    treated_by = replace(treated_by::text, %(old)s, %(new)s)::jsonb
+WHERE labelled_by ->> %(as_of)s::text = %(old)s OR treated_by ->> %(as_of)s::text = %(old)s
+
+-- name: renew_lists
+UPDATE scores.runs SET
+    snapshot_digest = encode(sha256(convert_to(%(new)s || ' ' || built.code_digest, 'UTF8')), 'hex')
+FROM snapshots.builds AS built
+WHERE runs.as_of = %(as_of)s AND built.as_of = runs.as_of AND built.drop_digest = %(old)s
+  AND snapshot_digest = encode(sha256(convert_to(%(old)s || ' ' || built.code_digest, 'UTF8')), 'hex')
+
+-- name: renew_revision
+UPDATE raw.revisions SET
+    digest = %(new)s,
+    landed_digest = coalesce(landed_digest, %(old)s),
+    files = %(files)s,
+    erased_rows = erased_rows + %(rows)s
+WHERE as_of = %(as_of)s AND revision = %(revision)s
+
+-- name: renew_snapshot
+UPDATE snapshots.builds SET drop_digest = %(new)s WHERE as_of = %(as_of)s AND drop_digest = %(old)s
+
+-- name: revisions
+SELECT as_of, revision, digest, files FROM raw.revisions ORDER BY as_of, revision
+
+-- name: rewrites
+SELECT old_sha256, new_sha256, rows, bytes FROM erasure.rewrites
+
+-- name: create_users
+CREATE TEMPORARY TABLE erased (user_id text NOT NULL) ON COMMIT DROP
+
+-- name: digests_of_builds
+SELECT build, drop_digest FROM online.builds WHERE drop_digest IS NOT NULL
+
+-- name: drop_users
+DROP TABLE erased
+
+-- name: remove
+-- The collation is named, because tables differ in theirs. One row for each partition and key that lost rows.
+WITH gone AS (
+    DELETE FROM {table} AS kept USING erased
+    WHERE kept.user_id = erased.user_id COLLATE "C"
+    RETURNING kept.tableoid AS leaf, {key} AS key
+)
+SELECT leaf::regclass::text, key, count(*)::integer FROM gone GROUP BY leaf, key ORDER BY leaf, key
+
+-- name: renew_build_rows
+UPDATE online.builds SET rows = jsonb_set(rows, ARRAY[%(view)s], to_jsonb((rows ->> %(view)s)::integer - %(rows)s))
+WHERE build = %(build)s::bigint AND rows ? %(view)s
+
+-- name: renew_list_rows
+UPDATE scores.runs SET
+    rows = rows - %(rows)s,
+    (expected_churners, revenue_at_risk) = (
+        SELECT coalesce(sum(churn_probability), 0), coalesce(sum(revenue_at_risk), 0) FROM {partition}
+    )
+WHERE as_of = %(as_of)s::date AND revision = %(revision)s::integer
+
+-- name: renew_snapshot_rows
+UPDATE snapshots.builds SET rows = jsonb_set(rows, ARRAY[%(table)s], to_jsonb((rows ->> %(table)s)::integer - %(rows)s))
+WHERE as_of = %(as_of)s::date AND rows ? %(table)s
+
+-- name: user_tables
+SELECT nspname, relname
+FROM pg_attribute
+JOIN pg_class ON pg_class.oid = attrelid
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE attname = 'user_id' AND NOT attisdropped AND relkind IN ('r', 'p') AND NOT relispartition
+  AND nspname NOT LIKE 'pg\_%%' AND nspname <> 'information_schema'
+ORDER BY nspname, relname
+
+-- name: checkpoint
+CHECKPOINT
+
+-- name: emptied
+SELECT place FROM erasure.places WHERE request = %(request)s AND rewritten > 0 AND starts_with(place, 'table ')
+
+-- name: is_table
+SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %(schema)s AND relname = %(name)s
+
+-- name: vacuum
+VACUUM (FULL, ANALYZE) {table}
+
+-- name: vacuum_statistics
+VACUUM FULL pg_catalog.pg_statistic
+
+-- name: rows_of
+SELECT to_jsonb(kept) FROM {table} AS kept WHERE user_id = %(user)s
+
+-- name: tombstone
+SELECT asked_at, ended_at, why FROM erasure.tombstones JOIN erasure.requests USING (request) WHERE hash = %(hash)s
+
+-- name: ended
+SELECT request FROM erasure.requests WHERE ended_at IS NOT NULL
+
+-- name: users_of
+SELECT DISTINCT user_id FROM {table}

@@ -1,3 +1,6 @@
+-- name: all_runs
+SELECT * FROM scores.runs ORDER BY as_of, revision
+
 -- name: attach
 ALTER TABLE scores.customers ATTACH PARTITION {partition} FOR VALUES FROM ({as_of}, {revision}) TO ({as_of}, {next})
 
@@ -23,6 +26,10 @@ ORDER BY rank
 -- name: index_partition
 ALTER TABLE {partition} ADD PRIMARY KEY (as_of, revision, rank);
 CREATE INDEX ON {partition} (user_id)
+
+-- name: last_rank
+-- Not the number of rows: erased customers leave gaps.
+SELECT coalesce(max(rank), 0) FROM {partition}
 
 -- name: mark_withdrawn
 UPDATE scores.runs SET withdrawn_at = now()

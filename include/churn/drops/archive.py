@@ -4,7 +4,7 @@ Every accepted revision can be loaded again. Loading reads the archive, so it lo
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from churn.drops.landing import open_plain
 from churn.drops.storage import Location, storage_at
+from churn.drops.tombstones import copy_without
 
 REMEDY = "validate the drop again (run churn_snapshot for its AS_OF), or restore the file from a backup"
 
@@ -68,11 +69,30 @@ class Incoming:
 
     def streams(self) -> dict[str, Callable[[], AbstractContextManager[BinaryIO]]]:
         """Return {file name: function that opens the content read so far}."""
-        return {waiting.name: partial(_decompress, waiting) for waiting, _ in self._waiting}
+        return {waiting.name: partial(decompress, waiting) for waiting, _ in self._waiting}
+
+    def leave_out(self, name: str, lines: Iterable[int]) -> HashedReader:
+        """Write the file `name` again without these lines; return a reader that has read what is left."""
+        waiting, shorter = self._directory / name, self._directory / f"{name}.shorter"
+        reader = rewrite(waiting, shorter, lines)
+        shorter.replace(waiting)
+        self._waiting = [(path, reader if path == waiting else each) for path, each in self._waiting]
+        return reader
 
     def accept(self) -> None:
         """Move the files into the archive. An existing file is replaced, which repairs a damaged one."""
-        self._storage.put({_name(reader.sha256): waiting for waiting, reader in self._waiting})
+        self._storage.put({name_of(reader.sha256): waiting for waiting, reader in self._waiting})
+
+
+def rewrite(source: Path, target: Path, lines: Iterable[int]) -> HashedReader:
+    """Write an archived file again without these lines; return a reader that has read what is left."""
+    with decompress(source) as file, pa.CompressedOutputStream(pa.OSFile(str(target), "wb"), "zstd") as copy:
+        copy_without(file, copy, lines)
+    with decompress(target) as file:
+        reader = HashedReader(file)
+        while reader.read(2**20):
+            pass
+    return reader
 
 
 @contextmanager
@@ -82,20 +102,21 @@ def open_archived(archive: Location, sha256: str) -> Iterator[BinaryIO]:
     Raises:
         ArchiveError: the file is missing, or its content has another sha256. This replaces an error from the block.
     """
-    storage, name = storage_at(archive), _name(sha256)
+    storage, name = storage_at(archive), name_of(sha256)
     with ExitStack() as opened:
         try:
             path = opened.enter_context(storage.fetched(name))
         except FileNotFoundError:
             raise ArchiveError(f"the archive has no {storage.where(name)}: {REMEDY}") from None
-        reader = HashedReader(opened.enter_context(_decompress(path)))
+        reader = HashedReader(opened.enter_context(decompress(path)))
         try:
             yield cast(BinaryIO, reader)
         finally:
             _verify(reader, sha256, storage.where(name))
 
 
-def _decompress(path: Path) -> pa.CompressedInputStream:
+def decompress(path: Path) -> pa.CompressedInputStream:
+    """Open an archived file for reading its content."""
     return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
 
 
@@ -109,5 +130,6 @@ def _verify(reader: HashedReader, sha256: str, where: str) -> None:
         raise ArchiveError(f"{where} is damaged, its content has the sha256 {reader.sha256}: {REMEDY}")
 
 
-def _name(sha256: str) -> str:
+def name_of(sha256: str) -> str:
+    """Return the name in the archive of the file whose content has that sha256."""
     return f"{sha256[:2]}/{sha256}.csv.zst"

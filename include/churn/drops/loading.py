@@ -22,6 +22,7 @@ from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.copy import copy_rows
 from churn.postgres.database import Connection, connect, execute, lock
 from churn.postgres.partitions import month
+from churn.postgres.personal_data import writing_personal_data
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_bef
         DropRejected: labels or actions of a date with a snapshot match none of its customers.
         StaleDrop: different content of this AS_OF was validated later and is loaded, or the AS_OF was withdrawn since.
     """
-    with connect(database_url) as connection:
+    with writing_personal_data(database_url), connect(database_url) as connection:
         lock(connection, "as_of", drop.as_of.isoformat())
         current = execute(connection, "loading/current_revision", {"as_of": drop.as_of}).fetchone()
         if current is None:
@@ -79,6 +80,8 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_bef
             "files": json.dumps({name: asdict(accepted) for name, accepted in drop.files.items()}),
             "profile": drop.profile and json.dumps(drop.profile),
             "accepted": drop.accept and json.dumps(asdict(drop.accept)),
+            "landed_digest": drop.landed_digest,
+            "erased_rows": drop.erased_rows,
         })  # fmt: skip
         execute(connection, "holds/lift", {"as_of": drop.as_of})
     if unchanged:
@@ -89,6 +92,7 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_bef
         "rows": rows,
         "labels": {day.isoformat(): asdict(of) for day, of in labels.items()},
         "actions": {day.isoformat(): asdict(of) for day, of in actions.items()},
+        **({"erased_rows": drop.erased_rows} if drop.erased_rows else {}),
     }
     return Outcome(DONE, f"loaded as revision {revision} of {drop.as_of}", figures)
 

@@ -9,6 +9,7 @@ from churn.code import step_digest
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock, one
 from churn.postgres.partitions import month
+from churn.postgres.personal_data import writing_personal_data
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def build_snapshots(as_of: date, database_url: str) -> Outcome:
     Raises:
         NotLoaded: raw.* holds no drop of `as_of`, or retention removed it.
     """
-    with connect(database_url) as connection:
+    with writing_personal_data(database_url), connect(database_url) as connection:
         lock(connection, "as_of", as_of.isoformat())
         drop = execute(connection, "loading/current_revision", {"as_of": as_of}).fetchone()
         if drop is None:

@@ -3,7 +3,7 @@ archived."""
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,14 +34,21 @@ from churn.drops.landing import (
 )
 from churn.drops.storage import Location
 from churn.drops.tables import Rows, read_rows
+from churn.drops.tombstones import lines_of, read_tombstones
 from churn.drops.violations import SHOWN, DropRejected, Violations
+from churn.postgres.database import connect
+from churn.postgres.personal_data import writing_personal_data
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class AcceptedFile:
-    """A file of an accepted drop. `modified_ns` and `bytes` reveal a changed file without reading it."""
+    """A file of an accepted drop.
+
+    `modified_ns` and `bytes` are of the file as it lay in the landing directory, and reveal a changed one without
+    reading it.
+    """
 
     sha256: str
     rows: int
@@ -54,7 +61,7 @@ class AcceptedDrop:
     """A drop that obeys the contract and is in the archive. `validated_at` is when reading began.
 
     `rules` are those it was accepted by. `profile` is compared with the next drop. `accept` is its _ACCEPT file. Both
-    are None when unknown.
+    are None when unknown. `landed_digest` is the digest of the drop as it landed, if `erased_rows` were left out.
     """
 
     as_of: date
@@ -64,6 +71,8 @@ class AcceptedDrop:
     rules: int
     profile: Profile | None = None
     accept: Accept | None = None
+    landed_digest: str | None = None
+    erased_rows: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -74,6 +83,8 @@ class AcceptedDrop:
             "rules": self.rules,
             "profile": self.profile,
             "accept": self.accept and asdict(self.accept),
+            "landed_digest": self.landed_digest,
+            "erased_rows": self.erased_rows,
         }
 
     @staticmethod
@@ -91,6 +102,8 @@ class AcceptedDrop:
             value.get("rules", 1),
             value.get("profile"),
             Accept(**accept) if accept else None,
+            value.get("landed_digest"),
+            value.get("erased_rows", 0),
         )
 
 
@@ -109,9 +122,10 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
     """Check the drop, compare it with the nearest earlier loaded one, and archive it.
 
     Files stream through in blocks; 16 bytes per customer stay in memory. Content that was accepted before is checked by
-    its original rules and not compared again.
+    its original rules and not compared again. Rows of erased customers are left out before anything else looks at them.
 
     Raises:
+        KeyMissing: customers were erased, and the key of their tombstones is missing.
         DropRejected: the drop breaks the contract, or its AS_OF is after today. The message gives file, line, column,
             value and rule, the first 20 of each.
         DropHeld: a person must accept the drop; the hold is recorded.
@@ -127,9 +141,12 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
     for file in REQUIRED_FILES:
         if file.name not in present | linked:
             violations.add(file.name, "the file in the drop")
-    with Incoming(archive) as incoming:
+    with writing_personal_data(database_url), Incoming(archive) as incoming:
         taken = {path.name: _take(path, incoming) for path in drop.files()}
-        digest = digest_of({name: reader.sha256 for name, (reader, _) in taken.items()})
+        landed = {name: reader.sha256 for name, (reader, _) in taken.items()}
+        erased = _leave_out_erased(incoming, database_url)
+        content = landed | {name: reader.sha256 for name, (reader, _) in erased.items()}
+        digest = digest_of(content)
         known = read_known(database_url, drop.as_of)
         before = accepted_before(known.history, digest)
         rules = before.rules if before else RULES
@@ -141,9 +158,14 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
                 whole = manifest is not None and manifest.promises(file.name, reader.sha256)
                 with incoming.streams()[file.name]() as stream:
                     rows = _check_file(check, file, stream, whole)
-                accepted[file.name] = AcceptedFile(reader.sha256, rows, reader.bytes, modified_ns)
+                accepted[file.name] = AcceptedFile(content[file.name], rows, reader.bytes, modified_ns)
+        erased_rows = {name: len(lines) for name, (_, lines) in erased.items()}
         if manifest:
-            _check_manifest(drop, manifest, accepted, violations)
+            as_landed = {
+                name: replace(file, sha256=landed[name], rows=file.rows + erased_rows.get(name, 0))
+                for name, file in accepted.items()
+            }
+            _check_manifest(drop, manifest, as_landed, violations)
         if USERS.name in accepted and not check.agreement.holds:
             readable = [name for name, file in accepted.items() if file.rows]
             find_disagreements(drop.as_of, incoming.streams(), readable, database_url, violations, rules=check.rules)
@@ -151,11 +173,22 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
         # Before _ACCEPT is judged: one that is written meanwhile is another one at the next look.
         rest, changed_ns = drop.identity_of_rest(), drop.changed_ns()
         accept, profile = _take_accept(drop, incoming), check.profiler.profile()
-        look = Look({name: file.sha256 for name, file in accepted.items()}, profile)
-        lawful = Lawful(drop.as_of, drop.path, digest, changed_ns, look, check.agreement.users, rest, accept)
+        look, judged = Look(content, profile), {**landed, **rest}
+        lawful = Lawful(drop.as_of, drop.path, digest, changed_ns, look, check.agreement.users, judged, accept)
         hold_unless_accepted(lawful, known, database_url, archive)
         incoming.accept()
-    return AcceptedDrop(drop.as_of, validated_at, digest, accepted, check.rules, profile, accept)
+    landed_digest = digest_of(landed) if erased else None
+    return AcceptedDrop(
+        drop.as_of,
+        validated_at,
+        digest,
+        accepted,
+        check.rules,
+        profile,
+        accept,
+        landed_digest,
+        sum(erased_rows.values()),
+    )
 
 
 def _take(path: Path, incoming: Incoming) -> tuple[HashedReader, int]:
@@ -166,6 +199,21 @@ def _take(path: Path, incoming: Incoming) -> tuple[HashedReader, int]:
             pass
     log.info("%s: %d bytes, sha256 %s", path, reader.bytes, reader.sha256)
     return reader, modified_ns
+
+
+def _leave_out_erased(incoming: Incoming, database_url: str) -> dict[str, tuple[HashedReader, list[int]]]:
+    """Write the files that have rows of erased customers again without these; return {file name: (what is left, the
+    lines that were left out)}."""
+    with connect(database_url) as connection:
+        tombstones = read_tombstones(connection)
+    found = {}
+    for name, open_content in incoming.streams().items() if tombstones else ():
+        with open_content() as stream:
+            lines = lines_of(stream, tombstones.are_erased)
+        if lines:
+            log.warning("%s: %d rows of erased customers are left out", name, len(lines))
+            found[name] = (incoming.leave_out(name, lines), lines)
+    return found
 
 
 def _take_accept(drop: Drop, incoming: Incoming) -> Accept | None:

@@ -41,12 +41,16 @@ NO_HOLDS: Mapping[date, Hold] = {}
 
 @dataclass(frozen=True)
 class Revision:
-    """Content that is not loaded again: the loaded revision of its AS_OF, or a withdrawn one."""
+    """Content that is not loaded again: the loaded revision of its AS_OF, or a withdrawn one.
+
+    `landed_digest` is the digest of the drop as it landed, if rows of erased customers were left out, else None.
+    """
 
     revision: int
     digest: str
     files: Files
     withdrawn_at: datetime | None
+    landed_digest: str | None = None
 
 
 Loaded = Mapping[date, Sequence[Revision]]
@@ -173,7 +177,7 @@ def pending_of(
     # A symlink is not followed but counts as content, so that validate rejects it.
     content = {path.name: sha256_of(path) for path in drop.files()} | {path.name: "a link" for path in drop.links()}
     for revision in revisions:
-        if revision.digest == digest_of(content) and _is_refused(drop, revision):
+        if digest_of(content) in (revision.digest, revision.landed_digest) and _is_refused(drop, revision):
             if remember:
                 remember(Seen(drop.as_of, revision, _with_times(revision.files, times)))
             return None

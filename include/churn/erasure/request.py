@@ -128,6 +128,17 @@ def catch_up(database_url: str, directory: Path) -> int:
     return new
 
 
+def missing_requests(database_url: str, directory: Path | None) -> list[str]:
+    """Return the requests of the ledger that did not end in this database, oldest first."""
+    path = directory / LEDGER if directory else None
+    if path is None or not path.exists():
+        return []
+    known = [json.loads(line)["request"] for line in path.read_text(encoding="utf-8").splitlines()]
+    with connect(database_url) as connection:
+        ended = {request for (request,) in execute(connection, "erasure/ended")}
+    return [request for request in known if request not in ended]
+
+
 def end(request: str, result: str, database_url: str) -> Outcome:
     """Record the end of a request and delete its file of ids.
 

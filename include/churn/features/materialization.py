@@ -20,6 +20,7 @@ from churn.features.column_types import columns_of
 from churn.features.store import STORE_LOCK, open_store, views_of
 from churn.outcome import DONE, OLDER, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session, one
+from churn.postgres.personal_data import writing_personal_data
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def materialize(as_of: date, database_url: str) -> Outcome:
         IncompleteBuild: Feast wrote fewer rows than the snapshot has, or the snapshot changed meanwhile.
     """
     store = open_store(database_url)
-    with connect(database_url, autocommit=True) as connection:
+    with writing_personal_data(database_url), connect(database_url, autocommit=True) as connection:
         lock_session(connection, STORE_LOCK)
         snapshot = _snapshot_of(connection, as_of)
         builds, views = builds_of(connection), views_of(store)
@@ -100,7 +101,7 @@ def serve_what_is_left(database_url: str) -> Outcome:
         IncompleteBuild: as materialize(); the withdrawn AS_OF is served until this is run again.
     """
     store = open_store(database_url)
-    with connect(database_url, autocommit=True) as connection:
+    with writing_personal_data(database_url), connect(database_url, autocommit=True) as connection:
         lock_session(connection, STORE_LOCK)
         builds, views = builds_of(connection), views_of(store)
         _clear(connection, builds, views)

@@ -21,6 +21,7 @@ from churn.gate.identity import Held, bound
 from churn.gate.thresholds import ThresholdError, Thresholds
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session, one
+from churn.postgres.personal_data import writing_personal_data
 from churn.registry import client as registry
 from churn.registry.model_version import MODEL_NAME, STAGING, ModelVersion
 from churn.statistics import Estimate
@@ -71,7 +72,7 @@ def grade(
     with connect(database_url, autocommit=True) as connection:
         # A separate connection: it holds PROMOTE_LOCK until it is closed.
         moves.notice(connection, MlflowClient())
-    with connect(database_url, autocommit=True) as connection:
+    with writing_personal_data(database_url), connect(database_url, autocommit=True) as connection:
         # A concurrent run on the same candidate waits, then finds this decision. A session lock, because the server may
         # end a transaction that idles while models score.
         lock_session(connection, "grade", str(version))

@@ -64,9 +64,11 @@ def write_and_pass_on(rows: Iterable[pa.Table], directory: Path) -> Generator[pa
 
 
 def read_rows(database_url: str, run: Run) -> Iterator[pa.Table]:
-    """Yield the rows of a revision by rank, in tables of ROWS_AT_ONCE rows."""
+    """Yield the rows of a revision by rank, in tables of ROWS_AT_ONCE rows, fewer where customers were erased."""
     with dbapi.connect(database_url) as connection, connection.cursor() as cursor:
-        for begin in range(1, run.rows + 1, ROWS_AT_ONCE):
+        cursor.execute(compose("scores/last_rank", partition=run.partition).as_string(None))
+        found = cursor.fetchone()
+        for begin in range(1, (found[0] if found else 0) + 1, ROWS_AT_ONCE):
             first, last = sql.Literal(begin), sql.Literal(begin + ROWS_AT_ONCE - 1)
             cursor.execute(compose("scores/export", table=run.partition, first=first, last=last).as_string(None))
             table = cursor.fetch_arrow_table()

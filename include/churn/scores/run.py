@@ -60,6 +60,12 @@ def runs_of(connection: Connection, as_of: date) -> list[Run]:
         return cursor.execute(compose("scores/runs"), {"as_of": as_of}).fetchall()
 
 
+def all_runs(connection: Connection) -> list[Run]:
+    """Return every revision of every list, oldest AS_OF first."""
+    with connection.cursor(row_factory=class_row(Run)) as cursor:
+        return cursor.execute(compose("scores/all_runs")).fetchall()
+
+
 def record_run(connection: Connection, values: Mapping[str, Any]) -> Run:
     """Add a row to scores.runs and return it."""
     with connection.cursor(row_factory=class_row(Run)) as cursor:

@@ -26,6 +26,7 @@ from churn.features.store import open_store, stream_features
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.copy import copy_rows
 from churn.postgres.database import Connection, connect, execute, lock, lock_session, statement
+from churn.postgres.personal_data import writing_personal_data
 from churn.registry import client as registry
 from churn.registry.model_version import ModelVersion
 from churn.registry.version_scorer import load_scorer
@@ -63,7 +64,11 @@ def score_customers(as_of: date, database_url: str, location: Location, control_
     """
     client, store, storage = MlflowClient(), open_store(database_url), storage_at(location)
     # Opened also where nothing is written: it removes what a killed run left behind.
-    with storage.incoming() as directory, connect(database_url, autocommit=True) as connection:
+    with (
+        writing_personal_data(database_url),
+        storage.incoming() as directory,
+        connect(database_url, autocommit=True) as connection,
+    ):
         lock_session(connection, "scores", as_of.isoformat())
         last = current_run(connection, as_of)
         if last:

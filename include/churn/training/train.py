@@ -11,6 +11,7 @@ from churn.code import step_digest
 from churn.features.store import open_store
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, lock_session
+from churn.postgres.personal_data import writing_personal_data
 from churn.registry.client import ExperimentDeleted, find_versions, get_version, require_experiment
 from churn.registry.model_version import MODEL_NAME
 from churn.training import recipe
@@ -70,8 +71,8 @@ def train(as_of: date, database_url: str, parameters: recipe.Parameters | None =
     # Before the fit, whose result could not be logged otherwise.
     require_experiment(MlflowClient())
     parameters = parameters or recipe.Parameters()
-    training_set, drops = _read_training_set(as_of, parameters.feature_services, database_url)
-    with connect(database_url, autocommit=True) as connection:
+    with writing_personal_data(database_url), connect(database_url, autocommit=True) as connection:
+        training_set, drops = _read_training_set(as_of, parameters.feature_services, database_url)
         # A concurrent training on the same rows waits, then finds the registered version. A session lock, because the
         # server may end a transaction that idles through a fit.
         lock_session(connection, *lock_of(training_set.digest))

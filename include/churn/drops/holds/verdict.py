@@ -44,7 +44,8 @@ class Lawful:
         changed_ns: when the newest of them was changed or put there, in nanoseconds.
         look: its files' hashes and its profile.
         users: the sorted hashes of its customers.
-        rest: the identity of every other judged file, read before it.
+        judged: the identity of everything that is judged: the hashes of its files as they landed, and the identity of
+            every other judged file, read before it.
     """
 
     as_of: date
@@ -53,13 +54,13 @@ class Lawful:
     changed_ns: int
     look: Look
     users: np.ndarray
-    rest: Mapping[str, str]
+    judged: Mapping[str, str]
     accept: Accept | None
 
     @property
     def verdict_on(self) -> str:
         """The digest of everything that is judged; churn.drops.watch computes the same."""
-        return digest_of({**self.look.sha256, **self.rest})
+        return digest_of(self.judged)
 
 
 def read_known(database_url: str, as_of: date) -> Known:

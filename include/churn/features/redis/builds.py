@@ -13,6 +13,7 @@ Redis alone decides which build is served, by atomic scripts:
     served   returns the pointer if its build is whole. An emptied Redis serves nothing.
     serve_no_longer  removes the pointer if it names that build, whose AS_OF was withdrawn with none left to serve.
     clear    unlinks the hashes of every other build.
+    forget   removes customers from the hashes, and counts the rows of the served build again.
 
 A materialization killed before `serve` leaves the old build served. Killed after it, the new build is served, and the
 next run completes the record in Postgres. Build names include the start time, because a restored database reuses
@@ -21,7 +22,7 @@ stale features.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cache
 
@@ -116,3 +117,33 @@ class RedisBuilds:
                 {"build": said["number"], "begun_at": said["begun_at"], "rows": said["rows"]},
             )
             execute(self._connection, "online/serve_nothing")
+
+
+FORGOTTEN_AT_ONCE = 1000
+"""Customers per call of `forget`: Redis serves nobody else while a script runs."""
+
+
+def forget(url: str, users: Sequence[str], drop_digests: Mapping[str, str]) -> tuple[int, int]:
+    """Remove customers from every build, served or not; return the number of hashes and the removed rows.
+
+    Args:
+        drop_digests: the digest of its drop by the number of a build, which the pointer then names.
+    """
+    client = client_of(url)
+    with failing_as_the_store():
+        keys = sorted(client.scan_iter(match=f"{BUILDS}*", count=1000))
+        number = read_served(client).get("number", "")
+        removed = 0
+        for begin in range(0, len(users), FORGOTTEN_AT_ONCE):
+            some = users[begin : begin + FORGOTTEN_AT_ONCE]
+            removed += run(client, "forget", [POINTER, *keys], [drop_digests.get(number, ""), *some])
+    return len(keys), removed
+
+
+def held_in_redis(url: str, user: str) -> dict[str, list[object]]:
+    """Return the features of a customer in every build, by key."""
+    client = client_of(url)
+    with failing_as_the_store():
+        keys = sorted(client.scan_iter(match=f"{BUILDS}*", count=1000))
+        found = {key.decode(): client.execute_command("HGET", key, user) for key in keys}
+    return {key: json.loads(value) for key, value in found.items() if value is not None}

@@ -1,0 +1,70 @@
+"""Erasure from the files of the lists: scores.parquet, top.csv and manifest.json of each revision are written again,
+from the rows that are left in the table."""
+
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet
+
+from churn.drops.storage import Location, Storage, storage_at
+from churn.erasure.archive import are_among
+from churn.erasure.request import record_place
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.postgres.database import Connection, connect, execute
+from churn.postgres.personal_data import erasing_personal_data
+from churn.scores.files import SCORES, folder_of, hash_of, mark_withdrawn, publish, read_rows, write_and_pass_on
+from churn.scores.run import Run, all_runs
+
+PLACE = "files of the lists"
+
+
+def erase_lists(request: str, users: frozenset[str], database_url: str, location: Location) -> Outcome:
+    """Write the files of every revision whose scores.parquet has rows of `users` again, after erase_rows().
+
+    Args:
+        location: where the files are (SCORES_URL).
+    """
+    storage = storage_at(location)
+    looked_at = rows = 0
+    rewritten = []
+    with (
+        erasing_personal_data(database_url),
+        storage.incoming() as directory,
+        connect(database_url, autocommit=True) as connection,
+    ):
+        for run in all_runs(connection):
+            if run.expired_at:
+                continue
+            looked_at += 1
+            if found := _rows_of(storage, run, users):
+                _write_again(connection, storage, run, directory, database_url)
+                rows += found
+                rewritten.append(folder_of(run))
+        record_place(connection, request, PLACE, looked_at=looked_at, rewritten=len(rewritten), rows=rows)
+    figures = {"looked_at": looked_at, "rewritten": len(rewritten), "rows": rows}
+    if not rewritten:
+        return Outcome(UNCHANGED, f"the files of none of {looked_at} lists have rows of them", figures)
+    return Outcome(DONE, f"the files of {len(rewritten)} of {looked_at} lists are written again", figures)
+
+
+def _rows_of(storage: Storage, run: Run, users: frozenset[str]) -> int:
+    """Return the rows of `users` in scores.parquet, 0 where it is not published."""
+    is_erased = are_among(users)
+    try:
+        with (
+            storage.fetched(f"{folder_of(run)}/{SCORES}") as path,
+            pyarrow.parquet.ParquetFile(path, memory_map=False) as file,
+        ):
+            return sum(int(is_erased(each["user_id"]).sum()) for each in file.iter_batches(columns=["user_id"]))
+    except FileNotFoundError:
+        return 0
+
+
+def _write_again(connection: Connection, storage: Storage, run: Run, directory: Path, database_url: str) -> None:
+    deque(write_and_pass_on(read_rows(database_url, run), directory), maxlen=0)
+    sha256 = hash_of(directory)
+    execute(connection, "scores/record_file", {"as_of": run.as_of, "revision": run.revision, "sha256": sha256})
+    publish(storage, replace(run, sha256=sha256), directory)
+    if run.withdrawn_at:
+        mark_withdrawn(storage, run)
