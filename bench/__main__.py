@@ -15,6 +15,7 @@ BENCHMARKS = {
     "chain": "seconds of one AS_OF, and of six by backfill, through the real scheduler, task by task",
     "workers": "ten AS_OFs by backfill on Celery, with one worker process and with two, stage by stage",
     "online": "writing and reading features online: Feast's stock store, ours in Postgres and in Redis, by customers",
+    "erasure": "erasing a thousand customers in one request, place by place, by customers",
     "gate": "how often the gate errs, by simulation",
     "regime": "how often a regime change is called, with and without one, by simulation",
     "health": "how well a list's expected performance says what comes, by simulation",

@@ -88,7 +88,7 @@ def _ids_of_archive(archive: Location) -> Iterator[pa.Array]:
 
 def main() -> None:
     logging.basicConfig(level=logging.WARNING)
-    url, settings = ask_for_url(), read_settings()
+    url, settings = ask_for_url("python -m churn.erasure.again", __doc__), read_settings()
     directory = erasure_directory()
     if directory is None or not missing_requests(url, directory):
         return

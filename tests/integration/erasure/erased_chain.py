@@ -1,0 +1,110 @@
+"""A chain with a customer whose id can be searched for, and the erasure of customers, task by task as in the DAG."""
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pyarrow.parquet
+from churn.erasure.models import erase_models
+from psycopg import sql
+
+from churn.erasure.archive import erase_archive
+from churn.erasure.landing import erase_landing
+from churn.erasure.lists import erase_lists
+from churn.erasure.request import ERASED, bury, end, open_request, required_directory, write_ids
+from churn.erasure.rows import erase_rows
+from churn.erasure.sweep import sweep
+from churn.training.superseded import mark_superseded
+
+MARKED = "marked-7Q0-zebra"
+"""The customer who is erased."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The places of a stack that hold rows of customers."""
+
+    database_url: str
+    landing: Path
+    archive: Path
+    lists: Path
+
+    def steps(self, request: str, users: frozenset[str]):
+        """Return the tasks of churn_erase between tombstones and end, in order, by name."""
+        url = self.database_url
+        return {
+            "models": lambda: erase_models(request, users, url),
+            "landing": lambda: erase_landing(request, users, url, self.landing),
+            "archive": lambda: erase_archive(request, users, url, self.archive),
+            "rows": lambda: erase_rows(request, users, url),
+            "lists": lambda: erase_lists(request, users, url, str(self.lists)),
+            "sweep": lambda: sweep(request, users, url),
+            "supersede": lambda: mark_superseded(url),
+        }
+
+    def begin(self, *users: str) -> str:
+        """Write and record a request, and its tombstones; return its name."""
+        request = write_ids(users, required_directory())
+        open_request(request, "ada", "she asked for it", self.database_url)
+        bury(request, self.database_url)
+        return request
+
+    def erase(self, *users: str) -> dict:
+        """Erase the customers; return the outcome of each task."""
+        request = self.begin(*users)
+        done = {name: step() for name, step in self.steps(request, frozenset(users)).items()}
+        return done | {"end": end(request, ERASED, self.database_url)}
+
+
+def mark(landing: Path, dates: Iterable[date], customer: str) -> None:
+    """Give a customer of generated drops the id MARKED."""
+    for as_of in dates:
+        for path in (landing / as_of.isoformat()).glob("*.csv"):
+            path.write_text(path.read_text(encoding="utf-8").replace(f"{customer},", f"{MARKED},"), encoding="utf-8")
+
+
+def contents(directory: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of every file below a directory, without compression."""
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        name = str(path.relative_to(directory))
+        if path.suffix == ".zst":
+            with pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd") as stream:
+                yield name, stream.read()
+        elif path.suffix == ".parquet":
+            text = io.StringIO()
+            pyarrow.parquet.read_table(path, memory_map=False).to_pandas().to_csv(text, index=False)
+            yield name, text.getvalue().encode()
+        else:
+            yield name, path.read_bytes()
+
+
+def files_with(directory: Path, user: str = MARKED) -> list[str]:
+    return [name for name, content in contents(directory) if user.encode() in content]
+
+
+def rows_of(database_url: str) -> dict[str, Counter[str]]:
+    """Return the rows of every table of a database as JSON, by table; of a partitioned one, as a whole."""
+    with psycopg.connect(database_url) as connection:
+        tables = connection.execute(
+            """
+            SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE relkind IN ('r', 'p') AND NOT relispartition AND nspname NOT IN ('pg_catalog', 'information_schema')
+            """
+        ).fetchall()
+        return {
+            f"{schema}.{table}": Counter(
+                row
+                for (row,) in connection.execute(
+                    sql.SQL("SELECT to_jsonb(t)::text FROM {} AS t").format(sql.Identifier(schema, table))
+                )
+            )
+            for schema, table in tables
+        }
+
+
+def tables_with(database_url: str, user: str = MARKED) -> list[str]:
+    return [table for table, rows in rows_of(database_url).items() if any(user in row for row in rows)]
