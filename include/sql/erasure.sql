@@ -1,5 +1,5 @@
 -- name: any_tombstone
-SELECT FROM erasure.tombstones LIMIT 1
+SELECT true FROM erasure.tombstones LIMIT 1
 
 -- name: approve
 UPDATE erasure.requests SET approved_by = coalesce(approved_by, %(approved_by)s)
@@ -129,7 +129,7 @@ CHECKPOINT
 SELECT place FROM erasure.places WHERE request = %(request)s AND rewritten > 0 AND starts_with(place, 'table ')
 
 -- name: is_table
-SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+SELECT true FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname = %(schema)s AND relname = %(name)s
 
 -- name: vacuum
