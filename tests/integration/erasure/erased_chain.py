@@ -1,6 +1,7 @@
 """A chain with a customer whose id can be searched for, and the erasure of customers, task by task as in the DAG."""
 
 import io
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,15 @@ from churn.erasure.lists import erase_lists
 from churn.erasure.request import ERASED, bury, end, open_request, required_directory, write_ids
 from churn.erasure.rows import erase_rows
 from churn.erasure.sweep import sweep
+from churn.scores.scoring_step import score_customers
+from churn.synthetic.generate import write_drops
+from churn.training.cohort import cohorts
 from churn.training.superseded import mark_superseded
+from tests.integration.conftest import Pipeline
+from tests.integration.training_chain import QUICK, Chain
+
+SHARE = 0.1
+"""Of the control arm."""
 
 MARKED = "marked-7Q0-zebra"
 """The customer who is erased."""
@@ -58,6 +67,65 @@ class Stores:
         request = self.begin(*users)
         done = {name: step() for name, step in self.steps(request, frozenset(users)).items()}
         return done | {"end": end(request, ERASED, self.database_url)}
+
+
+@dataclass(frozen=True)
+class Home:
+    """A directory with the files of a stack: landing directory, archive, lists, MLflow, and the drops as sent."""
+
+    path: Path
+    dates: tuple[date, ...]
+
+    def stores(self, database_url: str) -> Stores:
+        return Stores(database_url, self.path / "landing", self.path / "archive", self.path / "scores")
+
+
+def write_home(path: Path, **scenario: int) -> Home:
+    """Write generated drops in which a customer who is in all of them, and in no cohort, is MARKED."""
+    landing = path / "landing"
+    (path / "mlflow").mkdir(parents=True)
+    write_drops(landing, **scenario)
+    dates = tuple(sorted(date.fromisoformat(each.name) for each in landing.iterdir()))
+    everywhere = sorted(set.intersection(*(set(ids_of(landing / str(day) / "users.csv")) for day in dates)))
+    mark(landing, dates, next(user for user, *of in zip(everywhere, *cohorts(everywhere), strict=True) if not any(of)))
+    for day in dates:
+        # Its hashes are of the drop before it was marked.
+        (landing / str(day) / "manifest.json").unlink(missing_ok=True)
+    shutil.copytree(landing, path / "sent")
+    return Home(path, dates)
+
+
+def run_chain(home: Home, database_url: str) -> None:
+    """Take every date through the chain, with a list and a logged answer, and the last one again with a correction."""
+    chain = Chain(Pipeline(database_url, home.path / "landing", home.path / "archive"))
+    for day in home.dates:
+        chain(day, QUICK)
+        score_customers(day, database_url, str(home.path / "scores"), SHARE)
+        log_answer(database_url, day)
+    correct(home.path / "landing" / str(home.dates[-1]))
+    chain(home.dates[-1], QUICK)
+    score_customers(home.dates[-1], database_url, str(home.path / "scores"), SHARE)
+
+
+def log_answer(database_url: str, as_of: date) -> None:
+    """Log an answer about the customer, as serving does."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO predictions.answered VALUES (now(), 'r1', %s, 0.5, 1, 0.5, 1, %s, '{}')", (MARKED, as_of)
+        )
+
+
+def correct(drop: Path) -> None:
+    """Write a drop again with its subscriptions in another order."""
+    path = drop / "subscriptions.csv"
+    header, first, *rest = path.read_text(encoding="utf-8").split("\n")
+    path.write_text("\n".join([header, *rest[:-1], first, ""]), encoding="utf-8")
+
+
+def ids_of(path: Path) -> list[str]:
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    place = header.split(",").index("user_id")
+    return [line.split(",")[place] for line in lines]
 
 
 def mark(landing: Path, dates: Iterable[date], customer: str) -> None:

@@ -25,63 +25,33 @@ from churn.outcome import UNCHANGED
 from churn.registry.client import find_versions
 from churn.reproduction.reproduce import NotReproducible, reproduce
 from churn.scores.scoring_step import score_customers
-from churn.synthetic.generate import write_drops
-from churn.training.cohort import cohorts
 from tests.conftest import database_copy, tracking
-from tests.integration.conftest import Pipeline
-from tests.integration.erasure.erased_chain import MARKED, Stores, contents, files_with, mark, rows_of, tables_with
-from tests.integration.training_chain import QUICK, Chain
-
-SHARE = 0.1
-
-
-def answer(database_url, as_of):
-    """Log an answer about the customer, as serving does."""
-    with psycopg.connect(database_url) as connection:
-        connection.execute(
-            "INSERT INTO predictions.answered VALUES (now(), 'r1', %s, 0.5, 1, 0.5, 1, %s, '{}')", (MARKED, as_of)
-        )
-
-
-def corrected(drop):
-    """Write the drop again with another fee of another customer."""
-    path = drop / "subscriptions.csv"
-    header, first, *rest = path.read_text(encoding="utf-8").split("\n")
-    path.write_text("\n".join([header, *rest[:-1], first, ""]), encoding="utf-8")
-    (drop / "manifest.json").unlink(missing_ok=True)
+from tests.integration.erasure.erased_chain import (
+    MARKED,
+    SHARE,
+    contents,
+    correct,
+    files_with,
+    rows_of,
+    run_chain,
+    tables_with,
+    write_home,
+)
 
 
 @pytest.fixture(scope="module")
 def stores(postgres_url, churn_template, mlflow_template, tmp_path_factory):
     """A chain of two dates with a correction, late labels, predictions, versions, lists; the customer erased at its
     end."""
-    home = tmp_path_factory.mktemp("erased")
-    landing, artifacts = home / "landing", home / "mlflow"
-    artifacts.mkdir()
-    write_drops(landing, customers=1200, months=3, seed=5)
-    dates = sorted(datetime.fromisoformat(path.name).date() for path in landing.iterdir())
-    users = [set(_ids(landing / str(day) / "users.csv")) for day in dates]
-    everywhere = sorted(set.intersection(*users))
-    learned = [user for user, *of in zip(everywhere, *cohorts(everywhere), strict=True) if not any(of)]
-    mark(landing, dates, learned[0])
-    for day in dates:
-        (landing / str(day) / "manifest.json").unlink(missing_ok=True)
-    shutil.copytree(landing, home / "sent")
+    home = write_home(tmp_path_factory.mktemp("erased") / "home", customers=1200, months=3, seed=5)
     with (
         pytest.MonkeyPatch.context() as environment,
         database_copy(postgres_url, churn_template) as url,
-        tracking(postgres_url, mlflow_template, artifacts),
+        tracking(postgres_url, mlflow_template, home.path / "mlflow"),
     ):
-        environment.setenv("CHURN_ERASURE_DIR", str(home / "erasure"))
-        chain = Chain(Pipeline(url, landing, home / "archive"))
-        for day in dates:
-            chain(day, QUICK)
-            score_customers(day, url, str(home / "scores"), SHARE)
-            answer(url, day)
-        corrected(landing / str(dates[-1]))
-        chain(dates[-1], QUICK)
-        score_customers(dates[-1], url, str(home / "scores"), SHARE)
-        yield Erased(Stores(url, landing, home / "archive", home / "scores"), dates, home)
+        environment.setenv("CHURN_ERASURE_DIR", str(home.path / "erasure"))
+        run_chain(home, url)
+        yield Erased(home.stores(url), home.dates, home.path)
 
 
 class Erased:
@@ -94,12 +64,6 @@ class Erased:
         self.files_before = dict(contents(home))
         self.done = stores.erase(MARKED)
         self.after = rows_of(stores.database_url)
-
-
-def _ids(path: Path):
-    header, *lines = path.read_text(encoding="utf-8").splitlines()
-    place = header.split(",").index("user_id")
-    return [line.split(",")[place] for line in lines]
 
 
 def test_the_customer_was_everywhere_before(stores):
@@ -240,7 +204,7 @@ def test_a_correction_with_the_customer_is_loaded_without_them(stores):
     url, of, day = stores.stores.database_url, stores.stores, stores.dates[1]
     shutil.rmtree(of.landing / str(day))
     shutil.copytree(stores.home / "sent" / str(day), of.landing / str(day))
-    corrected(of.landing / str(day))
+    correct(of.landing / str(day))
     drop = validate(find_drop(of.landing, day), url, of.archive)
     assert load(drop, url, of.archive).outcome == "DONE"
     build_snapshots(day, url)
