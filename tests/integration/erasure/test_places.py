@@ -1,0 +1,153 @@
+"""What one place does by itself: Redis, log files, a landing directory that cannot be written, a manifest."""
+
+import json
+from datetime import date
+
+import psycopg
+import pytest
+
+from churn.drops.landing import digest_of, sha256_of
+from churn.drops.watch import find_pending
+from churn.erasure.archive import erase_archive
+from churn.erasure.landing import erase_landing
+from churn.erasure.logs import erase_logs
+from churn.erasure.request import (
+    ERASED,
+    REFUSED,
+    ErasureRefused,
+    bury,
+    end,
+    open_request,
+    read_ids,
+    required_directory,
+    write_ids,
+)
+from churn.erasure.rows import erase_rows
+from churn.features.lookup import OnlineLookup
+from churn.features.materialization import materialize
+from churn.features.store import FEATURE_SERVICE, open_store
+from churn.outcome import DONE, UNCHANGED
+from tests.handmade_drops import write_drop
+
+DAY = date(2024, 1, 31)
+USERS = [f"customer-{number}" for number in range(30)]
+GONE = "customer-1"
+"""Its id begins those of others: customer-10 and more."""
+
+
+@pytest.fixture
+def request_name(database_url, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHURN_ERASURE_DIR", str(tmp_path / "erasure"))
+    name = write_ids([GONE], required_directory())
+    open_request(name, "ada", "letter of May", database_url)
+    return name
+
+
+def test_the_customer_is_unknown_in_either_online_store_and_the_others_are_served(
+    own_online_store, pipeline, request_name
+):
+    write_drop(pipeline.landing, DAY, USERS)
+    pipeline.serve(DAY)
+    url, gone = pipeline.database_url, frozenset({GONE})
+    store = open_store(url)
+    lookup = OnlineLookup(store, store.get_feature_service(FEATURE_SERVICE))
+    before = lookup.read(USERS)
+    erase_archive(request_name, gone, url, pipeline.archive)
+    outcome = erase_rows(request_name, gone, url)
+    assert outcome.outcome == DONE
+    after = lookup.read(USERS)
+    assert (after[1].values, after[1].as_of) == ({}, None)
+    assert [each for each in after if each.as_of] == [each for n, each in enumerate(before) if n != 1]
+    assert materialize(DAY, url).outcome == UNCHANGED
+    assert erase_rows(request_name, gone, url).outcome == UNCHANGED
+
+
+def test_ids_are_covered_in_logs_and_longer_ids_stay(tmp_path, database_url, request_name):
+    logs = tmp_path / "logs"
+    (logs / "task").mkdir(parents=True)
+    (logs / "task" / "1.log").write_text(f"line 3: '{GONE}', {GONE};customer-10 {GONE}\n", encoding="utf-8")
+    (logs / "empty.log").write_text("", encoding="utf-8")
+    outcome = erase_logs(request_name, frozenset({GONE}), database_url, [logs, tmp_path / "not there"])
+    assert (outcome.outcome, outcome.figures["rows"]) == (DONE, 3)
+    covered = "*" * len(GONE)
+    text = (logs / "task" / "1.log").read_text(encoding="utf-8")
+    assert text == f"line 3: '{covered}', {covered};customer-10 {covered}\n"
+    assert erase_logs(request_name, frozenset({GONE}), database_url, [logs]).outcome == UNCHANGED
+
+
+def test_a_manifest_is_renewed_with_its_drop_and_no_chain_starts(pipeline, request_name):
+    drop = write_drop(pipeline.landing, DAY, USERS, labels=[(user, False) for user in USERS])
+    promised = {path.name: {"sha256": sha256_of(path), "rows": 30} for path in drop.files()}
+    (drop.path / "manifest.json").write_text(json.dumps({**promised, "notes.txt": promised["users.csv"]}))
+    (drop.path / "notes.txt").write_text("as agreed")
+    pipeline.snapshot(DAY)
+    url, gone = pipeline.database_url, frozenset({GONE})
+    erase_landing(request_name, gone, url, pipeline.landing)
+    erase_archive(request_name, gone, url, pipeline.archive)
+    manifest = json.loads((drop.path / "manifest.json").read_text())
+    assert manifest.pop("notes.txt") == promised["users.csv"]
+    assert manifest == {path.name: {"sha256": sha256_of(path), "rows": 29} for path in drop.files()}
+    assert find_pending(pipeline.landing, url) == []
+    with psycopg.connect(url) as connection:
+        digest, files = connection.execute("SELECT digest, files FROM raw.drops").fetchone()
+    assert digest == digest_of({name: entry["sha256"] for name, entry in manifest.items()})
+    assert {name: file["rows"] for name, file in files.items()} == dict.fromkeys(manifest, 29)
+    assert {path.name for path in drop.path.iterdir()} == {*manifest, "manifest.json", "notes.txt"}
+
+
+def test_drops_that_cannot_be_written_are_named_and_the_others_are_done(pipeline, request_name):
+    good = write_drop(pipeline.landing, DAY, USERS)
+    bad = write_drop(pipeline.landing, date(2024, 2, 29), USERS)
+    # Root may write anywhere: a file in the place of the directory of new files stops it too.
+    (bad.path / ".erasing").write_text("", encoding="utf-8")
+    with pytest.raises(ErasureRefused, match=r"2024-02-29 in .* cannot be read or written"):
+        erase_landing(request_name, frozenset({GONE}), pipeline.database_url, pipeline.landing)
+    assert f"{GONE}," not in (good.path / "users.csv").read_text(encoding="utf-8")
+    (bad.path / ".erasing").unlink()
+    again = erase_landing(request_name, frozenset({GONE}), pipeline.database_url, pipeline.landing)
+    assert again.figures["rewritten"] == 5
+
+
+def test_a_request_is_recorded_and_its_ids_are_deleted_at_its_end(database_url, request_name, tmp_path):
+    directory = tmp_path / "erasure"
+    assert read_ids(request_name, directory) == {GONE}
+    assert (directory / f"{request_name}.ids").stat().st_mode & 0o777 == 0o600
+    assert bury(request_name, database_url, "eve").figures["tombstones"] == 1
+    assert bury(request_name, database_url, "eve").outcome == UNCHANGED
+    assert (directory / "key").stat().st_mode & 0o777 == 0o600
+    end(request_name, ERASED, database_url)
+    assert not (directory / f"{request_name}.ids").exists()
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "SELECT who, why, approved_by, customers, result, ended_at IS NOT NULL FROM erasure.requests"
+        ).fetchone()
+    assert row == ("ada", "letter of May", "eve", 1, "erased", True)
+    with pytest.raises(ErasureRefused, match="has ended"):
+        read_ids(request_name, directory)
+
+
+def test_a_refused_request_leaves_no_tombstone(database_url, request_name):
+    end(request_name, REFUSED, database_url)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT result FROM erasure.requests").fetchone() == ("refused",)
+        assert connection.execute("SELECT count(*) FROM erasure.tombstones").fetchone() == (0,)
+
+
+def test_a_lost_key_is_not_replaced_by_another_one(database_url, request_name, tmp_path):
+    bury(request_name, database_url)
+    (tmp_path / "erasure" / "key").unlink()
+    other = write_ids(["customer-2"], required_directory())
+    open_request(other, "ada", "letter of June", database_url)
+    with pytest.raises(ErasureRefused, match="put the file key back"):
+        bury(other, database_url)
+
+
+@pytest.mark.parametrize("name", ["../etc/passwd", "", "0" * 31])
+def test_a_name_that_is_no_request_is_refused(name, tmp_path):
+    with pytest.raises(ErasureRefused, match="not the name of a request"):
+        read_ids(name, tmp_path)
+
+
+def test_no_ids_are_no_request(tmp_path):
+    with pytest.raises(ErasureRefused, match="no user_id"):
+        write_ids(["", "\n"], tmp_path)
