@@ -41,6 +41,7 @@ def run(bench: Bench) -> Row:
     rows: list[Row] = []
     for customers in bench.customers:
         directory = bench.server.directory / f"erasure_{customers}"
+        directory.mkdir()
         with (
             mlflow_server(directory / "mlflow") as tracking,
             bench.drops(customers) as drops,
