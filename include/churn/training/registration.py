@@ -95,7 +95,7 @@ def register(
             "git_commit": git_commit(),
             LEARNED_FROM: to_tag(candidate.learned_from),
             "graded_on": candidate.graded_on.isoformat(),
-            "graded_digest": training_set.of(candidate.service).cohort_digest(candidate.graded_on),
+            "graded_digest": training_set.cohort_digest(candidate.graded_on, candidate.service),
             "graded_out_of_time": str(candidate.out_of_time),
             **({REGIME_CHANGE: candidate.change.to_tag()} if candidate.change else {}),
         },

@@ -91,9 +91,12 @@ class TrainingSet:
     def _cohorts(self) -> tuple[np.ndarray, np.ndarray]:
         return cohorts(user for block in self.table.to_batches(BLOCK) for user in block["user_id"].to_pylist())
 
-    def cohort_digest(self, day: date) -> str:
-        """The sha256 of the gate cohort's rows of that labelled date."""
-        return _digest_of(self.table.schema, self._blocks(self.cohort & self.on(day)))
+    def cohort_digest(self, day: date, service: FeatureService | None = None) -> str:
+        """The sha256 of the gate cohort's rows of that labelled date, with the features of that service only; None: of
+        all."""
+        # The cohort is that of these rows: the hashes of a million customers are not computed again.
+        table = self.of(service).table if service else self.table
+        return _digest_of(table.schema, _blocks_of(table, self.cohort & self.on(day)))
 
     @property
     def days(self) -> np.ndarray:
@@ -116,14 +119,7 @@ class TrainingSet:
 
     def features_in_blocks(self, rows: np.ndarray) -> Iterator[pd.DataFrame]:
         """Return the same in blocks of at most BLOCK rows, to bound the memory of predictions."""
-        return map(self._features, self._blocks(rows))
-
-    def _blocks(self, rows: np.ndarray) -> Iterator[pa.Table]:
-        """Yield the rows in blocks without a full copy. Equal rows give equal blocks, because the block size decides
-        the last bit of a score."""
-        places = np.flatnonzero(rows)
-        for begin in range(0, len(places), BLOCK):
-            yield self.table.take(places[begin : begin + BLOCK])
+        return map(self._features, _blocks_of(self.table, rows))
 
     def _features(self, table: pa.Table) -> pd.DataFrame:
         types = feature_types(self.service)
@@ -311,6 +307,14 @@ def _digest_of(schema: pa.Schema, parts: Iterable[pa.Table]) -> str:
         for part in parts:
             writer.write_table(part)
     return digest.sha256.hexdigest()
+
+
+def _blocks_of(table: pa.Table, rows: np.ndarray) -> Iterator[pa.Table]:
+    """Yield the rows in blocks without a full copy. Equal rows give equal blocks, because the block size decides the
+    last bit of a score."""
+    places = np.flatnonzero(rows)
+    for begin in range(0, len(places), BLOCK):
+        yield table.take(places[begin : begin + BLOCK])
 
 
 class _Digest(io.RawIOBase):

@@ -293,3 +293,13 @@ def test_a_null_has_another_digest_than_any_value():
 def test_the_digest_does_not_depend_on_the_memory_layout():
     whole = pa.table({"x": [1, 2, 3]})
     assert digest_of(pa.concat_tables([whole.slice(0, 1), whole.slice(1)])) == digest_of(whole)
+
+
+def test_the_digest_of_the_cohort_by_service_is_that_of_the_rows_with_its_features(landing, archive, url):
+    users = [f"customer {number}" for number in range(30)]
+    take_in(write_drop(landing, D31, users, [(each, False) for each in users]), url, archive)
+    found = training_set(url, D31)
+    assert 0 < found.cohort.sum() < len(users)
+    for service in (*found.others, found.service):
+        assert found.cohort_digest(D31, service) == found.of(service).cohort_digest(D31)
+    assert len({found.cohort_digest(D31, each) for each in (*found.others, None)}) == len(found.others) + 1
