@@ -5,13 +5,17 @@ with its credentials, or to the local disk. With a tracking server, only URIs th
 Without one, as in tests, the URI of the database is used.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from churn.registry.client import is_missing
 
 LARGEST = 256 * 1024 * 1024
 """Maximum bytes of a fetched file. A forest of 300 trees has 10 MB; the ids of a million training customers, 20 MB."""
@@ -52,6 +56,33 @@ def of_version(name: str, version: int) -> ArtifactRepository:
     return at(address)
 
 
+def of_models(run_id: str) -> list[ArtifactRepository]:
+    """Return the artifacts of each model that a run logged, deleted models included; raises the errors of of_run()."""
+    client = MlflowClient()
+    run = client.get_run(run_id)
+    ids = [each.model_id for each in run.outputs.model_outputs] if run.outputs else []
+    return [at(_location_of(client, each, run.info.experiment_id)) for each in ids]
+
+
+def _location_of(client: MlflowClient, model_id: str, experiment_id: str) -> str:
+    try:
+        return str(client.get_logged_model(model_id).artifact_location)
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+    # It was deleted. Its files may still be there, where MLflow puts those of every model.
+    return f"{client.get_experiment(experiment_id).artifact_location.rstrip('/')}/models/{model_id}/artifacts"
+
+
+def walk(repository: ArtifactRepository, folder: str | None = None) -> Iterator[str]:
+    """Yield the path of every file of a folder and its subfolders."""
+    for each in repository.list_artifacts(folder):
+        if each.is_dir:
+            yield from walk(repository, each.path)
+        else:
+            yield each.path
+
+
 def sizes(repository: ArtifactRepository, folder: str | None = None) -> dict[str, int]:
     """Return the size of each file of a folder in bytes, by path."""
     return {each.path: each.file_size or 0 for each in repository.list_artifacts(folder) if not each.is_dir}
@@ -73,6 +104,13 @@ def fetch(repository: ArtifactRepository, path: str, directory: Path, largest: i
     # The file may have been replaced after it was listed.
     _check(path, found.stat().st_size, largest)
     return found
+
+
+def replace(repository: ArtifactRepository, path: str, file: Path) -> None:
+    """Upload a file in place of the one at `path`, whose name it must have. It works for a deleted run too."""
+    folder, _, name = path.rpartition("/")
+    assert file.name == name, f"{file} would be uploaded beside {path}"
+    repository.log_artifact(str(file), folder or None)
 
 
 def _check(path: str, size: int, largest: int) -> None:

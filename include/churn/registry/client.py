@@ -4,11 +4,11 @@ It does not import scikit-learn; churn.registry.loading loads models.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage
+from mlflow.entities import LifecycleStage, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
@@ -22,7 +22,7 @@ EXPERIMENT = "streamflow"
 NO_TAGS: Mapping[str, str] = {}
 
 PAGE = 1000
-"""Versions per page of a search."""
+"""Versions or runs per page of a search."""
 
 
 class ExperimentDeleted(RuntimeError):
@@ -78,6 +78,20 @@ def list_versions(
         token = page.token
         if not token:
             return found
+
+
+def list_runs(client: MlflowClient) -> Iterator[Run]:
+    """Yield every run of the experiment: active and deleted ones, nested ones included. None without the experiment."""
+    experiment, token = client.get_experiment_by_name(EXPERIMENT), None
+    while experiment:
+        # Ascending, so that a run logged meanwhile is appended and does not shift pages.
+        page = client.search_runs(
+            [experiment.experiment_id], "", ViewType.ALL, PAGE, ["attributes.start_time ASC"], token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def get_version(client: MlflowClient, version: int) -> ModelVersion:
