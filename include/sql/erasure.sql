@@ -14,10 +14,22 @@ ON CONFLICT (hash) DO NOTHING
 -- name: end
 UPDATE erasure.requests SET ended_at = now(), result = %(result)s WHERE request = %(request)s AND ended_at IS NULL
 
+-- name: first_of_version
+-- The date in UTC of the first erasure of customers that a version learned from.
+SELECT min(erased_at)::date FROM erasure.versions WHERE version = %(version)s AND run_id = %(run_id)s
+
 -- name: open
 INSERT INTO erasure.requests (request, who, why, customers)
 VALUES (%(request)s, %(who)s, %(why)s, %(customers)s)
 ON CONFLICT (request) DO NOTHING
+
+-- name: overdue_versions
+-- The versions that learned from customers whose erasure began before the limit.
+SELECT version, run_id, min(erased_at) AS erased_at
+FROM erasure.versions
+GROUP BY version, run_id
+HAVING min(erased_at) < %(limit)s
+ORDER BY version, run_id
 
 -- name: record_place
 INSERT INTO erasure.places (request, place, looked_at, rewritten, rows)
@@ -28,11 +40,19 @@ ON CONFLICT (request, place) DO UPDATE SET
     rows = places.rows + EXCLUDED.rows,
     done_at = now()
 
+-- name: record_version
+INSERT INTO erasure.versions (version, run_id, request)
+VALUES (%(version)s, %(run_id)s, %(request)s)
+ON CONFLICT (version, run_id, request) DO NOTHING
+
 -- name: restore_request
 -- A request of the ledger that the restored database lacks. It ends when its customers are removed from the backup.
 INSERT INTO erasure.requests (request, asked_at, who, why, customers)
 VALUES (%(request)s, %(asked_at)s, %(who)s, %(why)s, %(customers)s)
 ON CONFLICT (request) DO NOTHING
+
+-- name: rewrites
+SELECT old_sha256, new_sha256 FROM erasure.rewrites
 
 -- name: tombstones
 SELECT hash FROM erasure.tombstones
