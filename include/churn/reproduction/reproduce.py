@@ -6,7 +6,7 @@ and the database `churn` are only read.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -18,12 +18,13 @@ from churn.drops.archive import ArchiveError, open_archived
 from churn.drops.loading import load
 from churn.drops.snapshots import build_snapshots
 from churn.drops.storage import Location
-from churn.drops.validation import AcceptedDrop
+from churn.drops.validation import AcceptedDrop, AcceptedFile
 from churn.features.store import apply_definitions, open_store
-from churn.postgres.database import connect
+from churn.postgres.database import connect, execute
 from churn.reason import Refused
 from churn.registry.client import get_version, is_missing
-from churn.registry.model_version import MODEL_NAME, ModelNotLoadable, ModelVersion
+from churn.registry.erased import TRAINED_ON_ERASED
+from churn.registry.model_version import LONGEST_VALUE, MODEL_NAME, ModelNotLoadable, ModelVersion
 from churn.reproduction.bit_for_bit import Check, compare, set_difference
 from churn.reproduction.scratch import scratch_database
 from churn.training import recipe
@@ -37,7 +38,7 @@ TRAINING_SET = "training set"
 
 
 class NotReproducible(Refused):
-    """The version does not exist, or has no lineage or unreadable tags."""
+    """The version does not exist, has no lineage or unreadable tags, or learned from customers who were erased."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def reproduce(version: int, database_url: str, archive: Location, say: Say) -> R
         say: receives progress messages.
 
     Raises:
-        NotReproducible: the version does not exist, or has no lineage or unreadable tags.
+        NotReproducible: the version does not exist, has no lineage or unreadable tags, or learned from customers who
+            were erased.
     """
     found, lineage = _find(version)
     environment = [*environment_differences(lineage["environment"])]
@@ -120,6 +122,11 @@ def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
         if is_missing(error):
             raise NotReproducible(f"there is no version {version} of {MODEL_NAME}") from None
         raise
+    if (erased_on := found.tags.get(TRAINED_ON_ERASED)) is not None:
+        raise NotReproducible(
+            f"version {version} of {MODEL_NAME} learned from customers who were erased on {erased_on[:LONGEST_VALUE]}: "
+            "their rows are neither in the archive nor in the training set any more, so it cannot be made again"
+        )
     lineage = read_lineage(found.run_id) if found.run_id else None
     if lineage is None:
         raise NotReproducible(
@@ -136,7 +143,7 @@ def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
 def _checks(
     found: ModelVersion, lineage: Mapping[str, Any], database_url: str, archive: Location, say: Say
 ) -> Iterator[Check]:
-    drops = _drops_of(lineage)
+    drops = _drops_of(lineage, database_url)
     say(f"checking the archived files of {len(drops)} drops")
     for drop in drops:
         _check_archived(drop, lineage, archive)
@@ -163,8 +170,20 @@ def _check_archived(drop: AcceptedDrop, lineage: Mapping[str, Any], archive: Loc
             raise ArchiveError(f"{name} of the drop of {drop.as_of}, revision {revision}: {error}") from error
 
 
-def _drops_of(lineage: Mapping[str, Any]) -> list[AcceptedDrop]:
-    return [AcceptedDrop.from_json({"as_of": as_of, **of}) for as_of, of in sorted(lineage["drops"].items())]
+def _drops_of(lineage: Mapping[str, Any], database_url: str) -> list[AcceptedDrop]:
+    """Return the drops of the lineage. A file that was written again without erased customers, none of whom was in the
+    training set, is named by its new content."""
+    with connect(database_url) as connection:
+        rewrites: dict[str, str] = dict(execute(connection, "erasure/rewrites").fetchall())
+
+    def now(file: AcceptedFile) -> AcceptedFile:
+        sha256 = file.sha256
+        while sha256 in rewrites:
+            sha256 = rewrites[sha256]
+        return replace(file, sha256=sha256)
+
+    drops = [AcceptedDrop.from_json({"as_of": as_of, **of}) for as_of, of in sorted(lineage["drops"].items())]
+    return [replace(drop, files={name: now(file) for name, file in drop.files.items()}) for drop in drops]
 
 
 def _rebuild(
@@ -172,7 +191,7 @@ def _rebuild(
 ) -> TrainingSet:
     services = _parameters_of(found, lineage).feature_services
     with scratch_database(database_url) as scratch:
-        for drop in _drops_of(lineage):
+        for drop in _drops_of(lineage, database_url):
             say(f"loading the drop of {drop.as_of}")
             load(drop, scratch, archive, loaded_before=True)
             build_snapshots(drop.as_of, scratch)

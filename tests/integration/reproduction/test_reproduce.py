@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from mlflow import MlflowClient
 
-from churn.drops.archive import open_archived
+from churn.drops.archive import Incoming, open_archived
 from churn.drops.landing import find_drop
 from churn.registry import client as registry
 from churn.reproduction.reproduce import NotReproducible, reproduce
@@ -325,3 +325,39 @@ def test_a_corrected_drop_is_read_from_the_archive_in_its_old_revision(world, tm
     world.correct_february(tmp_path)
     made = world.reproduce()
     assert made.equal, str(made)
+
+
+def test_a_version_is_reproduced_from_files_rewritten_without_a_customer_whom_it_did_not_learn_from(world, tmp_path):
+    learned = {*read_kept_set(world.run_id)["user_id"].to_pylist()}
+    drop, archive = read_lineage(world.run_id)["drops"]["2024-03-31"], world.pipeline.archive
+    kept, rewrites = {}, {}
+    with open_archived(archive, drop["files"]["users.csv"]["sha256"]) as stream:
+        users = (line.split(b",")[0].decode() for line in stream.read(2**24).splitlines()[1:])
+        user = next(each for each in users if each not in learned)
+    for name, file in drop["files"].items():
+        path = archive / file["sha256"][:2] / f"{file['sha256']}.csv.zst"
+        with open_archived(archive, file["sha256"]) as stream:
+            lines = stream.read(2**24).splitlines(keepends=True)
+        new = tmp_path / name
+        new.write_bytes(b"".join(line for line in lines if not line.startswith(f"{user},".encode())))
+        with Incoming(archive) as incoming:
+            with incoming.reading(new) as reader:
+                reader.read(2**24)
+            incoming.accept()
+        if reader.sha256 != file["sha256"]:
+            kept[path], rewrites[file["sha256"]] = path.read_bytes(), reader.sha256
+            path.unlink()
+    assert rewrites
+    with psycopg.connect(world.pipeline.database_url) as connection:
+        connection.execute(
+            "INSERT INTO erasure.requests (request, who, why, customers) VALUES ('r', 'ada', 'asked', 1)"
+        )
+        for old, now in rewrites.items():
+            connection.execute("INSERT INTO erasure.rewrites VALUES (%s, %s, 1, 1, 'r')", [old, now])
+    try:
+        assert world.reproduce().equal
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+        with psycopg.connect(world.pipeline.database_url) as connection:
+            connection.execute("TRUNCATE erasure.requests CASCADE")
