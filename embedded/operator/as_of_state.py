@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from churn.features.builds import builds_of
 from churn.postgres.database import connect, execute, statement
+from churn.registry.erased import erased_in_words
 from churn.registry.model_version import ModelVersion
 from churn.registry.state import in_production
 from embedded.environment import environment
@@ -84,7 +85,8 @@ def last_decision(states: list[AsOfState]) -> AsOfState | None:
 
 
 def as_of_table(states: list[AsOfState], versions: list[ModelVersion]) -> str:
-    """Return a table of the AS_OF dates, the last decision, and whether Production is superseded."""
+    """Return a table of the AS_OF dates, the last decision, and whether Production is superseded or learned from erased
+    customers."""
     superseded = [each for each in versions if "superseded" in each.tags]
     # By run as well: version numbers restart if the registered model is deleted and created again.
     old = {(each.version, each.run_id) for each in superseded}
@@ -133,5 +135,10 @@ def as_of_table(states: list[AsOfState], versions: list[ModelVersion]) -> str:
     why += [
         f"Production, version {each.version}, is superseded: {each.tags['superseded']}"
         for each in in_production(superseded)
+    ]
+    why += [
+        f"Production, version {each.version}, {said}"
+        for each in in_production(versions)
+        if (said := erased_in_words(each.tags))
     ]
     return "\n\n".join([table(header, rows), *why])

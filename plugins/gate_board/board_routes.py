@@ -11,6 +11,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from churn.board import history as board
 from churn.board import production as board_registry
 from churn.gate.decision_files import source_of
+from churn.registry.erased import erased_in_words
 from gate_board import sources
 from gate_board.answers import AUTHENTICATED, as_json, fields
 from gate_board.pages import TYPES
@@ -43,6 +44,7 @@ def everything(limit: int = Query(board.DECISIONS, ge=1, le=10_000)) -> Response
             "run_id": production.run_id,
             "as_of": (as_of := production.known_as_of),
             "tags": production.tags,
+            "erased": erased_in_words(production.tags),
             "age_days": (today - as_of).days if as_of else None,
             "grades": board.read_grades(url, production.version, production.run_id),
         },

@@ -50,6 +50,18 @@ def test_before_the_first_decision_the_board_is_empty(client):
     assert (board["decisions"], board["dates"], board["production"], board["registry_problem"]) == ([], [], None, None)
 
 
+def test_the_board_names_by_when_production_is_replaced_after_an_erasure(client):
+    from mlflow import MlflowClient
+
+    registry = MlflowClient()
+    registry.create_registered_model("streamflow_churn")
+    tags = {"as_of": "2024-01-31", "trained_on_erased": "2024-03-01"}
+    registry.create_model_version("streamflow_churn", "/none", tags=tags)
+    registry.transition_model_version_stage("streamflow_churn", "1", "Production")
+    shown = client.get("/api/board").json()["production"]
+    assert shown["erased"] == "learned from customers who were erased on 2024-03-01: replace by 2024-03-31"
+
+
 def test_the_polled_mark_is_small_and_equals_the_boards(client, database_url):
     append_decisions(database_url, [a_decision(0)])
     answer = client.get("/api/mark")

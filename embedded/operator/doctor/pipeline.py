@@ -8,7 +8,8 @@ from typing import Any
 
 from churn.drops.holds.record import Hold, find_holds, what_to_do
 from churn.features.redis.server import OnlineStoreAway
-from churn.operations.deadline import GRACE, Late, find_late, find_missing, in_words
+from churn.operations.deadline import GRACE, REPLACE, Late, find_late, find_missing, in_words
+from churn.registry.erased import erased_in_words
 from churn.registry.model_version import ModelVersion
 from churn.registry.state import Oddity
 from embedded.environment import environment
@@ -95,8 +96,12 @@ def judge_production(production: ModelVersion | None) -> Finding:
         advice = "the gate promotes the first version that passes its checks; the gate board shows which check failed"
         return warn("Production", "no version is in stage Production", advice)
     found = f"version {production.version}, trained as of {production.tags.get('as_of') or 'an unknown date'}"
-    why = production.tags.get("superseded")
-    return warn("Production", f"{found}, is superseded", why) if why else ok("Production", found)
+    erased = erased_in_words(production.tags)
+    if why := production.tags.get("superseded"):
+        return warn("Production", "; ".join(filter(None, (f"{found}, is superseded", erased))), why)
+    if erased:
+        return warn("Production", f"{found}, {erased}", REPLACE)
+    return ok("Production", found)
 
 
 def judge_registry(odd: list[Oddity]) -> Finding:

@@ -14,6 +14,7 @@ export function drawProduction(data) {
   return [
     title,
     production.tags.superseded && h("p", { class: "warning" }, `Superseded: ${production.tags.superseded}`),
+    production.erased && h("p", { class: "warning", id: "erased" }, `Version ${production.version} ${production.erased}.`),
     pinned(pin),
     facts([
       ["version", String(production.version), data.mlflow_url && out(`${data.mlflow_url}/#/models/streamflow_churn/versions/${production.version}`, "in MLflow")],

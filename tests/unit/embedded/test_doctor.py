@@ -282,6 +282,13 @@ def test_no_version_in_production_and_a_superseded_one_are_warnings() -> None:
     assert is_told(judge_production(old), WARN, "an unknown date", "superseded", "January changed")
 
 
+def test_a_version_in_production_that_learned_from_erased_customers_is_a_warning_with_a_date() -> None:
+    found = judge_production(production(2, as_of="2024-01-31", trained_on_erased="2024-03-01"))
+    assert is_told(found, WARN, "erased on 2024-03-01: replace by 2024-03-31", "run the newest AS_OF again")
+    both = judge_production(production(2, superseded="January changed", trained_on_erased="2024-03-01"))
+    assert is_told(both, WARN, "is superseded; learned from customers", "January changed")
+
+
 def test_an_odd_registry_is_a_warning_and_bad_where_serving_cannot_load_production() -> None:
     assert is_told(judge_registry([]), OK)
     alias = Oddity("alias champion names version 3", "set the alias to version 4")

@@ -202,6 +202,14 @@ def test_status_marks_superseded_versions_and_explains_that_of_production() -> N
     assert lines[4:] == ["", "Production, version 2, is superseded: January changed too"]
 
 
+def test_status_shows_by_when_production_is_replaced_after_an_erasure() -> None:
+    erased = {"trained_on_erased": "2024-03-01"}
+    versions = [ModelVersion(1, "", "Archived", erased), ModelVersion(2, "", "Production", erased)]
+    assert as_of_table([state(date(2024, 2, 29))], versions).splitlines()[-1] == (
+        "Production, version 2, learned from customers who were erased on 2024-03-01: replace by 2024-03-31"
+    )
+
+
 def test_status_shows_which_version_scored_a_date_and_whether_its_snapshot_changed_since() -> None:
     scored = {"revision": 1, "list_revision": 2, "list_version": 3}
     unscored = state(date(2024, 3, 31), revision=1)
