@@ -1,4 +1,5 @@
-"""Alerts once a day about AS_OFs without a decision, a list or a judgement in time."""
+"""Alerts once a day about AS_OFs without a decision, a list or a judgement in time, and about a version in Production
+that should have been replaced."""
 
 import os
 from datetime import datetime
@@ -36,6 +37,8 @@ def churn_deadline():
     Checks that every drop received between one week and two hours ago has a decision of the gate and a list of scores,
     and that the labels it brought of dates with a list are judged; fails otherwise. A date that no version may score
     needs no list, nor does one whose list retention deleted.
+    It also fails if the version in Production learned from customers who were erased more than 30 days ago
+    (CHURN_REPLACE_DAYS in Airflow's environment overrides this).
     Runs at 06:00 UTC; CHURN_DEADLINE in Airflow's environment (a cron expression) overrides this.
 
     Airflow's own deadline alerts watch runs. A missing drop has no run, and Airflow 3.3 skips deadline alerts for runs
@@ -46,19 +49,23 @@ def churn_deadline():
     wait for it. Otherwise trigger `churn_snapshot` with the AS_OF; finished steps are not repeated. Any other error
     means that Postgres was unavailable: clear the task.
 
+    **A version should have been replaced**: run the newest AS_OF again. Its training reads no row of the erased
+    customers, and the gate decides on the new version. If the gate keeps the version in Production, put the new one
+    there with `make rollback VERSION=n`, then `make release`. The alert repeats until another version is in Production.
+
     **Missing drops** are checked only if the parameter says how often drops come. A date without a drop has no snapshot
     and no decision.
     """
 
     @task(multiple_outputs=False)
     def check_deadline() -> dict:
-        """Compares the drops of the last week with the decisions and the lists. Fails without a retry if one is
-        missing."""
+        """Compares the drops of the last week with the decisions and the lists, and the version in Production with the
+        erasures. Fails without a retry if one is missing, or if that version should have been replaced."""
         from churn.operations.deadline import DeadlineMissed, check_deadline
-        from churn.settings import SettingMissing, read_settings
+        from churn.settings import SettingError, read_settings
 
         every = get_current_context()["params"]["drop_every_days"]
-        with no_retry(DeadlineMissed, SettingMissing):
+        with no_retry(DeadlineMissed, SettingError):
             return check_deadline(read_settings().landing, database_url(), every_days=every).to_json()
 
     check_deadline()

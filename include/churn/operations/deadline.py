@@ -1,5 +1,5 @@
 """The deadline: every received drop has a decision of the gate and a list of scores within hours, and its labels are
-judged.
+judged; a version in Production that learned from erased customers is replaced within CHURN_REPLACE_DAYS.
 
 The check reads drops instead of runs, because a drop that was never picked up has no run. Missing drops are checked
 only if the interval between drops is configured. A drop without a training set yet needs no decision, and one that no
@@ -20,7 +20,10 @@ from churn.drops.landing import Drop, is_complete, is_readable, list_drops
 from churn.drops.watch import Loaded, find_loaded, is_loaded, pending_of
 from churn.outcome import DONE, Outcome
 from churn.postgres.database import Connection, connect, execute
+from churn.registry.erased import replace_by
 from churn.registry.model_version import ModelVersion
+from churn.registry.state import in_production
+from churn.settings import replace_days
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +54,16 @@ NEXT = {
 """Advice by the last finished step of a drop. Running its AS_OF again resumes from there."""
 
 
+REPLACE = (
+    "run the newest AS_OF again, which trains without them, and let the gate decide; if it keeps this version, put the "
+    "new one into Production with make rollback VERSION=n, then make release"
+)
+"""Advice about a version in Production that learned from erased customers."""
+
+
 class DeadlineMissed(RuntimeError):
-    """AS_OFs without a decision, a list or a judgement in time; the message gives the state of each, and what to do."""
+    """AS_OFs without a decision, a list or a judgement in time, or a version in Production that should have been
+    replaced; the message gives the state of each, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +91,25 @@ def in_words(late: Sequence[Late]) -> str:
 def check_deadline(
     landing: Path, database_url: str, *, every_days: int | None = None, now: datetime | None = None
 ) -> Outcome:
-    """Check that every drop received between a week and two hours ago has its decision and list, and judged labels.
+    """Check that every drop received between a week and two hours ago has its decision and list, and judged labels; and
+    that the version in Production did not learn from customers who were erased more than CHURN_REPLACE_DAYS ago.
 
     Args:
         every_days: maximum days between drops; None does not check for missing drops.
         now: the instant to check for, aware; None is now.
 
     Raises:
-        DeadlineMissed: a drop has no decision, no list or unjudged labels, or the newest drop is too old.
+        DeadlineMissed: a drop has no decision, no list or unjudged labels, the newest drop is too old, or the version
+            in Production should have been replaced.
+        SettingError: CHURN_REPLACE_DAYS cannot be used.
     """
     now = now or datetime.now(UTC)
     missing = find_missing(landing, database_url, every_days, now)
     held = ", ".join(str(as_of) for as_of in find_holds(database_url))
     late = find_late(landing, database_url, now - TOLD_FOR, now - GRACE)
-    if missing or late:
-        raise DeadlineMissed("; ".join(each for each in (missing, in_words(late)) if each))
+    not_replaced = find_not_replaced(database_url, now)
+    if missing or not_replaced or late:
+        raise DeadlineMissed("; ".join(each for each in (missing, not_replaced, in_words(late)) if each))
     but = f", but {held}: held for a person, which was alerted" if held else ""
     until = f"{now - GRACE:%Y-%m-%d %H:%M} UTC"
     return Outcome(DONE, f"every drop received until {until} is decided on and scored, and its labels are judged{but}")
@@ -126,6 +141,32 @@ def find_missing(landing: Path, database_url: str, every_days: int | None, now: 
         return None
     what = f"the newest drop is of {newest}" if newest else "there is no drop"
     return f"{what}, and one is expected every {every_days} days: ask whoever sends them"
+
+
+def find_not_replaced(database_url: str, now: datetime) -> str | None:
+    """Return a text if the version in Production learned from customers who were erased more than CHURN_REPLACE_DAYS
+    ago, or if that is unknown; else None.
+
+    Raises:
+        SettingError: CHURN_REPLACE_DAYS cannot be used.
+    """
+    with connect(database_url) as connection:
+        limit = now - timedelta(days=replace_days())
+        rows = execute(connection, "erasure/overdue_versions", {"limit": limit}).fetchall()
+    overdue = {(version, run_id): erased_at for version, run_id, erased_at in rows}
+    if not overdue:
+        return None
+    versions = _registered()
+    if versions is None:
+        return "whether Production learned from customers who were erased is unknown: check that MLflow runs"
+    for each in in_production(versions)[-1:]:
+        if erased_at := overdue.get((each.version, each.run_id)):
+            erased_on = erased_at.date()
+            return (
+                f"version {each.version} in Production learned from customers who were erased on {erased_on}, and "
+                f"should have been replaced by {replace_by(erased_on)}: {REPLACE}"
+            )
+    return None
 
 
 def _late_in_landing(landing: Path, database_url: str) -> Iterator[Late]:

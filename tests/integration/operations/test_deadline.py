@@ -437,3 +437,45 @@ def test_an_unreadable_drop_does_not_count_as_the_promised_one(reachable, landin
 def test_a_missing_first_promised_drop_is_reported(landing, database_url):
     with pytest.raises(DeadlineMissed, match="there is no drop, and one is expected every 1 days"):
         check_deadline(landing, database_url, every_days=1)
+
+
+# --- versions that learned from erased customers -------------------------------------------------------------------
+
+
+def in_production_since_an_erasure(registry, database_url, days):
+    """A version in Production with a row in erasure.versions of that many days ago."""
+    run_id = registry.create_run("0").info.run_id
+    version = registry.create_model_version("streamflow_churn", "/none", run_id=run_id).version
+    registry.transition_model_version_stage("streamflow_churn", version, "Production")
+    with connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO erasure.requests (request, who, why, customers) VALUES ('r', 'ada', 'asked', 1);"
+            f" INSERT INTO erasure.versions VALUES ({version}, '{run_id}', 'r', now() - interval '{days} days')"
+        )
+    return version
+
+
+@pytest.mark.parametrize(("days", "setting", "alerted"), [(29, "", False), (31, "", True), (31, "60", False)])
+def test_a_version_in_production_that_is_not_replaced_in_time_is_alerted(
+    registry, landing, database_url, monkeypatch, days, setting, alerted
+):
+    monkeypatch.setenv("CHURN_REPLACE_DAYS", setting)
+    version = in_production_since_an_erasure(registry, database_url, days)
+    if not alerted:
+        assert check_deadline(landing, database_url).outcome == DONE
+        return
+    with pytest.raises(DeadlineMissed, match=rf"^version {version} in Production learned .*: run the newest AS_OF"):
+        check_deadline(landing, database_url)
+
+
+def test_a_replaced_version_is_not_alerted(registry, landing, database_url):
+    version = in_production_since_an_erasure(registry, database_url, 31)
+    registry.transition_model_version_stage("streamflow_churn", version, "Archived")
+    assert check_deadline(landing, database_url).outcome == DONE
+
+
+def test_while_mlflow_is_down_it_is_reported_that_production_is_unknown(registry, landing, database_url, monkeypatch):
+    in_production_since_an_erasure(registry, database_url, 31)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with mlflow_at("http://127.0.0.1:1"), pytest.raises(DeadlineMissed, match="is unknown: check that MLflow runs"):
+        check_deadline(landing, database_url)
