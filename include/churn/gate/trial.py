@@ -33,6 +33,8 @@ def try_out(
         return Loading(problem=str(error)), [], None
     columns = columns_of(signature)
     rows = golden.select(list(feature_types(service))).to_pylist()
+    if not rows:
+        return Loading(problem="its golden rows were of customers who were erased: run its AS_OF again"), columns, None
     try:
         scorer = choose_scorer(f"version {candidate.version}", pipeline, service, rows, threshold)
         # The timing must not include the synchronization of threads.
