@@ -51,7 +51,8 @@ INSERT INTO erasure.requests (request, asked_at, who, why, customers)
 VALUES (%(request)s, %(asked_at)s, %(who)s, %(why)s, %(customers)s)
 ON CONFLICT (request) DO NOTHING
 
--- name: rewrites
+-- name: new_names
+-- Archived files by their old names.
 SELECT old_sha256, new_sha256 FROM erasure.rewrites
 
 -- name: tombstones
