@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
-from churn.erasure.models import erase_models
 
 from bench import ours
 from bench.context import Bench
@@ -22,6 +21,7 @@ from churn.drops.contract import USERS
 from churn.erasure.archive import erase_archive
 from churn.erasure.landing import erase_landing
 from churn.erasure.lists import erase_lists
+from churn.erasure.models import erase_models
 from churn.erasure.request import bury, open_request, read_ids, required_directory, write_ids
 from churn.erasure.rows import erase_rows
 from churn.erasure.sweep import sweep

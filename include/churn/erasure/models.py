@@ -20,6 +20,7 @@ from churn.erasure.request import record_place
 from churn.erasure.run_files import PLACES, Change, RunFile, changes_of, files_of, rows_in
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock_session, one
+from churn.postgres.personal_data import erasing_personal_data
 from churn.registry.artifacts import ArtifactRefused
 from churn.registry.client import find_versions, is_missing, list_runs
 from churn.registry.client import production as find_production
@@ -36,8 +37,6 @@ def erase_models(request: str, users: frozenset[str], database_url: str) -> Outc
     """Remove these customers from the files of every run, active or deleted, and tag the versions whose training set
     had them. UNCHANGED if no file held one.
 
-    The caller holds erasing_personal_data(): a training or a decision that is under way would log files with them.
-
     Raises:
         SettingError: CHURN_REPLACE_DAYS cannot be used.
         mlflow.exceptions.MlflowException: MLflow is unavailable.
@@ -47,7 +46,8 @@ def erase_models(request: str, users: frozenset[str], database_url: str) -> Outc
     rewritten: Counter[str] = Counter()
     rows: Counter[str] = Counter()
     learned: set[int] = set()
-    with connect(database_url, autocommit=True) as connection:
+    # A training or a decision that is under way would log files with them.
+    with erasing_personal_data(database_url), connect(database_url, autocommit=True) as connection:
         # Not during a backup, which reads the files, nor while retention deletes them: an upload would bring one back.
         lock_session(connection, RETENTION_LOCK)
         for run_id, versions in _runs(client):
