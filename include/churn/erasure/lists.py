@@ -13,7 +13,16 @@ from churn.erasure.request import record_place
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute
 from churn.postgres.personal_data import erasing_personal_data
-from churn.scores.files import SCORES, folder_of, hash_of, mark_withdrawn, publish, read_rows, write_and_pass_on
+from churn.scores.files import (
+    SCORES,
+    folder_of,
+    hash_of,
+    mark_withdrawn,
+    publish,
+    read_manifest,
+    read_rows,
+    write_and_pass_on,
+)
 from churn.scores.run import Run, all_runs
 
 PLACE = "files of the lists"
@@ -37,7 +46,8 @@ def erase_lists(request: str, users: frozenset[str], database_url: str, location
             if run.expired_at:
                 continue
             looked_at += 1
-            if found := _rows_of(storage, run, users):
+            found = _rows_of(storage, run, users)
+            if found or _was_interrupted(storage, run):
                 _write_again(connection, storage, run, directory, database_url)
                 rows += found
                 rewritten.append(folder_of(run))
@@ -59,6 +69,18 @@ def _rows_of(storage: Storage, run: Run, users: frozenset[str]) -> int:
             return sum(int(is_erased(each["user_id"]).sum()) for each in file.iter_batches(columns=["user_id"]))
     except FileNotFoundError:
         return 0
+
+
+def _was_interrupted(storage: Storage, run: Run) -> bool:
+    """Tell whether the manifest differs from the row of scores.runs, as after a kill between the files."""
+    try:
+        manifest = read_manifest(storage, run)
+        if manifest is None:
+            return False
+        said = (manifest["files"][SCORES]["sha256"], manifest["withdrawn"])
+        return said != (run.sha256, run.withdrawn_at is not None)
+    except (ValueError, KeyError, TypeError):
+        return True  # damaged
 
 
 def _write_again(connection: Connection, storage: Storage, run: Run, directory: Path, database_url: str) -> None:
