@@ -9,6 +9,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from churn.erasure.request import has_ledger
 from churn.postgres.migrate import grant, known_migrations
 from churn.settings import redis_url
 from embedded.commands.chain import Say
@@ -50,7 +51,8 @@ def restore(settings: Settings, source: Path, say: Say) -> None:
         draft.home.rename(settings.home)
     except OSError as error:
         raise BackupError(f"not restored: {error}; the next restore removes {draft.home}") from error
-    say(f"restored the backup of {manifest.made_at} into {settings.home}; make up starts it")
+    again = ", and first erases again whom it brought back" if has_ledger(settings.erasure) else ""
+    say(f"restored the backup of {manifest.made_at} into {settings.home}; make up starts it{again}")
 
 
 def _fill(draft: Settings, source: Path, manifest: Manifest, say: Say) -> None:

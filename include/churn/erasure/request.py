@@ -128,6 +128,11 @@ def catch_up(database_url: str, directory: Path) -> int:
     return new
 
 
+def has_ledger(directory: Path) -> bool:
+    """Tell whether anybody was ever erased, as far as CHURN_ERASURE_DIR knows."""
+    return (directory / LEDGER).exists()
+
+
 def missing_requests(database_url: str, directory: Path | None) -> list[str]:
     """Return the requests of the ledger that did not end in this database, oldest first."""
     path = directory / LEDGER if directory else None

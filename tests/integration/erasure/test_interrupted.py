@@ -121,7 +121,12 @@ def state(task: Task) -> list[object]:
         for table, found in rows_of(task.database_url).items()
         if table != "erasure.places"
     }
-    files = {name: text for name, text in contents(task.home.path) if not name.startswith("erasure/")}
+    files = {
+        name: text
+        for name, text in contents(task.home.path)
+        # MLflow leaves the copy that it was uploading.
+        if not name.startswith("erasure/") and ".artifact.uploading." not in name
+    }
     return [rows, files]
 
 
