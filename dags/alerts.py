@@ -58,15 +58,24 @@ def alert_when_it_begins(context: Mapping[str, Any]) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's type and text as one line of at most LONGEST characters, with secrets masked."""
+    """Return an error's type and text as one line of at most LONGEST characters, with secrets masked.
+
+    XCom and alerts outlast an erasure, so an error that quotes values of a drop is returned without them.
+    """
     from airflow.sdk.exceptions import AirflowFailException
     from airflow.sdk.log import redact
 
     if isinstance(error, AirflowFailException) and error.__cause__:
         # no_retry() wraps the original error.
         error = error.__cause__
-    text = " ".join(f"{type(error).__name__}: {redact(str(error))}".split())
+    text = " ".join(f"{type(error).__name__}: {redact(_without_values(error))}".split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _without_values(error: BaseException) -> str:
+    """Return the text of an error without rows that it quotes: Postgres quotes them in details and contexts."""
+    of_postgres = getattr(getattr(error, "diag", None), "message_primary", None)
+    return getattr(error, "without_values", None) or of_postgres or str(error)
 
 
 def compose(
@@ -153,7 +162,7 @@ def send(title: str, body: str) -> None:
     with _silent("apprise"):
         # Apprise logs an unknown URL with its credentials.
         known = [services.add(url) for url in urls]
-    # Plain text: an error may quote values of a drop, and none may become a link or a mention. hook.notify() does not
+    # Plain text: an error may quote texts of a drop, and none may become a link or a mention. hook.notify() does not
     # return whether delivery succeeded.
     taken = services.notify(title=title, body=body, notify_type=NotifyType.FAILURE, body_format=NotifyFormat.TEXT)
     if not (taken and all(known)):

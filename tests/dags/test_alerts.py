@@ -13,7 +13,7 @@ from tests.webhook import WORD, webhook
 
 REPOSITORY = Path(__file__).parents[2]
 RUN = "landing__2024-01-31__revision_1__0123456789ab"
-VALIDATE = "DropRejected: usage_agg_30d.csv, line 2, column rebuffer_events_7d: 'many'"
+VALIDATE = "DropRejected: usage_agg_30d.csv, line 2, column rebuffer_events_7d: expected a whole number >= 0"
 
 
 @pytest.fixture
@@ -150,6 +150,33 @@ def test_a_task_records_its_error_in_one_line_that_names_the_cause():
     alerts.keep_error({"exception": raised.value, "ti": ti})
     assert left["error"].startswith("ValueError: 1 of 5 files: users.csvx")
     assert len(left["error"]) == alerts.LONGEST
+
+
+def test_a_recorded_error_quotes_no_value_of_a_rejected_drop():
+    from airflow.sdk.exceptions import AirflowFailException
+
+    import alerts
+    import run
+    from churn.drops.violations import DropRejected, Violations
+
+    violations = Violations()
+    violations.add("users.csv", "a customer once", line=7, column="user_id", value="7892-POOKP")
+    with pytest.raises(AirflowFailException, match="7892-POOKP") as raised, run.no_retry(DropRejected):
+        violations.raise_if_any("2024-01-31")
+    assert alerts.one_line(raised.value) == (
+        "DropRejected: drop 2024-01-31 rejected, nothing of it is loaded; values are in the task's log: "
+        "users.csv, line 7, column user_id: expected a customer once"
+    )
+
+
+def test_a_recorded_error_of_postgres_quotes_no_row():
+    import alerts
+
+    class UniqueViolation(Exception):
+        diag = SimpleNamespace(message_primary='duplicate key value violates unique constraint "users_pkey"')
+
+    error = UniqueViolation(f"{UniqueViolation.diag.message_primary}\nDETAIL:  Key (user_id)=(7892-POOKP) exists.")
+    assert alerts.one_line(error) == f"UniqueViolation: {UniqueViolation.diag.message_primary}"
 
 
 def test_without_a_task_instance_no_error_is_recorded():

@@ -12,7 +12,15 @@ VALUE_LENGTH = 80
 
 
 class DropRejected(ValueError):
-    """The drop breaks its contract; nothing is loaded. The message lists the violations."""
+    """The drop breaks its contract; nothing is loaded. The message lists the violations.
+
+    Attributes:
+        without_values: the message without values of the drop, for places that erasure does not reach.
+    """
+
+    def __init__(self, message: str, *, without_values: str | None = None) -> None:
+        super().__init__(message)
+        self.without_values = without_values or message
 
 
 @dataclass
@@ -57,17 +65,33 @@ class Violations:
         lines = []
         for (file, column, rule), shown in self._groups.items():
             for line, value in shown:
-                where = file + (f", line {line}" if line else "") + (f", column {column}" if column else "")
-                lines.append(where + (f": {value}" if value is not None else "") + f": expected {rule}")
+                quoted = f": {value}" if value is not None else ""
+                lines.append(f"{_where(file, line, column)}{quoted}: expected {rule}")
             if more := self._counts[file, column, rule] - len(shown):
-                of = f"{file}, column {column}" if column else file
-                lines.append(f"{of}: … and {more} more, expected {rule}")
+                lines.append(f"{_where(file, None, column)}: … and {more} more, expected {rule}")
+        return "\n".join(lines)
+
+    def without_values(self) -> str:
+        """Return a line for each group: where it begins, its rule and its count, and no value of the drop."""
+        lines = []
+        for (file, column, rule), shown in self._groups.items():
+            first = shown[0][0] if shown else None
+            more = self._counts[file, column, rule] - 1
+            lines.append(f"{_where(file, first, column)}: expected {rule}" + (f", and {more} more" if more else ""))
         return "\n".join(lines)
 
     def raise_if_any(self, drop: str) -> None:
         """Raise DropRejected with all violations, if there are any."""
         if self:
-            raise DropRejected(f"drop {drop} rejected, nothing of it is loaded:\n{self}")
+            rejected = f"drop {drop} rejected, nothing of it is loaded"
+            raise DropRejected(
+                f"{rejected}:\n{self}",
+                without_values=f"{rejected}; values are in the task's log:\n{self.without_values()}",
+            )
+
+
+def _where(file: str, line: int | None, column: str | None) -> str:
+    return file + (f", line {line}" if line else "") + (f", column {column}" if column else "")
 
 
 def quote(value: str | bytes | None) -> str | None:

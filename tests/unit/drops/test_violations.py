@@ -37,6 +37,29 @@ def test_the_first_twenty_of_each_rule_in_a_column_are_named_and_the_others_coun
     assert lines[-1] == "users.csv, column b: … and 10 more, expected a rule"
 
 
+def test_the_error_without_values_names_place_rule_and_count_and_no_value():
+    violations = Violations()
+    for line in range(7, 37):
+        violations.add("users.csv", "a rule", line=line, column="user_id", value=f"id-{line}", note="line 9 has 'id-x'")
+    violations.add("labels.csv", "another rule", line=2, value=b"id-1,true")
+    violations.count("users.csv", "a third rule", column="user_id", more=3)
+    violations.add("payments.csv", "the file in the drop")
+    with pytest.raises(DropRejected) as error:
+        violations.raise_if_any("2024-01-31")
+    assert error.value.without_values == (
+        "drop 2024-01-31 rejected, nothing of it is loaded; values are in the task's log:\n"
+        "users.csv, line 7, column user_id: expected a rule, and 29 more\n"
+        "labels.csv, line 2: expected another rule\n"
+        "users.csv, column user_id: expected a third rule, and 2 more\n"
+        "payments.csv: expected the file in the drop"
+    )
+
+
+def test_a_rejection_without_violations_has_one_text():
+    error = DropRejected("the date is after today")
+    assert error.without_values == str(error) == "the date is after today"
+
+
 def test_a_count_of_zero_is_no_violation():
     violations = Violations()
     violations.count("users.csv", "a rule", more=0)
