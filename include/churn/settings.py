@@ -92,6 +92,12 @@ def erasure_directory() -> Path | None:
     return Path(text) if text else None
 
 
+def log_directories(of_tasks: Path) -> list[Path]:
+    """Return the directories of log files: that of the tasks, and with CHURN_HOME that of the embedded services."""
+    home = os.environ.get("CHURN_HOME")
+    return [of_tasks, *([Path(home) / "logs"] if home else [])]
+
+
 def replace_days(environ: Mapping[str, str] = os.environ) -> int:
     """Return within how many days a version in Production that learned from erased customers is replaced
     (CHURN_REPLACE_DAYS, default 30).

@@ -45,6 +45,10 @@ ORDER = {
     "churn_landing": ["find_drops", "start_chain"],
     "churn_rollback": ["move"],
     "churn_withdraw": ["withdraw", "serve", "supersede"],
+    "churn_erase": [
+        *("open", "approve", "bury", "archive", "rows", "lists", "sweep", "supersede", "end"),
+        *("find_training", "start_training"),
+    ],
     "churn_retention": ["expire_predictions"],
     "churn_deadline": ["check_deadline"],
 }
@@ -52,6 +56,12 @@ BESIDE = {
     "churn_train": {"train": {"report"}, "gate": {"promote", "report", "score_meanwhile"}},
     "churn_outcome": {None: {"expect", "drift"}},
     "churn_withdraw": {"withdraw": {"scores"}, "scores": {"outcomes"}},
+    "churn_erase": {
+        "bury": {"landing", "models", "logs"},
+        "landing": {"sweep"},
+        "models": {"sweep"},
+        "logs": {"sweep"},
+    },
     "churn_retention": {None: {"expire_raw", "expire_snapshots", "expire_versions", "expire_scores"}},
 }
 """What a task starts beside the next one; None is the begin of the run."""
@@ -148,6 +158,7 @@ def test_the_trigger_form_asks_for_as_of_with_a_date_picker_that_explains_itself
         ("churn_train", "value", {}),
         ("churn_rollback", "action", "rollback"),
         ("churn_rollback", "version", None),
+        ("churn_erase", "approval", False),
         ("churn_retention", "predictions_days", 365),
         ("churn_retention", "raw_days", None),
         ("churn_retention", "snapshots_days", None),

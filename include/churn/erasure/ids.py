@@ -1,0 +1,22 @@
+"""`python -m churn.erasure.ids <file`: writes the file of ids of a request, one id a line, and prints its name.
+
+For a stack without `make erase`, as in containers: trigger the DAG churn_erase with the name.
+"""
+
+import sys
+
+from churn.erasure.request import ErasureRefused, required_directory, write_ids
+from churn.settings import SettingError
+
+
+def main() -> int:
+    try:
+        print(write_ids(sys.stdin, required_directory()))  # noqa: T201
+    except (ErasureRefused, SettingError, OSError, UnicodeDecodeError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,12 @@
+-- name: first_erased
+-- When customers of its training set were first erased from a version.
+SELECT min(erased_at) FROM erasure.versions WHERE version = %(version)s AND run_id = %(run_id)s
+
+-- name: places
+SELECT place, looked_at, rewritten, rows FROM erasure.places WHERE request = %(request)s ORDER BY done_at, place
+
+-- name: request
+SELECT asked_at, who, why, approved_by, customers, ended_at, result FROM erasure.requests WHERE request = %(request)s
+
+-- name: versions
+SELECT DISTINCT version FROM erasure.versions WHERE request = %(request)s ORDER BY version
