@@ -19,7 +19,7 @@ $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),\
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench up down status doctor env backfill trigger predict rollback release trust withdraw scores
-.PHONY: reproduce backup restore clean lint audit lock secrets prove
+.PHONY: erase customer reproduce backup restore clean lint audit lock secrets prove
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +82,17 @@ withdraw: $(STAMP) ## withdraw the drop of AS_OF=date, as if it had never arrive
 	$(call need,AS_OF,2024-01-31)
 	$(call need,WHY,'the fees are in cents')
 	@$(EMBEDDED) withdraw --why="$$WHY" -- "$$AS_OF"
+
+# As with predict, USER counts from the command line only.
+erase: $(STAMP) ## remove customer USER=user_id, or those of USERS=file, everywhere, WHY=reason
+	$(if $(filter override,$(origin USER))$(value USERS),,$(error say which: make erase USER=7892-POOKP WHY='asked by letter'))
+	$(if $(filter override,$(origin USER)),$(if $(value USERS),$(error say either USER or USERS)))
+	$(call need,WHY,'asked by letter')
+	@$(EMBEDDED) erase --why="$$WHY" $(if $(value USERS),--users="$$USERS",--user="$$USER")
+
+customer: $(STAMP) ## print what is held of customer USER=user_id, as JSON
+	$(if $(filter override,$(origin USER)),,$(error say which: make customer USER=7892-POOKP))
+	@$(EMBEDDED) customer -- "$$USER"
 
 reproduce: $(STAMP) ## train VERSION=n again from the archive and compare it bit for bit
 	$(call need,VERSION,3)

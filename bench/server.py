@@ -82,7 +82,8 @@ def temporary_stack(parent: Path | None = None, broker: str | None = None) -> It
     # Postgres may run as another user.
     directory.chmod(0o711)
     airflow_port, mlflow_port, serving_port = free_ports(3)
-    settings = Settings(directory / "home", airflow_port, mlflow_port, serving_port, broker=broker)
+    erasure = directory / "erasure"
+    settings = Settings(directory / "home", airflow_port, mlflow_port, serving_port, erasure, broker=broker)
     try:
         yield settings
     finally:

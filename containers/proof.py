@@ -42,7 +42,8 @@ class Proof:
         self.project, self.settings, self.drops = project, settings, find_drops(drops)
         self.landing, self.customer = Path(settings["LANDING_DIR"]), _lasting_customer(self.drops.values())
         airflow, mlflow, serving = (int(settings[f"{name}_PORT"]) for name in ("AIRFLOW", "MLFLOW", "SERVING"))
-        self.stack = Settings(project.env_file.parent, airflow, mlflow, serving)
+        here = project.env_file.parent
+        self.stack = Settings(here, airflow, mlflow, serving, here / "erasure")
         self.airflow = Airflow(self.stack.airflow_url, ("admin", settings["AIRFLOW_ADMIN_PASSWORD"]))
         self.say, self.took = Progress(), dict[str, float]()
 

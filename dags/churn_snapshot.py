@@ -36,6 +36,8 @@ def churn_snapshot():
     With DropHeld, the drop obeys the contract but differs from the nearest earlier one: other ids, another unit, other
     texts, a constant column, or the same files again. Have it corrected, or write a file `_ACCEPT` with the reason into
     its directory; `churn_landing` picks up both. A hold alerts once; later runs of the same drop skip.
+    With KeyMissing, customers were erased, and the file `key` is not in CHURN_ERASURE_DIR. Put it back and clear the
+    task (`docs/erasure.md`).
 
     **`load` or `snapshot` is red**: Postgres was unavailable or is full. Each is one transaction, so the previous data
     is intact. Clear the task. If the log says that the archive lacks a file or that the drop changed, clear `validate`
@@ -52,10 +54,10 @@ def churn_snapshot():
         there is no drop, or if it is held and was alerted before. A rejected or held drop is not retried."""
         from churn.drops.landing import find_drop
         from churn.drops.validation import DropHeld, DropRejected, validate
-        from churn.settings import SettingMissing, read_settings
+        from churn.settings import SettingError, read_settings
 
         as_of = current_as_of()
-        with no_retry(DropHeld, DropRejected, SettingMissing):
+        with no_retry(DropHeld, DropRejected, SettingError):
             settings = read_settings()
             drop = find_drop(settings.landing, as_of)
             if drop is None:

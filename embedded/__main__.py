@@ -14,6 +14,7 @@ from embedded.commands import pipeline as commands
 from embedded.commands.airflow_api import AirflowError
 from embedded.commands.chain import ChainError
 from embedded.commands.drops import DropsError
+from embedded.commands.erasure import customer, erase
 from embedded.commands.in_process import NotDone
 from embedded.commands.prediction import PredictionError, predict
 from embedded.commands.production import release, rollback
@@ -68,15 +69,18 @@ def main() -> int:
 
 def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
     say = stack.Progress()
+    runs: dict[str, Callable[[], bool]] = {
+        "run": lambda: commands.run(settings, arguments.drops, say),
+        "trigger": lambda: commands.trigger(settings, arguments.as_of, say),
+        "backfill": lambda: commands.backfill(settings, arguments.first, arguments.last, say),
+        "erase": lambda: erase(settings, arguments.user, arguments.users, arguments.why, say),
+        "reproduce": lambda: reproduce(settings, arguments.version, say),
+    }
+    if arguments.command in runs:
+        return runs[arguments.command]()
     match arguments.command:
         case "up" | "down" | "clean" as command:
             LIFE[command](settings, say)
-        case "run":
-            return commands.run(settings, arguments.drops, say)
-        case "trigger":
-            return commands.trigger(settings, arguments.as_of, say)
-        case "backfill":
-            return commands.backfill(settings, arguments.first, arguments.last, say)
         case "status" | "doctor":
             report = {"status": status.report, "doctor": diagnosis.report}[arguments.command]
             text, healthy = report(settings)
@@ -88,8 +92,6 @@ def _execute(settings: Settings, arguments: argparse.Namespace) -> bool:
             backup(settings, arguments.to, say)
         case "restore":
             restore(settings, arguments.source, say)
-        case "reproduce":
-            return reproduce(settings, arguments.version, say)
     return True
 
 
@@ -98,6 +100,7 @@ def _answer(settings: Settings, arguments: argparse.Namespace) -> str | None:
     answers: dict[str, Callable[[], str]] = {
         "env": lambda: shell_lines(environment(settings)),
         "predict": lambda: predict(settings, arguments.user),
+        "customer": lambda: customer(settings, arguments.user),
         "scores": lambda: scores(settings, arguments.as_of, arguments.top),
         "rollback": lambda: rollback(settings, arguments.version, arguments.why),
         "release": lambda: release(settings, arguments.why),
@@ -157,6 +160,13 @@ def _parser() -> argparse.ArgumentParser:
     take_back = commands.add_parser("withdraw", help="withdraw the drop of an AS_OF, as if it had never arrived")
     take_back.add_argument("as_of", type=_any_as_of, metavar="AS_OF", help="a date like 2024-01-31; may be after today")
     take_back.add_argument("--why", required=True, help="the reason, recorded in raw.withdrawals")
+    forget = commands.add_parser("erase", help="remove customers from every place, and keep a keyed hash of each")
+    which = forget.add_mutually_exclusive_group(required=True)
+    which.add_argument("--user", metavar="USER", help="a user_id")
+    which.add_argument("--users", type=Path, metavar="FILE", help="a file with a user_id a line")
+    forget.add_argument("--why", required=True, help="the reason, recorded in erasure.requests; it names no customer")
+    of_one = commands.add_parser("customer", help="print what is held of one customer, by place, as JSON")
+    of_one.add_argument("user", metavar="USER", help="a user_id")
     save = commands.add_parser("backup", help="back up the databases, models and archived drops to a directory")
     save.add_argument("to", type=Path, metavar="TO", help="a directory that does not exist yet")
     bring_back = commands.add_parser("restore", help="restore a backup into an empty CHURN_HOME; the stack stays down")

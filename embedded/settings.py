@@ -9,7 +9,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from churn.postgres.database_url import BadDatabaseUrl, url_on
-from churn.settings import LABEL_DAYS, SettingError, label_days, stated_value
+from churn.settings import LABEL_DAYS, REPLACE_DAYS, SettingError, label_days, replace_days, stated_value
 
 T = TypeVar("T")
 
@@ -27,11 +27,14 @@ class Settings:
     Attributes:
         home: the directory of all state (CHURN_HOME, default .state beside this repository).
         airflow_port, mlflow_port, serving_port: ports on 127.0.0.1.
+        erasure: the directory of the key and the ledger of erased customers (CHURN_ERASURE_DIR, default beside home).
         server: libpq URI of a Postgres server of your own (CHURN_POSTGRES); None for the embedded one.
         broker: URL of the Redis broker of Celery workers, which the operator starts (CHURN_CELERY_BROKER); None for
             LocalExecutor.
         redis: URL of the Redis online store (CHURN_REDIS_URL); None for Postgres.
         label_days: the days that a label covers (CHURN_LABEL_DAYS).
+        replace_days: the days within which a version that learned from erased customers leaves Production
+            (CHURN_REPLACE_DAYS).
         value: what contacts cost and bring (CHURN_VALUE), as it is written; None for thresholds by F1.
     """
 
@@ -39,10 +42,12 @@ class Settings:
     airflow_port: int
     mlflow_port: int
     serving_port: int
+    erasure: Path
     server: str | None = field(default=None, repr=False)
     broker: str | None = field(default=None, repr=False)
     redis: str | None = field(default=None, repr=False)
     label_days: int = LABEL_DAYS
+    replace_days: int = REPLACE_DAYS
     value: str | None = None
 
     @property
@@ -98,7 +103,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises:
         SettingsError: a port is not a port, two services share one, or CHURN_HOME, CHURN_POSTGRES,
-            CHURN_CELERY_BROKER, CHURN_REDIS_URL, CHURN_LABEL_DAYS or CHURN_VALUE cannot be used.
+            CHURN_CELERY_BROKER, CHURN_REDIS_URL, CHURN_ERASURE_DIR, CHURN_LABEL_DAYS, CHURN_REPLACE_DAYS or
+            CHURN_VALUE cannot be used.
     """
     home = Path(environ.get("CHURN_HOME") or REPOSITORY / ".state").expanduser()
     if "%" in str(home):
@@ -110,15 +116,18 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     }
     if len(set(ports.values())) < len(ports):
         raise SettingsError(f"each service needs its own port, got {ports}")
+    home = Path(os.path.abspath(home))
     return Settings(
-        home=Path(os.path.abspath(home)),
+        home=home,
         airflow_port=ports["AIRFLOW_PORT"],
         mlflow_port=ports["MLFLOW_PORT"],
         serving_port=ports["SERVING_PORT"],
+        erasure=_erasure(environ.get("CHURN_ERASURE_DIR"), home),
         server=_server(environ.get("CHURN_POSTGRES")),
         broker=_broker(environ.get("CHURN_CELERY_BROKER")),
         redis=_redis(environ.get("CHURN_REDIS_URL")),
         label_days=_of_pipeline(label_days, environ),
+        replace_days=_of_pipeline(replace_days, environ),
         value=environ["CHURN_VALUE"] if _of_pipeline(stated_value, environ) else None,
     )
 
@@ -127,6 +136,16 @@ def _port(name: str, text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise SettingsError(f"{name} must be a port number from 1 to 65535, got {text!r}")
     return int(text)
+
+
+def _erasure(text: str | None, home: Path) -> Path:
+    """Return the directory beside `home`, where neither a backup nor `make clean` finds it, unless `text` names one."""
+    if not text:
+        return home.with_name(f"{home.name}.erasure")
+    directory = Path(os.path.abspath(Path(text).expanduser()))
+    if directory.is_relative_to(home):
+        raise SettingsError(f"CHURN_ERASURE_DIR must lie outside CHURN_HOME, which make clean removes; got {text!r}")
+    return directory
 
 
 def _server(uri: str | None) -> str | None:

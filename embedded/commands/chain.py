@@ -41,21 +41,21 @@ class Link:
         return self.run.state == "failed"
 
 
-def wait_for_dag(airflow: Airflow) -> None:
-    """Wait until Airflow has parsed HEAD, which takes some seconds after its start.
+def wait_for_dag(airflow: Airflow, dag_id: str = HEAD) -> None:
+    """Wait until Airflow has parsed a DAG, which takes some seconds after its start.
 
     Raises:
         ChainError: the DAG is not there in time (the message has the import errors), or is paused.
     """
     deadline = time.monotonic() + PARSED
-    while HEAD not in (dags := airflow.dags()):
+    while dag_id not in (dags := airflow.dags()):
         errors = airflow.import_errors()
         if errors or time.monotonic() > deadline:
             why = "\n".join(f"{file}:\n{trace}" for file, trace in errors.items()) or "no DAG file defines it"
-            raise ChainError(f"Airflow has no DAG {HEAD!r}: {why}")
+            raise ChainError(f"Airflow has no DAG {dag_id!r}: {why}")
         time.sleep(1)
-    if dags[HEAD]:
-        raise ChainError(f"the DAG {HEAD!r} is paused: unpause it in Airflow first")
+    if dags[dag_id]:
+        raise ChainError(f"the DAG {dag_id!r} is paused: unpause it in Airflow first")
 
 
 def follow(airflow: Airflow, heads: Mapping[Ref, str], say: Say, check: Check) -> list[Link]:
@@ -131,14 +131,20 @@ def _finished(airflow: Airflow, link: Link) -> str:
 
 def _under_way(tasks: list[Task], running: set[Ref], as_of: Mapping[Ref, str], seconds: float) -> str:
     ours = sorted(
-        f"{as_of[task.ref]} {task.ref.dag_id}.{task.task_id}"
-        + ("" if task.state == "running" else f" ({task.state}, try {task.try_number})")
-        for task in tasks
-        if task.ref in running
+        f"{as_of[task.ref]} {task.ref.dag_id}.{task.task_id}" + _state_of(task) for task in tasks if task.ref in running
     )
     waiting = len(running - {task.ref for task in tasks})
     more = f"; {waiting} runs wait for their turn" if waiting > 1 else ""
     return f"… {seconds:.0f} s: {', '.join(ours) or 'waiting for the scheduler'}{more}"
+
+
+def _state_of(task: Task) -> str:
+    match task.state:
+        case "running":
+            return ""
+        case "awaiting_input":
+            return " (waits for a person: Required Actions in Airflow)"
+    return f" ({task.state}, try {task.try_number})"
 
 
 def _paused(airflow: Airflow) -> str:

@@ -123,7 +123,7 @@ def _gone(settings: Settings) -> list[str]:
 
 
 def clean(settings: Settings, say: Say) -> None:
-    """Stop the stack and delete its state: databases, models, drops, logs."""
+    """Stop the stack and delete its state: databases, models, drops, logs. The key of erased customers is left."""
     if not settings.home.exists():
         say(f"nothing to remove at {settings.home}")
         return
@@ -137,6 +137,8 @@ def clean(settings: Settings, say: Say) -> None:
     say(f"removed {settings.home}")
     if settings.server:
         say(f"the databases {', '.join(postgres.DATABASES)} of CHURN_POSTGRES are left as they are")
+    if settings.erasure.exists():
+        say(f"{settings.erasure} is left: without it a restored backup brings erased customers back")
 
 
 @contextmanager

@@ -14,6 +14,10 @@ LABEL_DAYS = 28
 """Days that a label covers by default: the longest period that fits between monthly drops, which are 28 to 31 days
 apart."""
 
+REPLACE_DAYS = 30
+"""Days within which a version that learned from erased customers leaves Production by default: a month, as the law of
+most countries gives for the erasure itself."""
+
 MOST_DAYS = 366
 """Limit of settings in days: a longer label says nothing in time to act on it."""
 
@@ -105,7 +109,7 @@ def replace_days(environ: Mapping[str, str] = os.environ) -> int:
     Raises:
         SettingError: it is not a whole number from 1 to 366.
     """
-    return _days("CHURN_REPLACE_DAYS", 30, environ)
+    return _days("CHURN_REPLACE_DAYS", REPLACE_DAYS, environ)
 
 
 def redis_url() -> str | None:

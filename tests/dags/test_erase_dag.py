@@ -152,12 +152,40 @@ def test_a_refusal_ends_the_request_and_skips_the_rest(dag, monkeypatch):
     assert calls == [(REQUEST, "refused", "postgresql://localhost/churn")]
 
 
-@pytest.mark.parametrize("task_id", ["open"])
+@pytest.mark.parametrize("task_id", ["open", *sorted(PLACES)])
 def test_a_request_without_its_file_fails_without_a_retry(dag, task_id):
     from airflow.sdk.exceptions import AirflowFailException
 
     with pytest.raises(AirflowFailException, match="has no file of ids"):
         call(dag, task_id)
+
+
+@pytest.mark.parametrize("task_id", sorted(PLACES))
+def test_a_place_reads_the_ids_from_the_file_and_returns_none_of_them(dag, monkeypatch, tmp_path, task_id):
+    from churn.erasure.request import write_ids
+    from churn.outcome import DONE, Outcome
+
+    monkeypatch.setattr("churn.erasure.request.secrets.token_hex", lambda _: REQUEST)
+    write_ids(["7892-POOKP"], tmp_path)
+    for name in ("LANDING_DIR", "ARCHIVE_DIR", "SCORES_URL"):
+        monkeypatch.setenv(name, f"/{name}")
+    calls = []
+    function = "churn.erasure.sweep.sweep" if task_id == "sweep" else f"churn.erasure.{task_id}.erase_{task_id}"
+    monkeypatch.setattr(function, lambda *of: calls.append(of) or Outcome(DONE, "1 row", {"rows": 1}))
+    assert "7892-POOKP" not in str(call(dag, task_id))
+    ((request, users, url, *where),) = calls
+    assert (request, users, url) == (REQUEST, {"7892-POOKP"}, "postgresql://localhost/churn")
+    expected = {"landing": [Path("/LANDING_DIR")], "archive": ["/ARCHIVE_DIR"], "lists": ["/SCORES_URL"]}
+    assert where == expected.get(task_id, where if task_id == "logs" else [])
+
+
+def test_logs_are_those_of_tasks_and_of_the_services_of_the_embedded_stack(monkeypatch, tmp_path):
+    from churn.settings import log_directories
+
+    monkeypatch.delenv("CHURN_HOME", raising=False)
+    assert log_directories(tmp_path) == [tmp_path]
+    monkeypatch.setenv("CHURN_HOME", "/srv/churn")
+    assert log_directories(tmp_path) == [tmp_path, Path("/srv/churn/logs")]
 
 
 # The end.

@@ -71,6 +71,9 @@ def test_an_id_and_a_reason_reach_the_program_unchanged(given, text):
         (["rollback"], {"version": None, "why": None}),
         (["trust", "VERSION=3", "WHY=a $b"], {"version": 3, "why": "a $b"}),
         (["reproduce", "VERSION=3"], {"version": 3}),
+        (["erase", "USER=-a $d", "WHY=a $b"], {"user": "-a $d", "users": None, "why": "a $b"}),
+        (["erase", "USERS=-a $d", "WHY=--help"], {"user": None, "users": "-a $d", "why": "--help"}),
+        (["customer", "USER=-a $d"], {"user": "-a $d"}),
         (["backup", "TO=-a $d"], {"to": "-a $d"}),
         (["restore", "FROM='$d'"], {"source": "'$d'"}),
     ],
@@ -89,11 +92,16 @@ def test_a_setting_on_the_command_line_reaches_the_program_unchanged():
     assert done.stdout == "CHURN_POSTGRES=postgresql://me:pa$$wd@db/x\n"
 
 
-def test_user_from_the_environment_is_not_used_as_a_customer():
-    assert "say which: make predict USER=" in run_make("predict", USER="root").stderr
+@pytest.mark.parametrize("target", ["predict", "erase", "customer"])
+def test_user_from_the_environment_is_not_used_as_a_customer(target):
+    assert f"say which: make {target} USER=" in run_make(target, WHY="why", USER="root").stderr
 
 
-@pytest.mark.parametrize("target", ["trigger", "backfill", "trust", "reproduce", "backup", "restore"])
+def test_an_erasure_is_of_one_customer_or_of_a_file():
+    assert "say either USER or USERS" in run_make("erase", "USER=a", "USERS=b", "WHY=why").stderr
+
+
+@pytest.mark.parametrize("target", ["trigger", "backfill", "trust", "erase", "reproduce", "backup", "restore"])
 def test_a_missing_argument_is_named(target):
     assert f"say which: make {target} " in run_make(target).stderr
 

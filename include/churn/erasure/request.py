@@ -75,6 +75,11 @@ def read_ids(request: str, directory: Path) -> frozenset[str]:
     return frozenset(text.splitlines())
 
 
+def delete_ids(request: str, directory: Path) -> None:
+    """Delete the file of ids, if it exists."""
+    _file_of(request, directory).unlink(missing_ok=True)
+
+
 def open_request(request: str, who: str, why: str, database_url: str) -> Outcome:
     """Record who asked to erase how many customers, and why. Nothing is removed yet. UNCHANGED if it is on record.
 
@@ -152,7 +157,7 @@ def end(request: str, result: str, database_url: str) -> Outcome:
     """
     with connect(database_url) as connection:
         ended = execute(connection, "erasure/end", {"request": request, "result": result}).rowcount
-    _file_of(request, required_directory()).unlink(missing_ok=True)
+    delete_ids(request, required_directory())
     return Outcome(DONE if ended else UNCHANGED, f"request {request}: {result}")
 
 

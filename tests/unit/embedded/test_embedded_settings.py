@@ -4,6 +4,7 @@ import json
 import shlex
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from traceback import format_exception
 
@@ -114,6 +115,29 @@ def test_a_value_of_contacts_that_cannot_be_used_is_named(tmp_path: Path) -> Non
         load_settings({"CHURN_HOME": str(tmp_path), "CHURN_VALUE": "contact_cost=10,success_rate=0.3"})
 
 
+def test_the_key_of_erased_customers_lies_beside_the_home_and_stays_where_a_restore_builds(settings: Settings) -> None:
+    assert settings.erasure == settings.home.with_name("state.erasure")
+    assert environment(settings)["CHURN_ERASURE_DIR"] == str(settings.erasure)
+    assert replace(settings, home=settings.home.with_name("state.restoring")).erasure == settings.erasure
+    assert not settings.erasure.exists()
+
+
+def test_the_key_of_erased_customers_can_lie_elsewhere_but_not_in_the_home(tmp_path: Path) -> None:
+    home = {"CHURN_HOME": str(tmp_path / "state")}
+    assert load_settings({**home, "CHURN_ERASURE_DIR": "elsewhere"}).erasure == Path.cwd() / "elsewhere"
+    for inside in ("state", "state/erasure", "other/../state/erasure"):
+        with pytest.raises(SettingsError, match="CHURN_ERASURE_DIR must lie outside CHURN_HOME"):
+            load_settings({**home, "CHURN_ERASURE_DIR": str(tmp_path / inside)})
+
+
+def test_the_days_until_a_replacement_are_in_the_environment_and_checked(tmp_path: Path, settings: Settings) -> None:
+    stated = {"CHURN_REPLACE_DAYS": "7"}
+    assert stated.items() <= environment(load_settings({"CHURN_HOME": str(tmp_path), **stated})).items()
+    assert environment(settings)["CHURN_REPLACE_DAYS"] == "30"
+    with pytest.raises(SettingsError, match="CHURN_REPLACE_DAYS must be a whole number"):
+        load_settings({"CHURN_REPLACE_DAYS": "soon"})
+
+
 def test_a_home_that_supervisord_would_misread_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"CHURN_HOME must be a path without a %, got '/tmp/100%'"):
         load_settings({"CHURN_HOME": "/tmp/100%"})
@@ -133,7 +157,7 @@ def test_sockets_stay_short_however_long_the_home_is(tmp_path: Path) -> None:
 def test_every_promised_name_is_in_the_environment(settings: Settings) -> None:
     promised = (
         "CHURN_HOME CHURN_DATABASE_URL MLFLOW_TRACKING_URI AIRFLOW_HOME AIRFLOW_URL MLFLOW_URL SERVING_URL "
-        "LANDING_DIR ARCHIVE_DIR SCORES_URL PYTHONPATH AIRFLOW_CONN_CHURN_POSTGRES"
+        "LANDING_DIR ARCHIVE_DIR SCORES_URL CHURN_ERASURE_DIR PYTHONPATH AIRFLOW_CONN_CHURN_POSTGRES"
     )
     assert set(promised.split()) <= set(environment(settings))
 

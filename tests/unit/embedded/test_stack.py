@@ -85,6 +85,19 @@ def test_clean_deletes_the_remains_of_a_refused_up(tmp_path: Path, taken: int) -
     assert not settings.home.exists()
 
 
+def test_clean_leaves_the_key_of_erased_customers_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_with(tmp_path, free_port())
+    for directory in (settings.home, settings.erasure):
+        directory.mkdir()
+    (settings.erasure / "key").touch()
+    stack.clean(settings, stack.Progress())
+    assert not settings.home.exists()
+    assert (settings.erasure / "key").exists()
+    assert f"{settings.erasure} is left" in capsys.readouterr().out
+
+
 def test_down_ends_orphaned_processes_of_this_stack_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = settings_with(tmp_path, free_port())
     settings.home.mkdir()
