@@ -67,6 +67,8 @@ SETTINGS: dict[str, tuple[str, str]] = {
         "sha256 of each valid API key, separated by commas; empty: no key is required",
     ),
     "CHURN_APPROVAL": ("false", "true: a person approves each promotion"),
+    "CHURN_ERASE_APPROVAL": ("false", "true: a second person approves each erasure"),
+    "CHURN_REPLACE_DAYS": ("30", "days until a version that learned from erased customers must leave Production"),
     "CHURN_DEADLINE": ("0 6 * * *", "when churn_deadline checks for drops without a decision or a list: cron, UTC"),
     "CHURN_DROP_EVERY_DAYS": ("", "the promised interval of drops; a missing drop alerts; empty: never"),
     "AIRFLOW_CONN_CHURN_ALERTS": (

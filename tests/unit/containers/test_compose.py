@@ -383,6 +383,14 @@ def test_a_worker_can_only_read_what_has_landed() -> None:
     assert "LANDING_DIR=/landing" in " ".join(rest for kind, rest in AIRFLOW_IMAGE if kind == "ENV").split()
 
 
+def test_only_workers_have_the_key_of_erased_customers_in_a_volume_of_its_own() -> None:
+    having = {name for name, spec in SERVICES.items() if any("erasure" in each for each in spec.get("volumes", []))}
+    assert having == {"worker-1", "worker-2"}
+    for name in having:
+        assert "erasure:/erasure" in SERVICES[name]["volumes"]
+        assert SERVICES[name]["environment"]["CHURN_ERASURE_DIR"] == "/erasure"
+
+
 def test_the_api_server_can_only_read_the_logs_of_tasks() -> None:
     assert "airflow-logs:/logs:ro" in SERVICES["airflow-api"]["volumes"]
 
