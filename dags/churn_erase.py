@@ -51,9 +51,10 @@ def churn_erase():
     in no parameter, XCom or log: tasks read the file, and `end` deletes it. Tasks are idempotent: a run that was
     interrupted continues when the failed task is cleared.
 
-    **Places are independent**: one that is away does not keep customers in the others. They run one at a time, since
-    each waits until no step writes rows of customers. Archive and tables come first: from then on `/predict` answers
-    unknown-user. MLflow is not needed for that, so a slow or absent MLflow does not delay it.
+    **The order**: `archive` and `rows` come first. From then on `/predict` answers unknown-user, and a training or a
+    scoring that begins reads data without the customers, so `lists`, `models` and `logs` come after: nothing can write
+    the customers there again. An MLflow that is away does not keep them in Postgres. Places run one at a time, since
+    each waits until no step writes rows of customers.
 
     **`approve` waits**: another user answers under Required Actions. Reject ends the request with the result
     `refused`, and the remaining tasks are skipped.
@@ -147,12 +148,11 @@ def churn_erase():
         opened=put_on_record(),
         doc_md="Asks a second person to approve the erasure if the run's parameter says so; else passes at once.",
     )
-    archived, listed, beside = archive(), lists(), [landing(), models(), logs()]
-    # The chain has the most tasks after it, so Airflow starts it before the places beside it.
-    archived >> rows() >> listed
-    bury(asked.output) >> [archived, *beside]
-    ended = end()
-    [listed, *beside] >> sweep() >> supersede() >> ended
+    archived, landed, after_rows, ended = archive(), landing(), [lists(), models(), logs()], end()
+    bury(asked.output) >> [archived, landed]
+    # A training that began between `models` and `rows` would write customers into MLflow again.
+    archived >> rows() >> after_rows
+    [landed, *after_rows] >> sweep() >> supersede() >> ended
     training = find_training()
     ended >> training
     TriggerDagRunOperator.partial(

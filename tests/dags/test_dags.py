@@ -57,7 +57,8 @@ BESIDE = {
     "churn_outcome": {None: {"expect", "drift"}},
     "churn_withdraw": {"withdraw": {"scores"}, "scores": {"outcomes"}},
     "churn_erase": {
-        "bury": {"landing", "models", "logs"},
+        "bury": {"landing"},
+        "rows": {"models", "logs"},
         "landing": {"sweep"},
         "models": {"sweep"},
         "logs": {"sweep"},

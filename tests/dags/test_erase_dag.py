@@ -72,13 +72,11 @@ def test_one_erasure_runs_at_a_time_and_one_place_of_it(dag):
     assert {task.task_id for task in dag.tasks if task.pool == "churn_erasure"} == PLACES
 
 
-def test_served_customers_are_removed_before_the_places_beside_are_begun(dag):
-    def weight(task_id):
-        task = dag.task_dict[task_id]
-        return task.priority_weight + sum(each.priority_weight for each in task.get_flat_relatives(upstream=False))
-
-    assert min(map(weight, ("archive", "rows", "lists"))) >= max(map(weight, ("landing", "models", "logs")))
-    assert weight("rows") > weight("models")
+@pytest.mark.parametrize("copy_of_rows", ["lists", "models", "logs"])
+def test_what_a_step_copies_from_rows_is_removed_after_the_rows(dag, copy_of_rows):
+    """Before that, a training or a scoring that begins would write the customers there again."""
+    assert "rows" in dag.task_dict[copy_of_rows].get_flat_relative_ids(upstream=True)
+    assert "bury" in dag.task_dict["rows"].get_flat_relative_ids(upstream=True)
 
 
 # Approval.
