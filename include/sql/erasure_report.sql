@@ -1,7 +1,3 @@
--- name: first_erased
--- When customers of its training set were first erased from a version.
-SELECT min(erased_at) FROM erasure.versions WHERE version = %(version)s AND run_id = %(run_id)s
-
 -- name: places
 SELECT place, looked_at, rewritten, rows FROM erasure.places WHERE request = %(request)s ORDER BY done_at, place
 

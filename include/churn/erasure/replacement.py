@@ -2,13 +2,13 @@
 replaced."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from mlflow import MlflowClient
 
 from churn.postgres.database import connect, execute, one
 from churn.registry.client import production as find_production
-from churn.settings import replace_days
+from churn.registry.erased import replace_by
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,13 @@ def find_replacement(database_url: str) -> Replacement | None:
     Raises:
         SettingError: CHURN_REPLACE_DAYS is not a number of days.
     """
-    days = replace_days()
     production = find_production(MlflowClient())
     if production is None:
         return None
     with connect(database_url) as connection:
         of = {"version": production.version, "run_id": production.run_id}
-        (erased_at,) = one(connection, "erasure_report/first_erased", of)
-    return Replacement(production.version, erased_at.date() + timedelta(days=days)) if erased_at else None
+        (erased_on,) = one(connection, "erasure/first_of_version", of)
+    return Replacement(production.version, replace_by(erased_on)) if erased_on else None
 
 
 def next_training(request: str, database_url: str) -> tuple[date | None, list[int]]:

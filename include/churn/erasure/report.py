@@ -1,5 +1,6 @@
 """The report of a request: who asked, what was found and removed in each place, and the versions that it affects."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -69,10 +70,16 @@ def _table(places: Sequence[tuple[str, int, int, int]]) -> str:
     """Return a Markdown table, aligned for a terminal."""
     if not places:
         return ""
-    rows = [HEADER, *(_cells(*each) for each in places)]
+    names = [name for name, *_ in places]
+    rows = [HEADER, *(_cells(*each) for each in places if not _has_partitions(each[0], names))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     return "\n".join([lines[0], "| " + " | ".join("-" * width for width in widths) + " |", *lines[1:]])
+
+
+def _has_partitions(place: str, places: Sequence[str]) -> bool:
+    """Tell whether rows of a table were removed from its partitions, which are places of their own."""
+    return any(re.fullmatch(rf"{re.escape(place)}_\d\w*", each) for each in places)
 
 
 def _cells(place: str, looked_at: int, rewritten: int, rows: int) -> tuple[str, ...]:

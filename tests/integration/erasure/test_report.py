@@ -35,6 +35,8 @@ def test_the_report_has_a_row_for_each_place_and_says_where_nothing_was_found(da
     for place, figures in {
         "archive": {"looked_at": 30, "rewritten": 8, "rows": 16},
         "log files": {"looked_at": 12, "rewritten": 0, "rows": 0},
+        "table raw.users": {"looked_at": 1, "rewritten": 0, "rows": 0},
+        "table raw.users_2024_02": {"looked_at": 1, "rewritten": 1, "rows": 2},
     }.items():
         with connect(database_url) as connection:
             record_place(connection, request_name, place, **figures)
@@ -43,10 +45,11 @@ def test_the_report_has_a_row_for_each_place_and_says_where_nothing_was_found(da
     assert head.startswith(f"request {request_name}: 2 customers\nasked by ada at ")
     assert ", approved by bob\nwhy: asked by letter\nresult: erased at " in head
     assert places.splitlines() == [
-        "| place     | looked at | rewritten | rows removed  |",
-        "| --------- | --------- | --------- | ------------- |",
-        "| archive   | 30        | 8         | 16            |",
-        "| log files | 12        | 0         | nothing found |",
+        "| place                   | looked at | rewritten | rows removed  |",
+        "| ----------------------- | --------- | --------- | ------------- |",
+        "| archive                 | 30        | 8         | 16            |",
+        "| log files               | 12        | 0         | nothing found |",
+        "| table raw.users_2024_02 | 1         | 1         | 2             |",
     ]
     assert versions == "no version was trained on them"
 
