@@ -47,6 +47,7 @@ def environment(settings: Settings) -> dict[str, str]:
         # The server's job runner takes 0.9 GB, and no feature of it is used.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "DO_NOT_TRACK": "true",
         "SCARF_ANALYTICS": "false",
         "FEAST_USAGE": "False",

@@ -27,7 +27,7 @@ def in_stack(settings: Settings) -> Iterator[dict[str, str]]:
     if not ProcessManager(settings).running():
         raise StackError(f"the stack is down (state in {settings.home}); make up starts it")
     variables = environment(settings)
-    os.environ.update(variables, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
+    os.environ.update(variables)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 — slow, and reads the environment at import
 
     try:
