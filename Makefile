@@ -28,7 +28,7 @@ help: ## show this list
 run: $(STAMP) ## start everything and run the chain for every drop [DROPS=directory]
 	@$(EMBEDDED) run $(if $(value DROPS),--drops="$$DROPS")
 
-test: $(STAMP) ## run all tests; CI=true adds more cases to the long ones [ARGS=pytest arguments]
+test: $(STAMP) ## run all tests; CHURN_THOROUGH=1 adds more cases to the long ones [ARGS=pytest arguments]
 	@$(VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 bench: $(STAMP) ## run the benchmarks and write bench/results [ARGS=--help explains]

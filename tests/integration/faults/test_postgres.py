@@ -139,7 +139,7 @@ def test_a_step_whose_postgres_is_killed_is_completed_by_the_retry(
             Child(children, step, through(undisturbed)).result()
             acts = len(wire.said)
             new, end = reader(undisturbed), everything(undisturbed)
-        # A restart takes a second: at the first act, at the last, and in CI at some between.
+        # A restart takes a second: at the first act, at the last, and in the nightly run at some between.
         for n in sorted({1, acts // 3, acts * 2 // 3, acts} if THOROUGH else {1, acts}):
             with copy_of(start, server.url, tmp_path / "copy") as world:
                 wire.before(n, kill, reads=False)

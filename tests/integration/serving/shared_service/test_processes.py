@@ -1,6 +1,5 @@
 """The service as gunicorn runs it: what it outlives, and how it ends."""
 
-import os
 import socket
 import threading
 import time
@@ -15,6 +14,7 @@ import pytest
 import requests
 
 from serving.healthcheck import is_healthy
+from tests.conftest import THOROUGH
 from tests.integration.serving.shared_service.asking import (
     answers,
     eventually,
@@ -55,7 +55,7 @@ def test_a_process_started_without_registry_and_postgres_recovers_by_itself(
 def test_postgres_may_stop_and_start_under_load_and_nothing_else_is_answered_meanwhile(
     children, database_url, in_production, customers, postgres, tmp_path
 ):
-    times = 10 if os.environ.get("CI") else 2
+    times = 10 if THOROUGH else 2
     serving, tracking = free_port(), free_port()
     url, seen, over = f"http://127.0.0.1:{serving}", [], threading.Event()
 
