@@ -48,21 +48,16 @@ def materialize(as_of: date, database_url: str) -> Outcome:
         # Also when nothing is to be written: a killed run may have published without clearing.
         _clear(connection, builds, views)
         served = builds.served()
-        counts, again = served is not None and not _was_withdrawn(connection, served), ""
-        if counts and served and served.as_of > as_of and is_of_other_code(connection, served):
-            _write_and_publish(connection, store, builds, served.as_of, served)
+        newer, why = _newer_to_write(connection, served, as_of)
+        if newer:
+            log.warning("AS_OF %s is written again: %s", newer, why)
+            _write_and_publish(connection, store, builds, newer, served)
             _clear(connection, builds, views)
-            served, again = builds.served(), "; other code had written it, so it was written again"
-        if not counts and (newest := _newest_left(connection)[0]) and newest > as_of:
-            # Restore the newest AS_OF first: a backfill must not replace a newer one that was lost or withdrawn.
-            log.warning("the served AS_OF is lost or was withdrawn: AS_OF %s is written again", newest)
-            _write_and_publish(connection, store, builds, newest, served)
-            served, counts = builds.served(), True
-        if served and counts and served.as_of > as_of:
+            served, why = builds.served(), f", and was written again: {why}"
+        if served and served.as_of > as_of and not _was_withdrawn(connection, served):
             _begin_build(connection, as_of, snapshot, "older")
-            return Outcome(
-                OLDER, f"{served.as_of} is served and is newer than {as_of}{again}", {"served_as_of": str(served.as_of)}
-            )
+            reason = f"{served.as_of} is served and is newer than {as_of}{why}"
+            return Outcome(OLDER, reason, {"served_as_of": str(served.as_of)})
         asked = (as_of, snapshot[0], _code_of(snapshot))
         if served and (served.as_of, served.drop_digest, served.code_digest) == asked:
             return Outcome(UNCHANGED, f"{as_of} is served, from this drop and by this code", served.rows)
@@ -81,6 +76,19 @@ def _snapshot_of(connection: Connection, as_of: date) -> TupleRow:
 def _code_of(snapshot: TupleRow) -> str:
     """Return the sha256 over the code that an online copy depends on: the snapshot's code digest and this step's."""
     return hashlib.sha256(f"{snapshot[1]} {step_digest(__package__)}".encode()).hexdigest()
+
+
+def _newer_to_write(connection: Connection, served: Served | None, as_of: date) -> tuple[date | None, str]:
+    """Return the AS_OF that must be written before `as_of`, which is older, and why; None if there is none.
+
+    A backfill does not replace a newer AS_OF that was lost or withdrawn, nor leave one that other code wrote.
+    """
+    if served is None or _was_withdrawn(connection, served):
+        newest, why = _newest_left(connection)[0], "what was served is lost or was withdrawn"
+    else:
+        newest = served.as_of if is_of_other_code(connection, served) else None
+        why = "other code had written it"
+    return (newest, why) if newest and newest > as_of else (None, "")
 
 
 def is_of_other_code(connection: Connection, served: Served) -> bool:
