@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from churn.erasure.request import has_ledger
+from churn.erasure.ledger import has_ledger
 from churn.postgres.migrate import grant, known_migrations
 from churn.settings import redis_url
 from embedded.commands.chain import Say

@@ -215,7 +215,7 @@ def _trust_older_versions(settings: Settings, manager: ProcessManager, say: Say)
 
 def _erase_restored(settings: Settings, manager: ProcessManager, say: Say) -> None:
     """Erase the customers whom a restored backup brought back, before anything serves them."""
-    from churn.erasure.request import missing_requests  # noqa: PLC0415
+    from churn.erasure.ledger import missing_requests  # noqa: PLC0415
 
     variables = environment(settings)
     missing = missing_requests(variables["CHURN_DATABASE_URL"], Path(variables["CHURN_ERASURE_DIR"]))

@@ -86,7 +86,7 @@ WHERE runs.as_of = %(as_of)s AND built.as_of = runs.as_of AND built.drop_digest 
 -- name: renew_revision
 UPDATE raw.revisions SET
     digest = %(new)s,
-    landed_digest = coalesce(landed_digest, %(old)s),
+    landed_digests = landed_digests || %(old)s::text,
     files = %(files)s,
     erased_rows = erased_rows + %(rows)s
 WHERE as_of = %(as_of)s AND revision = %(revision)s
@@ -146,12 +146,25 @@ ORDER BY nspname, relname
 -- name: checkpoint
 CHECKPOINT
 
--- name: emptied
-SELECT place FROM erasure.places WHERE request = %(request)s AND rewritten > 0 AND starts_with(place, 'table ')
-
--- name: is_table
-SELECT true FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE nspname = %(schema)s AND relname = %(name)s
+-- name: held_rows
+-- The tables and partitions that lost rows, and the months of the drops whose archived files were written again: an earlier
+-- revision may have left dead rows in them.
+WITH months AS (
+    SELECT to_char(day, '_YYYY_MM') AS suffix
+    FROM raw.revisions AS r, jsonb_each(files) AS file, unnest(ARRAY[r.as_of, r.as_of + 1]) AS day
+    JOIN erasure.rewrites ON true
+    WHERE new_sha256 = file.value ->> 'sha256' AND request = %(request)s
+)
+SELECT nspname, relname
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relkind = 'r' AND (
+    pg_class.oid::regclass::text IN (
+        SELECT substr(place, 7) FROM erasure.places
+        WHERE request = %(request)s AND rewritten > 0 AND starts_with(place, 'table ')
+    )
+    OR nspname IN ('raw', 'snapshots') AND relispartition AND right(relname, 8) IN (SELECT suffix FROM months)
+)
+ORDER BY nspname, relname
 
 -- name: vacuum
 VACUUM (FULL, ANALYZE) {table}
@@ -170,3 +183,6 @@ SELECT request FROM erasure.requests WHERE ended_at IS NOT NULL
 
 -- name: users_of
 SELECT DISTINCT user_id FROM {table}
+
+-- name: renew_hold
+UPDATE raw.holds SET content = %(content)s, verdict = %(verdict)s WHERE as_of = %(as_of)s

@@ -57,7 +57,7 @@ BESIDE = {
     "churn_outcome": {None: {"expect", "drift"}},
     "churn_withdraw": {"withdraw": {"scores"}, "scores": {"outcomes"}},
     "churn_erase": {
-        "bury": {"landing"},
+        "archive": {"landing"},
         "rows": {"models", "logs"},
         "landing": {"sweep"},
         "models": {"sweep"},

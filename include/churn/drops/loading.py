@@ -80,7 +80,7 @@ def load(drop: AcceptedDrop, database_url: str, archive: Location, *, loaded_bef
             "files": json.dumps({name: asdict(accepted) for name, accepted in drop.files.items()}),
             "profile": drop.profile and json.dumps(drop.profile),
             "accepted": drop.accept and json.dumps(asdict(drop.accept)),
-            "landed_digest": drop.landed_digest,
+            "landed_digests": [drop.landed_digest] if drop.landed_digest else [],
             "erased_rows": drop.erased_rows,
         })  # fmt: skip
         execute(connection, "holds/lift", {"as_of": drop.as_of})

@@ -5,15 +5,17 @@ out ids.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from churn.drops.contract import USER_ID, File
+from churn.drops.contract import RULES, USER_ID, File
 from churn.drops.tables import read_rows
 from churn.drops.violations import Violations
 from churn.postgres.database import Connection, execute
@@ -78,16 +80,48 @@ def read_key(directory: Path | None) -> bytes | None:
     return path.read_bytes() if path and path.is_file() else None
 
 
-def lines_of(stream: BinaryIO, are_erased: AreErased) -> list[int]:
-    """Return the numbers of the lines of a drop's file, of any table, that belong to erased customers.
+def are_among(users: frozenset[str]) -> AreErased:
+    """Return a function that tells of each user_id whether it is among `users`."""
+    wanted = pa.array(sorted(users), pa.string())
 
-    A line that cannot be read is not among them: such a drop is rejected.
+    def are_erased(ids: pa.Array) -> np.ndarray:
+        return pc.is_in(ids, value_set=wanted).to_numpy(zero_copy_only=False)
+
+    return are_erased
+
+
+@dataclass(frozen=True)
+class Found:
+    """The lines of a file that belong to erased customers, by number, and whether every line could be read."""
+
+    lines: tuple[int, ...]
+    is_whole: bool
+
+
+def find_lines(open_file: Callable[[], AbstractContextManager[BinaryIO]], are_erased: AreErased) -> Found:
+    """Look for erased customers in a drop's file, of any table.
+
+    Args:
+        open_file: opens the file; called once for each set of rules, because an id that the first rules accepted may
+            break the later ones.
     """
-    found: list[int] = []
-    for rows in read_rows(File("any", (USER_ID,)), stream, Violations()):
-        erased = are_erased(rows.table[USER_ID.name].combine_chunks())
-        found += rows.lines[erased].tolist()
-    return found
+    lines: set[int] = set()
+    for rules in range(RULES, 0, -1):
+        violations = Violations()
+        with open_file() as stream:
+            for rows in read_rows(File("any", (USER_ID,)), stream, violations, rules):
+                erased = are_erased(rows.table[USER_ID.name].combine_chunks())
+                lines.update(rows.lines[erased].tolist())
+        if not violations:
+            return Found(tuple(sorted(lines)), is_whole=True)
+    return Found(tuple(sorted(lines)), is_whole=False)
+
+
+def ids_of(stream: BinaryIO) -> Iterator[pa.Array]:
+    """Yield the ids of a drop's file, of any table, in blocks; by the first rules, which accept every id that was ever
+    accepted."""
+    for rows in read_rows(File("any", (USER_ID,)), stream, Violations(), rules=1):
+        yield rows.table[USER_ID.name].combine_chunks()
 
 
 def copy_without(source: BinaryIO, target: BinaryIO, lines: Iterable[int]) -> None:

@@ -34,7 +34,7 @@ from churn.drops.landing import (
 )
 from churn.drops.storage import Location
 from churn.drops.tables import Rows, read_rows
-from churn.drops.tombstones import lines_of, read_tombstones
+from churn.drops.tombstones import find_lines, read_tombstones
 from churn.drops.violations import SHOWN, DropRejected, Violations
 from churn.postgres.database import connect
 from churn.postgres.personal_data import writing_personal_data
@@ -134,14 +134,10 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
         raise DropRejected(f"drop {drop.as_of} rejected, nothing of it is loaded: {reason}")
     validated_at = datetime.now(UTC)
     violations = Violations()
-    manifest = _read_manifest(drop, violations)
-    present, linked = {path.name for path in drop.files()}, {path.name for path in drop.links()}
-    for name in sorted(linked):
-        violations.add(name, "a file of the drop's own, not a symbolic link")
-    for file in REQUIRED_FILES:
-        if file.name not in present | linked:
-            violations.add(file.name, "the file in the drop")
+    # An erasure writes drops again, with their manifests: nothing is read before it has ended.
     with writing_personal_data(database_url), Incoming(archive) as incoming:
+        manifest = _read_manifest(drop, violations)
+        _check_files(drop, violations)
         taken = {path.name: _take(path, incoming) for path in drop.files()}
         landed = {name: reader.sha256 for name, (reader, _) in taken.items()}
         erased = _leave_out_erased(incoming, database_url)
@@ -201,16 +197,24 @@ def _take(path: Path, incoming: Incoming) -> tuple[HashedReader, int]:
     return reader, modified_ns
 
 
-def _leave_out_erased(incoming: Incoming, database_url: str) -> dict[str, tuple[HashedReader, list[int]]]:
+def _check_files(drop: Drop, violations: Violations) -> None:
+    """Check that the required files are there and that none is a link."""
+    present, linked = {path.name for path in drop.files()}, {path.name for path in drop.links()}
+    for name in sorted(linked):
+        violations.add(name, "a file of the drop's own, not a symbolic link")
+    for file in REQUIRED_FILES:
+        if file.name not in present | linked:
+            violations.add(file.name, "the file in the drop")
+
+
+def _leave_out_erased(incoming: Incoming, database_url: str) -> dict[str, tuple[HashedReader, tuple[int, ...]]]:
     """Write the files that have rows of erased customers again without these; return {file name: (what is left, the
     lines that were left out)}."""
     with connect(database_url) as connection:
         tombstones = read_tombstones(connection)
     found = {}
     for name, open_content in incoming.streams().items() if tombstones else ():
-        with open_content() as stream:
-            lines = lines_of(stream, tombstones.are_erased)
-        if lines:
+        if lines := find_lines(open_content, tombstones.are_erased).lines:
             log.warning("%s: %d rows of erased customers are left out", name, len(lines))
             found[name] = (incoming.leave_out(name, lines), lines)
     return found

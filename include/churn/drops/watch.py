@@ -43,14 +43,14 @@ NO_HOLDS: Mapping[date, Hold] = {}
 class Revision:
     """Content that is not loaded again: the loaded revision of its AS_OF, or a withdrawn one.
 
-    `landed_digest` is the digest of the drop as it landed, if rows of erased customers were left out, else None.
+    `landed_digests` are those of the drop with rows of erased customers that were left out or removed since.
     """
 
     revision: int
     digest: str
     files: Files
     withdrawn_at: datetime | None
-    landed_digest: str | None = None
+    landed_digests: Sequence[str] = ()
 
 
 Loaded = Mapping[date, Sequence[Revision]]
@@ -177,7 +177,7 @@ def pending_of(
     # A symlink is not followed but counts as content, so that validate rejects it.
     content = {path.name: sha256_of(path) for path in drop.files()} | {path.name: "a link" for path in drop.links()}
     for revision in revisions:
-        if digest_of(content) in (revision.digest, revision.landed_digest) and _is_refused(drop, revision):
+        if digest_of(content) in (revision.digest, *revision.landed_digests) and _is_refused(drop, revision):
             if remember:
                 remember(Seen(drop.as_of, revision, _with_times(revision.files, times)))
             return None
@@ -202,12 +202,13 @@ def _why_not_yet(drop: Drop) -> str | None:
         return reason
     if not is_complete(drop):
         return f"a required file, or one that {MANIFEST} names, is missing, or {MANIFEST} cannot be read"
-    if not _is_settled(drop):
+    if not is_settled(drop):
         return f"a file changed less than {QUIET_SECONDS} seconds ago and there is neither {MANIFEST} nor {SUCCESS}"
     return None
 
 
-def _is_settled(drop: Drop) -> bool:
+def is_settled(drop: Drop) -> bool:
+    """Tell whether no file of the drop is being written any more, as far as one can tell."""
     if any((drop.path / name).is_file() for name in (MANIFEST, SUCCESS)):
         return True
     return time.time() - drop.changed_ns() / 1e9 > QUIET_SECONDS

@@ -14,16 +14,15 @@ import pyarrow as pa
 from psycopg import sql
 
 from churn.drops.archive import decompress
-from churn.drops.contract import USER_ID, File
+from churn.drops.landing import list_drops, open_plain
 from churn.drops.storage import Location, storage_at
-from churn.drops.tables import read_rows
-from churn.drops.tombstones import Tombstones, read_tombstones
-from churn.drops.violations import Violations
+from churn.drops.tombstones import Tombstones, ids_of, read_tombstones
 from churn.erasure.archive import erase_archive
 from churn.erasure.landing import erase_landing
+from churn.erasure.ledger import catch_up, forget_ids, keep_ids, missing_requests
 from churn.erasure.lists import erase_lists
 from churn.erasure.models import erase_models
-from churn.erasure.request import ERASED, catch_up, end, missing_requests
+from churn.erasure.request import ERASED, end
 from churn.erasure.rows import erase_rows, user_tables
 from churn.erasure.sweep import sweep
 from churn.outcome import Outcome
@@ -47,7 +46,9 @@ def erase_again(
         return []
     catch_up(database_url, directory)
     with connect(database_url) as connection:
-        users = _find_users(connection, read_tombstones(connection), archive)
+        users = _find_users(connection, read_tombstones(connection), landing, archive)
+    # Kept until the end: after a kill, places that come later hold customers whom the first ones do not hold any more.
+    users |= keep_ids(users, directory)
     newest = requests[-1]
     done = [
         erase_models(newest, users, database_url),
@@ -58,14 +59,16 @@ def erase_again(
         sweep(newest, users, database_url),
         mark_superseded(database_url),
     ]
-    return done + [end(request, ERASED, database_url) for request in requests]
+    done += [end(request, ERASED, database_url) for request in requests]
+    forget_ids(directory)
+    return done
 
 
-def _find_users(connection: Connection, tombstones: Tombstones, archive: Location) -> frozenset[str]:
-    """Return the erased customers whose ids are in the database or the archive. MLflow has no others: its training sets
-    are of archived drops."""
+def _find_users(connection: Connection, tombstones: Tombstones, landing: Path, archive: Location) -> frozenset[str]:
+    """Return the erased customers whose ids are in the database, the archive or the landing directory. Lists and MLflow
+    have no others: they are made of archived drops."""
     found: set[str] = set()
-    for ids in chain(_ids_of_tables(connection), _ids_of_archive(archive)):
+    for ids in chain(_ids_of_tables(connection), _ids_of_archive(archive), _ids_of_landing(landing)):
         found.update(ids.filter(pa.array(tombstones.are_erased(ids))).to_pylist())
     return frozenset(found)
 
@@ -82,8 +85,13 @@ def _ids_of_archive(archive: Location) -> Iterator[pa.Array]:
     storage = storage_at(archive)
     for name in sorted(each for each in storage.sizes() if each.endswith(".csv.zst")):
         with storage.fetched(name) as path, decompress(path) as stream:
-            for rows in read_rows(File("any", (USER_ID,)), stream, Violations()):
-                yield rows.table[USER_ID.name].combine_chunks()
+            yield from ids_of(stream)
+
+
+def _ids_of_landing(landing: Path) -> Iterator[pa.Array]:
+    for path in (path for drop in list_drops(landing) for path in drop.files()):
+        with open_plain(path) as stream:
+            yield from ids_of(stream)
 
 
 def main() -> None:

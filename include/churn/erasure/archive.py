@@ -10,30 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from churn.drops.archive import decompress, name_of, rewrite
 from churn.drops.landing import digest_of
 from churn.drops.storage import Location, Storage, storage_at
-from churn.drops.tombstones import AreErased, lines_of
+from churn.drops.tombstones import are_among, find_lines
+from churn.erasure.alone import alone
 from churn.erasure.request import record_place
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute
-from churn.postgres.personal_data import erasing_personal_data
 
 PLACE = "archive"
-
-
-def are_among(users: frozenset[str]) -> AreErased:
-    """Return a function that tells of each user_id whether it is among `users`."""
-    wanted = pa.array(sorted(users), pa.string())
-
-    def are_erased(ids: pa.Array) -> np.ndarray:
-        return pc.is_in(ids, value_set=wanted).to_numpy(zero_copy_only=False)
-
-    return are_erased
 
 
 def erase_archive(request: str, users: frozenset[str], database_url: str, archive: Location) -> Outcome:
@@ -43,8 +29,12 @@ def erase_archive(request: str, users: frozenset[str], database_url: str, archiv
     """
     storage = storage_at(archive)
     files = sorted(name for name in storage.sizes() if name.endswith(".csv.zst"))
-    with erasing_personal_data(database_url), storage.incoming() as directory:
-        found = [each for name in files if (each := _rewrite(storage, name, users, directory))]
+    with alone(database_url), storage.incoming() as directory:
+        with connect(database_url) as connection:
+            # A call that was killed before it deleted them.
+            left = {name_of(old) for old, *_ in execute(connection, "erasure/rewrites")}.intersection(files)
+        storage.delete(left)
+        found = [each for name in files if name not in left and (each := _rewrite(storage, name, users, directory))]
         with connect(database_url) as connection:
             for old, new, rows, size in found:
                 execute(
@@ -66,8 +56,7 @@ def _rewrite(storage: Storage, name: str, users: frozenset[str], directory: Path
     """Publish what is left of a file; return the old and the new sha256, the removed rows and the new size. None if
     the file has no row of `users`, or is no table (an archived _ACCEPT)."""
     with storage.fetched(name) as path:
-        with decompress(path) as stream:
-            lines = lines_of(stream, are_among(users))
+        lines = find_lines(lambda: decompress(path), are_among(users)).lines
         if not lines:
             return None
         shorter = directory / "shorter"

@@ -1,6 +1,7 @@
 """The right of access: everything that is held of one customer, by place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ from psycopg import sql
 from churn.drops.archive import decompress
 from churn.drops.landing import list_drops, open_plain
 from churn.drops.storage import Location, storage_at
-from churn.drops.tombstones import KEY, hash_of, lines_of, read_key
-from churn.erasure.archive import are_among
+from churn.drops.tombstones import KEY, are_among, find_lines, hash_of, read_key
 from churn.erasure.models import held_in_models
 from churn.erasure.rows import user_tables
 from churn.postgres.database import Connection, compose, connect, execute
@@ -65,8 +65,7 @@ def _in_archive(connection: Connection, user: str, archive: Location) -> list[di
     for name in sorted(each for each in storage.sizes() if each.endswith(".csv.zst")):
         sha256 = Path(name).name.removesuffix(".csv.zst")
         with storage.fetched(name) as path:
-            with decompress(path) as stream:
-                lines = lines_of(stream, are_among(frozenset({user})))
+            lines = find_lines(partial(decompress, path), are_among(frozenset({user}))).lines
             if lines:
                 with decompress(path) as stream:
                     text = _texts(stream.read(), lines)
@@ -84,14 +83,13 @@ def _in_landing(user: str, landing: Path) -> list[dict[str, Any]]:
     found = []
     for drop in list_drops(landing):
         for path in drop.files():
-            with open_plain(path) as stream:
-                lines = lines_of(stream, are_among(frozenset({user})))
+            lines = find_lines(partial(open_plain, path), are_among(frozenset({user}))).lines
             if lines:
                 found.append({"file": f"{drop.as_of}/{path.name}", **_texts(path.read_bytes(), lines)})
     return found
 
 
-def _texts(content: bytes, lines: list[int]) -> dict[str, Any]:
+def _texts(content: bytes, lines: Sequence[int]) -> dict[str, Any]:
     """Return the header and these lines of a CSV file."""
     texts = content.decode("utf-8-sig", "replace").split("\n")
     return {"header": texts[0].rstrip("\r"), "lines": [texts[number - 1].rstrip("\r") for number in lines]}

@@ -1,106 +1,174 @@
 """Erasure from the landing directory: the files of drops, and their manifests, without the rows of the customers.
 
 All files of a drop change together: the new ones are written into a directory in it, which is renamed when they are
-complete. A call that was interrupted after that is finished by the next one.
+complete. A call that was interrupted after that is finished by the next one, unless the sender has replaced the drop.
+
+A drop that is still being written is left: validate leaves the customers out.
 """
 
 import json
 import logging
 import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from churn.drops.landing import MANIFEST, Drop, ManifestError, list_drops, open_plain, read_manifest, sha256_of
-from churn.drops.tombstones import AreErased, copy_without, lines_of
-from churn.erasure.archive import are_among
+from churn.drops.holds.record import find_holds
+from churn.drops.landing import (
+    MANIFEST,
+    Drop,
+    ManifestError,
+    digest_of,
+    is_complete,
+    list_drops,
+    open_plain,
+    read_manifest,
+    sha256_of,
+)
+from churn.drops.tombstones import AreErased, are_among, copy_without, find_lines
+from churn.drops.watch import Loaded, find_loaded, is_settled
+from churn.erasure.alone import alone
 from churn.erasure.request import ErasureRefused, record_place
+from churn.erasure.texts import Mentions
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import connect
-from churn.postgres.personal_data import erasing_personal_data
+from churn.postgres.database import Connection, connect, execute
 
 log = logging.getLogger(__name__)
 
 PLACE = "landing directory"
 BEGUN, COMPLETE = ".erasing", ".erased"
+SOURCES = "sources.json"
+"""In both: the sha256 of each file that is replaced."""
 
 
 def erase_landing(request: str, users: frozenset[str], database_url: str, landing: Path) -> Outcome:
-    """Remove the rows of `users` from every drop in the landing directory, loaded or not.
+    """Remove the rows of `users` from every complete drop in the landing directory, loaded or not.
 
-    A drop that cannot be written is left, and the others are done.
+    What cannot be written is left, and so is what names them and is no file of a drop; the rest is done.
 
     Raises:
-        ErasureRefused: drops with rows of them cannot be written; the message names them.
+        ErasureRefused: something with rows of them is left; the message names it.
     """
-    looked_at = rewritten = rows = 0
-    left: list[str] = []
-    with erasing_personal_data(database_url), connect(database_url, autocommit=True) as connection:
-        for drop in list_drops(landing):
-            looked_at += len(drop.files())
+    drops, done = list_drops(landing), _Done()
+    with alone(database_url), connect(database_url, autocommit=True) as connection:
+        holds, loaded = find_holds(database_url), find_loaded(database_url)
+        for drop in drops:
+            done.looked_at += len(drop.files())
             try:
-                files, lines = _rewrite(drop, are_among(users))
+                if _is_being_written(drop, loaded):
+                    log.warning("%s: left to validate, it is still being written", drop.path)
+                elif _rewrite(drop, are_among(users), done) and drop.as_of in holds:
+                    _renew_hold(connection, drop)
             except OSError as error:
                 log.warning("%s: %s", drop.path, error)
-                left.append(drop.as_of.isoformat())
-                continue
-            rewritten, rows = rewritten + files, rows + lines
-        record_place(connection, request, PLACE, looked_at=looked_at, rewritten=rewritten, rows=rows)
-    if left:
+                done.left.append(drop.path.name)
+        figures = {"looked_at": done.looked_at, "rewritten": done.rewritten, "rows": done.rows}
+        record_place(connection, request, PLACE, **figures)
+    of_drops = {path for drop in drops for path in drop.files()}
+    others = (path for path in sorted(landing.rglob("*")) if _is_plain(path) and path not in of_drops)
+    named = _files_with(users, chain(done.doubtful, others))
+    if left := sorted({*done.left, *(str(path.relative_to(landing)) for path in named)}):
         raise ErasureRefused(
-            f"the drops of {', '.join(left)} in {landing} cannot be read or written here: remove them, or have the "
-            "sender write them without these customers (the archive has what was loaded); then clear the task"
+            f"{', '.join(left)} in {landing} cannot be read or written here, or are no files of a drop: remove them, "
+            "or write them without these customers (the archive has what was loaded); then clear the task"
         )
-    figures = {"looked_at": looked_at, "rewritten": rewritten, "rows": rows}
-    if not rewritten:
-        return Outcome(UNCHANGED, f"none of {looked_at} files in the landing directory has rows of them", figures)
-    return Outcome(DONE, f"{rewritten} of {looked_at} files are written again, {rows} rows fewer", figures)
+    if not done.rewritten:
+        reason = f"none of {done.looked_at} files in the landing directory has rows of them"
+        return Outcome(UNCHANGED, reason, figures)
+    reason = f"{done.rewritten} of {done.looked_at} files are written again, {done.rows} rows fewer"
+    return Outcome(DONE, reason, figures)
 
 
-def _rewrite(drop: Drop, are_erased: AreErased) -> tuple[int, int]:
-    """Return the files that were written again, and the rows that were removed."""
-    begun, complete = drop.path / BEGUN, drop.path / COMPLETE
+@dataclass
+class _Done:
+    """What was done in the landing directory, and the files that may name customers and were not written again."""
+
+    looked_at: int = 0
+    rewritten: int = 0
+    rows: int = 0
+    doubtful: list[Path] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+
+def _is_being_written(drop: Drop, loaded: Loaded) -> bool:
+    """Tell whether the sender may still write to the drop: what is loaded is whole."""
+    if not is_complete(drop):
+        return True
+    if is_settled(drop):
+        return False
+    content = digest_of({path.name: sha256_of(path) for path in drop.files()})
+    return not any(content in (each.digest, *each.landed_digests) for each in loaded.get(drop.as_of, ()))
+
+
+def _rewrite(drop: Drop, are_erased: AreErased, done: _Done) -> bool:
+    """Write the files of a drop again without the customers; return whether any was."""
+    begun, complete, before = drop.path / BEGUN, drop.path / COMPLETE, done.rewritten
     shutil.rmtree(begun, ignore_errors=True)
     if complete.is_dir():
-        return _put_into_place(complete, drop.path), 0
-    found = {}
-    for path in drop.files():
-        with open_plain(path) as stream:
-            if lines := lines_of(stream, are_erased):
-                found[path.name] = lines
-    if not found:
-        return 0, 0
-    begun.mkdir()
+        done.rewritten += _put_into_place(complete, drop.path)
+    looked = {path.name: find_lines(partial(open_plain, path), are_erased) for path in drop.files()}
+    done.doubtful += [drop.path / name for name, each in looked.items() if not each.is_whole]
+    if found := {name: each.lines for name, each in looked.items() if each.lines}:
+        begun.mkdir()
+        _write(drop, begun, found)
+        begun.rename(complete)
+        done.rewritten += _put_into_place(complete, drop.path)
+        done.rows += sum(map(len, found.values()))
+    return done.rewritten > before
+
+
+def _write(drop: Drop, begun: Path, found: Mapping[str, Sequence[int]]) -> None:
+    """Write the new files, and the manifest if the drop has a valid one, into `begun`."""
     for name, lines in found.items():
         with open_plain(drop.path / name) as source, (begun / name).open("xb") as target:
             copy_without(source, target, lines)
         shutil.copymode(drop.path / name, begun / name)
-    _write_manifest(drop, begun, {name: len(lines) for name, lines in found.items()})
-    begun.rename(complete)
-    return _put_into_place(complete, drop.path), sum(map(len, found.values()))
-
-
-def _write_manifest(drop: Drop, begun: Path, removed: dict[str, int]) -> None:
-    """Write the drop's manifest for the new files, if it has one."""
     try:
         manifest = read_manifest(drop)
     except ManifestError:
-        # validate rejects the drop, with the reason.
-        return
-    if manifest is None:
-        return
-    files = {name: dict(entry) for name, entry in manifest.files.items()}
-    for name, rows in removed.items():
-        if name in files:
+        manifest = None  # validate rejects the drop, with the reason
+    if manifest:
+        files = {name: dict(entry) for name, entry in manifest.files.items()}
+        for name in files.keys() & found.keys():
             files[name]["sha256"] = sha256_of(begun / name)
             if "rows" in files[name]:
-                files[name]["rows"] -= rows
-    (begun / MANIFEST).write_text(json.dumps(files, indent=2) + "\n", encoding="utf-8")
+                files[name]["rows"] -= len(found[name])
+        (begun / MANIFEST).write_text(json.dumps(files, indent=2) + "\n", encoding="utf-8")
+    # The manifest is moved last.
+    names = [*found, *([MANIFEST] if manifest else [])]
+    (begun / SOURCES).write_text(json.dumps({name: sha256_of(drop.path / name) for name in names}), encoding="utf-8")
 
 
 def _put_into_place(complete: Path, drop: Path) -> int:
-    """Move the files into the drop and remove their directory; return their number."""
-    moved = 0
-    for path in sorted(complete.iterdir()):
-        path.replace(drop / path.name)
-        moved += path.name != MANIFEST
-    complete.rmdir()
-    return moved
+    """Move the files into the drop and remove their directory; return their number. Nothing replaces a file that the
+    sender has written since."""
+    sources = json.loads((complete / SOURCES).read_text(encoding="utf-8"))
+    waiting = [name for name in sources if (complete / name).exists()]
+    if any(not (drop / name).exists() or sha256_of(drop / name) != sources[name] for name in waiting):
+        log.warning("%s: the sender has replaced it since it was begun", drop)
+        waiting = []
+    for name in waiting:
+        (complete / name).replace(drop / name)
+    shutil.rmtree(complete)
+    return len([name for name in waiting if name != MANIFEST])
+
+
+def _renew_hold(connection: Connection, drop: Drop) -> None:
+    """Let the hold be of the drop as it is now: a person who accepted it need not do so again."""
+    files = {path.name: sha256_of(path) for path in drop.files()}
+    verdict = digest_of(files | drop.identity_of_rest())
+    execute(connection, "erasure/renew_hold", {"as_of": drop.as_of, "content": digest_of(files), "verdict": verdict})
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _files_with(users: frozenset[str], paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files that name one of `users` anywhere."""
+    mentions = Mentions(users)
+    for path in paths:
+        if mentions.erased_from(path.read_bytes().decode("utf-8", "replace"))[1]:
+            yield path

@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow.parquet
 
 from churn.drops.storage import Location, Storage, storage_at
-from churn.erasure.archive import are_among
+from churn.drops.tombstones import are_among
+from churn.erasure.alone import alone
 from churn.erasure.request import record_place
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute
-from churn.postgres.personal_data import erasing_personal_data
 from churn.scores.files import (
     SCORES,
     folder_of,
@@ -38,7 +38,7 @@ def erase_lists(request: str, users: frozenset[str], database_url: str, location
     looked_at = rows = 0
     rewritten = []
     with (
-        erasing_personal_data(database_url),
+        alone(database_url),
         storage.incoming() as directory,
         connect(database_url, autocommit=True) as connection,
     ):

@@ -6,7 +6,7 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
 from churn.erasure.request import record_place
-from churn.erasure.rows import TABLE, remove, user_tables
+from churn.erasure.rows import remove, user_tables
 from churn.outcome import DONE, Outcome
 from churn.postgres.database import Connection, connect, execute
 from churn.postgres.personal_data import erasing_personal_data
@@ -18,8 +18,8 @@ PREDICTIONS = ("predictions", "answered")
 
 
 def sweep(request: str, users: frozenset[str], database_url: str) -> Outcome:
-    """Remove answers that serving logged meanwhile, rewrite the tables that held rows of `users` (VACUUM FULL), and
-    write a checkpoint.
+    """Remove answers that serving logged meanwhile, rewrite the tables that held rows of `users` (VACUUM FULL), also in
+    an earlier revision of a drop, and write a checkpoint.
 
     Readers of a table wait while it is rewritten. The statistics of the catalog, which quote values, and the checkpoint
     need rights that the role of the pipeline may lack; the outcome then says so.
@@ -28,10 +28,9 @@ def sweep(request: str, users: frozenset[str], database_url: str) -> Outcome:
         with connect(database_url) as connection:
             remove(connection, request, users, [each for each in user_tables(connection) if each == PREDICTIONS])
         with connect(database_url, autocommit=True) as connection:
-            leaves = [place for (place,) in execute(connection, "erasure/emptied", {"request": request})]
-            for leaf in leaves:
-                schema, _, name = leaf.removeprefix(TABLE).partition(".")
-                _vacuum(connection, schema, name.strip('"'))
+            leaves = execute(connection, "erasure/held_rows", {"request": request}).fetchall()
+            for schema, name in leaves:
+                execute(connection, "erasure/vacuum", table=sql.Identifier(schema, name))
             # A partitioned table has statistics of its own.
             for schema, name in user_tables(connection):
                 execute(connection, "partitions/analyze", table=sql.Identifier(schema, name))
@@ -39,12 +38,6 @@ def sweep(request: str, users: frozenset[str], database_url: str) -> Outcome:
             record_place(connection, request, PLACE, looked_at=len(leaves), rewritten=len(leaves), rows=0)
     left = f"; this role may not {' or '.join(refused)}: an administrator must (docs/erasure.md)" if refused else ""
     return Outcome(DONE, f"{len(leaves)} tables are rewritten{left}", {"tables": len(leaves), "left": refused})
-
-
-def _vacuum(connection: Connection, schema: str, name: str) -> None:
-    if not execute(connection, "erasure/is_table", {"schema": schema, "name": name}).fetchone():
-        return  # retention or a materialization dropped it since
-    execute(connection, "erasure/vacuum", table=sql.Identifier(schema, name))
 
 
 def _run_as_owner(connection: Connection, name: str) -> bool:

@@ -56,16 +56,16 @@ COMMENT ON TABLE erasure.versions IS 'model versions whose training set had eras
 
 -- A drop that brings an erased customer is loaded without them.
 ALTER TABLE raw.revisions
-    ADD COLUMN landed_digest text,
-    ADD COLUMN erased_rows   integer NOT NULL DEFAULT 0;
-COMMENT ON COLUMN raw.revisions.landed_digest IS
-    'as digest, of the files as they lay in the landing directory; NULL: no row of them was left out';
+    ADD COLUMN landed_digests text[]  NOT NULL DEFAULT '{}',
+    ADD COLUMN erased_rows    integer NOT NULL DEFAULT 0;
+COMMENT ON COLUMN raw.revisions.landed_digests IS
+    'as digest, of the drop with rows of erased customers that were left out or removed since';
 COMMENT ON COLUMN raw.revisions.erased_rows IS 'rows of erased customers that were left out or removed since';
 
 CREATE OR REPLACE VIEW raw.drops AS
 SELECT DISTINCT ON (as_of)
     as_of, revision, received_at, validated_at, digest, code_digest, files, expired_at, rules, profile, accepted,
-    landed_digest, erased_rows
+    landed_digests, erased_rows
 FROM raw.revisions
 WHERE withdrawn_at IS NULL
 ORDER BY as_of, revision DESC;

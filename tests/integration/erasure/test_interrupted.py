@@ -18,7 +18,8 @@ from churn.drops.landing import find_drop
 from churn.drops.loading import load
 from churn.drops.validation import validate
 from churn.erasure.again import erase_again
-from churn.erasure.request import ERASED, LEDGER, end, missing_requests, read_ids
+from churn.erasure.ledger import LEDGER, missing_requests
+from churn.erasure.request import ERASED, end, read_ids
 from churn.erasure.rows import erase_rows
 from churn.outcome import DONE
 from churn.postgres.database import connect

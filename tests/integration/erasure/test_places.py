@@ -7,6 +7,8 @@ import psycopg
 import pytest
 
 from churn.drops.landing import digest_of, sha256_of
+from churn.drops.tombstones import Found, are_among, find_lines
+from churn.drops.validation import DropHeld, validate
 from churn.drops.watch import find_pending
 from churn.erasure.archive import erase_archive
 from churn.erasure.landing import erase_landing
@@ -98,6 +100,8 @@ def test_a_manifest_is_renewed_with_its_drop_and_no_chain_starts(pipeline, reque
 def test_drops_that_cannot_be_written_are_named_and_the_others_are_done(pipeline, request_name):
     good = write_drop(pipeline.landing, DAY, USERS)
     bad = write_drop(pipeline.landing, date(2024, 2, 29), USERS)
+    for drop in (good, bad):
+        (drop.path / "_SUCCESS").touch()
     # Root may write anywhere: a file in the place of the directory of new files stops it too.
     (bad.path / ".erasing").write_text("", encoding="utf-8")
     with pytest.raises(ErasureRefused, match=r"2024-02-29 in .* cannot be read or written"):
@@ -106,6 +110,60 @@ def test_drops_that_cannot_be_written_are_named_and_the_others_are_done(pipeline
     (bad.path / ".erasing").unlink()
     again = erase_landing(request_name, frozenset({GONE}), pipeline.database_url, pipeline.landing)
     assert again.figures["rewritten"] == 5
+
+
+def test_a_drop_that_is_still_being_written_is_left_to_validate(pipeline, request_name):
+    drop = write_drop(pipeline.landing, DAY, USERS)
+    outcome = erase_landing(request_name, frozenset({GONE}), pipeline.database_url, pipeline.landing)
+    assert outcome.figures["rewritten"] == 0
+    assert f"{GONE}," in (drop.path / "users.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["2024-01-31.old/users.csv", "letter.txt", "2024-01-31/notes.txt"])
+def test_a_file_that_no_drop_has_and_that_names_the_customer_is_for_a_person(name, pipeline, request_name):
+    write_drop(pipeline.landing, DAY, ["customer-2"])
+    path = pipeline.landing / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"about {GONE}.", encoding="utf-8")
+    with pytest.raises(ErasureRefused, match=name):
+        erase_landing(request_name, frozenset({GONE}), pipeline.database_url, pipeline.landing)
+    path.write_text("about customer-12.", encoding="utf-8")
+    erase_landing(request_name, frozenset({GONE}), pipeline.database_url, pipeline.landing)
+
+
+def test_a_drop_that_the_sender_replaced_since_a_kill_is_not_overwritten(pipeline, request_name):
+    drop = write_drop(pipeline.landing, DAY, USERS)
+    (drop.path / "_SUCCESS").touch()
+    left = drop.path / ".erased"
+    left.mkdir()
+    (left / "users.csv").write_text("older", encoding="utf-8")
+    (left / "sources.json").write_text(json.dumps({"users.csv": "0" * 64}), encoding="utf-8")
+    erase_landing(request_name, frozenset({GONE}), pipeline.database_url, pipeline.landing)
+    text = (drop.path / "users.csv").read_text(encoding="utf-8")
+    assert (f"{GONE}," in text, text.count("\n")) == (False, len(USERS))
+    assert not left.exists()
+
+
+def test_an_id_that_only_the_first_rules_accept_is_found_too(tmp_path):
+    path = tmp_path / "users.csv"
+    path.write_text("user_id,signup_date\n\u2007odd,2024-01-01\nx,2024-01-01\n", encoding="utf-8")
+    found = find_lines(lambda: path.open("rb"), are_among(frozenset({"\u2007odd"})))
+    assert found == Found((2,), is_whole=True)
+
+
+def test_a_held_drop_is_not_judged_again(pipeline, request_name):
+    url, gone = pipeline.database_url, frozenset({GONE})
+    write_drop(pipeline.landing, DAY, USERS)
+    pipeline.snapshot(DAY)
+    other = write_drop(pipeline.landing, date(2024, 2, 29), [GONE, *(f"new-{number}" for number in range(30))])
+    (other.path / "_SUCCESS").touch()
+    with pytest.raises(DropHeld):
+        validate(other, url, pipeline.archive)
+    assert find_pending(pipeline.landing, url) == []
+    erase_archive(request_name, gone, url, pipeline.archive)
+    erase_landing(request_name, gone, url, pipeline.landing)
+    assert f"{GONE}," not in (other.path / "users.csv").read_text(encoding="utf-8")
+    assert find_pending(pipeline.landing, url) == []
 
 
 def test_a_request_is_recorded_and_its_ids_are_deleted_at_its_end(database_url, request_name, tmp_path):
