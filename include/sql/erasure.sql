@@ -16,7 +16,8 @@ UPDATE erasure.requests SET ended_at = now(), result = %(result)s WHERE request 
 
 -- name: first_of_version
 -- The date in UTC of the first erasure of customers that a version learned from.
-SELECT min(erased_at)::date FROM erasure.versions WHERE version = %(version)s AND run_id = %(run_id)s
+SELECT min(erased_at)::date FROM erasure.versions
+WHERE version = %(version)s AND run_id = %(run_id)s AND learned
 
 -- name: open
 INSERT INTO erasure.requests (request, who, why, customers)
@@ -27,6 +28,7 @@ ON CONFLICT (request) DO NOTHING
 -- The versions that learned from customers whose erasure began before the limit.
 SELECT version, run_id, min(erased_at) AS erased_at
 FROM erasure.versions
+WHERE learned
 GROUP BY version, run_id
 HAVING min(erased_at) < %(limit)s
 ORDER BY version, run_id
@@ -41,9 +43,18 @@ ON CONFLICT (request, place) DO UPDATE SET
     done_at = now()
 
 -- name: record_version
-INSERT INTO erasure.versions (version, run_id, request)
-VALUES (%(version)s, %(run_id)s, %(request)s)
-ON CONFLICT (version, run_id, request) DO NOTHING
+-- A resumed call may find only files that tell less than those of which the first one removed the customers.
+INSERT INTO erasure.versions (version, run_id, request, learned)
+VALUES (%(version)s, %(run_id)s, %(request)s, %(learned)s)
+ON CONFLICT (version, run_id, request) DO UPDATE SET learned = versions.learned OR EXCLUDED.learned
+RETURNING learned
+
+-- name: removed_from_version
+-- The date in UTC of the first erasure of customers from a version's files, and whether it learned from any; of the
+-- customers it learned from, if it did.
+SELECT coalesce(min(erased_at) FILTER (WHERE learned), min(erased_at))::date, bool_or(learned)
+FROM erasure.versions
+WHERE version = %(version)s AND run_id = %(run_id)s
 
 -- name: restore_request
 -- A request of the ledger that the restored database lacks. It ends when its customers are removed from the backup.

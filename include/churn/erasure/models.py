@@ -1,8 +1,8 @@
 """MLflow: customers are removed from the files of every run, and the versions that learned from them are tagged.
 
 A version itself stays: what it learned is a function of thousands of customers. It is replaced in time, see
-churn.registry.erased. That it learned from them is recorded before its files change, because nothing else tells it
-afterwards.
+churn.registry.erased. A version that was only graded on them is not tagged, and cannot be reproduced either. Both are
+recorded before the files change, because nothing else tells it afterwards.
 """
 
 import logging
@@ -17,9 +17,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from churn.erasure.request import record_place
-from churn.erasure.run_files import PLACES, Change, RunFile, changes_of, files_of, rows_in
+from churn.erasure.run_files import PLACES, TRAINED_ON, Change, RunFile, changes_of, files_of, learned_from, rows_in
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute, lock_session, one
+from churn.postgres.database import Connection, connect, lock_session, one
 from churn.postgres.personal_data import erasing_personal_data
 from churn.registry.artifacts import ArtifactRefused
 from churn.registry.client import find_versions, is_missing, list_runs
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 
 def erase_models(request: str, users: frozenset[str], database_url: str) -> Outcome:
-    """Remove these customers from the files of every run, active or deleted, and tag the versions whose training set
-    had them. UNCHANGED if no file held one.
+    """Remove these customers from the files of every run, active or deleted, and tag the versions that were trained
+    on them. UNCHANGED if no file held one.
 
     Raises:
         SettingError: CHURN_REPLACE_DAYS cannot be used.
@@ -55,9 +55,9 @@ def erase_models(request: str, users: frozenset[str], database_url: str) -> Outc
             looked_at.update(file.place for file in files)
             with tempfile.TemporaryDirectory() as directory:
                 changes = [*changes_of(files, users, Path(directory))]
-                if any(each.file.shows_training for each in changes):
-                    _mark(connection, client, versions, request)
-                    learned |= {each.version for each in versions}
+                changed = [each.file for each in changes]
+                if any(file.makes_version for file in changed):
+                    learned |= _mark(connection, client, versions, request, learned_from(files, changed))
                 for each in changes:
                     each.upload()
                     rewritten[each.file.place] += 1
@@ -92,7 +92,7 @@ def held_in_models(user: str) -> list[dict[str, Any]]:
         if not rows:
             continue
         held = {
-            "trained_on": f"{EVIDENCE}/trained_on.parquet" in rows,
+            "trained_on": TRAINED_ON in rows,
             "graded_on": any(f"{EVIDENCE}/{name}.parquet" in rows for name in ("grades", "audit")),
             "training_set": rows.pop(TRAINING_SET, []),
             "files": rows,
@@ -128,14 +128,25 @@ def _served_files(run_id: str) -> list[RunFile]:
     return []
 
 
-def _mark(connection: Connection, client: MlflowClient, versions: Sequence[ModelVersion], request: str) -> None:
-    """Record that the versions learned from the customers, then tag them with the date of the first such erasure."""
+def _mark(
+    connection: Connection, client: MlflowClient, versions: Sequence[ModelVersion], request: str, learned: bool
+) -> set[int]:
+    """Record that files of the versions of a run held the customers, then tag those that learned from them with the
+    date of the first such erasure. Return the tagged ones.
+
+    Args:
+        learned: by the files as they are now. An earlier call of the request may have recorded it.
+    """
+    tagged = set()
     for each in versions:
         key = {"version": each.version, "run_id": each.run_id}
-        execute(connection, "erasure/record_version", {**key, "request": request})
+        if not one(connection, "erasure/record_version", {**key, "request": request, "learned": learned})[0]:
+            continue
         first: date = one(connection, "erasure/first_of_version", key)[0]
         if TRAINED_ON_ERASED not in each.tags:
             client.set_model_version_tag(MODEL_NAME, str(each.version), TRAINED_ON_ERASED, first.isoformat())
+        tagged.add(each.version)
+    return tagged
 
 
 def _record(connection: Connection, request: str, change: Change, looked_at: Mapping[str, int]) -> None:

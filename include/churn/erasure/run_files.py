@@ -6,7 +6,7 @@ stay where it keeps none. Text holds an id only if a person wrote it.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ TRAINING_SETS, IN_EVIDENCE, DECISIONS, MODELS, OTHERS = PLACES = tuple(
 )
 
 GOLDEN = f"{EVIDENCE}/golden.parquet"
+TRAINED_ON = f"{EVIDENCE}/trained_on.parquet"
 SCORE = "score"
 
 EXAMPLES = ("input_example.json", "serving_input_example.json")
@@ -52,8 +53,10 @@ class RunFile:
         return self.path.rpartition("/")[2]
 
     @property
-    def shows_training(self) -> bool:
-        """Tell whether a customer in it was in the training set of the run's version."""
+    def makes_version(self) -> bool:
+        """Tell whether the run's version cannot be reproduced without a customer in it: it is the training set, or the
+        evidence that a reproduction is compared with. Both hold the cohorts, which the version did not learn from.
+        """
         return self.place in (TRAINING_SETS, IN_EVIDENCE)
 
     def fetch(self, directory: Path) -> Path | None:
@@ -102,6 +105,21 @@ def changes_of(files: list[RunFile], users: frozenset[str], directory: Path) -> 
             if rows := _copy_without(file, old, new, customers):
                 yield Change(file, new, rows)
             old.unlink()
+
+
+def learned_from(files: Iterable[RunFile], changed: Iterable[RunFile]) -> bool:
+    """Tell whether the version of a run was trained on customers who are removed from these files of it.
+
+    TRAINED_ON says so. Retention deletes it with the other evidence, file by file: without it the version counts as
+    trained on them if its training set or its evidence has them, although they may be of a cohort.
+
+    Args:
+        files: all files of the run, see files_of().
+        changed: those that hold the customers.
+    """
+    if any(file.path == TRAINED_ON for file in files):
+        return any(file.path == TRAINED_ON for file in changed)
+    return any(file.makes_version for file in changed)
 
 
 def rows_in(files: list[RunFile], user: str, directory: Path) -> dict[str, list[dict[str, Any]]]:

@@ -10,8 +10,8 @@ from churn.registry.model_version import LONGEST_VALUE
 from churn.settings import replace_days
 
 TRAINED_ON_ERASED = "trained_on_erased"
-"""The tag of a version whose training set had rows of customers who were erased: the date of the first such erasure, in
-UTC."""
+"""The tag of a version that was trained on customers who were erased: the date of the first such erasure, in UTC. A
+version that was only graded on them has none."""
 
 
 def replace_by(erased_on: date, days: int | None = None) -> date:

@@ -20,7 +20,7 @@ from churn.drops.snapshots import build_snapshots
 from churn.drops.storage import Location
 from churn.drops.validation import AcceptedDrop, AcceptedFile
 from churn.features.store import apply_definitions, open_store
-from churn.postgres.database import connect, execute
+from churn.postgres.database import connect, execute, one
 from churn.reason import Refused
 from churn.registry.client import get_version, is_missing
 from churn.registry.erased import TRAINED_ON_ERASED
@@ -38,7 +38,7 @@ TRAINING_SET = "training set"
 
 
 class NotReproducible(Refused):
-    """The version does not exist, has no lineage or unreadable tags, or learned from customers who were erased."""
+    """The version does not exist, has no lineage or unreadable tags, or was made with customers who were erased."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def reproduce(version: int, database_url: str, archive: Location, say: Say) -> R
         say: receives progress messages.
 
     Raises:
-        NotReproducible: the version does not exist, has no lineage or unreadable tags, or learned from customers who
-            were erased.
+        NotReproducible: the version does not exist, has no lineage or unreadable tags, or was trained or graded on
+            customers who were erased.
     """
-    found, lineage = _find(version)
+    found, lineage = _find(version, database_url)
     environment = [*environment_differences(lineage["environment"])]
     code, checkout = [*code_differences(lineage)], tuple(commit_differences(lineage))
     compared: list[str] = []
@@ -115,18 +115,15 @@ def _first(environment: Sequence[str], code: Sequence[str], what: str, differenc
     return f"record: {what}: {difference}, although data, code and environment are equal: MLflow's record differs"
 
 
-def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
+def _find(version: int, database_url: str) -> tuple[ModelVersion, dict[str, Any]]:
     try:
         found = get_version(MlflowClient(), version)
     except MlflowException as error:
         if is_missing(error):
             raise NotReproducible(f"there is no version {version} of {MODEL_NAME}") from None
         raise
-    if (erased_on := found.tags.get(TRAINED_ON_ERASED)) is not None:
-        raise NotReproducible(
-            f"version {version} of {MODEL_NAME} learned from customers who were erased on {erased_on[:LONGEST_VALUE]}: "
-            "their rows are neither in the archive nor in the training set any more, so it cannot be made again"
-        )
+    if why := _why_erased(found, database_url):
+        raise NotReproducible(f"version {version} of {MODEL_NAME} {why}")
     lineage = read_lineage(found.run_id) if found.run_id else None
     if lineage is None:
         raise NotReproducible(
@@ -138,6 +135,24 @@ def _find(version: int) -> tuple[ModelVersion, dict[str, Any]]:
     except ModelNotLoadable as error:
         raise NotReproducible(str(error)) from None
     return found, lineage
+
+
+def _why_erased(found: ModelVersion, database_url: str) -> str | None:
+    """Return why a version from whose files customers were erased cannot be reproduced; None for any other."""
+    with connect(database_url) as connection:
+        key = {"version": found.version, "run_id": found.run_id}
+        erased_on, learned = one(connection, "erasure/removed_from_version", key)
+    if (tag := found.tags.get(TRAINED_ON_ERASED)) is not None or learned:
+        return (
+            f"learned from customers who were erased on {str(tag or erased_on)[:LONGEST_VALUE]}: their rows are "
+            "neither in the archive nor in the training set any more, so it cannot be made again"
+        )
+    if erased_on:
+        return (
+            f"did not learn from customers who were erased on {erased_on}, but its training set or its evidence held "
+            "them, as those of a cohort it is graded on: without them neither can be made again as it was"
+        )
+    return None
 
 
 def _checks(

@@ -49,10 +49,12 @@ CREATE TABLE erasure.versions (
     version    integer NOT NULL,
     run_id     text    NOT NULL,
     request    text    NOT NULL REFERENCES erasure.requests,
+    learned    boolean NOT NULL,
     erased_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (version, run_id, request)
 );
-COMMENT ON TABLE erasure.versions IS 'model versions whose training set had erased customers; their tag is trained_on_erased';
+COMMENT ON TABLE erasure.versions IS 'model versions whose training set or evidence had erased customers: they cannot be reproduced';
+COMMENT ON COLUMN erasure.versions.learned IS 'the version was trained on them, not only graded: its tag is trained_on_erased';
 
 -- A drop that brings an erased customer is loaded without them.
 ALTER TABLE raw.revisions

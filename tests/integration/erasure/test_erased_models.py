@@ -1,4 +1,4 @@
-"""After an erasure no file in MLflow holds the customers, and nothing else differs; their versions are tagged."""
+"""After an erasure no file in MLflow holds the customers, and nothing else differs; who learned from them is tagged."""
 
 import io
 import json
@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from churn.erasure.models import erase_models, held_in_models
+from churn.erasure.replacement import find_replacement, next_training
 from churn.features.store import open_store
 from churn.gate.gathering import StaleCandidate
 from churn.gate.grading import GateInvalid, grade
@@ -68,7 +69,8 @@ class World:
         client.delete_run(first.run_id)
 
     def choose_customers(self) -> None:
-        """Customers whose features are the first golden row, in the gate cohort, and in the audit cohort."""
+        """Customers whose features are the first golden row, in the gate cohort, in the audit cohort, and in the
+        rows that the versions were trained on."""
         golden = read_evidence(self.production.run_id, "golden").drop_columns("score")
         first = golden.to_pylist()[0]
         rows = read_kept_set(self.production.run_id).to_pylist()
@@ -77,7 +79,8 @@ class World:
             next(each for each in self.ids_in(self.third, of) if each in self.ids_in(self.production, of))
             for of in ("grades", "audit", "trained_on")
         )
-        self.users = frozenset({self.golden, self.graded, self.audited})
+        self.cohorts = frozenset({self.graded, self.audited})
+        self.users = self.cohorts | {self.golden, self.learned}
 
     def ids_in(self, version, of):
         return read_evidence(version.run_id, of)["user_id"].to_pylist()
@@ -110,7 +113,7 @@ class World:
         return {place: figures for place, *figures in found}
 
     def recorded(self):
-        return self.query("SELECT version, run_id FROM erasure.versions ORDER BY version")
+        return self.query("SELECT version, run_id, learned FROM erasure.versions ORDER BY version")
 
     def tags(self):
         versions = registry.find_versions(MlflowClient(), {})
@@ -185,7 +188,7 @@ def holds(path, content, users):
 def test_no_file_of_any_run_holds_the_customers_and_only_files_that_did_differ(world):
     before = world.files()
     held = {path for path, content in before.items() if holds(path, content, world.users)}
-    for name in ("training_set", "grades", "audit", "scores", "rows", "why"):
+    for name in ("training_set", "grades", "audit", "trained_on", "scores", "rows", "why"):
         assert any(Path(path).stem == name for path in held), (name, held)
     done = world.erase()
     after = world.files()
@@ -303,7 +306,7 @@ def test_interrupted_at_every_upload_it_ends_the_same(world, monkeypatch):
 def test_versions_that_learned_from_the_customers_are_recorded_and_tagged(world):
     done = world.erase()
     versions = registry.find_versions(MlflowClient(), {})[::-1]
-    assert world.recorded() == [(each.version, each.run_id) for each in versions]
+    assert world.recorded() == [(each.version, each.run_id, True) for each in versions]
     assert world.tags() == dict.fromkeys((1, 2, 3), datetime.now(UTC).date().isoformat())
     assert done.figures["versions"] == [1, 2, 3]
     assert f"version {world.production.version} is in Production: replace it by " in done.reason
@@ -325,12 +328,27 @@ def test_a_version_is_recorded_and_tagged_before_any_file_of_its_run_changes(wor
     assert None not in world.tags().values()
 
 
+def test_versions_that_were_only_graded_on_the_customers_are_recorded_and_not_tagged(world):
+    done = world.erase(world.cohorts)
+    assert [(version, learned) for version, _, learned in world.recorded()] == [(2, False), (3, False)]
+    assert {*world.tags().values()} == {None}
+    assert (done.outcome, done.figures["versions"]) == (DONE, [])
+    assert done.reason.endswith("; no version was trained on them")
+    assert find_replacement(world.database_url) is None
+    assert next_training(REQUEST, world.database_url)[1] == []
+
+
+def test_without_the_list_of_customers_trained_on_a_version_counts_as_trained_on_them(world):
+    artifacts.of_run(world.third.run_id).delete_artifacts("evidence/trained_on.parquet")
+    assert world.erase(world.cohorts).figures["versions"] == [3]
+    assert [version for version, tag in world.tags().items() if tag] == [3]
+
+
 def test_the_tag_keeps_the_date_of_the_first_erasure(world):
-    world.erase(frozenset({world.graded}))
+    world.erase(world.cohorts)
     with psycopg.connect(world.database_url) as connection:
         connection.execute("UPDATE erasure.versions SET erased_at = '2024-05-01 23:30+00'")
-    MlflowClient().delete_model_version_tag(MODEL_NAME, str(world.third.version), TRAINED_ON_ERASED)
-    world.erase(frozenset({world.audited}))
+    world.erase(frozenset({world.learned}))
     assert world.tags()[world.third.version] == "2024-05-01"
 
 
@@ -341,9 +359,14 @@ def test_the_version_in_production_is_still_loaded_and_checked_by_its_golden_row
     assert 0 < len(loaded.background) == len(read_evidence(world.production.run_id, "golden"))
 
 
-def test_such_a_version_is_not_reproduced(world):
-    world.erase()
-    with pytest.raises(NotReproducible, match=r"version 2 of .* learned from customers who were erased on 20"):
+@pytest.mark.parametrize(
+    ("who", "why"),
+    [("users", "learned from customers"), ("cohorts", "did not learn from customers")],
+    ids=["trained", "graded"],
+)
+def test_a_version_trained_or_graded_on_them_is_not_reproduced_and_the_reason_says_which(world, who, why):
+    world.erase(getattr(world, who))
+    with pytest.raises(NotReproducible, match=rf"version 2 of \w+ {why} who were erased on 20"):
         reproduce(world.production.version, world.database_url, world.directory / "archive", print)
 
 

@@ -22,11 +22,11 @@ def request_name(database_url, tmp_path, monkeypatch):
     return name
 
 
-def affect(database_url, request_name, version, run_id, days_ago=0):
+def affect(database_url, request_name, version, run_id, days_ago=0, learned=True):
     with connect(database_url) as connection:
         connection.execute(
-            "INSERT INTO erasure.versions (version, run_id, request, erased_at) VALUES (%s, %s, %s, %s)",
-            (version, run_id, request_name, datetime.now(UTC) - timedelta(days=days_ago)),
+            "INSERT INTO erasure.versions (version, run_id, request, learned, erased_at) VALUES (%s, %s, %s, %s, %s)",
+            (version, run_id, request_name, learned, datetime.now(UTC) - timedelta(days=days_ago)),
         )
 
 
@@ -58,6 +58,7 @@ def test_the_report_names_versions_and_never_an_id(database_url, request_name):
     bury(request_name, database_url)
     affect(database_url, request_name, 5, "b")
     affect(database_url, request_name, 3, "a")
+    affect(database_url, request_name, 4, "graded on them", learned=False)
     report = report_of(request_name, database_url)
     assert "result: not ended" in report
     assert report.endswith("versions trained on them: 3, 5; each has the tag trained_on_erased")
@@ -85,6 +86,12 @@ def test_production_is_replaced_within_days_of_the_first_erasure(database_url, r
     affect(database_url, request_name, 3, "a", days_ago=2)
     due = (datetime.now(UTC) - timedelta(days=2)).date() + timedelta(days=7)
     assert find_replacement(database_url) == Replacement(3, due)
+
+
+def test_production_that_was_only_graded_on_the_erased_need_not_be_replaced(database_url, request_name, production):
+    affect(database_url, request_name, 3, "a", learned=False)
+    assert find_replacement(database_url) is None
+    assert next_training(request_name, database_url) == (None, [])
 
 
 def test_production_of_another_run_with_the_same_number_is_not_affected(database_url, request_name, production):

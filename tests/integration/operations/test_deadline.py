@@ -442,7 +442,7 @@ def test_a_missing_first_promised_drop_is_reported(landing, database_url):
 # --- versions that learned from erased customers -------------------------------------------------------------------
 
 
-def in_production_since_an_erasure(registry, database_url, days):
+def in_production_since_an_erasure(registry, database_url, days, *, learned=True):
     """A version in Production with a row in erasure.versions of that many days ago."""
     run_id = registry.create_run("0").info.run_id
     version = registry.create_model_version("streamflow_churn", "/none", run_id=run_id).version
@@ -450,7 +450,8 @@ def in_production_since_an_erasure(registry, database_url, days):
     with connect(database_url) as connection:
         connection.execute(
             "INSERT INTO erasure.requests (request, who, why, customers) VALUES ('r', 'ada', 'asked', 1);"
-            f" INSERT INTO erasure.versions VALUES ({version}, '{run_id}', 'r', now() - interval '{days} days')"
+            f" INSERT INTO erasure.versions (version, run_id, request, learned, erased_at)"
+            f" VALUES ({version}, '{run_id}', 'r', {learned}, now() - interval '{days} days')"
         )
     return version
 
@@ -466,6 +467,11 @@ def test_a_version_in_production_that_is_not_replaced_in_time_is_alerted(
         return
     with pytest.raises(DeadlineMissed, match=rf"^version {version} in Production learned .*: run the newest AS_OF"):
         check_deadline(landing, database_url)
+
+
+def test_a_version_that_was_only_graded_on_the_erased_is_not_alerted(registry, landing, database_url):
+    in_production_since_an_erasure(registry, database_url, 31, learned=False)
+    assert check_deadline(landing, database_url).outcome == DONE
 
 
 def test_a_replaced_version_is_not_alerted(registry, landing, database_url):
