@@ -1,7 +1,11 @@
 """What one place does by itself: Redis, log files, a landing directory that cannot be written, a manifest."""
 
+import gzip
 import json
+import os
 from datetime import date
+from itertools import zip_longest
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -64,17 +68,69 @@ def test_the_customer_is_unknown_in_either_online_store_and_the_others_are_serve
     assert erase_rows(request_name, gone, url).outcome == UNCHANGED
 
 
-def test_ids_are_covered_in_logs_and_longer_ids_stay(tmp_path, database_url, request_name):
-    logs = tmp_path / "logs"
-    (logs / "task").mkdir(parents=True)
-    (logs / "task" / "1.log").write_text(f"line 3: '{GONE}', {GONE};customer-10 {GONE}\n", encoding="utf-8")
+@pytest.fixture
+def logs(tmp_path):
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    return directory
+
+
+def test_ids_are_covered_in_logs_and_longer_ids_stay(logs, database_url, request_name):
+    (logs / "task").mkdir()
+    line = f"line 3: '{GONE}', {GONE};customer-10 {GONE}. {GONE}@ x{GONE} … {GONE}…\n"
+    (logs / "task" / "1.log").write_text(line, encoding="utf-8")
     (logs / "empty.log").write_text("", encoding="utf-8")
-    outcome = erase_logs(request_name, frozenset({GONE}), database_url, [logs, tmp_path / "not there"])
-    assert (outcome.outcome, outcome.figures["rows"]) == (DONE, 3)
+    outcome = erase_logs(request_name, frozenset({GONE}), database_url, [logs, logs / "not there"])
+    assert (outcome.outcome, outcome.figures["rows"]) == (DONE, 5)
     covered = "*" * len(GONE)
     text = (logs / "task" / "1.log").read_text(encoding="utf-8")
-    assert text == f"line 3: '{covered}', {covered};customer-10 {covered}\n"
+    assert text == f"line 3: '{covered}', {covered};customer-10 {covered}. {covered}@ x{GONE} … {covered}…\n"
     assert erase_logs(request_name, frozenset({GONE}), database_url, [logs]).outcome == UNCHANGED
+
+
+def test_escaped_ids_are_covered_and_every_other_byte_of_a_log_keeps_its_place(
+    logs, database_url, request_name, monkeypatch
+):
+    monkeypatch.setattr("churn.erasure.logs.BLOCK", 40)
+    user = "Zoë O'Neil/7"
+    forms = [user, repr(user)[1:-1], ascii(user)[1:-1], json.dumps(user)[1:-1], quote(user), quote(user, safe="")]
+    parts = [b"\xff\x00 no text: ", b"|\n", b"| and\n\n", b"\tx ", b" \n", b"'\n", b"\n without an end"]
+    written = [form.encode() for form in forms]
+    (logs / "odd.log").write_bytes(b"".join(merge(parts, written)))
+    outcome = erase_logs(request_name, frozenset({user}), database_url, [logs])
+    assert outcome.figures["rows"] == len(forms)
+    covered = [b"*" * len(each) for each in written]
+    assert (logs / "odd.log").read_bytes() == b"".join(merge(parts, covered))
+
+
+def merge(parts, between):
+    return [each for pair in zip_longest(parts, between, fillvalue=b"") for each in pair]
+
+
+def test_a_line_that_a_service_appends_meanwhile_stays(logs, database_url, request_name, monkeypatch):
+    path, write = logs / "service.log", os.pwrite
+    path.write_text(f"{GONE} asked\n", encoding="utf-8")
+
+    def beside_a_service(*arguments):
+        with path.open("a", encoding="utf-8") as service:
+            service.write("one more line\n")
+        return write(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", beside_a_service)
+    erase_logs(request_name, frozenset({GONE}), database_url, [logs])
+    assert path.read_text(encoding="utf-8") == f"{'*' * len(GONE)} asked\none more line\n"
+
+
+def test_ids_that_any_log_has_and_compressed_logs_are_left_and_said(logs, database_url, request_name, caplog):
+    (logs / "1.log").write_text("12 rows, 1234567 bytes\n", encoding="utf-8")
+    (logs / "2.log.gz").write_bytes(gzip.compress(GONE.encode()))
+    before = [path.read_bytes() for path in sorted(logs.glob("*.*"))]
+    outcome = erase_logs(request_name, frozenset({GONE, "12", "1234567"}), database_url, [logs])
+    assert (outcome.outcome, outcome.figures["looked_at"], outcome.figures["not_looked_for"]) == (UNCHANGED, 1, 2)
+    assert "; 2 ids are not looked for: " in outcome.reason
+    assert not any(each in outcome.reason for each in (GONE, "12", "1234567"))
+    assert "2.log.gz is compressed" in caplog.text
+    assert [path.read_bytes() for path in sorted(logs.glob("*.*"))] == before
 
 
 def test_a_manifest_is_renewed_with_its_drop_and_no_chain_starts(pipeline, request_name):
