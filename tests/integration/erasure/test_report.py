@@ -75,8 +75,8 @@ def test_an_unknown_request_removed_nothing(database_url):
 
 
 @pytest.fixture
-def production(monkeypatch):
-    """Version 3 of run `a` is in Production."""
+def production(monkeypatch, mlflow_uri):
+    """Version 3 of run `a` is in Production. A client alone would make MLflow's default database where tests run."""
     version = ModelVersion(3, "a", "Production", {})
     monkeypatch.setattr("churn.erasure.replacement.find_production", lambda _: version)
 
