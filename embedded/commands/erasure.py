@@ -1,10 +1,10 @@
 """Erases customers by the DAG churn_erase, and prints what is held of one."""
 
 import json
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from churn.erasure.ids import ids_in
 from churn.erasure.report import find_record, report_of
 from churn.erasure.request import ERASED, REFUSED, ErasureRefused, delete_ids, write_ids
 from embedded.commands.airflow_api import Airflow, AirflowError, Run
@@ -34,7 +34,7 @@ def erase(settings: Settings, user: str | None, users: Path | None, why: str, sa
     Raises:
         AirflowError: Airflow cannot be reached, or refuses the reason.
         ChainError: the DAG is paused, or Airflow stopped answering.
-        NotDone: there is no id, or the file cannot be read.
+        NotDone: there is no id or one that no customer can have, or the file cannot be read.
     """
     airflow = Airflow(settings.airflow_url)
     wait_for_dag(airflow, DAG)
@@ -58,7 +58,7 @@ def erase(settings: Settings, user: str | None, users: Path | None, why: str, sa
 def _write(settings: Settings, user: str | None, users: Path | None) -> str:
     """Write the file of ids; return the name of the request."""
     try:
-        ids: Iterable[str] = [user or ""] if users is None else users.read_text(encoding="utf-8").splitlines()
+        ids = [user or ""] if users is None else ids_in(users.read_bytes())
         settings.erasure.mkdir(mode=0o700, parents=True, exist_ok=True)
         return write_ids(ids, settings.erasure)
     except (ErasureRefused, OSError, UnicodeDecodeError) as error:

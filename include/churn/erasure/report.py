@@ -10,6 +10,7 @@ from churn.postgres.database import Connection, connect, execute
 
 HEADER = ("place", "looked at", "rewritten", "rows removed")
 NOTHING = "nothing found"
+NOWHERE = "nothing was found anywhere: check the ids"
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,17 @@ def find_record(request: str, database_url: str) -> Record | None:
 
 
 def report_of(request: str, database_url: str) -> str:
-    """Return the report of a request as text: its record, a row for each place, and the versions it affects."""
+    """Return the report of a request as text: its record, a row for each place, the versions it affects, and whether
+    nothing was found anywhere, as of ids that are mistyped."""
     with connect(database_url) as connection:
         record = _read(connection, request)
         places = execute(connection, "erasure_report/places", {"request": request}).fetchall()
         versions = [version for (version,) in execute(connection, "erasure_report/versions", {"request": request})]
     if record is None:
         return f"request {request} is not on record: nothing was removed"
-    return "\n\n".join(part for part in (_head(request, record), _table(places), _said(versions, record)) if part)
+    nowhere = NOWHERE if record.result == ERASED and not any(rows for *_, rows in places) else ""
+    parts = (_head(request, record), _table(places), _said(versions, record), nowhere)
+    return "\n\n".join(part for part in parts if part)
 
 
 def _read(connection: Connection, request: str) -> Record | None:

@@ -17,6 +17,7 @@ from churn.reason import stated
 from churn.settings import SettingMissing, erasure_directory
 
 NAME = re.compile(r"[0-9a-f]{32}")
+HEADER = "user_id"
 ERASED, REFUSED = "erased", "refused"
 
 
@@ -36,10 +37,13 @@ def required_directory() -> Path:
 def write_ids(ids: Iterable[str], directory: Path) -> str:
     """Write the file of ids of a new request and return the request's name.
 
+    Args:
+        ids: each may end with a newline; empty ones are left out.
+
     Raises:
-        ErasureRefused: there is no id.
+        ErasureRefused: there is no id, or one that no customer can have.
     """
-    users = sorted({each for line in ids if (each := line.strip("\r\n"))})
+    users = sorted({each for number, line in enumerate(ids, 1) if (each := _checked(line, number))})
     if not users:
         raise ErasureRefused("no user_id was given")
     request = secrets.token_hex(16)
@@ -57,13 +61,14 @@ def read_ids(request: str, directory: Path) -> frozenset[str]:
     if not NAME.fullmatch(request):
         raise ErasureRefused(f"{request!r} is not the name of a request: make erase starts one")
     try:
-        text = file_of(request, directory).read_text(encoding="utf-8")
+        content = file_of(request, directory).read_bytes()
     except FileNotFoundError:
         raise ErasureRefused(
             f"request {request} has no file of ids in CHURN_ERASURE_DIR: it has ended, or the file is on another "
             "machine; make erase starts a new one"
         ) from None
-    return frozenset(text.splitlines())
+    # Not splitlines(): ids of early drops may contain what Unicode takes for a line's end.
+    return frozenset(content.decode("utf-8").split("\n")) - {""}
 
 
 def delete_ids(request: str, directory: Path) -> None:
@@ -128,3 +133,16 @@ def record_place(
     place adds to it."""
     figures = {"looked_at": looked_at, "rewritten": rewritten, "rows": rows}
     execute(connection, "erasure/record_place", {"request": request, "place": place, **figures})
+
+
+def _checked(line: str, number: int) -> str:
+    """Return the id of a line, "" if it is empty. An id that cannot be a customer's would silently erase nobody; the
+    message names the line and not the id, because it may be logged."""
+    user = line.rstrip("\r\n")
+    if user.strip('"').casefold() == HEADER:
+        raise ErasureRefused(f"line {number} is the header {HEADER}: the file has ids alone, without a header")
+    if user != user.strip().strip("\ufeff"):
+        raise ErasureRefused(f"line {number} begins or ends with a blank or a byte order mark: write the id alone")
+    if "\r" in user or "\n" in user:
+        raise ErasureRefused(f"line {number} has a carriage return or a newline within an id: write one id a line")
+    return user

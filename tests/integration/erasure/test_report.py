@@ -67,7 +67,18 @@ def test_the_report_names_versions_and_never_an_id(database_url, request_name):
 
 def test_the_report_of_a_refusal_says_so(database_url, request_name):
     end(request_name, REFUSED, database_url)
-    assert "result: refused at " in report_of(request_name, database_url)
+    report = report_of(request_name, database_url)
+    assert "result: refused at " in report
+    assert "check the ids" not in report
+
+
+def test_the_report_of_ids_that_are_in_no_place_ends_with_the_advice_to_check_them(database_url, request_name):
+    bury(request_name, database_url)
+    with connect(database_url) as connection:
+        record_place(connection, request_name, "archive", looked_at=30, rewritten=0, rows=0)
+    assert "check the ids" not in report_of(request_name, database_url)
+    end(request_name, ERASED, database_url)
+    assert report_of(request_name, database_url).endswith("\n\nnothing was found anywhere: check the ids")
 
 
 def test_an_unknown_request_removed_nothing(database_url):
