@@ -1,5 +1,6 @@
 """The human-in-the-loop tasks: a person approves or rejects a decision PROMOTE, or an erasure, in Required Actions."""
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -66,8 +67,14 @@ class NotApproved(RuntimeError):
     """The answer does not count, and the message says why; clearing the task asks again."""
 
 
+def approval_is_required() -> bool:
+    """Tell whether Airflow's environment requires approval of every erasure."""
+    return os.environ.get("CHURN_ERASE_APPROVAL", "").lower() == "true"
+
+
 class ErasureApprovalTask(HITLOperator):
-    """Asks a second person about an erasure if the run's parameter `approval` is set, and returns the answer as JSON.
+    """Asks a second person about an erasure if Airflow's environment or the run's parameter `approval` says so, and
+    returns the answer as JSON. The parameter cannot switch off the environment's: whoever triggers the run sets it.
 
     Returns None at once if no approval is needed. Fails without a retry where whoever asked for the erasure approves
     it, or nobody answers in time. The task holds no worker slot while it waits.
@@ -85,7 +92,7 @@ class ErasureApprovalTask(HITLOperator):
         self.opened = opened
 
     def execute(self, context: Any) -> Any:
-        if not context["params"].get("approval"):
+        if not (approval_is_required() or context["params"].get("approval")):
             return None
         with no_retry(NotApproved):
             who = _who_asked(context)

@@ -1,13 +1,11 @@
 """Erases customers: removes them from every place, and keeps a keyed hash of each."""
 
-import os
-
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from alerts import alert
-from approval import ErasureApprovalTask
+from approval import ErasureApprovalTask, approval_is_required
 from erasure_places import archive, landing, lists, logs, models, refusals, rows, sweep
 from run import DEFAULT_ARGS, database_url, triggered_by, why_param
 
@@ -28,12 +26,12 @@ TRAINING = "churn_train"
         ),
         "why": why_param("The reason for the erasure, recorded in erasure.requests. It must not name the customers."),
         "approval": Param(
-            os.environ.get("CHURN_ERASE_APPROVAL", "").lower() == "true",
+            approval_is_required(),
             type="boolean",
             title="Ask a second person",
             description=(
                 "Another user than the one who triggers the run approves it under Required Actions before anything is "
-                "removed. The default is CHURN_ERASE_APPROVAL in Airflow's environment."
+                "removed. With CHURN_ERASE_APPROVAL=true in Airflow's environment every run asks, whatever is set here."
             ),
         ),
     },
@@ -146,7 +144,7 @@ def churn_erase():
     asked = ErasureApprovalTask(
         task_id="approve",
         opened=put_on_record(),
-        doc_md="Asks a second person to approve the erasure if the run's parameter says so; else passes at once.",
+        doc_md="Asks a second person to approve the erasure if the environment or the parameter says so.",
     )
     archived, landed, after_rows, ended = archive(), landing(), [lists(), models(), logs()], end()
     # The new files are known before they lie in the landing directory, so churn_landing starts no chain.

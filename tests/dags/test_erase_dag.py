@@ -97,8 +97,23 @@ def event(chosen, user):
     }
 
 
-def test_without_approval_the_question_passes_at_once(dag):
+@pytest.mark.parametrize("variable", ["", "false"])
+def test_without_approval_the_question_passes_at_once(dag, monkeypatch, variable):
+    monkeypatch.setenv("CHURN_ERASE_APPROVAL", variable)
     assert asked(dag).execute(context_of(approval=False)) is None
+
+
+@pytest.mark.parametrize(("variable", "parameter"), [("true", False), ("True", True), ("false", True), (None, True)])
+def test_the_environment_or_the_parameter_asks_and_neither_switches_off_the_other(
+    dag, monkeypatch, variable, parameter
+):
+    from airflow.providers.standard.operators.hitl import HITLOperator
+
+    monkeypatch.setattr(HITLOperator, "execute", lambda *_: "waits")
+    monkeypatch.delenv("CHURN_ERASE_APPROVAL", raising=False)
+    if variable:
+        monkeypatch.setenv("CHURN_ERASE_APPROVAL", variable)
+    assert asked(dag).execute(context_of(approval=parameter)) == "waits"
 
 
 def test_the_question_waits_without_an_answer_by_default(dag):
