@@ -1,5 +1,5 @@
-"""Alerts once a day about AS_OFs without a decision, a list or a judgement in time, and about a version in Production
-that should have been replaced."""
+"""Alerts once a day about AS_OFs without a decision, a list or a judgement in time, about a version in Production
+that should have been replaced, and about requests to erase customers that do not end."""
 
 import os
 from datetime import datetime
@@ -38,7 +38,8 @@ def churn_deadline():
     and that the labels it brought of dates with a list are judged; fails otherwise. A date that no version may score
     needs no list, nor does one whose list retention deleted.
     It also fails if the version in Production learned from customers who were erased more than 30 days ago
-    (CHURN_REPLACE_DAYS in Airflow's environment overrides this).
+    (CHURN_REPLACE_DAYS in Airflow's environment overrides this), or if a request to erase customers has not ended
+    after seven days.
     Runs at 06:00 UTC; CHURN_DEADLINE in Airflow's environment (a cron expression) overrides this.
 
     Airflow's own deadline alerts watch runs. A missing drop has no run, and Airflow 3.3 skips deadline alerts for runs
@@ -53,6 +54,10 @@ def churn_deadline():
     customers, and the gate decides on the new version. If the gate keeps the version in Production, put the new one
     there with `make rollback VERSION=n`, then `make release`. The alert repeats until another version is in Production.
 
+    **A request to erase customers has not ended**: the law gives a month, so do not wait. Clear the red task of its run
+    of `churn_erase`; if that is `approve`, have another user answer. If the file of ids is gone, run `make erase` with
+    the same customers, then end the old request as `docs/erasure.md` says. The alert repeats until it has ended.
+
     **Missing drops** are checked only if the parameter says how often drops come. A date without a drop has no snapshot
     and no decision.
     """
@@ -60,7 +65,8 @@ def churn_deadline():
     @task(multiple_outputs=False)
     def check_deadline() -> dict:
         """Compares the drops of the last week with the decisions and the lists, and the version in Production with the
-        erasures. Fails without a retry if one is missing, or if that version should have been replaced."""
+        erasures. Fails without a retry if one is missing, if that version should have been replaced, or if a request
+        to erase customers should have ended."""
         from churn.operations.deadline import DeadlineMissed, check_deadline
         from churn.settings import SettingError, read_settings
 

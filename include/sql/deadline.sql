@@ -48,3 +48,9 @@ SELECT
 FROM raw.drops
 WHERE drops.received_at BETWEEN %(since)s AND %(until)s
 ORDER BY drops.as_of
+
+-- name: unended
+SELECT request, asked_at
+FROM erasure.requests
+WHERE ended_at IS NULL AND asked_at < %(limit)s
+ORDER BY asked_at, request

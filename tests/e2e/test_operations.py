@@ -101,7 +101,7 @@ def test_doctor_reports_a_running_stack_as_healthy(stack):
     for check in (
         "Python", "libraries", "ports", "disk", "services", "Postgres", "databases", "schema of churn",
         "schema of airflow", "schema of mlflow", "DAGs", "pools", "connection churn_postgres", "alerts", "freshness",
-        "serving", "list of scores", "verdict", "labels of lists", "drift",
+        "erasures", "serving", "list of scores", "verdict", "labels of lists", "drift",
     ):  # fmt: skip
         assert " ok " in lines[check], done.stdout
     tags = stack.client().get_model_version("streamflow_churn", str(stack.production())).tags

@@ -1,5 +1,5 @@
-"""Checks of the pipeline: freshness of each step, held drops, Production, model registry, serving, the list and the
-verdict on Production."""
+"""Checks of the pipeline: freshness of each step, held drops, erasures, Production, model registry, serving, the list
+and the verdict on Production."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -9,6 +9,7 @@ from typing import Any
 from churn.drops.holds.record import Hold, find_holds, what_to_do
 from churn.features.redis.server import OnlineStoreAway
 from churn.operations.deadline import GRACE, REPLACE, Late, find_late, find_missing, in_words
+from churn.operations.unended import END, Unended, find_unended, unended_in_words
 from churn.registry.erased import erased_in_words
 from churn.registry.model_version import ModelVersion
 from churn.registry.state import Oddity
@@ -25,13 +26,15 @@ from embedded.stack.process_manager import Process
 
 
 def check_pipeline(settings: Settings, processes: Mapping[str, Process]) -> Iterator[Finding]:
-    """Check the drops, snapshots, online features and decisions, then MLflow, serving, the list and its verdict."""
+    """Check the drops, snapshots, online features, decisions and erasures, then MLflow, serving, the list and its
+    verdict."""
     url = environment(settings)["CHURN_DATABASE_URL"]
     now = datetime.now(UTC)
     missing = find_missing(settings.landing, url, _drop_every_days(processes), now)
     late = find_late(settings.landing, url, datetime.min.replace(tzinfo=UTC), now)
     yield judge_freshness(as_of_states(settings), _served(settings), missing, late, now)
     yield judge_held(list(find_holds(url).values()), settings.landing)
+    yield judge_erasures(find_unended(url, now))
     versions = registered_versions(settings)
     production = production_among(versions)
     yield judge_production(production)
@@ -85,6 +88,13 @@ def judge_held(holds: list[Hold], landing: Path) -> Finding:
     if not holds:
         return ok("held drops", "none")
     return bad("held drops", "; ".join(map(str, holds)), what_to_do(landing))
+
+
+def judge_erasures(unended: list[Unended]) -> Finding:
+    """Judge the requests to erase customers that should have ended."""
+    if not unended:
+        return ok("erasures", "no request is overdue")
+    return warn("erasures", unended_in_words(unended), END)
 
 
 def _ago(as_of: date | None, now: datetime) -> str:

@@ -1,5 +1,6 @@
 """The deadline: every received drop has a decision of the gate and a list of scores within hours, and its labels are
-judged; a version in Production that learned from erased customers is replaced within CHURN_REPLACE_DAYS.
+judged; a version in Production that learned from erased customers is replaced within CHURN_REPLACE_DAYS; a request to
+erase customers ends within a week.
 
 The check reads drops instead of runs, because a drop that was never picked up has no run. Missing drops are checked
 only if the interval between drops is configured. A drop without a training set yet needs no decision, and one that no
@@ -18,6 +19,7 @@ from churn.as_of import today, why_future
 from churn.drops.holds.record import Hold, find_holds
 from churn.drops.landing import Drop, is_complete, is_readable, list_drops
 from churn.drops.watch import Loaded, find_loaded, is_loaded, pending_of
+from churn.operations.unended import END, find_unended, unended_in_words
 from churn.outcome import DONE, Outcome
 from churn.postgres.database import Connection, connect, execute
 from churn.registry.erased import replace_by
@@ -62,8 +64,9 @@ REPLACE = (
 
 
 class DeadlineMissed(RuntimeError):
-    """AS_OFs without a decision, a list or a judgement in time, or a version in Production that should have been
-    replaced; the message gives the state of each, and what to do."""
+    """AS_OFs without a decision, a list or a judgement in time, a version in Production that should have been
+    replaced, or a request to erase customers that should have ended; the message gives the state of each, and what to
+    do."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,17 @@ def in_words(late: Sequence[Late]) -> str:
 def check_deadline(
     landing: Path, database_url: str, *, every_days: int | None = None, now: datetime | None = None
 ) -> Outcome:
-    """Check that every drop received between a week and two hours ago has its decision and list, and judged labels; and
-    that the version in Production did not learn from customers who were erased more than CHURN_REPLACE_DAYS ago.
+    """Check that every drop received between a week and two hours ago has its decision and list, and judged labels;
+    that the version in Production did not learn from customers who were erased more than CHURN_REPLACE_DAYS ago; and
+    that every request to erase customers of more than a week ago has ended.
 
     Args:
         every_days: maximum days between drops; None does not check for missing drops.
         now: the instant to check for, aware; None is now.
 
     Raises:
-        DeadlineMissed: a drop has no decision, no list or unjudged labels, the newest drop is too old, or the version
-            in Production should have been replaced.
+        DeadlineMissed: a drop has no decision, no list or unjudged labels, the newest drop is too old, the version in
+            Production should have been replaced, or a request to erase customers should have ended.
         SettingError: CHURN_REPLACE_DAYS cannot be used.
     """
     now = now or datetime.now(UTC)
@@ -108,8 +112,10 @@ def check_deadline(
     held = ", ".join(str(as_of) for as_of in find_holds(database_url))
     late = find_late(landing, database_url, now - TOLD_FOR, now - GRACE)
     not_replaced = find_not_replaced(database_url, now)
-    if missing or not_replaced or late:
-        raise DeadlineMissed("; ".join(each for each in (missing, not_replaced, in_words(late)) if each))
+    unended = unended_in_words(find_unended(database_url, now))
+    if missing or not_replaced or unended or late:
+        found = (missing, not_replaced, unended and f"{unended}: {END}", in_words(late))
+        raise DeadlineMissed("; ".join(each for each in found if each))
     but = f", but {held}: held for a person, which was alerted" if held else ""
     until = f"{now - GRACE:%Y-%m-%d %H:%M} UTC"
     return Outcome(DONE, f"every drop received until {until} is decided on and scored, and its labels are judged{but}")

@@ -485,3 +485,39 @@ def test_while_mlflow_is_down_it_is_reported_that_production_is_unknown(registry
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with mlflow_at("http://127.0.0.1:1"), pytest.raises(DeadlineMissed, match="is unknown: check that MLflow runs"):
         check_deadline(landing, database_url)
+
+
+# --- requests to erase customers -----------------------------------------------------------------------------------
+
+
+def asked(database_url, request, days, ended=False):
+    """A request on record, asked so many days ago."""
+    with connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO erasure.requests (request, asked_at, who, why, customers, ended_at)"
+            " VALUES (%s, now() - make_interval(days => %s), 'ada', 'asked', 1, CASE WHEN %s THEN now() END)",
+            (request, days, ended),
+        )
+
+
+@pytest.mark.parametrize(("days", "ended"), [(6, False), (8, True)], ids=["it is young", "it ended"])
+def test_a_request_that_is_young_or_ended_is_not_alerted(landing, database_url, days, ended):
+    asked(database_url, "a", days, ended)
+    assert check_deadline(landing, database_url).outcome == DONE
+
+
+def test_a_request_that_does_not_end_is_alerted_with_its_name_and_what_to_do(landing, database_url):
+    asked(database_url, "a", 8)
+    day = f"{datetime.now(UTC) - timedelta(days=8):%Y-%m-%d}"
+    with pytest.raises(
+        DeadlineMissed, match=rf"not ended after 7 days: a of {day}: clear the red task .*; if .*, make erase again"
+    ):
+        check_deadline(landing, database_url)
+
+
+def test_of_many_requests_the_oldest_are_named_and_late_drops_too(landing, database_url):
+    for number in range(5):
+        asked(database_url, f"r{number}", 8 + number)
+    write_drop(landing, D31, ["a"])
+    with pytest.raises(DeadlineMissed, match=r": r4 of .*, r3 of .*, r2 of \S+ and 2 more: .*; landed since"):
+        check_deadline(landing, database_url, now=later())

@@ -12,6 +12,7 @@ import requests
 
 from churn.drops.holds.record import Hold
 from churn.operations.deadline import GRACE, Late
+from churn.operations.unended import Unended
 from churn.outcomes.standing import Standing
 from churn.registry.model_version import ModelVersion
 from churn.registry.state import Oddity
@@ -34,6 +35,7 @@ from embedded.operator.doctor.machine import (
 )
 from embedded.operator.doctor.outcomes import judge_drift, judge_unjudged, judge_verdict
 from embedded.operator.doctor.pipeline import (
+    judge_erasures,
     judge_freshness,
     judge_held,
     judge_production,
@@ -273,6 +275,12 @@ def test_a_column_that_drifts_is_a_warning() -> None:
 def test_labels_that_nothing_judged_are_a_warning_with_the_command_that_judges_them() -> None:
     assert is_told(judge_unjudged([]), OK, "every list with labels is judged")
     assert is_told(judge_unjudged([JANUARY, FEBRUARY]), WARN, "2024-01-31, 2024-02-29", "make trigger AS_OF=2024-01-31")
+
+
+def test_a_request_to_erase_customers_that_does_not_end_is_a_warning_with_its_name_and_what_to_do() -> None:
+    assert is_told(judge_erasures([]), OK, "no request is overdue")
+    found = judge_erasures([Unended("0123abcd", NOW)])
+    assert is_told(found, WARN, f"0123abcd of {NOW:%Y-%m-%d}", "clear the red task", "make erase again")
 
 
 def test_no_version_in_production_and_a_superseded_one_are_warnings() -> None:
