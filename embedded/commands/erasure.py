@@ -1,6 +1,5 @@
 """Erases customers by the DAG churn_erase, and prints what is held of one."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -82,11 +81,11 @@ def customer(settings: Settings, user: str) -> str:
         StackError: the stack is down.
     """
     with in_stack(settings) as variables:
-        from churn.erasure.customer import held  # noqa: PLC0415 — imports MLflow, which reads the environment
+        from churn.erasure.customer import as_json, held  # noqa: PLC0415 — imports MLflow, which reads the environment
 
         url, landing, archive = (variables[name] for name in ("CHURN_DATABASE_URL", "LANDING_DIR", "ARCHIVE_DIR"))
         try:
-            return json.dumps(held(user, url, Path(landing), archive), indent=2, ensure_ascii=False, default=str)
+            return as_json(held(user, url, Path(landing), archive))
         except OSError as error:
             raise NotDone(f"not everything can be read: {error}") from error
 

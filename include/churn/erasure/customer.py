@@ -1,5 +1,11 @@
-"""The right of access: everything that is held of one customer, by place."""
+"""The right of access: everything that is held of one customer, by place.
 
+`python -m churn.erasure.customer <id.txt` prints it on a stack without `make customer`, as in containers. The id is
+read from standard input, because arguments are in the list of processes.
+"""
+
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,10 +17,12 @@ from churn.drops.archive import decompress
 from churn.drops.landing import list_drops, open_plain
 from churn.drops.storage import Location, storage_at
 from churn.drops.tombstones import KEY, are_among, find_lines, hash_of, read_key
+from churn.erasure.ids import ids_in
 from churn.erasure.models import held_in_models
 from churn.erasure.rows import user_tables
 from churn.postgres.database import Connection, compose, connect, execute
-from churn.settings import erasure_directory, redis_url
+from churn.postgres.database_url import ask_for_url
+from churn.settings import erasure_directory, read_settings, redis_url
 
 
 def held(user: str, database_url: str, landing: Path, archive: Location) -> dict[str, Any]:
@@ -35,6 +43,11 @@ def held(user: str, database_url: str, landing: Path, archive: Location) -> dict
         **({"Redis": _in_redis(user)} if redis_url() else {}),
         "models": held_in_models(user),
     }
+
+
+def as_json(found: Mapping[str, Any]) -> str:
+    """Return what is held of a customer as indented JSON."""
+    return json.dumps(found, indent=2, ensure_ascii=False, default=str)
 
 
 def _erased(connection: Connection, user: str) -> Mapping[str, Any] | None:
@@ -99,3 +112,15 @@ def _in_redis(user: str) -> dict[str, Any]:
     from churn.features.redis.builds import held_in_redis  # noqa: PLC0415 — needs the library redis
 
     return held_in_redis(str(redis_url()), user)
+
+
+def main() -> None:
+    url, settings = ask_for_url("python -m churn.erasure.customer", __doc__), read_settings()
+    users = [each for line in ids_in(sys.stdin.buffer.read()) if (each := line.rstrip("\r"))]
+    if len(users) != 1:
+        sys.exit("give one user_id, on standard input")
+    sys.stdout.write(f"{as_json(held(users[0], url, settings.landing, settings.archive))}\n")
+
+
+if __name__ == "__main__":
+    main()
