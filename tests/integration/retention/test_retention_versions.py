@@ -198,6 +198,7 @@ def test_the_version_of_the_newest_drop_is_kept(url):
         execute(connection, "loading/record_revision", {
             "as_of": AS_OF, "revision": 1, "digest": "d", "code_digest": "c",
             "validated_at": "2024-02-01T00:00:00Z", "rules": 2, "files": "{}", "profile": None, "accepted": None,
+            "landed_digests": [], "erased_rows": 0,
         })  # fmt: skip
     register(url)
     old = register(url, as_of=date(2023, 12, 31))
