@@ -167,8 +167,14 @@ def _is_plain(path: Path) -> bool:
 
 
 def _files_with(users: frozenset[str], paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files that name one of `users` anywhere."""
+    """Yield the files that name one of `users` anywhere, and those that cannot be read."""
     mentions = Mentions(users)
     for path in paths:
-        if mentions.erased_from(path.read_bytes().decode("utf-8", "replace"))[1]:
+        try:
+            text = path.read_bytes().decode("utf-8", "replace")
+        except OSError as error:
+            log.warning("%s: %s", path, error)
+            yield path
+            continue
+        if mentions.erased_from(text)[1]:
             yield path

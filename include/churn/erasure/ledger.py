@@ -31,14 +31,17 @@ def has_ledger(directory: Path) -> bool:
 
 
 def missing_requests(database_url: str, directory: Path | None) -> list[str]:
-    """Return the requests of the ledger that did not end in this database, oldest first."""
+    """Return the requests of the ledger that a restored database lacks, oldest first: those that did not end in it.
+
+    One whose file of ids is there is under way, and the DAG churn_erase ends it.
+    """
     path = directory / LEDGER if directory else None
     if path is None or not path.exists():
         return []
     known = [json.loads(line)["request"] for line in path.read_text(encoding="utf-8").splitlines()]
     with connect(database_url) as connection:
         ended = {request for (request,) in execute(connection, "erasure/ended")}
-    return [request for request in known if request not in ended]
+    return [each for each in known if each not in ended and not file_of(each, path.parent).exists()]
 
 
 def catch_up(database_url: str, directory: Path) -> int:

@@ -16,6 +16,7 @@ from churn.drops.validation import DropHeld, validate
 from churn.drops.watch import find_pending
 from churn.erasure.archive import erase_archive
 from churn.erasure.landing import erase_landing
+from churn.erasure.ledger import missing_requests
 from churn.erasure.logs import erase_logs
 from churn.erasure.request import (
     ERASED,
@@ -238,6 +239,15 @@ def test_a_request_is_recorded_and_its_ids_are_deleted_at_its_end(database_url, 
     assert row == ("ada", "letter of May", "eve", 1, "erased", True)
     with pytest.raises(ErasureRefused, match="has ended"):
         read_ids(request_name, directory)
+
+
+def test_a_request_that_is_under_way_is_not_done_again_by_make_up(database_url, request_name, tmp_path):
+    bury(request_name, database_url)
+    assert missing_requests(database_url, tmp_path / "erasure") == []
+    (tmp_path / "erasure" / f"{request_name}.ids").unlink()
+    assert missing_requests(database_url, tmp_path / "erasure") == [request_name]
+    end(request_name, ERASED, database_url)
+    assert missing_requests(database_url, tmp_path / "erasure") == []
 
 
 def test_a_refused_request_leaves_no_tombstone(database_url, request_name):
