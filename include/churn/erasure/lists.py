@@ -1,10 +1,6 @@
 """Erasure from the files of the lists: scores.parquet, top.csv and manifest.json of each revision are written again,
 from the rows that are left in the table."""
 
-from collections import deque
-from dataclasses import replace
-from pathlib import Path
-
 import pyarrow.parquet
 
 from churn.drops.storage import Location, Storage, storage_at
@@ -12,17 +8,8 @@ from churn.drops.tombstones import are_among
 from churn.erasure.alone import alone
 from churn.erasure.request import record_place
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import Connection, connect, execute
-from churn.scores.files import (
-    SCORES,
-    folder_of,
-    hash_of,
-    mark_withdrawn,
-    publish,
-    read_manifest,
-    read_rows,
-    write_and_pass_on,
-)
+from churn.postgres.database import connect
+from churn.scores.files import SCORES, folder_of, mark_withdrawn, publish_again, read_manifest
 from churn.scores.run import Run, all_runs
 
 PLACE = "files of the lists"
@@ -48,7 +35,9 @@ def erase_lists(request: str, users: frozenset[str], database_url: str, location
             looked_at += 1
             found = _rows_of(storage, run, users)
             if found or _was_interrupted(storage, run):
-                _write_again(connection, storage, run, directory, database_url)
+                publish_again(connection, storage, run, directory, database_url)
+                if run.withdrawn_at:
+                    mark_withdrawn(storage, run)
                 rows += found
                 rewritten.append(folder_of(run))
         record_place(connection, request, PLACE, looked_at=looked_at, rewritten=len(rewritten), rows=rows)
@@ -81,12 +70,3 @@ def _was_interrupted(storage: Storage, run: Run) -> bool:
         return said != (run.sha256, run.withdrawn_at is not None)
     except (ValueError, KeyError, TypeError):
         return True  # damaged
-
-
-def _write_again(connection: Connection, storage: Storage, run: Run, directory: Path, database_url: str) -> None:
-    deque(write_and_pass_on(read_rows(database_url, run), directory), maxlen=0)
-    sha256 = hash_of(directory)
-    execute(connection, "scores/record_file", {"as_of": run.as_of, "revision": run.revision, "sha256": sha256})
-    publish(storage, replace(run, sha256=sha256), directory)
-    if run.withdrawn_at:
-        mark_withdrawn(storage, run)

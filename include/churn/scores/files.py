@@ -5,8 +5,11 @@ rows in the table and by the same libraries, gives the same bytes.
 """
 
 import json
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from hashlib import file_digest, sha256
+from dataclasses import replace
+from hashlib import file_digest
+from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from adbc_driver_postgresql import dbapi
 from psycopg import sql
 
 from churn.drops.storage import Storage
-from churn.postgres.database import compose
+from churn.postgres.database import Connection, compose, execute
 from churn.scores import contact_list
 from churn.scores.arms import TREAT
 from churn.scores.run import Run
@@ -75,6 +78,18 @@ def read_rows(database_url: str, run: Run) -> Iterator[pa.Table]:
             texts = [text and _as_written(text) for text in table["reasons"].to_pylist()]
             place = table.column_names.index("reasons")
             yield table.set_column(place, "reasons", pa.array(texts, pa.string())).cast(SCHEMA)
+
+
+def publish_again(connection: Connection, storage: Storage, run: Run, directory: Path, database_url: str) -> bool:
+    """Write the files of a run again from its rows, record their sha256 if it is another one, and publish them; return
+    whether it is."""
+    deque(write_and_pass_on(read_rows(database_url, run), directory), maxlen=0)
+    sha256 = hash_of(directory)
+    is_other = sha256 != run.sha256
+    if is_other:
+        execute(connection, "scores/record_file", {"as_of": run.as_of, "revision": run.revision, "sha256": sha256})
+    publish(storage, replace(run, sha256=sha256), directory)
+    return is_other
 
 
 def hash_of(directory: Path) -> str:
@@ -161,7 +176,7 @@ def _manifest(run: Run, directory: Path) -> dict[str, Any]:
         "withdrawn": False,
         "files": {
             SCORES: {"sha256": run.sha256, "bytes": (directory / SCORES).stat().st_size},
-            TOP: {"sha256": sha256(top).hexdigest(), "bytes": len(top)},
+            TOP: {"sha256": sha256_of(top).hexdigest(), "bytes": len(top)},
         },
     }
 

@@ -5,10 +5,8 @@ a run was killed in between, the next one publishes them.
 """
 
 import logging
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from datetime import date
 from itertools import chain
 from pathlib import Path
@@ -30,7 +28,7 @@ from churn.postgres.personal_data import writing_personal_data
 from churn.registry import client as registry
 from churn.registry.model_version import ModelVersion
 from churn.registry.version_scorer import load_scorer
-from churn.scores.files import folder_of, hash_of, publish, read_rows, why_unpublished, write_and_pass_on
+from churn.scores.files import folder_of, hash_of, publish, publish_again, why_unpublished, write_and_pass_on
 from churn.scores.ranking import ranked_rows, score_batches
 from churn.scores.registered import choose_registered
 from churn.scores.run import Run, current_run, partition_of, record_run
@@ -177,16 +175,12 @@ def _publish_missing(connection: Connection, storage: Storage, run: Run, directo
     why = why_unpublished(storage, run)
     if why is None:
         return
-    deque(write_and_pass_on(read_rows(database_url, run), directory), maxlen=0)
-    sha256 = hash_of(directory)
-    if sha256 != run.sha256:
+    if publish_again(connection, storage, run, directory, database_url):
         log.warning(
             "the file of %s revision %d has other bytes now: another version of pyarrow, or somebody changed its rows",
             run.as_of,
             run.revision,
         )
-        execute(connection, "scores/record_file", {"as_of": run.as_of, "revision": run.revision, "sha256": sha256})
-    publish(storage, replace(run, sha256=sha256), directory)
     log.warning("the files of %s revision %d are published again: %s", run.as_of, run.revision, why)
 
 
