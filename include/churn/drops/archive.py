@@ -13,8 +13,10 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from churn.drops.landing import open_plain
-from churn.drops.storage import Location, storage_at
+from churn.drops.storage import Location, Storage, storage_at
 from churn.drops.tombstones import copy_without
+
+SUFFIX = ".csv.zst"
 
 REMEDY = "validate the drop again (run churn_snapshot for its AS_OF), or restore the file from a backup"
 
@@ -130,6 +132,16 @@ def _verify(reader: HashedReader, sha256: str, where: str) -> None:
         raise ArchiveError(f"{where} is damaged, its content has the sha256 {reader.sha256}: {REMEDY}")
 
 
+def archived_in(storage: Storage) -> list[str]:
+    """Return the names of all archived files, in order."""
+    return sorted(name for name in storage.sizes() if name.endswith(SUFFIX))
+
+
+def sha256_of(name: str) -> str:
+    """Return the sha256 of the content of the archived file `name`, as name_of() wrote it."""
+    return Path(name).name.removesuffix(SUFFIX)
+
+
 def name_of(sha256: str) -> str:
     """Return the name in the archive of the file whose content has that sha256."""
-    return f"{sha256[:2]}/{sha256}.csv.zst"
+    return f"{sha256[:2]}/{sha256}{SUFFIX}"

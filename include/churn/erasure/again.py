@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 from psycopg import sql
 
-from churn.drops.archive import decompress
+from churn.drops.archive import archived_in, decompress
 from churn.drops.landing import list_drops, open_plain
 from churn.drops.storage import Location, storage_at
 from churn.drops.tombstones import Tombstones, ids_of, read_tombstones
@@ -83,7 +83,7 @@ def _ids_of_tables(connection: Connection) -> Iterator[pa.Array]:
 
 def _ids_of_archive(archive: Location) -> Iterator[pa.Array]:
     storage = storage_at(archive)
-    for name in sorted(each for each in storage.sizes() if each.endswith(".csv.zst")):
+    for name in archived_in(storage):
         with storage.fetched(name) as path, decompress(path) as stream:
             yield from ids_of(stream)
 

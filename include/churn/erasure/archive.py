@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from churn.drops.archive import decompress, name_of, rewrite
+from churn.drops.archive import archived_in, decompress, name_of, rewrite, sha256_of
 from churn.drops.landing import digest_of
 from churn.drops.storage import Location, Storage, storage_at
 from churn.drops.tombstones import are_among, find_lines
@@ -28,7 +28,7 @@ def erase_archive(request: str, users: frozenset[str], database_url: str, archiv
     Files of drops that were validated and not loaded yet are among them; such a drop must be validated again.
     """
     storage = storage_at(archive)
-    files = sorted(name for name in storage.sizes() if name.endswith(".csv.zst"))
+    files = archived_in(storage)
     with alone(database_url), storage.incoming() as directory:
         with connect(database_url) as connection:
             # A call that was killed before it deleted them.
@@ -62,7 +62,7 @@ def _rewrite(storage: Storage, name: str, users: frozenset[str], directory: Path
         shorter = directory / "shorter"
         reader = rewrite(path, shorter, lines)
     storage.put({name_of(reader.sha256): shorter})
-    return Path(name).name.removesuffix(".csv.zst"), reader.sha256, len(lines), reader.bytes
+    return sha256_of(name), reader.sha256, len(lines), reader.bytes
 
 
 def _renew_revisions(connection: Connection) -> int:

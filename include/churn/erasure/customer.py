@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg import sql
 
-from churn.drops.archive import decompress
+from churn.drops.archive import archived_in, decompress, sha256_of
 from churn.drops.landing import list_drops, open_plain
 from churn.drops.storage import Location, storage_at
 from churn.drops.tombstones import KEY, are_among, find_lines, hash_of, read_key
@@ -75,8 +75,8 @@ def _in_tables(connection: Connection, user: str) -> dict[str, list[Any]]:
 def _in_archive(connection: Connection, user: str, archive: Location) -> list[dict[str, Any]]:
     found, storage = [], storage_at(archive)
     of_drops = execute(connection, "erasure/revisions").fetchall()
-    for name in sorted(each for each in storage.sizes() if each.endswith(".csv.zst")):
-        sha256 = Path(name).name.removesuffix(".csv.zst")
+    for name in archived_in(storage):
+        sha256 = sha256_of(name)
         with storage.fetched(name) as path:
             lines = find_lines(partial(decompress, path), are_among(frozenset({user}))).lines
             if lines:
