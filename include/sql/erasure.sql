@@ -62,10 +62,6 @@ INSERT INTO erasure.requests (request, asked_at, who, why, customers)
 VALUES (%(request)s, %(asked_at)s, %(who)s, %(why)s, %(customers)s)
 ON CONFLICT (request) DO NOTHING
 
--- name: new_names
--- Archived files by their old names.
-SELECT old_sha256, new_sha256 FROM erasure.rewrites
-
 -- name: tombstones
 SELECT hash FROM erasure.tombstones
 
@@ -116,9 +112,6 @@ CREATE TEMPORARY TABLE erased (user_id text NOT NULL) ON COMMIT DROP
 
 -- name: digests_of_builds
 SELECT build, drop_digest FROM online.builds WHERE drop_digest IS NOT NULL
-
--- name: drop_users
-DROP TABLE erased
 
 -- name: remove
 -- The collation is named, because tables differ in theirs. One row for each partition and key that lost rows.

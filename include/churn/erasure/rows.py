@@ -74,7 +74,6 @@ def remove(
             rows = sum(each.rows for each in found if each.table == leaf)
             record_place(connection, request, f"{TABLE}{leaf}", looked_at=1, rewritten=1, rows=rows)
         _renew_counts(connection, schema, table, found)
-    execute(connection, "erasure/drop_users")
     return gone
 
 

@@ -189,7 +189,7 @@ def _drops_of(lineage: Mapping[str, Any], database_url: str) -> list[AcceptedDro
     """Return the drops of the lineage. A file that was written again without erased customers, none of whom was in the
     training set, is named by its new content."""
     with connect(database_url) as connection:
-        rewrites: dict[str, str] = dict(execute(connection, "erasure/new_names").fetchall())
+        rewrites: dict[str, str] = {old: new for old, new, *_ in execute(connection, "erasure/rewrites")}
 
     def now(file: AcceptedFile) -> AcceptedFile:
         sha256 = file.sha256
