@@ -10,7 +10,10 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from churn.drops.archive import archived_in, decompress
 from churn.drops.landing import digest_of, sha256_of
+from churn.drops.loading import load
+from churn.drops.storage import storage_at
 from churn.drops.tombstones import Found, are_among, find_lines
 from churn.drops.validation import DropHeld, validate
 from churn.drops.watch import find_pending
@@ -248,6 +251,21 @@ def test_a_request_that_is_under_way_is_not_done_again_by_make_up(database_url, 
     assert missing_requests(database_url, tmp_path / "erasure") == [request_name]
     end(request_name, ERASED, database_url)
     assert missing_requests(database_url, tmp_path / "erasure") == []
+
+
+def test_an_archive_in_an_object_store_holds_the_customer_no_more(object_store, database_url, landing, request_name):
+    archive = f"{object_store}/erased"
+    drop = write_drop(landing, DAY, USERS)
+    load(validate(drop, database_url, archive), database_url, archive)
+    storage = storage_at(archive)
+    before = archived_in(storage)
+    assert erase_archive(request_name, frozenset({GONE}), database_url, archive).figures["rewritten"] == 5
+    after = archived_in(storage)
+    assert (len(before), len(after), {*before} & {*after}) == (5, 5, set())
+    for name in after:
+        with storage.fetched(name) as path, decompress(path) as stream:
+            text = stream.read()
+        assert (text.count(b"\n"), f"{GONE},".encode() in text) == (len(USERS), False)
 
 
 def test_a_refused_request_leaves_no_tombstone(database_url, request_name):
