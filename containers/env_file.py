@@ -76,6 +76,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
         'alert channels: \'{"conn_type": "apprise", "extra": {"config": {"path": "…"}}}\', see docs/operations.md',
     ),
     "CHURN_LABEL_DAYS": ("28", "days that a label covers from its AS_OF on, 1 to 366"),
+    "CHURN_TRAINING_ROWS": ("1000000", "rows to learn from at most, about; more are sampled by customer"),
     "CHURN_PREDICTIONS_DAYS": ("365", "retention of the prediction log"),
     "CHURN_RAW_DAYS": ("", "retention of the rows of raw.*; empty: for ever"),
     "CHURN_SNAPSHOTS_DAYS": ("", "retention of snapshots; empty: for ever"),

@@ -23,6 +23,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "CHURN_LABEL_DAYS": str(settings.label_days),
         "CHURN_REPLACE_DAYS": str(settings.replace_days),
         **({"CHURN_VALUE": settings.value} if settings.value else {}),
+        "CHURN_TRAINING_ROWS": str(settings.training_rows),
         "LANDING_DIR": str(settings.landing),
         "ARCHIVE_DIR": str(settings.archive),
         "SCORES_URL": str(settings.scores),

@@ -9,7 +9,16 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from churn.postgres.database_url import BadDatabaseUrl, url_on
-from churn.settings import LABEL_DAYS, REPLACE_DAYS, SettingError, label_days, replace_days, stated_value
+from churn.settings import (
+    LABEL_DAYS,
+    REPLACE_DAYS,
+    TRAINING_ROWS,
+    SettingError,
+    label_days,
+    replace_days,
+    stated_value,
+    training_rows,
+)
 
 T = TypeVar("T")
 
@@ -36,6 +45,7 @@ class Settings:
         replace_days: the days within which a version that learned from erased customers leaves Production
             (CHURN_REPLACE_DAYS).
         value: what contacts cost and bring (CHURN_VALUE), as it is written; None for thresholds by F1.
+        training_rows: from how many rows a version learns at most, about (CHURN_TRAINING_ROWS).
     """
 
     home: Path
@@ -49,6 +59,7 @@ class Settings:
     label_days: int = LABEL_DAYS
     replace_days: int = REPLACE_DAYS
     value: str | None = None
+    training_rows: int = TRAINING_ROWS
 
     @property
     def logs(self) -> Path:
@@ -103,8 +114,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises:
         SettingsError: a port is not a port, two services share one, or CHURN_HOME, CHURN_POSTGRES,
-            CHURN_CELERY_BROKER, CHURN_REDIS_URL, CHURN_ERASURE_DIR, CHURN_LABEL_DAYS, CHURN_REPLACE_DAYS or
-            CHURN_VALUE cannot be used.
+            CHURN_CELERY_BROKER, CHURN_REDIS_URL, CHURN_ERASURE_DIR, CHURN_LABEL_DAYS, CHURN_REPLACE_DAYS, CHURN_VALUE
+            or CHURN_TRAINING_ROWS cannot be used.
     """
     home = Path(environ.get("CHURN_HOME") or REPOSITORY / ".state").expanduser()
     if "%" in str(home):
@@ -129,6 +140,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         label_days=_of_pipeline(label_days, environ),
         replace_days=_of_pipeline(replace_days, environ),
         value=environ["CHURN_VALUE"] if _of_pipeline(stated_value, environ) else None,
+        training_rows=_of_pipeline(training_rows, environ),
     )
 
 

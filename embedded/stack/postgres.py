@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -26,11 +27,11 @@ def prepare_cluster(settings: Settings) -> dict[str, str]:
     """Create the data directory and socket directory of the embedded server if they are missing.
 
     Returns:
-        The variables of supervisord.conf for Postgres's directory and user. Postgres refuses to run as root, so root
-        runs it as the package's user pgserver.
+        The variables of supervisord.conf for Postgres's directory, user and settings. Postgres refuses to run as root,
+        so root runs it as the package's user pgserver.
     """
     if settings.server:
-        return {"CHURN_POSTGRES_BIN": "", "CHURN_POSTGRES_UID": str(os.getuid())}
+        return {"CHURN_POSTGRES_BIN": "", "CHURN_POSTGRES_UID": str(os.getuid()), "CHURN_POSTGRES_SETTINGS": ""}
     data = settings.home / "postgres"
     data.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
@@ -45,7 +46,33 @@ def prepare_cluster(settings: Settings) -> dict[str, str]:
     sockets.mkdir(mode=0o700, exist_ok=True)
     if os.getuid() == 0:
         os.chown(sockets, owner, -1)
-    return {"CHURN_POSTGRES_BIN": str(server.bin_path), "CHURN_POSTGRES_UID": str(owner)}
+    return {
+        "CHURN_POSTGRES_BIN": str(server.bin_path),
+        "CHURN_POSTGRES_UID": str(owner),
+        "CHURN_POSTGRES_SETTINGS": " ".join(
+            f"-c {name}={value}" for name, value in sized_settings(psutil.virtual_memory().total).items()
+        ),
+    }
+
+
+def sized_settings(memory: int) -> dict[str, str]:
+    """Return the settings of the embedded server on a machine with that many bytes of memory, which it shares with
+    Airflow, MLflow and the tasks.
+
+    Postgres' defaults are for a small machine: it would write the pages of a large drop several times.
+    """
+    return {
+        "shared_buffers": _megabytes(memory / 8, 128, 8192),
+        "effective_cache_size": _megabytes(memory / 2, 256, None),
+        # Between two checkpoints a page is written to the log once, and to its file once.
+        "max_wal_size": _megabytes(memory / 3, 1024, 16384),
+        "checkpoint_timeout": "15min",
+    }
+
+
+def _megabytes(size: float, least: int, most: int | None) -> str:
+    megabytes = max(least, int(size / 2**20))
+    return f"{megabytes if most is None else min(megabytes, most)}MB"
 
 
 @contextmanager

@@ -14,6 +14,13 @@ LABEL_DAYS = 28
 """Days that a label covers by default: the longest period that fits between monthly drops, which are 28 to 31 days
 apart."""
 
+TRAINING_ROWS = 1_000_000
+"""Rows to learn from by default, about 130 MB. What another million would change in an AUC of 0.8 is below its standard
+error on a gate cohort of 100,000."""
+
+LEAST_TRAINING_ROWS = 100_000
+"""Rows on which recipes are compared; fewer would save no memory that matters."""
+
 REPLACE_DAYS = 30
 """Days within which a version that learned from erased customers leaves Production by default: a month, as the law of
 most countries gives for the erasure itself."""
@@ -132,6 +139,19 @@ def _days(name: str, default: int, environ: Mapping[str, str]) -> int:
     if not 1 <= days <= MOST_DAYS:
         raise SettingError(f"{name} must be a whole number from 1 to {MOST_DAYS}, got {text!r}")
     return days
+
+
+def training_rows(environ: Mapping[str, str] = os.environ) -> int:
+    """Return from how many rows a version learns at most, about (CHURN_TRAINING_ROWS, default 1,000,000).
+
+    Raises:
+        SettingError: it is not a whole number of at least 100,000.
+    """
+    text = environ.get("CHURN_TRAINING_ROWS") or str(TRAINING_ROWS)
+    rows = int(text) if text.isascii() and text.isdecimal() else 0
+    if rows < LEAST_TRAINING_ROWS:
+        raise SettingError(f"CHURN_TRAINING_ROWS must be a whole number from {LEAST_TRAINING_ROWS} on, got {text!r}")
+    return rows
 
 
 def stated_value(environ: Mapping[str, str] = os.environ) -> Value | None:

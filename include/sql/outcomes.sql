@@ -19,6 +19,7 @@ JOIN (
 WHERE answered.features_as_of = {as_of}::date
   -- Nobody is answered for a date before it: months before it are not read.
   AND answered.answered_at >= {as_of}::date
+  AND {in_sample}
 ORDER BY answered.model_version, answered.user_id, answered.answered_at DESC
 
 -- name: changed_dates
@@ -118,10 +119,11 @@ LEFT JOIN (
     FROM snapshots.actions_snapshots
     WHERE as_of = {as_of}::date AND drop_as_of BETWEEN {as_of}::date AND {known_as_of}::date
 ) AS action USING (user_id)
+WHERE {in_sample}
 ORDER BY customers.rank
 
 -- name: list_scores
-SELECT user_id, churn_probability FROM {partition} ORDER BY rank
+SELECT user_id, churn_probability FROM {partition} AS customers WHERE {in_sample} ORDER BY rank
 
 -- name: mark_withdrawn
 -- The judgements of a withdrawn date, and those that its drop brought.

@@ -1,3 +1,8 @@
+-- name: customers
+SELECT as_of, (rows ->> 'subscriptions_profile_snapshots')::integer
+FROM snapshots.builds
+WHERE as_of = ANY (%(dates)s)
+
 -- name: drops
 -- Each drop up to an AS_OF, and the dates for which it delivers labels; of these, the ones that it makes a labelled date.
 -- The caller chooses dates from them. A single statement, so all are of one state of the database.
@@ -33,13 +38,17 @@ FROM snapshots.labels_snapshots l
 JOIN snapshots.subscriptions_profile_snapshots s
     ON s.user_id = l.user_id AND s.event_timestamp = {event_timestamp}::timestamptz
 WHERE l.as_of = {labelled}::date AND l.drop_as_of BETWEEN {labelled}::date AND {as_of}::date
-  -- The same rule as in cohort.py: the first bytes of the hash as a number in [0, 1).
-  AND ({everybody} OR substring(sha256(convert_to({salt} || ':' || l.user_id, 'UTF8')) FOR 8) < {below}::bytea)
+  AND {in_sample}
 ORDER BY l.user_id, l.drop_as_of DESC
 
+-- name: in_sample
+-- The same rule as in cohort.py: the first bytes of the hash, held against the bounds of the sample, which begin and end
+-- it in turns.
+width_bucket(substring(sha256(convert_to({salt} || ':' || {user_id}, 'UTF8')) FOR 8), {bounds}::bytea[]) % 2 = 1
+
 -- name: other_labels
--- The spans of drops, first included and last excluded, at which some customer of these dates had another label than at
--- the AS_OF, or none yet (no first).
+-- The spans of drops, first included and last excluded, at which some customer of the date in the sample had another
+-- label than at the AS_OF, or none yet (no first).
 WITH delivered AS (
     SELECT
         l.drop_as_of,
@@ -49,10 +58,8 @@ WITH delivered AS (
             AS is_other
     FROM snapshots.labels_snapshots l
     JOIN snapshots.subscriptions_profile_snapshots s
-        ON s.user_id = l.user_id AND s.event_timestamp = (l.as_of + 1)::timestamp AT TIME ZONE 'UTC'
-    WHERE l.as_of = ANY (%(dates)s::date[]) AND l.drop_as_of BETWEEN l.as_of AND %(as_of)s
-      -- For the partitions: the join alone would read all of them.
-      AND s.event_timestamp = ANY (%(event_timestamps)s::timestamptz[])
+        ON s.user_id = l.user_id AND s.event_timestamp = %(event_timestamp)s
+    WHERE l.as_of = %(labelled)s AND l.drop_as_of BETWEEN %(labelled)s AND %(as_of)s AND {in_sample}
     WINDOW history AS (PARTITION BY l.user_id, l.as_of ORDER BY l.drop_as_of)
 )
 SELECT DISTINCT drop_as_of AS begins, next_drop AS ends FROM delivered WHERE is_other

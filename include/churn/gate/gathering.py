@@ -44,6 +44,7 @@ from churn.statistics import Estimate
 from churn.training.cohort import in_cohort
 from churn.training.learned_from import learned_of
 from churn.training.regime import judged_of
+from churn.training.sample import cohorts_of
 from churn.training.training_set import LABEL, TrainingSet, join_features, score_rows
 
 
@@ -165,9 +166,8 @@ class _Rows:
 
     def of(self, service: FeatureService) -> TrainingSet:
         if service.name not in self._held:
-            table = join_features(
-                self.connection, self.store, service, self.graded_on, self.as_of, cohorts_only=True
-            )  # fmt: skip
+            sample = cohorts_of(self.connection, self.graded_on)
+            table = join_features(self.connection, self.store, service, self.graded_on, self.as_of, sample=sample)
             self._held[service.name] = TrainingSet(self.as_of, service, table)
         return self._held[service.name]
 

@@ -35,6 +35,7 @@ from churn.report.page import render
 from churn.report.pictures import Graded, draw_scores
 from churn.report.pictures_of_checks import draw_differences, draw_importance, draw_slices
 from churn.report.plotting import Picture
+from churn.training.sample import cohorts_of
 from churn.training.training_set import LABEL, TrainingSet, join_features
 
 PAGE = "report.html"
@@ -178,7 +179,9 @@ def _importance(model: ModelVersion, record: Record, logged: Artifacts, database
     store = open_store(database_url)
     service = store.get_feature_service(model.feature_service)
     with connect(database_url) as connection:
-        table = join_features(connection, store, service, graded_on, model.as_of, cohorts_only=True)
+        table = join_features(
+            connection, store, service, graded_on, model.as_of, sample=cohorts_of(connection, graded_on)
+        )
     rows = TrainingSet(model.as_of, service, table)
     if rows.cohort_digest(graded_on) != model.tags.get("graded_digest"):
         return None

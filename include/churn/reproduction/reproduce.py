@@ -20,7 +20,7 @@ from churn.drops.snapshots import build_snapshots
 from churn.drops.storage import Location
 from churn.drops.validation import AcceptedDrop, AcceptedFile
 from churn.features.store import apply_definitions, open_store
-from churn.postgres.database import connect, execute, one
+from churn.postgres.database import Connection, connect, execute, one
 from churn.reason import Refused
 from churn.registry.client import get_version, is_missing
 from churn.registry.erased import TRAINED_ON_ERASED
@@ -31,6 +31,7 @@ from churn.training import recipe
 from churn.training.candidate import fit_candidate
 from churn.training.environment import environment_differences
 from churn.training.lineage import code_differences, commit_differences, read_lineage
+from churn.training.sample import Sample
 from churn.training.training_set import TrainingSet, build_training_set, labelled_dates
 
 Say = Callable[[str], None]
@@ -212,9 +213,17 @@ def _rebuild(
             build_snapshots(drop.as_of, scratch)
         apply_definitions(scratch)
         say(f"building the training set of {found.as_of}")
-        dates = [date.fromisoformat(day) for day in lineage["training_set"].get("dates", [])]
-        if not dates:
-            # A version from before label periods learned from the newest labelled dates, however close.
-            with connect(scratch) as connection:
-                dates = labelled_dates(connection, found.as_of, days=1)
-        return build_training_set(open_store(scratch), services, found.as_of, scratch, dates)
+        with connect(scratch) as connection:
+            samples = _samples_of(lineage, connection, found.as_of)
+        return build_training_set(open_store(scratch), services, found.as_of, scratch, samples)
+
+
+def _samples_of(lineage: Mapping[str, Any], connection: Connection, as_of: date) -> dict[date, Sample]:
+    """Return the labelled dates that a version learned from, and its sample of each."""
+    recorded = lineage["training_set"]
+    if "samples" in recorded:
+        return {date.fromisoformat(day): Sample(**shares) for day, shares in recorded["samples"].items()}
+    # A version from before samples has all customers; one from before label periods learned from the newest labelled
+    # dates, however close.
+    dates = [date.fromisoformat(day) for day in recorded.get("dates", [])]
+    return {day: Sample() for day in dates or labelled_dates(connection, as_of, days=1)}

@@ -1,7 +1,7 @@
 """From Feast's batches to the rows of the list: every customer is scored, then ranked, and the top decile explained.
 
 The features wait in a file between the two passes, because ranks are known only when every customer is scored. Memory
-holds id, score and fee of every customer, and the features of the top decile: at a million some 100 MB.
+holds the customers of one range of scores at a time.
 """
 
 import json
@@ -28,6 +28,12 @@ REASONS_EACH = 3
 
 EXPLAINED_AT_ONCE = 500
 """Customers: with 50 background rows and 25 columns about 5 MB."""
+
+SORTED_AT_ONCE = 1_000_000
+"""Customers, about: some 200 MB. More only where so many have one score."""
+
+DRAWN = 100_000
+"""Scores from which the ranges are chosen."""
 
 PROGRESS_EVERY = 500_000
 """Customers between two lines of progress in the log."""
@@ -64,18 +70,53 @@ def ranked_rows(file: Path, model: VersionScorer, values: Mapping[str, Any]) -> 
         file: written by score_batches().
         values: as_of, revision, model_version, threshold and control_share.
     """
-    with pa.memory_map(str(file)) as source, pyarrow.ipc.open_file(source) as reader:
-        features = reader.read_all()
-        scored = features.select(["user_id", "churn_probability", "fee"]).combine_chunks()
-        order = pc.sort_indices(scored, sort_keys=BY_RISK)
+    # Not as a memory map, whose pages would count as memory of this process.
+    with pa.OSFile(str(file)) as source, pyarrow.ipc.open_file(source) as reader:
+        count = sum(map(len, _batches(reader)))
         # Ten groups of sizes that differ by one at most, the larger ones first.
-        sizes = [len(part) for part in np.array_split(np.empty(len(order)), 10)]
-        decile = np.repeat(np.arange(1, 11), sizes)
-        top = features.take(order[: sizes[0]])
-        for begin in range(0, len(order), ROWS_AT_ONCE):
-            block = scored.take(order[begin : begin + ROWS_AT_ONCE])
-            reasons = _reasons(top[begin : begin + ROWS_AT_ONCE], model)
-            yield _rows(block, begin, decile[begin : begin + ROWS_AT_ONCE], reasons, values)
+        ends = np.cumsum([count // 10 + (group < count % 10) for group in range(10)])
+        begin = 0
+        for block in _in_tables_of(ROWS_AT_ONCE, _by_risk(reader, count)):
+            decile = np.searchsorted(ends, np.arange(begin, begin + len(block)), side="right") + 1
+            reasons = _reasons(block.filter(decile == 1), model)
+            yield _rows(block, begin, decile, reasons, values)
+            begin += len(block)
+
+
+def _by_risk(scored: pa.ipc.RecordBatchFileReader, count: int) -> Iterator[pa.Table]:
+    """Yield the customers in the order of the list, in tables of one range of scores each."""
+    step = max(1, count // DRAWN)
+    drawn = np.concatenate(
+        [np.empty(0), *(batch["churn_probability"].to_numpy()[::step] for batch in _batches(scored))]
+    )
+    ranges = max(1, count // SORTED_AT_ONCE)
+    edges = np.unique(np.quantile(drawn, np.arange(1, ranges) / ranges)) if count else np.empty(0)
+    above = np.inf
+    for edge in [*edges[::-1], -np.inf]:
+        found = [batch.filter(_is_between(batch["churn_probability"], edge, above)) for batch in _batches(scored)]
+        table = pa.Table.from_batches(found, scored.schema)
+        yield table.take(pc.sort_indices(table, sort_keys=BY_RISK))
+        above = edge
+
+
+def _batches(scored: pa.ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:
+    return map(scored.get_batch, range(scored.num_record_batches))
+
+
+def _is_between(scores: pa.Array, least: float, below: float) -> pa.Array:
+    return pc.and_(pc.greater_equal(scores, least), pc.less(scores, below))
+
+
+def _in_tables_of(rows: int, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the same rows in tables of that many rows, but for the last one."""
+    rest = None
+    for table in tables:
+        rest = pa.concat_tables([rest, table]) if rest else table
+        while len(rest) >= rows:
+            yield rest.slice(0, rows)
+            rest = rest.slice(rows)
+    if rest:
+        yield rest
 
 
 def _rows(

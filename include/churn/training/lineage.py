@@ -86,6 +86,7 @@ def lineage_of(
             "digest": identity["data_digest"],
             "rows": len(training_set.table),
             "dates": [day.isoformat() for day in training_set.dates],
+            "samples": {day.isoformat(): asdict(sample) for day, sample in training_set.samples.items()},
         },
         "parameters": parameters.to_json(),
         "seeds": {"random_state": parameters.random_state, "cohort_salt": SALT},

@@ -33,6 +33,8 @@ class Parameters:
     # Maximum rows for comparing recipes, of customers drawn at random. At 100,000 the standard error of an AUC of 0.8
     # is 0.002, and that of paired differences is far smaller.
     selection_rows: int = 100_000
+    # Rows to learn from at most, about; more are sampled by customer. None: all.
+    training_rows: int | None = None
     random_state: int = 20240131
     # What the threshold is chosen by; None: F1.
     value: Value | None = None

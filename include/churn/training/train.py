@@ -1,7 +1,7 @@
 """train: fit a candidate on the training set of an AS_OF, log it to MLflow and register it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -72,7 +72,7 @@ def train(as_of: date, database_url: str, parameters: recipe.Parameters | None =
     require_experiment(MlflowClient())
     parameters = parameters or recipe.Parameters()
     with writing_personal_data(database_url), connect(database_url, autocommit=True) as connection:
-        training_set, drops = _read_training_set(as_of, parameters.feature_services, database_url)
+        training_set, drops = _read_training_set(as_of, parameters, database_url)
         # A concurrent training on the same rows waits, then finds the registered version. A session lock, because the
         # server may end a transaction that idles through a fit.
         lock_session(connection, *lock_of(training_set.digest))
@@ -134,11 +134,15 @@ def _news(tags: Mapping[str, str], version: int) -> dict[str, str]:
     return {} if any(same.items() <= each.tags.items() for each in others) else {"regime_change": str(change)}
 
 
-def _read_training_set(as_of: date, services: Sequence[str], database_url: str) -> tuple[TrainingSet, dict[date, str]]:
+def _read_training_set(
+    as_of: date, parameters: recipe.Parameters, database_url: str
+) -> tuple[TrainingSet, dict[date, str]]:
     """Return the training set and its drops. Feast reads each date on its own connection, so the drops are compared
     before and after."""
     drops = _drops_now(as_of, database_url)
-    training_set = build_training_set(open_store(database_url), services, as_of, database_url)
+    training_set = build_training_set(
+        open_store(database_url), parameters.feature_services, as_of, database_url, most_rows=parameters.training_rows
+    )
     _require_unchanged(as_of, drops, database_url)
     return training_set, drops
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -24,8 +24,9 @@ from churn.postgres.database import Connection, connect, execute, statement
 from churn.scoring.frame import to_model_types
 from churn.scoring.scorer import score
 from churn.settings import label_days
-from churn.training.cohort import SALT, both_cohorts_below, cohorts
+from churn.training.cohort import cohorts
 from churn.training.label_period import choose_dates
+from churn.training.sample import Sample, samples_of
 
 LABELLED_DATES = 6
 """Labelled dates per training set: half a year of label periods, so that old behaviour fades out."""
@@ -56,16 +57,19 @@ class TrainingSet:
 
     Attributes:
         others: feature services of some of these features, simplest first.
+        samples: of each labelled date, which customers are in it; a date without one has all.
     """
 
     as_of: date
     service: FeatureService
     table: pa.Table
     others: tuple[FeatureService, ...] = ()
+    samples: Mapping[date, Sample] = field(default_factory=dict)
 
     def of(self, service: FeatureService) -> "TrainingSet":
         """Return the same rows with the features of that service only."""
-        return TrainingSet(self.as_of, service, self.table.select(["user_id", "as_of", LABEL, *feature_types(service)]))
+        columns = ["user_id", "as_of", LABEL, *feature_types(service)]
+        return replace(self, service=service, table=self.table.select(columns))
 
     @property
     def dates(self) -> list[date]:
@@ -131,13 +135,16 @@ def build_training_set(
     service_names: Sequence[str],
     as_of: date,
     database_url: str,
-    dates: Sequence[date] | None = None,
+    samples: Mapping[date, Sample] | None = None,
+    *,
+    most_rows: int | None = None,
 ) -> TrainingSet:
     """Join the labelled dates to learn from at `as_of`, their labels as delivered by drops up to `as_of`.
 
     Args:
         service_names: feature services; the last one has the features of all.
-        dates: the dates, for a reproduction; None chooses them.
+        samples: the dates and their samples, for a reproduction; None chooses them.
+        most_rows: about how many rows outside the cohorts it has at most; None for all.
 
     Raises:
         NothingToLearn: there is no such date.
@@ -152,14 +159,14 @@ def build_training_set(
         ) from error
     # Autocommit, so that no transaction idles while Feast joins on its own connections.
     with connect(database_url, autocommit=True) as connection:
-        dates = dates or labelled_dates(connection, as_of)
-        if not dates:
+        samples = samples or samples_of(connection, labelled_dates(connection, as_of), most_rows)
+        if not samples:
             raise NothingToLearn(
                 f"no date up to {as_of} has both labels and a snapshot: load a drop with labels.csv, "
                 f"then run {as_of} again"
             )
-        parts = [join_features(connection, store, service, labelled, as_of) for labelled in dates]
-    return TrainingSet(as_of, service, pa.concat_tables(parts), tuple(others))
+        parts = [join_features(connection, store, service, day, as_of, sample=samples[day]) for day in sorted(samples)]
+    return TrainingSet(as_of, service, pa.concat_tables(parts), tuple(others), samples)
 
 
 @dataclass(frozen=True)
@@ -245,13 +252,18 @@ def known_since(connection: Connection, training_set: TrainingSet, drops: Iterab
         drops: the AS_OFs of the drops of the training set; nothing becomes known between them.
     """
     dates = training_set.dates
-    asked = {"dates": dates, "as_of": training_set.as_of, "event_timestamps": [event_timestamp(day) for day in dates]}
-    spans = execute(connection, "training/other_labels", asked).fetchall()
+    spans = [span for day in dates for span in _other_labels(connection, training_set, day)]
     return min(
         drop
         for drop in drops
         if drop >= dates[-1] and not any((begins or date.min) <= drop < ends for begins, ends in spans)
     )
+
+
+def _other_labels(connection: Connection, training_set: TrainingSet, day: date) -> list[Any]:
+    asked = {"labelled": day, "as_of": training_set.as_of, "event_timestamp": event_timestamp(day)}
+    in_sample = training_set.samples.get(day, Sample()).condition("l")
+    return execute(connection, "training/other_labels", asked, in_sample=in_sample).fetchall()
 
 
 def join_features(
@@ -261,20 +273,14 @@ def join_features(
     labelled: date,
     as_of: date,
     *,
-    cohorts_only: bool = False,
+    sample: Sample,
 ) -> pa.Table:
-    """Return one labelled date's rows, ordered by user_id; a customer without a snapshot of that date has no row.
-
-    Args:
-        cohorts_only: only customers of the gate cohort and the audit cohort.
-    """
+    """Return one labelled date's rows, ordered by user_id; a customer without a snapshot of that date has no row."""
     query = sql.SQL(statement("training/entities")).format(
         labelled=sql.Literal(labelled),
         as_of=sql.Literal(as_of),
         event_timestamp=sql.Literal(event_timestamp(labelled)),
-        everybody=sql.Literal(not cohorts_only),
-        salt=sql.Literal(SALT),
-        below=sql.Literal(both_cohorts_below()),
+        in_sample=sample.condition("l"),
     )
     # An entity query instead of a data frame: Feast uploads nothing.
     job = store.get_historical_features(entity_df=query.as_string(connection), features=service)

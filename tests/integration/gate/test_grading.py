@@ -29,6 +29,7 @@ from churn.synthetic.generate import write_drops
 from churn.training import train as training
 from churn.training import training_set
 from churn.training.cohort import cohorts
+from churn.training.sample import Sample, cohorts_of
 from churn.training.train import train
 from churn.training.training_set import LABEL, join_features
 from tests.integration.copied_chains import Chains, begun
@@ -101,8 +102,8 @@ def test_the_gate_reads_exactly_the_cohort_rows(february):
     store = open_store(february.database_url)
     service = store.get_feature_service("churn_v1")
     with connect(february.database_url) as connection:
-        everybody = join_features(connection, store, service, FEBRUARY, FEBRUARY)
-        both = join_features(connection, store, service, FEBRUARY, FEBRUARY, cohorts_only=True)
+        everybody = join_features(connection, store, service, FEBRUARY, FEBRUARY, sample=Sample())
+        both = join_features(connection, store, service, FEBRUARY, FEBRUARY, sample=cohorts_of(connection, FEBRUARY))
     gate, audit = cohorts(everybody["user_id"].to_pylist())
     assert both.equals(everybody.filter(pa.array(gate | audit)))
     assert 0.2 < len(both) / len(everybody) < 0.3

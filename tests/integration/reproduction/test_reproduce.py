@@ -12,10 +12,12 @@ from mlflow import MlflowClient
 
 from churn.drops.archive import Incoming, open_archived
 from churn.drops.landing import find_drop
+from churn.gate.grading import grade
+from churn.gate.rule import INVALID
 from churn.registry import client as registry
 from churn.reproduction.reproduce import NotReproducible, reproduce
 from churn.synthetic.generate import write_drops
-from churn.training import environment, lineage, recipe
+from churn.training import environment, lineage, recipe, sample
 from churn.training import train as training
 from churn.training.families import FAMILIES
 from churn.training.lineage import read_kept_set, read_lineage
@@ -136,6 +138,24 @@ def test_a_version_by_value_is_reproduced_bit_for_bit(world):
     made = reproduce(version, world.pipeline.database_url, world.pipeline.archive, world.steps.append)
     assert made.equal, str(made)
     assert "value" not in read_lineage(world.run_id)["parameters"]
+
+
+def test_a_version_of_a_sample_is_reproduced_by_its_recorded_shares_and_the_gate_grades_it(world, monkeypatch):
+    url, whole = world.pipeline.database_url, read_lineage(world.run_id)["training_set"]
+    monkeypatch.setattr(sample, "COHORT_CUSTOMERS", 1_000)
+    version = train(MARCH, url, replace(QUICK, training_rows=2_000)).figures["version"]
+    found = registry.get_version(MlflowClient(), version)
+    kept = read_lineage(found.run_id)
+    shares = kept["training_set"]["samples"]
+    assert [*shares] == kept["training_set"]["dates"]
+    assert all(0 < share < 1 for of in shares.values() for share in of.values())
+    assert all(set(of.values()) == {1.0} for of in whole["samples"].values())
+    assert kept["training_set"]["rows"] < 0.8 * whole["rows"]
+    assert grade(version, url).figures["decision"] != INVALID
+    # Another limit and more customers today change nothing of the past.
+    monkeypatch.setattr(sample, "COHORT_CUSTOMERS", 500)
+    made = reproduce(version, url, world.pipeline.archive, world.steps.append)
+    assert made.equal, str(made)
 
 
 def test_a_reproduction_changes_neither_mlflow_nor_the_database(world):

@@ -296,8 +296,8 @@ def test_a_drop_that_changes_while_the_training_set_is_read_makes_no_version(wor
     world.take_in(D31)
     read = training.build_training_set
 
-    def read_and_correct(*arguments):
-        found = read(*arguments)
+    def read_and_correct(*arguments, **named):
+        found = read(*arguments, **named)
         world.take_in(D31, monthly_fee="99.5")
         return found
 

@@ -8,6 +8,7 @@ import pytest
 from feast.types import Bool, Float64, Int64, String
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 
 from churn.as_of import event_timestamp
 from churn.drops.contract import LABELS, PAYMENTS, SUBSCRIPTIONS, SUPPORT, USAGE
@@ -18,7 +19,8 @@ from churn.postgres.database import connect
 from churn.postgres.partitions import month
 from churn.scoring.frame import to_frame
 from churn.synthetic.generate import write_drops
-from churn.training.cohort import in_cohort
+from churn.training.cohort import SALT, in_cohort, positions
+from churn.training.sample import Sample
 from churn.training.training_set import (
     NothingToLearn,
     build_training_set,
@@ -303,3 +305,15 @@ def test_the_digest_of_the_cohort_by_service_is_that_of_the_rows_with_its_featur
     for service in (*found.others, found.service):
         assert found.cohort_digest(D31, service) == found.of(service).cohort_digest(D31)
     assert len({found.cohort_digest(D31, each) for each in (*found.others, None)}) == len(found.others) + 1
+
+
+def test_postgres_and_python_draw_the_same_customers(database_url):
+    users = [f"{number:04d}-ÄBC" for number in range(5_000)]
+    position = positions(users, SALT)
+    sample = Sample(cohorts=0.3, others=0.1)
+    wanted = (position < 0.06) | ((position >= 0.20) & (position < 0.215)) | ((position >= 0.25) & (position < 0.325))
+    query = sql.SQL("SELECT user_id FROM unnest(%s::text[]) AS customers (user_id) WHERE {}")
+    with connect(database_url) as connection:
+        found = connection.execute(query.format(sample.condition("customers")), [users]).fetchall()
+    assert [user for (user,) in found] == [user for user, drawn in zip(users, wanted, strict=True) if drawn]
+    assert 0 < len(found) < len(users)
