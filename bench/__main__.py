@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 BENCHMARKS = {
-    "steps": "seconds and peak memory of load + validate, snapshot, materialize and training set, by customers",
+    "steps": "seconds and peak memory of each step from a drop to its outcome, by customers",
     "scores": "scoring and writing the list: naive, ours and the limit, by family of models and customers",
     "chain": "seconds of one AS_OF, and of six by backfill, through the real scheduler, task by task",
     "workers": "ten AS_OFs by backfill on Celery, with one worker process and with two, stage by stage",

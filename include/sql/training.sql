@@ -44,7 +44,7 @@ ORDER BY l.user_id, l.drop_as_of DESC
 -- name: in_sample
 -- The same rule as in cohort.py: the first bytes of the hash, held against the bounds of the sample, which begin and end
 -- it in turns.
-width_bucket(substring(sha256(convert_to({salt} || ':' || {user_id}, 'UTF8')) FOR 8), {bounds}::bytea[]) % 2 = 1
+mod(width_bucket(substring(sha256(convert_to({salt} || ':' || {user_id}, 'UTF8')) FOR 8), {bounds}::bytea[]), 2) = 1
 
 -- name: other_labels
 -- The spans of drops, first included and last excluded, at which some customer of the date in the sample had another

@@ -108,8 +108,10 @@ def test_a_run_measures_every_step_of_every_side_and_leaves_only_its_results(tmp
     assert process.returncode == 0, progress
     result = json.loads((out / "steps.json").read_text())
     rows = {row["step"]: row for row in result["steps"]}
-    assert set(rows) == {"load + validate", "snapshot", "materialize", "training set", "all"}
-    for row in rows.values():
+    compared = {"load + validate", "snapshot", "materialize", "training set", "all with a limit"}
+    assert set(rows) == compared | {"train", "gate", "score", "outcome"}
+    assert all(row["ours s"] > 0 and row["ours MB"] > 0 for row in rows.values())
+    for row in (rows[name] for name in compared):
         assert all(row[f"{side} {figure}"] > 0 for side in ("naive", "ours", "limit") for figure in ("s", "MB"))
         assert row["naive / ours"] is not None
         assert row["ours / limit"] is not None
