@@ -38,6 +38,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ["PGTZ"] = "UTC"
     os.environ["FEAST_USAGE"] = "False"
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "jemalloc"
     warnings.simplefilter("ignore")
     try:

@@ -29,8 +29,8 @@ REASONS_EACH = 3
 EXPLAINED_AT_ONCE = 500
 """Customers: with 50 background rows and 25 columns about 5 MB."""
 
-SORTED_AT_ONCE = 1_000_000
-"""Customers, about: some 200 MB. More only where so many have one score."""
+SORTED_AT_ONCE = 500_000
+"""Customers, about: some 100 MB. More only where so many have one score."""
 
 DRAWN = 100_000
 """Scores from which the ranges are chosen."""
@@ -86,15 +86,15 @@ def ranked_rows(file: Path, model: VersionScorer, values: Mapping[str, Any]) -> 
 def _by_risk(scored: pa.ipc.RecordBatchFileReader, count: int) -> Iterator[pa.Table]:
     """Yield the customers in the order of the list, in tables of one range of scores each."""
     step = max(1, count // DRAWN)
-    drawn = np.concatenate(
-        [np.empty(0), *(batch["churn_probability"].to_numpy()[::step] for batch in _batches(scored))]
-    )
+    # Copies: a view would keep its whole batch in memory.
+    parts = [batch["churn_probability"].to_numpy()[::step].copy() for batch in _batches(scored)]
+    drawn = np.concatenate([np.empty(0), *parts])
     ranges = max(1, count // SORTED_AT_ONCE)
     edges = np.unique(np.quantile(drawn, np.arange(1, ranges) / ranges)) if count else np.empty(0)
     above = np.inf
     for edge in [*edges[::-1], -np.inf]:
-        found = [batch.filter(_is_between(batch["churn_probability"], edge, above)) for batch in _batches(scored)]
-        table = pa.Table.from_batches(found, scored.schema)
+        between = (batch.filter(_is_between(batch["churn_probability"], edge, above)) for batch in _batches(scored))
+        table = pa.Table.from_batches(between, scored.schema)
         yield table.take(pc.sort_indices(table, sort_keys=BY_RISK))
         above = edge
 
