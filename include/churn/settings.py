@@ -25,6 +25,9 @@ REPLACE_DAYS = 30
 """Days within which a version that learned from erased customers leaves Production by default: a month, as the law of
 most countries gives for the erasure itself."""
 
+POSTGRES, SPARK = "postgres", "spark"
+"""The values of CHURN_OFFLINE."""
+
 MOST_DAYS = 366
 """Limit of settings in days: a longer label says nothing in time to act on it."""
 
@@ -92,6 +95,38 @@ def read_score_settings() -> ScoreSettings:
     if not 0 <= share <= MOST_CONTROL:
         raise SettingError(f"CHURN_CONTROL_SHARE must be a number from 0 to {MOST_CONTROL}, like 0.10, got {text!r}")
     return ScoreSettings(location=_require("SCORES_URL"), control_share=share)
+
+
+def offline(environ: Mapping[str, str] = os.environ) -> str:
+    """Return what joins training sets and the features of the list (CHURN_OFFLINE): POSTGRES, the default, or SPARK.
+
+    Raises:
+        SettingError: it is another word.
+    """
+    text = environ.get("CHURN_OFFLINE") or POSTGRES
+    if text not in (POSTGRES, SPARK):
+        raise SettingError(f"CHURN_OFFLINE must be {POSTGRES} or {SPARK}, got {text!r}")
+    return text
+
+
+def snapshots_url() -> str | None:
+    """Return where the Parquet snapshots are (SNAPSHOTS_URL), a directory or the URL of an object store; None if it is
+    not set: there are none."""
+    return os.environ.get("SNAPSHOTS_URL") or None
+
+
+def required_snapshots_url() -> str:
+    """Return SNAPSHOTS_URL.
+
+    Raises:
+        SettingMissing: it is not set.
+    """
+    return _require("SNAPSHOTS_URL")
+
+
+def spark_master() -> str:
+    """Return the master URL of Spark (CHURN_SPARK_MASTER, default local[*]: this machine's cores)."""
+    return os.environ.get("CHURN_SPARK_MASTER") or "local[*]"
 
 
 def erasure_directory() -> Path | None:

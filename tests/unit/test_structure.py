@@ -16,6 +16,7 @@ ORDER = (
     "postgres",
     "drops",
     "features",
+    "spark",
     "scoring",
     "registry",
     "training",

@@ -139,11 +139,17 @@ def _replace(connection: Connection, drop: AcceptedDrop, file: File, archive: Lo
     with month(connection, table, drop.as_of) as partition:
         execute(connection, "loading/delete", {"as_of": drop.as_of}, table=partition)
         if file.name in drop.files:
-            copied = copy_rows(connection, partition, _read(drop, file, archive))
+            copied = copy_rows(connection, partition, raw_rows(drop, file, archive))
             log.info("%s: %d rows for %s", table, copied, drop.as_of)
 
 
-def _read(drop: AcceptedDrop, file: File, archive: Location) -> Iterator[pa.Table]:
+def raw_rows(drop: AcceptedDrop, file: File, archive: Location) -> Iterator[pa.Table]:
+    """Yield the rows of an archived file in batches of bounded size, with the columns of its table in raw.*.
+
+    Raises:
+        ArchiveError: the file is missing from the archive, or damaged.
+        DropRejected: it breaks the rules that it was accepted by.
+    """
     violations = Violations()
     with open_archived(archive, drop.files[file.name].sha256) as stream:
         for rows in read_rows(file, stream, violations, drop.rules):

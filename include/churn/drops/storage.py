@@ -51,6 +51,12 @@ class Storage(Protocol):
     def delete(self, names: Iterable[str]) -> None:
         """Delete files, one after the other, and the folders that are empty then. A missing file is no error."""
 
+    def folders(self, under: str = "") -> list[str]:
+        """Return the names of the folders directly in the folder `under`, in order."""
+
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder and everything in it. A missing folder is no error."""
+
     def where(self, name: str) -> str:
         """Return the file's path or URL, for messages."""
 
@@ -127,6 +133,16 @@ class Directory:
                     folder.rmdir()
                 except OSError:
                     break  # not empty, or gone
+
+    def folders(self, under: str = "") -> list[str]:
+        parent = self._path / under
+        if not parent.is_dir():
+            return []
+        return sorted(each.name for each in parent.iterdir() if each.is_dir() and not each.name.startswith(INCOMING))
+
+    def delete_folder(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._path / name)
 
     def where(self, name: str) -> str:
         return str(self._path / name)
@@ -216,6 +232,15 @@ class ObjectStore:
         for name in names:
             with suppress(FileNotFoundError):
                 self._files.rm_file(f"{self._prefix}/{name}")
+
+    def folders(self, under: str = "") -> list[str]:
+        below = f"{under}/" if under else ""
+        names = (name.removeprefix(below) for name in self.sizes(under))
+        return sorted({first for first, slash, _ in (name.partition("/") for name in names) if slash})
+
+    def delete_folder(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._files.rm(f"{self._prefix}/{name}", recursive=True)
 
     def where(self, name: str) -> str:
         return f"{self._url}/{name}"

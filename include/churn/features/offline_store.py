@@ -73,7 +73,7 @@ class SnapshotOfflineStore(PostgreSQLOfflineStore):
             entity_df: a query with the columns event_timestamp and the views' join key, or a data frame.
         """
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
-        if isinstance(entity_df, str) and not on_demand and all(map(_is_snapshot, feature_views)):
+        if isinstance(entity_df, str) and not on_demand and all(map(is_snapshot, feature_views)):
             views = get_feature_view_query_context(feature_refs, feature_views, registry, project, (_EVER, _EVER))
             return SnapshotJob(config, views, entity_df, full_feature_names)
         return PostgreSQLOfflineStore.get_historical_features(
@@ -89,7 +89,8 @@ class SnapshotOfflineStore(PostgreSQLOfflineStore):
         )
 
 
-def _is_snapshot(view: FeatureView) -> bool:
+def is_snapshot(view: FeatureView) -> bool:
+    """Tell whether an equality join finds the features of a view."""
     source = view.batch_source
     return (
         isinstance(source, PostgreSQLSource)

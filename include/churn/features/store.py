@@ -20,7 +20,7 @@ from churn.features.offline_store import SnapshotJob
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import connect, lock_session
 from churn.postgres.database_url import feast_environment
-from churn.settings import redis_url
+from churn.settings import SPARK, offline, redis_url, required_snapshots_url
 
 FEATURE_REPO = Path(__file__).parents[2] / "feature_repo"
 FEATURE_SERVICES = ("churn_v1", "churn_v2")
@@ -29,6 +29,9 @@ names its own in a tag."""
 FEATURE_SERVICE = FEATURE_SERVICES[-1]
 
 UNCHANGED_BY_THIS_CODE = Outcome(UNCHANGED, "the definitions were applied by this code")
+
+PARQUET = "churn.spark.offline_store.ParquetOfflineStore"
+"""Feast's offline store with CHURN_OFFLINE=spark. Named as Feast names it, because it needs pyspark."""
 
 STORE_LOCK = "feature store"
 """The lock for writing Feast's registry or the online store."""
@@ -40,11 +43,34 @@ def open_store(database_url: str) -> FeatureStore:
     Raises:
         psycopg.OperationalError: the database cannot be reached.
     """
+    return _open(database_url, None)
+
+
+def open_offline_store(database_url: str) -> FeatureStore:
+    """Open the same store for training sets and scores: they are joined by Spark from the Parquet snapshots if
+    CHURN_OFFLINE says so, else by Postgres.
+
+    Raises:
+        psycopg.OperationalError: the database cannot be reached.
+        SettingError: CHURN_OFFLINE is an unknown word, or SNAPSHOTS_URL is not set with it.
+    """
+    return _open(database_url, {"type": PARQUET, "location": required_snapshots_url()} if offline() == SPARK else None)
+
+
+def joins_by_spark(store: FeatureStore) -> bool:
+    """Tell whether the store's historical features come from Spark."""
+    return store.config.offline_store.type == PARQUET
+
+
+def _open(database_url: str, offline_store: Mapping[str, str] | None) -> FeatureStore:
+    """Open the store of the database, with another offline store than the configured one if given."""
     redis, variables = redis_url(), feast_environment(database_url)
     if redis:
         variables["CHURN_REDIS_URL"] = redis
     name = "feature_store.redis.yaml" if redis else "feature_store.yaml"
     config = _fill_in(yaml.safe_load((FEATURE_REPO / name).read_text(encoding="utf-8")), variables)
+    if offline_store:
+        config["offline_store"] = offline_store
     store = FeatureStore(config=RepoConfig(**config, repo_path=FEATURE_REPO))
     with connect(database_url, autocommit=True) as connection:
         # Feast creates its registry's tables at first use; concurrent creation fails.

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from churn.as_of import event_timestamp
 from churn.features.builds import builds_of
 from churn.features.materialization import is_of_other_code
-from churn.features.store import feature_types, open_store, read_online
+from churn.features.store import feature_types, open_offline_store, read_online
 from churn.gate.basis import (
     AS_SHIPPED,
     Basis,
@@ -77,7 +77,7 @@ def gather(candidate: ModelVersion, rivals: Rivals, database_url: str) -> Gather
     Raises:
         StaleCandidate: labels or features of the graded rows changed since the candidate was trained.
     """
-    store = open_store(database_url)
+    store = open_offline_store(database_url)
     service = store.get_feature_service(candidate.feature_service)
     graded_on = date.fromisoformat(candidate.tags["graded_on"])
     out_of_time = candidate.tags["graded_out_of_time"] == "True"

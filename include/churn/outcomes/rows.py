@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi
 from psycopg import sql
 
-from churn.features.store import open_store
+from churn.features.store import open_offline_store
 from churn.postgres.database import Connection, compose, connect
 from churn.registry.model_version import ModelVersion
 from churn.registry.version_scorer import load_scorer
@@ -109,7 +109,7 @@ def answering_rows(
         ModelNotLoadable, VersionRefused: the version cannot be loaded.
         FeatureServiceNotFoundException: Feast does not know its feature service.
     """
-    store = open_store(database_url)
+    store = open_offline_store(database_url)
     service = store.get_feature_service(version.feature_service)
     scorer = load_scorer(version, service, database_url).scorer
     both = join_features(connection, store, service, as_of, known_as_of, sample=cohorts_of(connection, as_of))

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 
 from churn import statistics
 from churn.code import step_digest
-from churn.features.store import open_store
+from churn.features.store import open_offline_store
 from churn.gate.basis import AS_SHIPPED
 from churn.gate.decision_files import CANDIDATE_AS_SHIPPED, SCORES, folder_of
 from churn.gate.identity import bound
@@ -176,7 +176,7 @@ def _importance(model: ModelVersion, record: Record, logged: Artifacts, database
     if logged.has(kept):
         return Importance.from_json(logged.json(kept))
     graded_on = date.fromisoformat(record.report["graded_on"])
-    store = open_store(database_url)
+    store = open_offline_store(database_url)
     service = store.get_feature_service(model.feature_service)
     with connect(database_url) as connection:
         table = join_features(

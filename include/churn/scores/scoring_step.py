@@ -20,7 +20,7 @@ from psycopg import sql
 from churn.as_of import event_timestamp
 from churn.code import step_digest
 from churn.drops.storage import Location, Storage, storage_at
-from churn.features.store import open_store, stream_features
+from churn.features.store import joins_by_spark, open_offline_store, stream_features
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.copy import copy_rows
 from churn.postgres.database import Connection, connect, execute, lock, lock_session, statement
@@ -32,6 +32,8 @@ from churn.scores.files import folder_of, hash_of, publish, publish_again, why_u
 from churn.scores.ranking import ranked_rows, score_batches
 from churn.scores.registered import choose_registered
 from churn.scores.run import Run, current_run, partition_of, record_run
+from churn.scoring.scorer import Scorer
+from churn.spark.scoring import score_by_spark
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ def score_customers(as_of: date, database_url: str, location: Location, control_
         SnapshotChanged: the snapshot changed meanwhile.
         VersionRefused, ModelNotLoadable: the version cannot be loaded.
     """
-    client, store, storage = MlflowClient(), open_store(database_url), storage_at(location)
+    client, store, storage = MlflowClient(), open_offline_store(database_url), storage_at(location)
     # Opened also where nothing is written: it removes what a killed run left behind.
     with (
         writing_personal_data(database_url),
@@ -84,7 +86,7 @@ def score_customers(as_of: date, database_url: str, location: Location, control_
         service = store.get_feature_service(choice.version.feature_service)
         model = load_scorer(choice.version, service, database_url)
         features = directory / "features.arrow"
-        scored = score_batches(_features_of(connection, store, service, as_of), model.scorer, features)
+        scored = _score(connection, store, service, as_of, scorer=model.scorer, file=features)
         if scored != identity["rows"]:
             raise SnapshotChanged(f"{CHANGED.format(as_of=as_of)} ({scored} customers, and {identity['rows']} before)")
         values = {**identity, "as_of": as_of, "revision": _next_revision(connection, as_of)}
@@ -110,6 +112,16 @@ def _identity(version: ModelVersion, snapshot: tuple[str, int], control_share: f
         "code_digest": step_digest(__package__),
         "rows": snapshot[1],
     }
+
+
+def _score(
+    connection: Connection, store: FeatureStore, service: FeatureService, as_of: date, *, scorer: Scorer, file: Path
+) -> int:
+    """Write every customer and their churn_probability into an Arrow file; return the number of customers."""
+    if joins_by_spark(store):
+        score = scorer.probabilities_of
+        return score_by_spark(connection, store, service, as_of, probabilities_of=score, file=file)
+    return score_batches(_features_of(connection, store, service, as_of), scorer, file)
 
 
 def _features_of(

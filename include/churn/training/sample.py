@@ -31,6 +31,11 @@ class Sample:
     others: float = 1.0
 
     @property
+    def salt(self) -> str:
+        """The salt of the positions."""
+        return SALT
+
+    @property
     def bounds(self) -> list[bytes]:
         """The positions at which the sample alternately begins and ends, ascending, as the first eight hash bytes: a
         customer at or above an odd number of them is in the sample."""
@@ -47,7 +52,7 @@ class Sample:
         return compose(
             "training/in_sample",
             user_id=sql.Identifier(customers, "user_id"),
-            salt=sql.Literal(SALT),
+            salt=sql.Literal(self.salt),
             bounds=sql.Literal(self.bounds),
         )
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from mlflow import MlflowClient
 
 from churn.code import step_digest
-from churn.features.store import open_store
+from churn.features.store import open_offline_store
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, lock_session
 from churn.postgres.personal_data import writing_personal_data
@@ -141,7 +141,11 @@ def _read_training_set(
     before and after."""
     drops = _drops_now(as_of, database_url)
     training_set = build_training_set(
-        open_store(database_url), parameters.feature_services, as_of, database_url, most_rows=parameters.training_rows
+        open_offline_store(database_url),
+        parameters.feature_services,
+        as_of,
+        database_url,
+        most_rows=parameters.training_rows,
     )
     _require_unchanged(as_of, drops, database_url)
     return training_set, drops

@@ -19,11 +19,12 @@ from psycopg import sql
 from sklearn.pipeline import Pipeline
 
 from churn.as_of import event_timestamp
-from churn.features.store import feature_types
+from churn.features.store import feature_types, joins_by_spark
 from churn.postgres.database import Connection, connect, execute, statement
 from churn.scoring.frame import to_model_types
 from churn.scoring.scorer import score
 from churn.settings import label_days
+from churn.spark.joins import labelled_rows
 from churn.training.cohort import cohorts
 from churn.training.label_period import choose_dates
 from churn.training.sample import Sample, samples_of
@@ -276,6 +277,26 @@ def join_features(
     sample: Sample,
 ) -> pa.Table:
     """Return one labelled date's rows, ordered by user_id; a customer without a snapshot of that date has no row."""
+    join = labelled_rows if joins_by_spark(store) else _labelled_rows
+    joined = join(connection, store, service, labelled, as_of, sample=sample).sort_by("user_id")
+    columns = {
+        "user_id": joined["user_id"],
+        "as_of": pa.repeat(pa.scalar(labelled, pa.date32()), len(joined)),
+        LABEL: joined[LABEL],
+    }
+    return pa.table({**columns, **{name: joined[name] for name in feature_types(service)}})
+
+
+def _labelled_rows(
+    connection: Connection,
+    store: FeatureStore,
+    service: FeatureService,
+    labelled: date,
+    as_of: date,
+    *,
+    sample: Sample,
+) -> pa.Table:
+    """Join in Postgres, as churn.spark.joins.labelled_rows() does by Spark."""
     query = sql.SQL(statement("training/entities")).format(
         labelled=sql.Literal(labelled),
         as_of=sql.Literal(as_of),
@@ -283,14 +304,7 @@ def join_features(
         in_sample=sample.condition("l"),
     )
     # An entity query instead of a data frame: Feast uploads nothing.
-    job = store.get_historical_features(entity_df=query.as_string(connection), features=service)
-    joined = job.to_arrow().sort_by("user_id")
-    columns = {
-        "user_id": joined["user_id"],
-        "as_of": pa.repeat(pa.scalar(labelled, pa.date32()), len(joined)),
-        LABEL: joined[LABEL],
-    }
-    return pa.table({**columns, **{name: joined[name] for name in feature_types(service)}})
+    return store.get_historical_features(entity_df=query.as_string(connection), features=service).to_arrow()
 
 
 def score_rows(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) -> np.ndarray:
