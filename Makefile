@@ -10,6 +10,10 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 RUN := PYTHONPATH="$(CURDIR)/include:$(CURDIR)" $(VENV)/bin/python
 EMBEDDED := $(RUN) -m embedded
+# `make spark` leaves this file, so that later installations keep pyspark.
+SPARK := $(VENV)/.spark
+LOCKS := requirements.txt requirements-dev.txt $(if $(wildcard $(SPARK)),requirements-spark.txt)
+SYNC := $(VENV)/bin/uv pip sync --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)
 
 # Command-line variables (USER='A$B', WHY='say "no"') reach the program unchanged: they are exported without expansion,
@@ -19,7 +23,7 @@ $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),\
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench up down status doctor env backfill trigger predict rollback release trust withdraw scores
-.PHONY: erase customer reproduce backup restore clean lint audit lock secrets prove
+.PHONY: erase customer reproduce backup restore clean lint audit lock spark secrets prove
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -127,19 +131,26 @@ lock: $(STAMP) ## resolve requirements*.in into the locked requirements*.txt [AR
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) serving/requirements.in --override serving/overrides.txt -o serving/requirements.txt
+	$(LOCK) $(addprefix --no-emit-package ,$(IN_MAIN_LOCK)) requirements-spark.in -o requirements-spark.txt
+
+# What Spark shares with requirements.txt, at the versions there.
+IN_MAIN_LOCK := googleapis-common-protos grpcio protobuf typing-extensions
+
+spark: $(STAMP) ## install pyspark too, for CHURN_OFFLINE=spark; needs Java 17
+	@$(SYNC) requirements.txt requirements-dev.txt requirements-spark.txt
+	@touch $(SPARK)
 
 need = $(if $(value $(1)),,$(error say which: make $@ $(1)=$(2)))
 
 # pip installs uv, pinned and hashed by the lock; uv installs the rest in seconds. Bytecode is compiled here, as otherwise
 # all services would compile the same libraries at their first start.
-$(STAMP): requirements.txt requirements-dev.txt | $(VENV)/bin/python
+$(STAMP): $(LOCKS) | $(VENV)/bin/python
 	@echo "installing the locked requirements into $(VENV)"
 	@test -x $(VENV)/bin/uv || { \
 		$(VENV)/bin/python -m ensurepip >/dev/null && \
 		sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt >$(VENV)/uv.txt && \
 		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt; }
-	@$(VENV)/bin/uv pip sync --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes \
-		requirements.txt requirements-dev.txt
+	@$(SYNC) $(LOCKS)
 	@touch $@
 
 $(VENV)/bin/python:

@@ -20,7 +20,7 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("requirements.txt", "requirements-dev.txt", "serving/requirements.txt")
+LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-spark.txt", "serving/requirements.txt")
 OSV = "https://api.osv.dev/v1/query"
 REVIEWED = Path(__file__).with_name("audit.toml")
 SECONDS = 10

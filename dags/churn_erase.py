@@ -6,7 +6,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from alerts import alert
 from approval import ErasureApprovalTask, approval_is_required
-from erasure_places import archive, landing, lists, logs, models, refusals, rows, sweep
+from erasure_places import archive, landing, lists, logs, models, parquet, refusals, rows, sweep
 from run import DEFAULT_ARGS, database_url, triggered_by, why_param
 
 TRAINING = "churn_train"
@@ -67,8 +67,8 @@ def churn_erase():
     **`landing` is red**: the log names dates whose drops this user may not write. Remove the customers' lines from them
     yourself, or delete these drops from the landing directory, and clear the task. The other places go on.
 
-    **`archive`, `rows`, `lists` or `logs` is red**: Postgres, Redis, the archive, the storage of SCORES_URL or a
-    directory of logs was unavailable. What was removed stays removed. Clear the task.
+    **`archive`, `rows`, `lists`, `parquet` or `logs` is red**: Postgres, Redis, the archive, the storage of SCORES_URL
+    or SNAPSHOTS_URL, or a directory of logs was unavailable. What was removed stays removed. Clear the task.
 
     **`models` is red**: MLflow or its artifacts were unavailable. Clear the task.
 
@@ -146,7 +146,7 @@ def churn_erase():
         opened=put_on_record(),
         doc_md="Asks a second person to approve the erasure if the environment or the parameter says so.",
     )
-    archived, landed, after_rows, ended = archive(), landing(), [lists(), models(), logs()], end()
+    archived, landed, after_rows, ended = archive(), landing(), [lists(), parquet(), models(), logs()], end()
     # The new files are known before they lie in the landing directory, so churn_landing starts no chain.
     bury(asked.output) >> archived >> landed
     # A training that began between `models` and `rows` would write customers into MLflow again.

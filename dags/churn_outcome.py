@@ -6,7 +6,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from alerts import alert, alert_verdicts, tell
 from assets import churn_outcomes, churn_scores
 from churn.outcome import DONE
-from run import AS_OF_PARAM, DEFAULT_ARGS, OUTCOME_FIRST, current_as_of, database_url, is_retry
+from run import AS_OF_PARAM, DEFAULT_ARGS, HEAVY_JOINS, OUTCOME_FIRST, current_as_of, database_url, is_retry
 
 
 @dag(
@@ -43,7 +43,7 @@ def churn_outcome():
     while `drift` read it. Clear the task.
     """
 
-    @task(multiple_outputs=False, pool="churn_scoring", queue="training", outlets=[churn_outcomes])
+    @task(multiple_outputs=False, pool="churn_scoring", outlets=[churn_outcomes], **HEAVY_JOINS)
     def judge() -> dict:
         """Judges the dates whose labels came or changed."""
         from churn.outcomes.judgement_step import NothingToJudge, judge_outcomes

@@ -117,6 +117,15 @@ def churn_retention():
         return _expired(expire_snapshots, "snapshots_days")
 
     @task(multiple_outputs=False)
+    def expire_parquet() -> dict:
+        """Deletes the Parquet snapshots of the same dates, where there are any (CHURN_OFFLINE=spark)."""
+        from churn.settings import snapshots_url
+        from churn.spark.removal import remove_gone
+
+        dry_run = get_current_context()["params"]["dry_run"]
+        return remove_gone(database_url(), snapshots_url(), dry_run=dry_run).to_json()
+
+    @task(multiple_outputs=False)
     def expire_versions() -> dict:
         """Deletes old model versions: registry entry, model and the run's large files. Waits for a running backup or
         move of Production."""
@@ -140,7 +149,7 @@ def churn_retention():
 
     expire_predictions()
     expire_raw()
-    expire_snapshots()
+    expire_snapshots() >> expire_parquet()
     expire_versions()
     expire_scores()
 

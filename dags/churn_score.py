@@ -5,7 +5,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from alerts import alert
 from assets import churn_scores, churn_trainings
-from run import AS_OF_PARAM, DEFAULT_ARGS, SCORE_FIRST, current_as_of, database_url, no_retry
+from run import AS_OF_PARAM, DEFAULT_ARGS, HEAVY_JOINS, SCORE_FIRST, current_as_of, database_url, no_retry
 
 
 @dag(
@@ -36,7 +36,7 @@ def churn_score():
     the reason: see `make doctor`, and `make trust` or `make rollback`.
     """
 
-    @task(multiple_outputs=False, pool="churn_scoring", queue="training", outlets=[churn_scores])
+    @task(multiple_outputs=False, pool="churn_scoring", outlets=[churn_scores], **HEAVY_JOINS)
     def score() -> dict:
         """Scores the snapshot and writes the next revision of the list: rows and files."""
         from churn.registry.model_version import ModelNotLoadable

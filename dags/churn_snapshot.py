@@ -7,7 +7,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from alerts import alert
 from assets import churn_snapshots
-from run import AS_OF_PARAM, DEFAULT_ARGS, current_as_of, database_url, is_retry, no_retry
+from run import AS_OF_PARAM, DEFAULT_ARGS, JOINS_BY_SPARK, current_as_of, database_url, is_retry, no_retry
 
 
 @dag(
@@ -43,6 +43,10 @@ def churn_snapshot():
     is intact. Clear the task. If the log says that the archive lacks a file or that the drop changed, clear `validate`
     instead. If none of a date's labels or actions matches, their ids differ from that date's drop: have the file
     corrected. `churn_landing` does not restart a failed run.
+
+    **`parquet` is red** (CHURN_OFFLINE=spark): Spark, Postgres or the storage of ARCHIVE_DIR or SNAPSHOTS_URL was
+    unavailable; the previous Parquet snapshot is intact. Clear the task. With SparkMissing, pyspark or Java is not
+    installed on the worker. With SnapshotDiffers, clear `snapshot`.
 
     **`supersede` is red**: MLflow or Postgres was unavailable. The chain does not wait for it. Clear the task, or wait
     for the next run, which checks every version.
@@ -83,16 +87,33 @@ def churn_snapshot():
         with no_retry(ArchiveError, DropRejected, StaleDrop):
             return load(AcceptedDrop.from_json(accepted), database_url(), read_settings().archive).to_json()
 
-    @task(multiple_outputs=False, outlets=[churn_snapshots])
+    # The last of the tasks that the chain waits for emits the asset event.
+    emitted_by_snapshot = [] if JOINS_BY_SPARK else [churn_snapshots]
+
+    @task(multiple_outputs=False, outlets=emitted_by_snapshot)
     def snapshot() -> dict:
         """Builds the rows by (user_id, as_of) that Feast reads, in one transaction. Always emits the asset event, also
-        when UNCHANGED, so that a chain that failed downstream resumes."""
+        when UNCHANGED, so that a chain that failed downstream resumes. With CHURN_OFFLINE=spark, `parquet` emits it."""
         from churn.drops.snapshots import NotLoaded, build_snapshots
 
         as_of = current_as_of()
         with no_retry(NotLoaded):
             outcome = build_snapshots(as_of, database_url())
-        get_current_context()["outlet_events"][churn_snapshots].add_partitions(as_of.isoformat())
+        if not JOINS_BY_SPARK:
+            _emit(as_of)
+        return outcome.to_json()
+
+    @task(multiple_outputs=False, queue="spark", outlets=[churn_snapshots])
+    def parquet() -> dict:
+        """Writes the same rows as Parquet by Spark, from the archive. Emits the asset event, also when UNCHANGED."""
+        from churn.drops.archive import ArchiveError
+        from churn.settings import SettingError, read_settings, required_snapshots_url
+        from churn.spark.parquet_snapshots import SnapshotMissing, write_parquet
+
+        as_of = current_as_of()
+        with no_retry(ArchiveError, SettingError, SnapshotMissing):
+            outcome = write_parquet(as_of, database_url(), read_settings().archive, required_snapshots_url())
+        _emit(as_of)
         return outcome.to_json()
 
     @task(multiple_outputs=False)
@@ -103,7 +124,12 @@ def churn_snapshot():
 
         return mark_superseded(database_url()).to_json()
 
-    load(validate()) >> snapshot() >> supersede()
+    built = load(validate()) >> snapshot()
+    (built >> parquet() if JOINS_BY_SPARK else built) >> supersede()
+
+
+def _emit(as_of):
+    get_current_context()["outlet_events"][churn_snapshots].add_partitions(as_of.isoformat())
 
 
 churn_snapshot()

@@ -9,7 +9,18 @@ from alerts import alert, tell
 from approval import NOTE_PARAM, ApprovalTask
 from assets import churn_online_features, churn_production_model, churn_trainings
 from churn.outcome import DONE
-from run import AS_OF_PARAM, DEFAULT_ARGS, TRAIN_FIRST, current_as_of, database_url, is_retry, no_retry, triggered_by
+from run import (
+    AS_OF_PARAM,
+    DEFAULT_ARGS,
+    HEAVY_JOINS,
+    JOINS,
+    TRAIN_FIRST,
+    current_as_of,
+    database_url,
+    is_retry,
+    no_retry,
+    triggered_by,
+)
 
 APPROVAL_PARAM = Param(
     os.environ.get("CHURN_APPROVAL", "").lower() == "true",
@@ -103,7 +114,7 @@ def churn_train():
     `promote` is skipped. The gate never promotes the replaced version again.
     """
 
-    @task(multiple_outputs=False, pool="churn_training", queue="training")
+    @task(multiple_outputs=False, pool="churn_training", **HEAVY_JOINS)
     def train() -> dict:
         """Joins the training set, fits the recipe without the gate cohort, logs it to MLflow and registers the
         candidate. UNCHANGED if the same data, code and parameters were trained before."""
@@ -119,7 +130,7 @@ def churn_train():
             tell(f"regime change at AS_OF {current_as_of()}", REGIME_CHANGE.format(**outcome.figures))
         return outcome.to_json()
 
-    @task(multiple_outputs=False, pool="churn_gate")
+    @task(multiple_outputs=False, pool="churn_gate", **JOINS)
     def gate(candidate: dict) -> dict:
         """Compares the candidate with Production on the gate cohort, which neither trained on; records the decision."""
         from churn.gate.grading import GateInvalid, StaleCandidate, ThresholdError, grade
@@ -157,7 +168,7 @@ def churn_train():
         get_current_context()["outlet_events"][churn_production_model].add_partitions(current_as_of().isoformat())
         return outcome.to_json()
 
-    @task(multiple_outputs=False, pool="churn_training", queue="training", trigger_rule="all_done_min_one_success")
+    @task(multiple_outputs=False, pool="churn_training", trigger_rule="all_done_min_one_success", **HEAVY_JOINS)
     def report(candidate: dict) -> dict:
         """Renders the candidate's model card, report.html, and logs it to its MLflow run, also on INVALID. Trainings
         that are ready run first."""

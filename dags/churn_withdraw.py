@@ -3,7 +3,7 @@
 from airflow.sdk import Param, dag, get_current_context, task
 
 from alerts import alert, alert_verdicts
-from run import DEFAULT_ARGS, MATERIALIZE_FIRST, database_url, no_retry, triggered_by, why_param
+from run import DEFAULT_ARGS, JOINS, MATERIALIZE_FIRST, database_url, no_retry, triggered_by, why_param
 
 
 @dag(
@@ -52,6 +52,9 @@ def churn_withdraw():
     **`scores` is red**: Postgres or the storage of SCORES_URL was unavailable. The list of the AS_OF may still be in
     `scores.current`, or its manifests may not say yet that it was withdrawn. Clear the task.
 
+    **`parquet` is red**: Postgres or the storage of SNAPSHOTS_URL was unavailable. The Parquet snapshot of the AS_OF
+    may still be there; no training reads it. Clear the task.
+
     **`outcomes` is red**: Postgres or MLflow was unavailable. Figures may still rest on withdrawn labels. Clear the
     task.
     """
@@ -92,7 +95,15 @@ def churn_withdraw():
         with no_retry(SettingError):
             return withdraw_scores(_as_of(), database_url(), read_score_settings().location).to_json()
 
-    @task(multiple_outputs=False, pool="churn_scoring")
+    @task(multiple_outputs=False)
+    def parquet() -> dict:
+        """Deletes the Parquet snapshot of the AS_OF, where there is one (CHURN_OFFLINE=spark)."""
+        from churn.settings import snapshots_url
+        from churn.spark.removal import remove_gone
+
+        return remove_gone(database_url(), snapshots_url()).to_json()
+
+    @task(multiple_outputs=False, pool="churn_scoring", **JOINS)
     def outcomes() -> dict:
         """Marks the judgements of the AS_OF and of its labels as withdrawn, and judges the dates that it had labelled
         by the labels that are left."""
@@ -106,6 +117,7 @@ def churn_withdraw():
     done >> serve() >> supersede()
     # Beside them: a Redis that is away does not leave the list in place. A withdrawn list is judged no more.
     done >> scores() >> outcomes()
+    done >> parquet()
 
 
 def _as_of():

@@ -41,6 +41,16 @@ def lists() -> dict:
 
 
 @task(multiple_outputs=False, pool=ONE_PLACE)
+def parquet() -> dict:
+    """Writes Parquet snapshots again without the customers, where there are any (CHURN_OFFLINE=spark)."""
+    from churn.erasure.parquet import erase_parquet
+    from churn.settings import snapshots_url
+
+    with refusals():
+        return erase_parquet(*_request(), snapshots_url()).to_json()
+
+
+@task(multiple_outputs=False, pool=ONE_PLACE)
 def landing() -> dict:
     """Writes drops in the landing directory again without the customers, recorded as loaded: no chain starts."""
     from churn.erasure.landing import erase_landing

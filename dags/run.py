@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from alerts import keep_error
 from churn.as_of import AsOfError, resolve_as_of, today
 from churn.reason import MAX_WHY
+from churn.settings import SPARK, offline
 
 CONNECTION = "churn_postgres"
 
@@ -67,6 +68,13 @@ DEFAULT_ARGS = {
     "pre_execute": refuse_unknown_parameters,
 }
 """Retries are for servers that are briefly unavailable; permanent errors are raised through no_retry()."""
+
+JOINS_BY_SPARK = offline() == SPARK
+"""Training sets and scores are joined by Spark."""
+
+JOINS = {"queue": "spark"} if JOINS_BY_SPARK else {}
+HEAVY_JOINS = {"queue": "training"} | JOINS
+"""The queues of tasks that join features; heavy ones train, or score every customer."""
 
 MATERIALIZE_FIRST, TRAIN_FIRST, SCORE_FIRST, OUTCOME_FIRST = 10, 100, 1000, 10_000
 """Priority weights of the later DAGs: an AS_OF under way finishes before the next one starts."""

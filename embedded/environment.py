@@ -27,6 +27,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "LANDING_DIR": str(settings.landing),
         "ARCHIVE_DIR": str(settings.archive),
         "SCORES_URL": str(settings.scores),
+        "SNAPSHOTS_URL": str(settings.snapshots),
+        "CHURN_OFFLINE": settings.offline,
         "CHURN_ERASURE_DIR": str(settings.erasure),
         "AIRFLOW_PORT": str(settings.airflow_port),
         "MLFLOW_PORT": str(settings.mlflow_port),

@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 from churn.postgres.database_url import BadDatabaseUrl, url_on
 from churn.settings import (
     LABEL_DAYS,
+    POSTGRES,
     REPLACE_DAYS,
     TRAINING_ROWS,
     SettingError,
     label_days,
+    offline,
     replace_days,
     stated_value,
     training_rows,
@@ -41,6 +43,7 @@ class Settings:
         broker: URL of the Redis broker of Celery workers, which the operator starts (CHURN_CELERY_BROKER); None for
             LocalExecutor.
         redis: URL of the Redis online store (CHURN_REDIS_URL); None for Postgres.
+        offline: what joins training sets and scores, postgres or spark (CHURN_OFFLINE).
         label_days: the days that a label covers (CHURN_LABEL_DAYS).
         replace_days: the days within which a version that learned from erased customers leaves Production
             (CHURN_REPLACE_DAYS).
@@ -56,6 +59,7 @@ class Settings:
     server: str | None = field(default=None, repr=False)
     broker: str | None = field(default=None, repr=False)
     redis: str | None = field(default=None, repr=False)
+    offline: str = POSTGRES
     label_days: int = LABEL_DAYS
     replace_days: int = REPLACE_DAYS
     value: str | None = None
@@ -76,6 +80,11 @@ class Settings:
     @property
     def scores(self) -> Path:
         return self.home / "scores"
+
+    @property
+    def snapshots(self) -> Path:
+        """The directory of the Parquet snapshots, with CHURN_OFFLINE=spark."""
+        return self.home / "snapshots"
 
     @property
     def runtime(self) -> Path:
@@ -114,8 +123,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises:
         SettingsError: a port is not a port, two services share one, or CHURN_HOME, CHURN_POSTGRES,
-            CHURN_CELERY_BROKER, CHURN_REDIS_URL, CHURN_ERASURE_DIR, CHURN_LABEL_DAYS, CHURN_REPLACE_DAYS, CHURN_VALUE
-            or CHURN_TRAINING_ROWS cannot be used.
+            CHURN_CELERY_BROKER, CHURN_REDIS_URL, CHURN_ERASURE_DIR, CHURN_OFFLINE, CHURN_LABEL_DAYS,
+            CHURN_REPLACE_DAYS, CHURN_VALUE or CHURN_TRAINING_ROWS cannot be used.
     """
     home = Path(environ.get("CHURN_HOME") or REPOSITORY / ".state").expanduser()
     if "%" in str(home):
@@ -137,6 +146,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         server=_server(environ.get("CHURN_POSTGRES")),
         broker=_broker(environ.get("CHURN_CELERY_BROKER")),
         redis=_redis(environ.get("CHURN_REDIS_URL")),
+        offline=_of_pipeline(offline, environ),
         label_days=_of_pipeline(label_days, environ),
         replace_days=_of_pipeline(replace_days, environ),
         value=environ["CHURN_VALUE"] if _of_pipeline(stated_value, environ) else None,

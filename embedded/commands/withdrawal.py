@@ -26,12 +26,14 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
         from churn.features.materialization import serve_what_is_left  # noqa: PLC0415
         from churn.outcomes.judgement_step import judge_again  # noqa: PLC0415
         from churn.scores.withdrawal import withdraw_scores  # noqa: PLC0415
+        from churn.spark.removal import remove_gone  # noqa: PLC0415
         from churn.training.superseded import supersede_withdrawn  # noqa: PLC0415
 
         url = variables["CHURN_DATABASE_URL"]
         steps = (
             lambda: withdraw(as_of, getpass.getuser(), why, url),
             lambda: withdraw_scores(as_of, url, variables["SCORES_URL"]),
+            lambda: remove_gone(url, variables["SNAPSHOTS_URL"]),
             lambda: serve_what_is_left(url),
             lambda: supersede_withdrawn(as_of, url),
             lambda: judge_again(as_of, url),

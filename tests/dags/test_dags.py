@@ -55,15 +55,19 @@ ORDER = {
 BESIDE = {
     "churn_train": {"train": {"report"}, "gate": {"promote", "report", "score_meanwhile"}},
     "churn_outcome": {None: {"expect", "drift"}},
-    "churn_withdraw": {"withdraw": {"scores"}, "scores": {"outcomes"}},
+    "churn_withdraw": {"withdraw": {"scores", "parquet"}, "scores": {"outcomes"}},
     "churn_erase": {
         "archive": {"landing"},
-        "rows": {"models", "logs"},
+        "rows": {"models", "logs", "parquet"},
         "landing": {"sweep"},
         "models": {"sweep"},
         "logs": {"sweep"},
+        "parquet": {"sweep"},
     },
-    "churn_retention": {None: {"expire_raw", "expire_snapshots", "expire_versions", "expire_scores"}},
+    "churn_retention": {
+        None: {"expire_raw", "expire_snapshots", "expire_versions", "expire_scores"},
+        "expire_snapshots": {"expire_parquet"},
+    },
 }
 """What a task starts beside the next one; None is the begin of the run."""
 

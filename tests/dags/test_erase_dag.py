@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parents[2]
 REQUEST = "0123456789abcdef" * 2
 YES = {"approved": True, "who": "bob", "at": "2024-02-01T09:00:00+00:00", "note": ""}
 NO = YES | {"approved": False}
-PLACES = {"archive", "rows", "lists", "landing", "models", "logs", "sweep"}
+PLACES = {"archive", "rows", "lists", "parquet", "landing", "models", "logs", "sweep"}
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_one_erasure_runs_at_a_time_and_one_place_of_it(dag):
     assert {task.task_id for task in dag.tasks if task.pool == "churn_erasure"} == PLACES
 
 
-@pytest.mark.parametrize("copy_of_rows", ["lists", "models", "logs"])
+@pytest.mark.parametrize("copy_of_rows", ["lists", "parquet", "models", "logs"])
 def test_what_a_step_copies_from_rows_is_removed_after_the_rows(dag, copy_of_rows):
     """Before that, a training or a scoring that begins would write the customers there again."""
     assert "rows" in dag.task_dict[copy_of_rows].get_flat_relative_ids(upstream=True)
@@ -180,7 +180,7 @@ def test_a_place_reads_the_ids_from_the_file_and_returns_none_of_them(dag, monke
 
     monkeypatch.setattr("churn.erasure.request.secrets.token_hex", lambda _: REQUEST)
     write_ids(["7892-POOKP"], tmp_path)
-    for name in ("LANDING_DIR", "ARCHIVE_DIR", "SCORES_URL"):
+    for name in ("LANDING_DIR", "ARCHIVE_DIR", "SCORES_URL", "SNAPSHOTS_URL"):
         monkeypatch.setenv(name, f"/{name}")
     calls = []
     function = "churn.erasure.sweep.sweep" if task_id == "sweep" else f"churn.erasure.{task_id}.erase_{task_id}"
@@ -188,7 +188,12 @@ def test_a_place_reads_the_ids_from_the_file_and_returns_none_of_them(dag, monke
     assert "7892-POOKP" not in str(call(dag, task_id))
     ((request, users, url, *where),) = calls
     assert (request, users, url) == (REQUEST, {"7892-POOKP"}, "postgresql://localhost/churn")
-    expected = {"landing": [Path("/LANDING_DIR")], "archive": ["/ARCHIVE_DIR"], "lists": ["/SCORES_URL"]}
+    expected = {
+        "landing": [Path("/LANDING_DIR")],
+        "archive": ["/ARCHIVE_DIR"],
+        "lists": ["/SCORES_URL"],
+        "parquet": ["/SNAPSHOTS_URL"],
+    }
     assert where == expected.get(task_id, where if task_id == "logs" else [])
 
 

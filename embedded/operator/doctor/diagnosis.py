@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import psutil
 import psycopg
 
+from churn.settings import SPARK
 from embedded.commands.airflow_api import AirflowError
 from embedded.environment import environment
 from embedded.operator.backup import SECRETS
@@ -60,7 +61,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     if processes and not set(AIRFLOW) & set(late):
         yield from asking("Airflow", check_airflow(settings, processes))
     if processes and settings.broker:
-        yield check_workers(settings.broker)
+        yield check_workers(settings.broker, spark=settings.offline == SPARK)
     if processes and "mlflow" not in late and not any(each.outcome == BAD for each in databases):
         yield from asking("pipeline", check_pipeline(settings, processes))
 

@@ -1,7 +1,7 @@
 """Checks of Celery: the broker answers, and each queue has a worker."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -10,14 +10,20 @@ from embedded.operator.doctor.finding import Finding, bad, ok, some
 
 CHECK = "Celery"
 QUEUES = ("default", "training")
+SPARK_QUEUE = "spark"
+"""Of the tasks that use Spark, with CHURN_OFFLINE=spark."""
 PATIENCE_SECONDS = 3.0
 """Time for workers to answer, which they do at once even while they run a task."""
 
 
-def check_workers(broker: str) -> Finding:
-    """Check the broker, and through it every worker."""
+def check_workers(broker: str, *, spark: bool = False) -> Finding:
+    """Check the broker, and through it every worker.
+
+    Args:
+        spark: CHURN_OFFLINE is spark.
+    """
     try:
-        return judge_workers(_workers_of_queues(broker))
+        return judge_workers(_workers_of_queues(broker), (*QUEUES, SPARK_QUEUE) if spark else QUEUES)
     except RedisError as error:
         found = f"the broker does not answer: {type(error).__name__}: {error}"
         return bad(CHECK, found, "start that Redis, or correct CHURN_CELERY_BROKER: no task starts until then")
@@ -25,11 +31,11 @@ def check_workers(broker: str) -> Finding:
         return bad(CHECK, "CHURN_CELERY_BROKER is not the URL of a Redis", "correct it: docs/cluster.md shows one")
 
 
-def judge_workers(workers: Mapping[str, int]) -> Finding:
+def judge_workers(workers: Mapping[str, int], queues: Sequence[str] = QUEUES) -> Finding:
     """Judge the number of workers of each queue."""
-    if idle := [queue for queue in QUEUES if not workers.get(queue)]:
+    if idle := [queue for queue in queues if not workers.get(queue)]:
         return bad(CHECK, f"no worker consumes {some(idle)}", "start one (docs/cluster.md); its tasks wait until then")
-    return ok(CHECK, "workers: " + ", ".join(f"{workers[queue]} for {queue}" for queue in QUEUES))
+    return ok(CHECK, "workers: " + ", ".join(f"{workers[queue]} for {queue}" for queue in queues))
 
 
 def _workers_of_queues(broker: str) -> Counter[str]:

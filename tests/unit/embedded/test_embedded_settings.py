@@ -157,7 +157,7 @@ def test_sockets_stay_short_however_long_the_home_is(tmp_path: Path) -> None:
 def test_every_promised_name_is_in_the_environment(settings: Settings) -> None:
     promised = (
         "CHURN_HOME CHURN_DATABASE_URL MLFLOW_TRACKING_URI AIRFLOW_HOME AIRFLOW_URL MLFLOW_URL SERVING_URL "
-        "LANDING_DIR ARCHIVE_DIR SCORES_URL CHURN_ERASURE_DIR PYTHONPATH AIRFLOW_CONN_CHURN_POSTGRES"
+        "LANDING_DIR ARCHIVE_DIR SCORES_URL SNAPSHOTS_URL CHURN_ERASURE_DIR PYTHONPATH AIRFLOW_CONN_CHURN_POSTGRES"
     )
     assert set(promised.split()) <= set(environment(settings))
 

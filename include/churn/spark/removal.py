@@ -1,0 +1,31 @@
+"""Removal of Parquet snapshots whose snapshot in Postgres was withdrawn or deleted by retention."""
+
+from churn.drops.storage import Location, storage_at
+from churn.outcome import DONE, UNCHANGED, Outcome
+from churn.postgres.database import connect, execute, lock_session
+from churn.spark.manifests import as_ofs, remove
+from churn.spark.parquet_snapshots import PARQUET_LOCK
+
+
+def remove_gone(database_url: str, location: Location | None, dry_run: bool = False) -> Outcome:
+    """Delete the Parquet snapshot of every AS_OF that has no snapshot in Postgres.
+
+    Args:
+        location: SNAPSHOTS_URL; None: there are none.
+        dry_run: delete nothing; report what would be deleted.
+    """
+    if location is None:
+        return Outcome(UNCHANGED, "SNAPSHOTS_URL is not set: there are no Parquet snapshots")
+    storage, gone = storage_at(location), []
+    for as_of in as_ofs(storage):
+        with connect(database_url, autocommit=True) as connection:
+            # A task that is writing it checks Postgres before it publishes.
+            lock_session(connection, PARQUET_LOCK, as_of.isoformat())
+            if execute(connection, "snapshots/current_build", {"as_of": as_of}).fetchone() is None:
+                gone.append(as_of.isoformat())
+                if not dry_run:
+                    remove(storage, as_of)
+    what = f"the Parquet snapshots of {len(gone)} dates"
+    if dry_run:
+        return Outcome(UNCHANGED, f"would remove {what}", {"dates": gone})
+    return Outcome(DONE if gone else UNCHANGED, f"removed {what}", {"dates": gone})
