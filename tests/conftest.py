@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(item.path.relative_to(REPOSITORY / "tests").parts[0])
 
 
-SET_UP_ONCE = ("e2e", "integration/serving/shared_service")
+SET_UP_ONCE = ("e2e", "integration/serving/shared_service", "integration/spark")
 SCORED_CHAIN = ("tests/integration/scores/", "tests/integration/outcomes/")
 """Folders that share the chain of tests/integration/scored_chain.py."""
 OWN_STACKS = ("e2e/test_celery.py", "e2e/test_secrets.py")

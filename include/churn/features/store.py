@@ -1,5 +1,6 @@
 """The feature store: open it, apply its definitions, and read online features."""
 
+import importlib
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,6 +61,15 @@ def open_offline_store(database_url: str) -> FeatureStore:
 def joins_by_spark(store: FeatureStore) -> bool:
     """Tell whether the store's historical features come from Spark."""
     return store.config.offline_store.type == PARQUET
+
+
+def of_spark(module: str) -> Any:
+    """Return a module of churn.spark.
+
+    Imported by name, so that the code of a step does not include it: results are equal to those of Postgres, and a
+    change there, or in what reads drops, trains nothing again.
+    """
+    return importlib.import_module(f"churn.spark.{module}")
 
 
 def _open(database_url: str, offline_store: Mapping[str, str] | None) -> FeatureStore:

@@ -20,7 +20,7 @@ from psycopg import sql
 from churn.as_of import event_timestamp
 from churn.code import step_digest
 from churn.drops.storage import Location, Storage, storage_at
-from churn.features.store import joins_by_spark, open_offline_store, stream_features
+from churn.features.store import joins_by_spark, of_spark, open_offline_store, stream_features
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.copy import copy_rows
 from churn.postgres.database import Connection, connect, execute, lock, lock_session, statement
@@ -33,7 +33,6 @@ from churn.scores.ranking import ranked_rows, score_batches
 from churn.scores.registered import choose_registered
 from churn.scores.run import Run, current_run, partition_of, record_run
 from churn.scoring.scorer import Scorer
-from churn.spark.scoring import score_by_spark
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +118,8 @@ def _score(
 ) -> int:
     """Write every customer and their churn_probability into an Arrow file; return the number of customers."""
     if joins_by_spark(store):
-        score = scorer.probabilities_of
-        return score_by_spark(connection, store, service, as_of, probabilities_of=score, file=file)
+        score = of_spark("scoring").score_by_spark
+        return int(score(connection, store, service, as_of, probabilities_of=scorer.probabilities_of, file=file))
     return score_batches(_features_of(connection, store, service, as_of), scorer, file)
 
 

@@ -19,12 +19,11 @@ from psycopg import sql
 from sklearn.pipeline import Pipeline
 
 from churn.as_of import event_timestamp
-from churn.features.store import feature_types, joins_by_spark
+from churn.features.store import feature_types, joins_by_spark, of_spark
 from churn.postgres.database import Connection, connect, execute, statement
 from churn.scoring.frame import to_model_types
 from churn.scoring.scorer import score
 from churn.settings import label_days
-from churn.spark.joins import labelled_rows
 from churn.training.cohort import cohorts
 from churn.training.label_period import choose_dates
 from churn.training.sample import Sample, samples_of
@@ -277,7 +276,7 @@ def join_features(
     sample: Sample,
 ) -> pa.Table:
     """Return one labelled date's rows, ordered by user_id; a customer without a snapshot of that date has no row."""
-    join = labelled_rows if joins_by_spark(store) else _labelled_rows
+    join = of_spark("joins").labelled_rows if joins_by_spark(store) else _labelled_rows
     joined = join(connection, store, service, labelled, as_of, sample=sample).sort_by("user_id")
     columns = {
         "user_id": joined["user_id"],
