@@ -34,6 +34,7 @@ os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests say themselves which online store they are about.
 os.environ.pop("CHURN_REDIS_URL", None)
+os.environ.pop("CHURN_OFFLINE", None)
 os.environ.pop("CHURN_LABEL_DAYS", None)
 os.environ.pop("CHURN_VALUE", None)
 # Feast sets them when it is imported. Two test processes that inherit them from pytest's own would share their metrics,

@@ -239,6 +239,7 @@ class ObjectStore:
         return sorted({first for first, slash, _ in (name.partition("/") for name in names) if slash})
 
     def delete_folder(self, name: str) -> None:
+        self._files.invalidate_cache()
         with suppress(FileNotFoundError):
             self._files.rm(f"{self._prefix}/{name}", recursive=True)
 
