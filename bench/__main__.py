@@ -22,12 +22,13 @@ BENCHMARKS = {
     "holds": "how often a valid drop is held, by simulation: daily and monthly, of 200 to 20,000 customers",
     "drift": "how often a quiet night is flagged and how soon a drift is found, of 200 to 1,000,000 customers",
     "serving": "latency and throughput of a prediction: naive, ours and the limit, at the smallest size",
+    "spark": "the steps that Spark takes over, on a standalone cluster of two workers; only if named, needs make spark",
     "serving_soak": "minutes of steady load on serving while Production changes every 20 s; only if named",
 }
 """Each is a module with run(bench), which returns figures and lists of rows by name."""
 
-ONLY_NAMED = {"serving_soak"}
-"""It runs for many minutes."""
+ONLY_NAMED = {"serving_soak", "spark"}
+"""One runs for many minutes, the other needs pyspark and Java."""
 
 CUSTOMERS = (7_000, 100_000, 1_000_000)
 
