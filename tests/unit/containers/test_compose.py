@@ -25,6 +25,7 @@ TEXT = (REPOSITORY / "docker-compose.airflow.yml").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict] = COMPOSE["services"]
 COMPLETED = {"databases", "airflow-init"}
+SPARK = {name for name, spec in SERVICES.items() if spec.get("profiles") == ["spark"]}
 LONG_RUNNING = sorted(set(SERVICES) - COMPLETED)
 
 # ${NAME}, ${NAME:-default}, ${NAME:?message}; $${NAME} is the shell's.
@@ -205,7 +206,9 @@ def test_the_compose_file_has_every_service() -> None:
     assert set(LONG_RUNNING) == {
         *("postgres", "redis", "mlflow", "serving", "proxy", "prometheus", "grafana", "worker-1", "worker-2"),
         *("airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
+        *SPARK,
     }
+    assert {"worker-spark", "spark-master", "spark-worker-1", "spark-worker-2"} == SPARK
 
 
 @pytest.mark.parametrize("service", LONG_RUNNING)
@@ -239,7 +242,7 @@ def test_the_log_of_every_service_is_limited(service: str) -> None:
 
 
 def test_the_limits_of_all_services_together_are_no_more_than_what_the_proof_allows_them_to_take() -> None:
-    assert sum(map(mebibytes, LONG_RUNNING)) <= BUDGET == 8192
+    assert sum(mebibytes(name) for name in LONG_RUNNING if name not in SPARK) <= BUDGET == 8192
 
 
 def test_the_manual_has_the_limit_of_each_service_and_what_they_come_to() -> None:
@@ -247,7 +250,7 @@ def test_the_manual_has_the_limit_of_each_service_and_what_they_come_to() -> Non
     table = manual.partition("| limit, MiB |")[2].partition("\n\n")[0]
     told = {name: int(limit.replace(",", "")) for name, limit in re.findall(r"\| (\S+) \| .* \| ([\d,]+) \|", table)}
     limits = {name: mebibytes(name) for name in LONG_RUNNING}
-    assert told == limits | {"all": sum(limits.values())}
+    assert told == limits | {"all": sum(limit for name, limit in limits.items() if name not in SPARK)}
 
 
 def test_only_airflow_mlflow_and_serving_are_published_on_loopback() -> None:
@@ -302,7 +305,7 @@ def database(role: str, name: str) -> str:
     return f"postgresql://{role}:<{variable}_PASSWORD>@postgres:5432/{name}"
 
 
-OURS = [name for name, spec in SERVICES.items() if "churn-airflow" in spec["image"]]
+OURS = [name for name, spec in SERVICES.items() if "churn-airflow" in spec["image"] and name != "spark-master"]
 
 
 def test_every_own_service_waits_for_its_dependencies_itself() -> None:
@@ -321,6 +324,9 @@ def test_every_own_service_waits_for_its_dependencies_itself() -> None:
         "worker-1": worker,
         "worker-2": worker,
         "mlflow": [database("mlflow", "mlflow")],
+        "worker-spark": worker,
+        "spark-worker-1": ["tcp://spark-master:7077"],
+        "spark-worker-2": ["tcp://spark-master:7077"],
     }
 
 
@@ -352,6 +358,9 @@ def test_each_service_has_only_the_secrets_it_needs() -> None:
         # A task reaches Airflow by the token that it was sent with, and by nothing else.
         "worker-1": {"REDIS_PASSWORD", "PIPELINE_DB_PASSWORD"},
         "worker-2": {"REDIS_PASSWORD", "PIPELINE_DB_PASSWORD"},
+        "worker-spark": {"REDIS_PASSWORD", "PIPELINE_DB_PASSWORD"},
+        # Executors get code and customers, and no address of a database.
+        **dict.fromkeys(SPARK - {"worker-spark"}, set()),
         "mlflow": {"MLFLOW_DB_PASSWORD"},
         "serving": {"SERVING_DB_PASSWORD"},
         "proxy": set(),
@@ -385,7 +394,7 @@ def test_a_worker_can_only_read_what_has_landed() -> None:
 
 def test_only_workers_have_the_key_of_erased_customers_in_a_volume_of_its_own() -> None:
     having = {name for name, spec in SERVICES.items() if any("erasure" in each for each in spec.get("volumes", []))}
-    assert having == {"worker-1", "worker-2"}
+    assert having == {"worker-1", "worker-2", "worker-spark"}
     for name in having:
         assert "erasure:/erasure" in SERVICES[name]["volumes"]
         assert SERVICES[name]["environment"]["CHURN_ERASURE_DIR"] == "/erasure"
@@ -432,7 +441,8 @@ def test_the_image_installs_the_tested_lock_at_build_time_only() -> None:
     installs = [rest for kind, rest in AIRFLOW_IMAGE if kind == "RUN" and "install --no-cache-dir" in rest]
     assert len(installs) == 1
     assert {"--require-hashes", "--no-deps", "--only-binary", "/tmp/requirements.txt"} <= set(installs[0].split())
-    assert ("COPY", "requirements.txt /tmp/requirements.txt") in AIRFLOW_IMAGE
+    assert "pyspark" in (REPOSITORY / "requirements-spark.txt").read_text(encoding="utf-8")
+    assert ("COPY", "requirements.txt requirements-spark.txt /tmp/") in AIRFLOW_IMAGE
     scripts = "".join(path.read_text(encoding="utf-8") for path in (CONTAINERS / "airflow").glob("*.py"))
     assert "pip" not in scripts
 
