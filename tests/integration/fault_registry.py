@@ -27,7 +27,7 @@ from churn.training import train as training
 from churn.training.candidate import Candidate
 from churn.training.train import USED_AT, train
 from churn.training.training_set import TrainingSet
-from tests.conftest import database_copy, mlflow_at
+from tests.conftest import close_connections, database_copy, mlflow_at
 from tests.integration.fault_injection import READ
 
 QUICK = recipe.Parameters(families=("logistic regression",))
@@ -97,8 +97,7 @@ def talking_to(world: Registry) -> Iterator[None]:
 def registry_copy(world: Registry, postgres_url: Callable[[str], str]) -> Iterator[Registry]:
     """A temporary copy of the world, with shared artifacts. Connections to the original are closed."""
     names = [url.split("?")[0].rsplit("/", 1)[1] for url in (world.database_url, world.mlflow_uri)]
-    with connect(postgres_url("postgres")) as connection:
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)", [names])
+    close_connections(postgres_url("postgres"), *names)
     with database_copy(postgres_url, names[0]) as database_url, database_copy(postgres_url, names[1]) as mlflow_url:
         mlflow_uri = mlflow_url.replace("postgresql://", "postgresql+psycopg2://")
         yield replace(world, database_url=database_url, mlflow_uri=mlflow_uri)

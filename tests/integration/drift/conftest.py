@@ -16,7 +16,7 @@ from churn.drift.step import compare_columns
 from churn.outcome import Outcome
 from churn.scores.scoring_step import score_customers
 from churn.synthetic.generate import write_drops
-from tests.conftest import JANUARY, database_copy, tracking
+from tests.conftest import JANUARY, close_connections, database_copy, tracking
 from tests.integration.conftest import Pipeline
 from tests.integration.training_chain import QUICK, Chain
 
@@ -86,11 +86,7 @@ def trained(postgres_url, churn_template, mlflow_template, tmp_path_factory):
         world = World(Chain(Pipeline(database_url, directory / "landing", directory / "archive")), directory)
         world.chain(JANUARY, QUICK)
         world.score(JANUARY)
-        # Feast keeps connections open, and a database in use is no template.
-        with psycopg.connect(postgres_url("postgres"), autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name_of(database_url)]
-            )
+        close_connections(postgres_url("postgres"), name_of(database_url))
         yield world
 
 

@@ -22,9 +22,8 @@ from churn.erasure.ledger import LEDGER, missing_requests
 from churn.erasure.request import ERASED, end, read_ids
 from churn.erasure.rows import erase_rows
 from churn.outcome import DONE
-from churn.postgres.database import connect
 from churn.postgres.personal_data import writing_personal_data
-from tests.conftest import THOROUGH, database_copy, mlflow_at, tracking
+from tests.conftest import THOROUGH, close_connections, database_copy, mlflow_at, tracking
 from tests.integration.erasure.erased_chain import (
     MARKED,
     Home,
@@ -102,8 +101,7 @@ def backup_of(world: World, postgres_url) -> Iterator[Task]:
     shutil.rmtree(world.home.path)
     shutil.copytree(world.pristine, world.home.path)
     names = [url.split("?")[0].rsplit("/", 1)[1] for url in (world.database_url, world.mlflow_url)]
-    with connect(postgres_url("postgres")) as connection:
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)", [names])
+    close_connections(postgres_url("postgres"), *names)
     with database_copy(postgres_url, names[0]) as url, database_copy(postgres_url, names[1]) as mlflow_url:
         yield Task(world.home, url, mlflow_url.replace("postgresql://", "postgresql+psycopg2://"), "")
 

@@ -20,7 +20,7 @@ from churn.features.materialization import materialize, serve_what_is_left
 from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
 from churn.outcome import Outcome
 from churn.postgres.database import connect
-from tests.conftest import database_copy
+from tests.conftest import close_connections, database_copy
 from tests.database_dump import dump, dump_of_drops
 from tests.handmade_drops import write_drop
 from tests.opened_store import opened_store
@@ -110,9 +110,7 @@ def copy_of(world: World, postgres_url: Callable[[str], str], directory: Path) -
     template = world.database_url.split("?")[0].rsplit("/", 1)[1]
     archive = directory / "archive"
     shutil.copytree(world.archive, archive)
-    with connect(postgres_url("postgres")) as connection:
-        # Feast holds its connections to the registry for as long as the process lives.
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [template])
+    close_connections(postgres_url("postgres"), template)
     with database_copy(postgres_url, template) as database_url:
         yield replace(world, database_url=database_url, archive=archive)
     shutil.rmtree(archive)

@@ -120,17 +120,17 @@ def test_a_step_killed_before_any_statement_is_completed_by_the_retry(
 
 
 def test_applying_definitions_killed_before_any_registry_change_is_completed_by_the_retry(
-    killed_before, postgres_url, churn_template, tmp_path
+    killed_before, postgres_url, migrated_template, tmp_path
 ):
     # Feast makes a transaction of each object, about fifty in all: one change in a dozen will do.
     landing, archive = tmp_path / "landing", tmp_path / "archive"
     archive.mkdir()
-    with database_copy(postgres_url, churn_template) as url:
+    with database_copy(postgres_url, migrated_template) as url:
         applied = World(url, landing, archive, D31)
         run_apply(applied)
         end = everything(applied)
     for n in moments(12 * STRIDE):
-        with database_copy(postgres_url, churn_template) as url:
+        with database_copy(postgres_url, migrated_template) as url:
             world = World(url, landing, archive, D31)
             lived = killed_before(n, run_apply, world, reads=False)
             run_apply(world)

@@ -213,13 +213,13 @@ def test_a_failed_first_materialization_serves_nothing(snapshots, database_url, 
 # --- at the same time --------------------------------------------------------------------------------------------
 
 
-def test_concurrent_first_runs_create_the_registry_once(database_url):
+def test_concurrent_first_runs_create_the_registry_once(unapplied_database_url):
     """Feast alone would fail for all but one, at CREATE TABLE."""
     together = Barrier(AT_ONCE)
 
     def apply():
         together.wait()
-        return apply_definitions(database_url).outcome
+        return apply_definitions(unapplied_database_url).outcome
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         outcomes = [run.result() for run in [pool.submit(apply) for _ in range(AT_ONCE)]]

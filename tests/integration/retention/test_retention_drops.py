@@ -20,7 +20,7 @@ from churn.postgres.database import connect
 from churn.retention.drops import expire_raw, expire_snapshots
 from churn.training.train import Expired
 from churn.training.training_set import LABELLED_DATES, build_training_set, drops_of
-from tests.conftest import database_copy
+from tests.conftest import close_connections, database_copy
 from tests.database_dump import dump, dump_of_drops
 from tests.handmade_drops import take_in, write_drop
 from tests.opened_store import opened_store
@@ -55,9 +55,7 @@ def nine_dates(shared_database_url, postgres_url, tmp_path_factory):
     materialize(DATES[-1], shared_database_url)
     days_pass(shared_database_url)
     name = conninfo_to_dict(shared_database_url)["dbname"]
-    with connect(postgres_url("postgres")) as connection:
-        # Of Feast's pool: a database that somebody is connected to cannot be copied.
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    close_connections(postgres_url("postgres"), name)
     return name, home
 
 

@@ -88,11 +88,11 @@ def test_it_reads_on_when_another_as_of_is_published(database_url, tmp_path):
         assert {customer.as_of for customer in lookup.read(USERS)} == {D31 + timedelta(days=1)}
 
 
-def test_the_store_fails_until_the_definitions_are_applied_and_works_from_then_on(database_url):
+def test_the_store_fails_until_the_definitions_are_applied_and_works_from_then_on(unapplied_database_url):
     with pytest.raises(sqlalchemy.exc.ProgrammingError, match="permission denied for schema feast"):
-        open_store(as_role(database_url))
-    apply_definitions(database_url)
-    with opened_store(as_role(database_url)) as store:
+        open_store(as_role(unapplied_database_url))
+    apply_definitions(unapplied_database_url)
+    with opened_store(as_role(unapplied_database_url)) as store:
         assert store.get_feature_service(FEATURE_SERVICE).name == FEATURE_SERVICE
 
 
