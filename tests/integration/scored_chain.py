@@ -1,19 +1,24 @@
 """Chains of AS_OFs with a version in Production and their lists, set up once: one worker of pytest-xdist runs their
 folders (tests/conftest.py)."""
 
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from churn.outcome import Outcome
+from churn.outcome import DONE, Outcome
 from churn.scores.scoring_step import score_customers
 from churn.synthetic.generate import write_drops
 from tests.conftest import FEBRUARY, JANUARY, REAL_DROPS, database_copy, tracking
 from tests.integration.conftest import Pipeline
+from tests.integration.copied_chains import Chains
 from tests.integration.training_chain import QUICK, Chain
 
 SHARE = 0.10
@@ -71,3 +76,39 @@ def small(postgres_url, churn_template, mlflow_template, tmp_path):
         tracking(postgres_url, mlflow_template, tmp_path),
     ):
         yield Lists(Chain(Pipeline(database_url, landing, tmp_path / "archive")), tmp_path / "scores")
+
+
+def lists_of(chain: Chain) -> Lists:
+    """The lists of a chain, beside its landing directory."""
+    return Lists(chain, chain.pipeline.landing.parent / "scores")
+
+
+@contextmanager
+def copied_lists(chains: Chains, begin: Callable[[Chain], Any], original: Path, directory: Path) -> Iterator[Lists]:
+    """A copy in `directory` of the lists that `begin` made in `original`, where it is called once for all copies."""
+    with chains.after((begin,), directory / "archive") as chain:
+        for name in ("landing", "scores"):
+            shutil.copytree(original / name, directory / name)
+        yield lists_of(Chain(Pipeline(chain.database_url, directory / "landing", directory / "archive")))
+
+
+@pytest.fixture(scope="session")
+def two_months(postgres_url, churn_template, mlflow_template, tmp_path_factory):
+    """Two generated months, as chains to begin with, and their directory."""
+    directory = tmp_path_factory.mktemp("two-months")
+    write_drops(directory / "landing", customers=1500, months=2, seed=11)
+    chains = Chains(postgres_url, (churn_template, mlflow_template), directory / "landing", directory)
+    yield chains, directory
+    chains.close()
+
+
+def score_january(chain: Chain) -> None:
+    chain(JANUARY, QUICK)
+    assert lists_of(chain).score(JANUARY).outcome == DONE
+
+
+@pytest.fixture
+def scored(two_months, tmp_path):
+    """January of two generated months, promoted and scored."""
+    with copied_lists(two_months[0], score_january, two_months[1], tmp_path) as lists:
+        yield lists

@@ -1,3 +1,3 @@
-from tests.integration.scored_chain import real, small
+from tests.integration.scored_chain import real
 
-__all__ = ["real", "small"]
+__all__ = ["real"]

@@ -14,27 +14,40 @@ from churn.scores.withdrawal import withdraw_scores
 from churn.synthetic.generate import write_drops
 from tests.conftest import FEBRUARY, JANUARY
 from tests.handmade_drops import accept
+from tests.integration.copied_chains import Chains
+from tests.integration.scored_chain import copied_lists, lists_of
 from tests.integration.training_chain import QUICK
 
 MARCH, APRIL = date(2024, 3, 31), date(2024, 4, 30)
 CORRECTED = 60
 
 
+@pytest.fixture(scope="module")
+def chains(postgres_url, churn_template, mlflow_template, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("judged")
+    write_drops(directory / "landing", customers=1500, months=3, seed=11, late_labels=1)
+    chains = Chains(postgres_url, (churn_template, mlflow_template), directory / "landing", directory)
+    yield chains, directory
+    chains.close()
+
+
 @pytest.fixture
-def judged(small):
+def judged(chains, tmp_path):
     """February's list, judged by March's labels, then by those of April, which corrects some of them."""
-    landing = small.chain.pipeline.landing
-    shutil.rmtree(landing)
-    write_drops(landing, customers=1500, months=3, seed=11, late_labels=1)
-    small.chain.pipeline.snapshot(JANUARY)
-    small.chain(FEBRUARY, QUICK)
-    small.score(FEBRUARY)
+    with copied_lists(chains[0], judge_february, chains[1], tmp_path) as lists:
+        yield lists
+
+
+def judge_february(chain):
+    lists, landing = lists_of(chain), chain.pipeline.landing
+    chain.pipeline.snapshot(JANUARY)
+    chain(FEBRUARY, QUICK)
+    lists.score(FEBRUARY)
     correct_labels(landing)
     for drop in (MARCH, APRIL):
-        small.chain.pipeline.snapshot(drop)
-        assert judge_outcomes(drop, small.database_url).figures["judged"] == [str(FEBRUARY)]
-    assert current(small) == [(FEBRUARY, 2, APRIL)]
-    return small
+        chain.pipeline.snapshot(drop)
+        assert judge_outcomes(drop, lists.database_url).figures["judged"] == [str(FEBRUARY)]
+    assert current(lists) == [(FEBRUARY, 2, APRIL)]
 
 
 def correct_labels(landing):

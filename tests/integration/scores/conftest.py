@@ -1,3 +1,3 @@
-from tests.integration.scored_chain import real, small
+from tests.integration.scored_chain import real, scored, small, two_months
 
-__all__ = ["real", "small"]
+__all__ = ["real", "scored", "small", "two_months"]

@@ -36,14 +36,6 @@ def correct(lists, as_of):
     file.write_text("\n".join([header, ",".join(cells), *rest]) + "\n")
 
 
-@pytest.fixture
-def scored(small):
-    """January, promoted and scored."""
-    small.chain(JANUARY, QUICK)
-    assert small.score(JANUARY).outcome == DONE
-    return small
-
-
 def test_a_corrected_drop_makes_the_next_revision_and_leaves_the_earlier_one(scored):
     before = scored.query("SELECT * FROM scores.customers ORDER BY rank")
     files = {path: path.read_bytes() for path in scored.folder(JANUARY, 1).iterdir()}

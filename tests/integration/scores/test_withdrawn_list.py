@@ -13,7 +13,6 @@ from churn.scores import withdrawal
 from churn.scores.withdrawal import withdraw_scores
 from tests.conftest import JANUARY
 from tests.handmade_drops import take_in, write_drop
-from tests.integration.training_chain import QUICK
 from tests.made_lists import write_list
 
 D31, F29 = date(2024, 1, 31), date(2024, 2, 29)
@@ -139,24 +138,20 @@ def test_it_waits_for_a_run_that_is_publishing(world):
     assert world.current() == [(F29, 1)]
 
 
-def test_the_same_content_that_is_accepted_after_a_withdrawal_gets_a_new_list(small):
-    small.chain(JANUARY, QUICK)
-    small.score(JANUARY)
-    withdraw(JANUARY, "ada", "a test", small.database_url)
-    withdraw_scores(JANUARY, small.database_url, small.files)
-    (small.chain.pipeline.landing / str(JANUARY) / "_ACCEPT").write_text("it was right after all", encoding="utf-8")
-    small.chain.pipeline.serve(JANUARY)
-    outcome = small.score(JANUARY)
+def test_the_same_content_that_is_accepted_after_a_withdrawal_gets_a_new_list(scored):
+    withdraw(JANUARY, "ada", "a test", scored.database_url)
+    withdraw_scores(JANUARY, scored.database_url, scored.files)
+    (scored.chain.pipeline.landing / str(JANUARY) / "_ACCEPT").write_text("it was right after all", encoding="utf-8")
+    scored.chain.pipeline.serve(JANUARY)
+    outcome = scored.score(JANUARY)
     assert (outcome.outcome, outcome.figures["revision"]) == (DONE, 2)
 
 
 @pytest.mark.parametrize("name", ["scores.parquet", "top.csv"])
-def test_a_lost_or_truncated_file_is_published_again_though_the_manifest_is_there(small, name):
-    small.chain(JANUARY, QUICK)
-    small.score(JANUARY)
-    file = small.folder(JANUARY, 1) / name
+def test_a_lost_or_truncated_file_is_published_again_though_the_manifest_is_there(scored, name):
+    file = scored.folder(JANUARY, 1) / name
     before = file.read_bytes()
     for damage in (file.unlink, lambda: file.write_bytes(before[:10])):
         damage()
-        assert small.score(JANUARY).outcome == UNCHANGED
+        assert scored.score(JANUARY).outcome == UNCHANGED
         assert file.read_bytes() == before
