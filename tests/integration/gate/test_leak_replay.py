@@ -33,7 +33,8 @@ from churn.training.cohort import in_cohort
 from churn.training.families import FAMILIES
 from churn.training.train import train
 from churn.training.training_set import build_training_set
-from tests.conftest import FEBRUARY, JANUARY
+from tests.conftest import FEBRUARY, JANUARY, REAL_DROPS
+from tests.integration.copied_chains import Chains, begun
 from tests.integration.training_chain import last_report
 from tests.opened_store import opened_store
 
@@ -49,17 +50,40 @@ def leaves_of_one(monkeypatch):
     monkeypatch.setitem(FAMILIES, "random forest", replace(family, grid=by_heart))
 
 
-@pytest.fixture
-def pipeline(pipeline_on, real_drops, mlflow_uri):
-    """The real January, served, with nothing trained yet."""
-    pipeline = pipeline_on(real_drops)
-    pipeline.serve(JANUARY)
-    return pipeline
+@pytest.fixture(scope="module")
+def chains(postgres_url, churn_template, mlflow_template, tmp_path_factory):
+    if not REAL_DROPS.is_dir():
+        pytest.skip("the real drops are not beside this checkout (../shared/data/drops)")
+    chains = Chains(postgres_url, (churn_template, mlflow_template), REAL_DROPS, tmp_path_factory.mktemp("chains"))
+    yield chains
+    chains.close()
 
 
 @pytest.fixture
-def database_url(pipeline):
-    return pipeline.database_url
+def chain(chains, request, tmp_path):
+    """A chain of the test's own after the steps of `begun`."""
+    with chains.after(request.param, tmp_path / "archive") as chain:
+        yield chain
+
+
+@pytest.fixture
+def database_url(chain):
+    return chain.database_url
+
+
+def january_served(chain):
+    chain.pipeline.serve(JANUARY)
+
+
+def january_leaked(chain):
+    """Return the version in Production, which was trained on everybody, and an honest candidate, both of January."""
+    return train_on_everybody(chain.database_url), train_by(chain.database_url)
+
+
+def february_leaked(chain):
+    """Return such versions of February."""
+    chain.pipeline.serve(FEBRUARY)
+    return train_on_everybody(chain.database_url, FEBRUARY), train_by(chain.database_url, as_of=FEBRUARY)
 
 
 def train_by(database_url, parameters=FOREST, as_of=JANUARY):
@@ -105,15 +129,13 @@ def failed(decision):
 
 # What January teaches says nothing about February: its versions learn from it alone, and are graded in time.
 @pytest.mark.parametrize(
-    ("as_of", "low", "high", "ways"),
-    [(JANUARY, 0.80, 0.85, ["disjoint", "leak_alarm"]), (FEBRUARY, 0.60, 0.75, ["disjoint", "leak_alarm"])],
+    ("chain", "low", "high"),
+    [((january_served, january_leaked), 0.80, 0.85), ((january_served, february_leaked), 0.60, 0.75)],
+    indirect=["chain"],
+    ids=["january", "february"],
 )
-def test_a_production_trained_on_the_cohort_wins_the_naive_rule_and_fails_the_gate(pipeline, as_of, low, high, ways):
-    database_url = pipeline.database_url
-    if as_of != JANUARY:
-        pipeline.serve(as_of)
-    leaked = train_on_everybody(database_url, as_of)
-    candidate = train_by(database_url, as_of=as_of)
+def test_a_production_trained_on_the_cohort_wins_the_naive_rule_and_fails_the_gate(chain, database_url, low, high):
+    leaked, candidate = chain.steps
     evidence = gather(candidate, database_url)
     truth, shown = auc(evidence, evidence.candidate), auc(evidence, evidence.production)
     assert low < truth < high
@@ -121,7 +143,7 @@ def test_a_production_trained_on_the_cohort_wins_the_naive_rule_and_fails_the_ga
     # "AUC 0.99 in Production, less for the candidate, skipped": the same recipe, which is as good.
     assert not truth > shown + NAIVE_MARGIN
 
-    assert found_by(evidence, evidence.production) == ways
+    assert found_by(evidence, evidence.production) == ["disjoint", "leak_alarm"]
     assert found_by(evidence, evidence.candidate) == []
     assert evidence.production.trained_on_cohort == len(evidence.labels)
 
@@ -131,9 +153,9 @@ def test_a_production_trained_on_the_cohort_wins_the_naive_rule_and_fails_the_ga
     assert why in decided.reason
 
 
-def test_a_person_is_asked_when_only_the_leak_keeps_the_candidate(database_url):
-    train_on_everybody(database_url)
-    candidate = train_by(database_url)
+@begun(january_served, january_leaked)
+def test_a_person_is_asked_when_only_the_leak_keeps_the_candidate(chain, database_url):
+    _, candidate = chain.steps
     grade(candidate, database_url)
     report = last_report(candidate)
     assert report["needs_person"]
@@ -141,9 +163,9 @@ def test_a_person_is_asked_when_only_the_leak_keeps_the_candidate(database_url):
     assert registry.get_version(MlflowClient(), candidate).stage == STAGING
 
 
-def test_each_leak_check_alone_finds_the_leak(database_url):
-    leaked = train_on_everybody(database_url)
-    candidate = train_by(database_url)
+@begun(january_served, january_leaked)
+def test_each_leak_check_alone_finds_the_leak(chain, database_url):
+    leaked, candidate = chain.steps
     evidence = gather(candidate, database_url)
     silent = replace(evidence, production=replace(evidence.production, out_of_fold_auc=None))
     assert found_by(silent, silent.production) == ["disjoint"]
@@ -155,12 +177,14 @@ def test_each_leak_check_alone_finds_the_leak(database_url):
     others = pc.invert(pa.array(in_cohort(said.trained_on["user_id"].to_pylist())))
     replace(said, trained_on=said.trained_on.filter(others)).log(run_id)
     lying = gather(candidate, database_url)
-    assert found_by(lying, lying.production) == ["leak_alarm"]
     decided = grade(candidate, database_url)
+    said.log(run_id)  # files of a run are those of every copy of its chain
+    assert found_by(lying, lying.production) == ["leak_alarm"]
     assert decided.figures["decision"] == KEEP
     assert "knows the gate cohort too well" in decided.reason
 
 
+@begun(january_served)
 def test_an_honest_forest_that_knows_its_own_training_rows_by_heart_is_compared_fairly(database_url):
     honest = train_by(database_url)
     assert auc_on_its_training_rows(honest, database_url) == pytest.approx(1.0, abs=0.005)

@@ -83,7 +83,8 @@ def page_service() -> Iterator[PageService]:
     # Both take a request each: the slow one must not hold up the others.
     server = make_server("127.0.0.1", 0, _app(service), threaded=True)
     service.address = f"http://127.0.0.1:{server.port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    # It looks every so many seconds whether it is to stop.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield service
