@@ -19,7 +19,7 @@ from bench.measure import Watch
 from churn import statistics
 from churn.drops.landing import list_drops
 from churn.synthetic.generate import write_drops
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, THOROUGH
 from tests.patience import SLOWNESS
 
 CUSTOMERS = 300
@@ -131,6 +131,23 @@ def test_simulated_versions_have_the_requested_auc_and_correlation():
     assert all(1_000 < rows.sum() < 99_000 for rows in drawn.slices.values())
 
 
+def test_simulated_decisions_promote_the_equal_and_keep_the_much_worse():
+    """More than ten standard errors away: no chance is in it."""
+    worse, equal, corrected = (
+        gate_simulation.simulate(gate_simulation.Case("of a test", 0.93, rows, offset, 2, 0, correction))
+        for rows, offset, correction in (
+            (20_000, -2 * gate_simulation.MARGIN, False),
+            (20_000, 0.0, False),
+            (5_000, 0.0, True),
+        )
+    )
+    assert (worse["PROMOTE"], equal["PROMOTE"]) == (0, 2)
+    assert (corrected["PROMOTE"], corrected["twin"]) == (2, 0)
+
+
+@pytest.mark.skipif(
+    not THOROUGH, reason="half a minute for a benchmark, whose simulation the test above runs each time"
+)
 def test_a_gate_benchmark_reports_promotion_rates_and_leaves_only_its_results(tmp_path, work):
     out = tmp_path / "out"
     process = run_bench("gate", "--repeats", 2, "--out", out, "--work", work)

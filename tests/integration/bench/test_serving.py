@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from bench.serving_world import FAMILIES
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, THOROUGH
 from tests.patience import SLOWNESS
 
 CUSTOMERS = 1_000
@@ -102,6 +102,9 @@ def test_a_serving_benchmark_loads_every_side_and_leaves_only_its_results(work, 
     assert (list(work.iterdir()), services(work)) == ([], [])
 
 
+@pytest.mark.skipif(
+    not THOROUGH, reason="a minute of load, for a benchmark; tests/unit/bench/test_soak.py judges answers"
+)
 def test_a_soak_checks_every_answer_against_its_version_while_production_changes(work, tmp_path):
     output = outcome("serving_soak", work, tmp_path)
     result = json.loads((tmp_path / "serving_soak.json").read_text())
@@ -121,6 +124,7 @@ def outcome(benchmark: str, work: Path, out: Path, *more: object) -> str:
     return output
 
 
+@pytest.mark.skipif(not THOROUGH, reason="half a minute to train versions to serve; test_bench.py interrupts each time")
 def test_an_interrupted_benchmark_leaves_no_service(work):
     arguments = ("serving", "--customers", CUSTOMERS, "--out", work / "out", "--work", work)
     with run_bench(*arguments, code=ONLY_OURS) as process:
