@@ -39,7 +39,7 @@ from tests.integration.fault_injection import Child, waits_for_a_lock
 from tests.integration.fault_registry import count_changes
 from tests.integration.moments import moments
 
-STRIDE = 41 if THOROUGH else 97
+STRIDE = 41 if THOROUGH else 197
 """Of the moments that an erasure can be killed at, one in so many is tried."""
 
 

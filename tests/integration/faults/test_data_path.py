@@ -32,7 +32,7 @@ from tests.integration.faults.fault_world import (
 )
 from tests.integration.moments import moments
 
-STRIDE = 4 if THOROUGH else 15
+STRIDE = 4 if THOROUGH else 20
 """Of the moments that a step can be killed at, one in so many is tried."""
 
 

@@ -25,7 +25,7 @@ from tests.integration.faults.fault_world import (
 from tests.integration.moments import moments
 from tests.integration.online_stores import IN_REDIS
 
-STRIDE = 2 if THOROUGH else 4
+STRIDE = 2 if THOROUGH else 6
 """Of the moments that a materialization can be killed at, one in so many is tried, or in a multiple of it."""
 
 

@@ -28,7 +28,7 @@ from tests.integration.fault_registry import (
 from tests.integration.faults.fault_world import D31, F29, M31
 from tests.integration.moments import moments
 
-STRIDE = 1 if THOROUGH else 3
+STRIDE = 1 if THOROUGH else 6
 """Of the moments that a step can be killed at, one in so many is tried."""
 
 

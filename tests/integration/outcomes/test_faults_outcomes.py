@@ -8,7 +8,7 @@ from churn.outcomes.expectation_step import expect_performance
 from churn.outcomes.judgement_step import judge_outcomes
 from churn.scores.scoring_step import score_customers
 from churn.synthetic.generate import write_drops
-from tests.conftest import database_copy, mlflow_at, tracking
+from tests.conftest import THOROUGH, database_copy, mlflow_at, tracking
 from tests.integration.conftest import Pipeline
 from tests.integration.fault_injection import Child
 from tests.integration.fault_registry import Registry, count_changes, registry_copy
@@ -69,7 +69,7 @@ def test_an_outcome_killed_before_any_act_is_completed_by_the_retry(world, child
         alerts = run_outcome(copy)
         undisturbed = found(copy)
     assert alerts == ["model version 1 is no better than chance"]
-    for n in moments(4):
+    for n in moments(4 if THOROUGH else 9):
         with registry_copy(world, postgres_url) as copy:
             lived, *_ = Child(children, run_outcome, copy, dies_before=n, prepare=count_changes).result()
             run_outcome(copy)

@@ -58,7 +58,7 @@ def test_scoring_killed_before_any_act_is_completed_by_the_retry(world, children
         assert run_score(undisturbed) == DONE
         new = found(undisturbed)
     assert len(new[1]) == 1
-    for n in moments(2 if THOROUGH else 6):
+    for n in moments(2 if THOROUGH else 9):
         with registry_copy(world, postgres_url) as copy:
             mortal = Scoring(copy, tmp_path / f"killed-{n}")
             mortal.files.mkdir()
