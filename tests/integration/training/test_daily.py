@@ -1,4 +1,4 @@
-"""Sixty daily drops whose labels cover 28 days: a version a label period, whichever AS_OF trains it."""
+"""A month of daily drops whose labels cover 14 days: a version a label period, whichever AS_OF trains it."""
 
 import csv
 import json
@@ -26,11 +26,11 @@ from tests.conftest import database_copy, tracking
 from tests.integration.conftest import Pipeline
 from tests.integration.training_chain import QUICK
 
-LABEL_DAYS = 28
+LABEL_DAYS = 14
 FIRST = date(2024, 1, 18)
-"""The first day of a label period, so that two periods are over after 57 days."""
+"""The first day of a label period, so that two periods are over after 29 days."""
 
-DAYS = [FIRST + timedelta(days=number) for number in range(60)]
+DAYS = [FIRST + timedelta(days=number) for number in range(2 * LABEL_DAYS + 4)]
 KNOWN = [DAYS[LABEL_DAYS], DAYS[2 * LABEL_DAYS]]
 """The AS_OFs at which the labels of the first days of the two periods come."""
 
@@ -68,6 +68,13 @@ class Daily:
     def decisions(self):
         with psycopg.connect(self.pipeline.database_url) as connection:
             return connection.execute("SELECT candidate_version, outcome FROM gate.decisions ORDER BY id").fetchall()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def labels_of_two_weeks():
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CHURN_LABEL_DAYS", str(LABEL_DAYS))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +140,7 @@ def test_no_version_is_superseded_where_nothing_was_corrected(daily):
     assert not [each.version for each in daily.versions if SUPERSEDED in each.tags]
 
 
-@pytest.mark.parametrize("order", [(59, 30, 56, 28), (28, 59, 57, 45), (45, 28, 58)])
+@pytest.mark.parametrize("order", [(31, 16, 28, 14), (14, 31, 29, 22), (22, 14, 30)])
 def test_a_version_has_the_same_as_of_in_any_order_of_the_runs(daily, order, postgres_url, mlflow_template, tmp_path):
     with tracking(postgres_url, mlflow_template, tmp_path):
         for day in order:
@@ -148,7 +155,7 @@ def test_a_version_has_the_same_as_of_in_any_order_of_the_runs(daily, order, pos
 
 def test_a_version_that_a_later_day_trained_is_reproduced(daily, postgres_url, mlflow_template, tmp_path):
     with tracking(postgres_url, mlflow_template, tmp_path):
-        version = train(DAYS[59], daily.pipeline.database_url, QUICK).figures["version"]
+        version = train(DAYS[-1], daily.pipeline.database_url, QUICK).figures["version"]
         assert reproduce(version, daily.pipeline.database_url, daily.pipeline.archive, str).difference is None
 
 
