@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from mlflow import MlflowClient
-from playwright.sync_api import FrameLocator, Page, expect
+from playwright.sync_api import BrowserContext, FrameLocator, Page, Request, expect
 
 from churn.gate.decision_files import folder_of
 from tests.board_decisions import a_decision, append_decisions
@@ -61,19 +61,33 @@ def _outcome(number: int) -> dict[str, str]:
     return {"outcome": ("KEEP", "PROMOTE", "INVALID")[number % 3]}
 
 
+@pytest.fixture(scope="module")
+def context(browser) -> Iterator[BrowserContext]:
+    """A profile that keeps Airflow's scripts: each test would load megabytes of them."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(60_000)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(browser, stack, decisions) -> Iterator[Page]:
+def page(context, stack, decisions) -> Iterator[Page]:
     """Airflow in a browser, which fails the test on a foreign request or an error of the page."""
     # On a busy machine the first answer takes as long as an import of MLflow's client.
     expect.set_options(timeout=60_000)
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    context.set_default_timeout(60_000)
     page, errors, hosts = context.new_page(), [], set()
+
+    def seen(request: Request) -> None:
+        hosts.add(urlsplit(request.url).hostname)
+
     page.on("pageerror", lambda error: errors.append(str(error)))
-    context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    context.on("request", seen)
     page.goto(stack.settings["AIRFLOW_URL"])
     yield page
-    context.close()
+    page.evaluate("localStorage.clear()")
+    for each in context.pages:
+        each.close()
+    context.remove_listener("request", seen)
     assert errors == []
     assert hosts - {None} == {"127.0.0.1"}
 
