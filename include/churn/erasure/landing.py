@@ -93,10 +93,11 @@ class _Done:
 
 
 def _is_being_written(drop: Drop, loaded: Loaded) -> bool:
-    """Tell whether the sender may still write to the drop: what is loaded is whole."""
+    """Tell whether the sender may still write to the drop: what is loaded is whole, and so is what an interrupted call
+    has begun to replace, though its files are new and their content is of no loaded drop."""
     if not is_complete(drop):
         return True
-    if is_settled(drop):
+    if is_settled(drop) or (drop.path / COMPLETE).is_dir():
         return False
     content = digest_of({path.name: sha256_of(path) for path in drop.files()})
     return not any(content in (each.digest, *each.landed_digests) for each in loaded.get(drop.as_of, ()))

@@ -5,6 +5,7 @@ import json
 import os
 from datetime import date
 from itertools import zip_longest
+from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -202,6 +203,27 @@ def test_a_drop_that_the_sender_replaced_since_a_kill_is_not_overwritten(pipelin
     text = (drop.path / "users.csv").read_text(encoding="utf-8")
     assert (f"{GONE}," in text, text.count("\n")) == (False, len(USERS))
     assert not left.exists()
+
+
+def test_a_drop_that_a_killed_call_has_replaced_in_part_is_finished(pipeline, request_name, monkeypatch):
+    drop, url, gone = write_drop(pipeline.landing, DAY, USERS), pipeline.database_url, frozenset({GONE})
+    pipeline.snapshot(DAY)
+    replace, moved = Path.replace, []
+
+    def dies_at_the_third(path, target):
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        moved.append(target)
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", dies_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            erase_landing(request_name, gone, url, pipeline.landing)
+    # Its files have just been written, and no manifest says that they are all.
+    erase_landing(request_name, gone, url, pipeline.landing)
+    assert [path.name for path in drop.files() if f"{GONE}," in path.read_text(encoding="utf-8")] == []
+    assert not (drop.path / ".erased").exists()
 
 
 def test_an_id_that_only_the_first_rules_accept_is_found_too(tmp_path):
