@@ -104,7 +104,7 @@ def queued_for_april(stack: Stack) -> list[str]:
     return [run["dag_run_id"] for run in runs]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def restored(stack, backup, homes) -> Iterator[Stack]:
     """A second stack, of the backup, started. Its churn_snapshot is paused, as it was when the backup was taken."""
     home = homes / "restored"

@@ -167,7 +167,10 @@ def test_a_gate_benchmark_reports_promotion_rates_and_leaves_only_its_results(tm
     assert list(work.iterdir()) == []
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+AT_NIGHT = pytest.mark.skipif(not THOROUGH, reason="the other signal is tried each time")
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=AT_NIGHT)])
 def test_an_interrupted_benchmark_leaves_no_file_and_no_process(work, ending):
     process = run_bench("steps", "--customers", CUSTOMERS, "--out", work / "out", "--work", work)
     assert process.stderr is not None
