@@ -73,7 +73,11 @@ def applied(postgres_url, churn_template):
     """The name of a database to which the definitions were applied."""
     with database_copy(postgres_url, churn_template) as url:
         apply_definitions(url)
-        yield psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        name = str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
+        with psycopg.connect(postgres_url("postgres"), autocommit=True) as connection:
+            # Feast keeps its connections, and a template must have none.
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        yield name
 
 
 @settings(
