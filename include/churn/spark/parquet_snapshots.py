@@ -6,6 +6,7 @@ Postgres is the record: the rows of each table must be as many as there.
 
 import logging
 import secrets
+from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -124,12 +125,22 @@ def _raw(spark: "SparkSession", drop: AcceptedDrop, file: File, archive: Locatio
 
     name = file.name
     # One task reads the file, which is compressed as a whole.
-    return spark.range(1, numPartitions=1).mapInArrow(lambda _: read_file(drop, name, archive), raw_schema(file))
+    return spark.range(1, numPartitions=1).mapInArrow(
+        lambda begin: read_file(begin, drop, name, archive), raw_schema(file)
+    )
 
 
-def read_file(drop: AcceptedDrop, name: str, archive: Location) -> Iterator[pa.RecordBatch]:
+def read_file(
+    begin: Iterator[pa.RecordBatch], drop: AcceptedDrop, name: str, archive: Location
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file of the drop as they are in raw.*. Runs on an executor, which finds the file by its name:
-    a column that was sent is no longer ROW_DATE itself."""
+    a column that was sent is no longer ROW_DATE itself.
+
+    Args:
+        begin: what starts the task; its rows say nothing.
+    """
+    # Spark ends a worker that leaves its input unread, and the next task imports everything again.
+    deque(begin, maxlen=0)
     file = next(each for each in FILES if each.name == name)
     for rows in raw_rows(drop, file, archive):
         yield from rows.combine_chunks().to_batches()

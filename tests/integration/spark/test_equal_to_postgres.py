@@ -86,7 +86,7 @@ def applied(postgres_url, churn_template):
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(happened=st.lists(arrivals(), min_size=4, max_size=6))
+@given(happened=st.lists(arrivals(), min_size=4, max_size=5))
 def test_training_sets_features_and_scores_are_those_of_postgres(
     snapshots, own_scorer, labels_of_a_day, postgres_url, applied, tmp_path, happened
 ):
