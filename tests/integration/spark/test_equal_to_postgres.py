@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from churn.drops.landing import ACCEPT
 from churn.drops.storage import storage_at
 from churn.drops.withdrawal import withdraw
-from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, apply_definitions, open_offline_store, open_store
+from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, open_offline_store, open_store
 from churn.postgres.database import connect
 from churn.scores.ranking import score_batches
 from churn.scores.scoring_step import _features_of, score_customers
@@ -68,18 +68,6 @@ def own_scorer(spark):
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-@pytest.fixture(scope="module")
-def applied(postgres_url, churn_template):
-    """The name of a database to which the definitions were applied."""
-    with database_copy(postgres_url, churn_template) as url:
-        apply_definitions(url)
-        name = str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
-        with psycopg.connect(postgres_url("postgres"), autocommit=True) as connection:
-            # Feast keeps its connections, and a template must have none.
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        yield name
-
-
 @settings(
     max_examples=EXAMPLES,
     derandomize=True,
@@ -88,12 +76,12 @@ def applied(postgres_url, churn_template):
 )
 @given(happened=st.lists(arrivals(), min_size=4, max_size=5))
 def test_training_sets_features_and_scores_are_those_of_postgres(
-    snapshots, own_scorer, labels_of_a_day, postgres_url, applied, tmp_path, happened
+    snapshots, own_scorer, labels_of_a_day, postgres_url, churn_template, tmp_path, happened
 ):
     world = tmp_path / "world"
     for directory in (world, snapshots):
         shutil.rmtree(directory, ignore_errors=True)
-    with database_copy(postgres_url, applied) as url:
+    with database_copy(postgres_url, churn_template) as url:
         for day, content in happened:
             if content is None:
                 withdraw(day, "ada", "a test", url)

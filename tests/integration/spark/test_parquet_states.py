@@ -12,7 +12,7 @@ from churn.erasure.archive import erase_archive
 from churn.erasure.parquet import erase_parquet
 from churn.erasure.request import bury, open_request, required_directory, write_ids
 from churn.erasure.rows import erase_rows
-from churn.features.store import FEATURE_SERVICES, apply_definitions, open_offline_store, open_store
+from churn.features.store import FEATURE_SERVICES, open_offline_store, open_store
 from churn.outcome import DONE, UNCHANGED
 from churn.settings import SettingError
 from churn.spark import parquet_snapshots
@@ -110,7 +110,6 @@ def test_other_rows_than_in_postgres_are_not_published(world):
 
 def test_a_join_names_the_date_that_has_no_parquet_or_one_of_another_drop(world):
     world.arrives(JANUARY)
-    apply_definitions(world.url)
     store = open_offline_store(world.url)
     with pytest.raises(ParquetMissing, match="of 2024-01-31 is missing: run the task parquet"):
         build_training_set(store, FEATURE_SERVICES, JANUARY, world.url)
@@ -142,7 +141,6 @@ def test_an_erased_customer_is_in_no_file_and_the_snapshot_is_still_that_of_its_
         world.write(day)
     untouched = world.manifest(FEBRUARY)
     leave_behind(world.snapshots, JANUARY)
-    apply_definitions(world.url)
     request = write_ids([GONE], required_directory())
     open_request(request, "ada", "she asked for it", world.url)
     bury(request, world.url)
