@@ -28,10 +28,12 @@ RESULTS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # A value that does not fit its column is an error.
     "spark.sql.ansi.enabled": "true",
+    # A broadcast table passes through the driver, whose memory is not to grow with the customers.
+    "spark.sql.autoBroadcastJoinThreshold": "-1",
     # Spark's default, INT96, is read as nanoseconds elsewhere, which Spark does not read again.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
-"""Settings that results depend on. All others are Spark's own: spark-defaults.conf in SPARK_CONF_DIR."""
+"""Settings that results, and the memory of the driver, depend on. All others are Spark's own: spark-defaults.conf in SPARK_CONF_DIR."""
 
 CODE_SENT = "spark.churn.code"
 """Names the code that the session's executors have."""
