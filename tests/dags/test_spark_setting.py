@@ -29,7 +29,8 @@ names = [path.stem for path in Path("dags").glob("*.py")]
 for root, package in (("include", "churn"), (".", "serving"), (".", "embedded")):
     for path in sorted(Path(root, package).rglob("*.py")):
         name = ".".join(path.relative_to(root).with_suffix("").parts)
-        if name != "churn.spark.offline_store" and not name.endswith("__main__"):
+        # gunicorn.conf.py is no module.
+        if path.stem.isidentifier() and path.stem != "__main__" and name != "churn.spark.offline_store":
             names.append(name.removesuffix(".__init__"))
 for name in names:
     importlib.import_module(name)
