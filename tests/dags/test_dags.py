@@ -617,7 +617,8 @@ def test_a_candidate_is_trained_by_the_value_of_its_run_else_by_that_of_the_sett
 
     monkeypatch.setenv("CHURN_VALUE", setting)
     expected = Value(10, 0.3, 200) if given else stated_value({"CHURN_VALUE": setting})
-    assert _train(dag_bag, monkeypatch, given) == Parameters(value=expected)
+    monkeypatch.setenv("CHURN_TRAINING_ROWS", "200000")
+    assert _train(dag_bag, monkeypatch, given) == Parameters(value=expected, training_rows=200_000)
 
 
 @pytest.mark.parametrize(

@@ -360,7 +360,7 @@ def test_each_service_has_only_the_secrets_it_needs() -> None:
         "worker-2": {"REDIS_PASSWORD", "PIPELINE_DB_PASSWORD"},
         "worker-spark": {"REDIS_PASSWORD", "PIPELINE_DB_PASSWORD"},
         # Executors get code and customers, and no address of a database.
-        **dict.fromkeys(SPARK - {"worker-spark"}, set()),
+        **{name: set() for name in SPARK - {"worker-spark"}},
         "mlflow": {"MLFLOW_DB_PASSWORD"},
         "serving": {"SERVING_DB_PASSWORD"},
         "proxy": set(),
