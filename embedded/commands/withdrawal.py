@@ -26,7 +26,9 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
         from churn.features.materialization import serve_what_is_left  # noqa: PLC0415
         from churn.outcomes.judgement_step import judge_again  # noqa: PLC0415
         from churn.scores.withdrawal import withdraw_scores  # noqa: PLC0415
+        from churn.settings import SettingError  # noqa: PLC0415
         from churn.spark.removal import remove_gone  # noqa: PLC0415
+        from churn.spark.views import ParquetMissing  # noqa: PLC0415
         from churn.training.superseded import supersede_withdrawn  # noqa: PLC0415
 
         url = variables["CHURN_DATABASE_URL"]
@@ -44,5 +46,5 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
                 with redirect_stdout(io.StringIO()):
                     outcome = step()
                 say(f"{outcome.outcome}: {outcome.reason}")
-        except (IncompleteBuild, MlflowException, OSError) as error:
+        except (IncompleteBuild, MlflowException, OSError, ParquetMissing, SettingError) as error:
             raise NotDone(f"{error}; make withdraw again finishes it") from error

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from churn.postgres.roles import OWNERS
+from churn.training.memory import available_memory
 from embedded.settings import Settings
 
 DATABASES = tuple(OWNERS)
@@ -50,14 +51,15 @@ def prepare_cluster(settings: Settings) -> dict[str, str]:
         "CHURN_POSTGRES_BIN": str(server.bin_path),
         "CHURN_POSTGRES_UID": str(owner),
         "CHURN_POSTGRES_SETTINGS": " ".join(
-            f"-c {name}={value}" for name, value in sized_settings(psutil.virtual_memory().total).items()
+            f"-c {name}={value}"
+            for name, value in sized_settings(available_memory(), psutil.disk_usage(str(data.parent)).free).items()
         ),
     }
 
 
-def sized_settings(memory: int) -> dict[str, str]:
-    """Return the settings of the embedded server on a machine with that many bytes of memory, which it shares with
-    Airflow, MLflow and the tasks.
+def sized_settings(memory: int, disk: int) -> dict[str, str]:
+    """Return the settings of the embedded server with that many bytes of memory and disk available when it starts. It
+    shares them with Airflow, MLflow and the tasks.
 
     Postgres' defaults are for a small machine: it would write the pages of a large drop several times.
     """
@@ -65,7 +67,7 @@ def sized_settings(memory: int) -> dict[str, str]:
         "shared_buffers": _megabytes(memory / 8, 128, 8192),
         "effective_cache_size": _megabytes(memory / 2, 256, None),
         # Between two checkpoints a page is written to the log once, and to its file once.
-        "max_wal_size": _megabytes(memory / 3, 1024, 16384),
+        "max_wal_size": _megabytes(min(memory / 3, disk / 10), 1024, 16384),
         "checkpoint_timeout": "15min",
     }
 

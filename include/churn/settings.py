@@ -15,7 +15,7 @@ LABEL_DAYS = 28
 apart."""
 
 TRAINING_ROWS = 1_000_000
-"""Rows to learn from by default, about 130 MB. What another million would change in an AUC of 0.8 is below its standard
+"""Rows to learn from by default. What another million would change in an AUC of 0.8 is below its standard
 error on a gate cohort of 100,000."""
 
 LEAST_TRAINING_ROWS = 100_000

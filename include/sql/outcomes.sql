@@ -22,6 +22,9 @@ WHERE answered.features_as_of = {as_of}::date
   AND {in_sample}
 ORDER BY answered.model_version, answered.user_id, answered.answered_at DESC
 
+-- name: answers
+SELECT count(*) FROM predictions.answered WHERE features_as_of = %(as_of)s AND answered_at >= %(as_of)s::date
+
 -- name: changed_dates
 -- The dates that a drop says something new about: a label that no earlier drop had, or another one, or actions.
 SELECT came.as_of

@@ -9,6 +9,8 @@ from mlflow import MlflowClient
 
 from bench.celery_workers import Worker
 from churn.features.store import FEATURE_SERVICE, read_online
+from churn.settings import TRAINING_ROWS
+from churn.training.recipe import Parameters
 from tests.conftest import database_copy, tracking
 from tests.database_dump import dump_of_drops
 from tests.e2e.stack import JANUARY
@@ -34,7 +36,8 @@ def undisturbed(disturbed, postgres_url, churn_template, mlflow_template, tmp_pa
         database_copy(postgres_url, churn_template) as database_url,
         tracking(postgres_url, mlflow_template, directory) as mlflow,
     ):
-        Chain(Pipeline(database_url, drops, directory / "archive"))(date.fromisoformat(JANUARY))
+        chain = Chain(Pipeline(database_url, drops, directory / "archive"))
+        chain(date.fromisoformat(JANUARY), Parameters(training_rows=TRAINING_ROWS))
         return state(database_url, MlflowClient(mlflow, mlflow), str(directory / "archive"), drops)
 
 

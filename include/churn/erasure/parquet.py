@@ -15,9 +15,10 @@ from churn.erasure.alone import alone
 from churn.erasure.request import record_place
 from churn.erasure.tables import copy_without, of_users
 from churn.outcome import DONE, UNCHANGED, Outcome
-from churn.postgres.database import connect, execute
+from churn.postgres.database import connect, execute, lock_session
 from churn.spark.manifests import (
     BUILD,
+    SCORED,
     Manifest,
     Table,
     as_ofs,
@@ -26,7 +27,7 @@ from churn.spark.manifests import (
     read_manifest,
     remove,
 )
-from churn.spark.scoring import SCORED
+from churn.spark.parquet_snapshots import PARQUET_LOCK
 
 PLACE = "Parquet snapshots"
 
@@ -47,16 +48,19 @@ def erase_parquet(request: str, users: frozenset[str], database_url: str, locati
             rewrites = {old: new for old, new, *_ in execute(connection, "erasure/rewrites")}
         storage.delete_folder(SCORED)
         for as_of in as_ofs(storage):
-            manifest = read_manifest(storage, as_of)
-            if manifest is None:
-                remove(storage, as_of)
-                continue
-            delete_other_builds(storage, as_of, manifest.build)
-            looked_at += 1
-            renewed = {name: _newest(sha256, rewrites) for name, sha256 in manifest.drop_files.items()}
-            found = _rewrite(storage, manifest, renewed, users, directory)
-            rows += found or 0
-            rewritten += found is not None
+            with connect(database_url, autocommit=True) as connection:
+                # A withdrawal deletes the files of a date meanwhile, or has done so.
+                lock_session(connection, PARQUET_LOCK, as_of.isoformat())
+                manifest = read_manifest(storage, as_of)
+                if manifest is None or execute(connection, "snapshots/current_build", {"as_of": as_of}).rowcount == 0:
+                    remove(storage, as_of)
+                    continue
+                delete_other_builds(storage, as_of, manifest.build)
+                looked_at += 1
+                renewed = {name: _newest(sha256, rewrites) for name, sha256 in manifest.drop_files.items()}
+                found = _rewrite(storage, manifest, renewed, users, directory)
+                rows += found or 0
+                rewritten += found is not None
         with connect(database_url) as connection:
             record_place(connection, request, PLACE, looked_at=looked_at, rewritten=rewritten, rows=rows)
     figures = {"looked_at": looked_at, "rewritten": rewritten, "rows": rows}

@@ -7,6 +7,7 @@ holds the customers of one range of scores at a time.
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -76,35 +77,47 @@ def ranked_rows(file: Path, model: VersionScorer, values: Mapping[str, Any]) -> 
         # Ten groups of sizes that differ by one at most, the larger ones first.
         ends = np.cumsum([count // 10 + (group < count % 10) for group in range(10)])
         begin = 0
-        for block in _in_tables_of(ROWS_AT_ONCE, _by_risk(reader, count)):
+        for block in _in_tables_of(ROWS_AT_ONCE, _by_risk(reader, count, file.parent)):
             decile = np.searchsorted(ends, np.arange(begin, begin + len(block)), side="right") + 1
             reasons = _reasons(block.filter(decile == 1), model)
             yield _rows(block, begin, decile, reasons, values)
             begin += len(block)
 
 
-def _by_risk(scored: pa.ipc.RecordBatchFileReader, count: int) -> Iterator[pa.Table]:
-    """Yield the customers in the order of the list, in tables of one range of scores each."""
+def _by_risk(scored: pa.ipc.RecordBatchFileReader, count: int, directory: Path) -> Iterator[pa.Table]:
+    """Yield the customers in the order of the list, in tables of one range of scores each.
+
+    Args:
+        directory: for a file of each range.
+    """
+    edges = _edges(scored, count)
+    files = [directory / f"range-{place}.arrow" for place in range(len(edges) + 1)]
+    with ExitStack() as stack:
+        writers = [stack.enter_context(pyarrow.ipc.new_file(file, scored.schema)) for file in files]
+        for batch in _batches(scored):
+            places = np.searchsorted(edges, batch["churn_probability"].to_numpy(), side="right")
+            for place in np.unique(places):
+                writers[place].write_batch(batch.filter(pa.array(places == place)))
+    for file in reversed(files):
+        with pa.OSFile(str(file)) as source, pyarrow.ipc.open_file(source) as reader:
+            table = reader.read_all()
+        yield table.take(pc.sort_indices(table, sort_keys=BY_RISK))
+        file.unlink()
+
+
+def _edges(scored: pa.ipc.RecordBatchFileReader, count: int) -> np.ndarray:
+    """Return the scores at which a range begins, ascending, but for the lowest range."""
+    ranges = max(1, count // SORTED_AT_ONCE)
+    if ranges == 1:
+        return np.empty(0)
     step = max(1, count // DRAWN)
     # Copies: a view would keep its whole batch in memory.
-    parts = [batch["churn_probability"].to_numpy()[::step].copy() for batch in _batches(scored)]
-    drawn = np.concatenate([np.empty(0), *parts])
-    ranges = max(1, count // SORTED_AT_ONCE)
-    edges = np.unique(np.quantile(drawn, np.arange(1, ranges) / ranges)) if count else np.empty(0)
-    above = np.inf
-    for edge in [*edges[::-1], -np.inf]:
-        between = (batch.filter(_is_between(batch["churn_probability"], edge, above)) for batch in _batches(scored))
-        table = pa.Table.from_batches(between, scored.schema)
-        yield table.take(pc.sort_indices(table, sort_keys=BY_RISK))
-        above = edge
+    drawn = [batch["churn_probability"].to_numpy()[::step].copy() for batch in _batches(scored)]
+    return np.unique(np.quantile(np.concatenate(drawn), np.arange(1, ranges) / ranges))
 
 
 def _batches(scored: pa.ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:
     return map(scored.get_batch, range(scored.num_record_batches))
-
-
-def _is_between(scores: pa.Array, least: float, below: float) -> pa.Array:
-    return pc.and_(pc.greater_equal(scores, least), pc.less(scores, below))
 
 
 def _in_tables_of(rows: int, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

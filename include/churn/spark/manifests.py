@@ -16,6 +16,9 @@ from churn.drops.storage import Storage
 MANIFEST = "manifest.json"
 AS_OF, BUILD = "as_of=", "build="
 
+SCORED = "scored"
+"""The folder of scores on their way to a list, see scoring.py."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -57,9 +60,9 @@ def folder_of(as_of: date, build: str | None = None) -> str:
     return f"{AS_OF}{as_of}" + (f"/{BUILD}{build}" if build else "")
 
 
-def as_ofs(storage: Storage) -> list[date]:
+def as_ofs(storage: Storage, under: str = "") -> list[date]:
     """Return every AS_OF that has a folder, oldest first."""
-    return [date.fromisoformat(each.removeprefix(AS_OF)) for each in storage.folders() if each.startswith(AS_OF)]
+    return [date.fromisoformat(each.removeprefix(AS_OF)) for each in storage.folders(under) if each.startswith(AS_OF)]
 
 
 def read_manifest(storage: Storage, as_of: date) -> Manifest | None:

@@ -3,12 +3,12 @@
 from churn.drops.storage import Location, storage_at
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import connect, execute, lock_session
-from churn.spark.manifests import as_ofs, remove
+from churn.spark.manifests import SCORED, as_ofs, folder_of, remove
 from churn.spark.parquet_snapshots import PARQUET_LOCK
 
 
 def remove_gone(database_url: str, location: Location | None, dry_run: bool = False) -> Outcome:
-    """Delete the Parquet snapshot of every AS_OF that has no snapshot in Postgres.
+    """Delete the Parquet snapshot of every AS_OF without a snapshot in Postgres, and what a killed scoring left of it.
 
     Args:
         location: SNAPSHOTS_URL; None: there are none.
@@ -17,7 +17,7 @@ def remove_gone(database_url: str, location: Location | None, dry_run: bool = Fa
     if location is None:
         return Outcome(UNCHANGED, "SNAPSHOTS_URL is not set: there are no Parquet snapshots")
     storage, gone = storage_at(location), []
-    for as_of in as_ofs(storage):
+    for as_of in sorted({*as_ofs(storage), *as_ofs(storage, SCORED)}):
         with connect(database_url, autocommit=True) as connection:
             # A task that is writing it checks Postgres before it publishes.
             lock_session(connection, PARQUET_LOCK, as_of.isoformat())
@@ -25,7 +25,9 @@ def remove_gone(database_url: str, location: Location | None, dry_run: bool = Fa
                 gone.append(as_of.isoformat())
                 if not dry_run:
                     remove(storage, as_of)
+                    storage.delete_folder(f"{SCORED}/{folder_of(as_of)}")
     what = f"the Parquet snapshots of {len(gone)} dates"
     if dry_run:
-        return Outcome(UNCHANGED, f"would remove {what}", {"dates": gone})
+        said = f"would remove {what}, which have no snapshot in Postgres now; expire_snapshots names those to come"
+        return Outcome(UNCHANGED, said, {"dates": gone})
     return Outcome(DONE if gone else UNCHANGED, f"removed {what}", {"dates": gone})

@@ -17,10 +17,9 @@ from feast import FeatureService, FeatureStore
 from churn.drops.storage import Storage, storage_at
 from churn.postgres.database import Connection
 from churn.spark.joins import customers
-from churn.spark.manifests import parts_in
+from churn.spark.manifests import SCORED, folder_of, parts_in
 from churn.spark.session import url_of
 
-SCORED = "scored"
 PROBABILITY = "churn_probability"
 
 ProbabilitiesOf = Callable[[pa.RecordBatch], np.ndarray]
@@ -49,7 +48,7 @@ def score_by_spark(
         ParquetMissing: the snapshot is not there as Parquet.
     """
     location = store.config.offline_store.location
-    storage, folder = storage_at(location), f"{SCORED}/as_of={as_of}"
+    storage, folder = storage_at(location), f"{SCORED}/{folder_of(as_of)}"
     try:
         rows = customers(connection, store, service, as_of)
         schema = ", ".join(f"{name} {dtype}" for name, dtype in [*rows.dtypes, (PROBABILITY, "double")])

@@ -1,7 +1,7 @@
 """Samples: which customers of a labelled date are read, where all of them would be too many for memory.
 
-A customer is in a sample by their position, the hash that also decides on the cohorts. So the samples of all dates have
-the same customers, a smaller sample is part of a larger one, and anybody can compute them again.
+A customer is in a sample by their position, the hash that also decides on the cohorts. So a smaller sample is part of
+a larger one, a version learns from the same customers on all its dates, and anybody can draw the samples again.
 """
 
 import math
@@ -71,6 +71,12 @@ def samples_of(connection: Connection, dates: Iterable[date], most_rows: int | N
 def cohorts_of(connection: Connection, day: date) -> Sample:
     """Return the sample of a date for grading: the customers of the cohorts that a training set of the date has."""
     return Sample(share_of(COHORT_CUSTOMERS, _customers(connection, [day])[day]), others=0.0)
+
+
+def at_most(most: int, customers: int) -> Sample:
+    """Return a sample of about `most` of so many customers: the same share of each group."""
+    share = share_of(most, customers)
+    return Sample(share, share)
 
 
 def share_of(most: int, customers: int) -> float:

@@ -1,6 +1,7 @@
 """A Spark session on this machine, shared by these tests: one worker of pytest-xdist runs the folder."""
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from churn.settings import SPARK
 
 needs_spark = pytest.mark.skipif(
-    not (importlib.util.find_spec("pyspark") and shutil.which("java")),
+    # In CI they must run.
+    not (importlib.util.find_spec("pyspark") and (shutil.which("java") or os.environ.get("CI"))),
     reason="pyspark or Java is not installed: make spark, and openjdk-17-jre-headless",
 )
 
