@@ -124,14 +124,28 @@ def test_a_withdrawn_and_an_expired_date_have_no_parquet(world):
         world.arrives(day, users)
         world.write(day)
     assert remove_gone(world.url, world.snapshots).outcome == UNCHANGED
+    leave_behind(world.snapshots, JANUARY)
     withdraw(JANUARY, "ada", "the fees are in cents", world.url)
     assert remove_gone(world.url, world.snapshots, dry_run=True).figures == {"dates": ["2024-01-31"]}
     assert remove_gone(world.url, world.snapshots).figures == {"dates": ["2024-01-31"]}
-    assert [each.name for each in world.snapshots.iterdir()] == [folder_of(FEBRUARY)]
+    files = [path for path in world.snapshots.rglob("*") if path.is_file()]
+    assert {path.relative_to(world.snapshots).parts[0] for path in files} == {folder_of(FEBRUARY)}
     with psycopg.connect(world.url) as connection:
         connection.execute("UPDATE snapshots.builds SET expired_at = now()")
     remove_gone(world.url, world.snapshots)
-    assert [*world.snapshots.iterdir()] == []
+    assert [path for path in world.snapshots.rglob("*") if path.is_file()] == []
+
+
+def test_an_erasure_does_not_write_a_date_again_that_was_withdrawn_meanwhile(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHURN_ERASURE_DIR", str(tmp_path / "erasure"))
+    world.arrives(JANUARY)
+    world.write(JANUARY)
+    request = write_ids([GONE], required_directory())
+    open_request(request, "ada", "she asked for it", world.url)
+    bury(request, world.url)
+    withdraw(JANUARY, "ada", "the fees are in cents", world.url)
+    assert erase_parquet(request, frozenset({GONE}), world.url, world.snapshots).outcome == UNCHANGED
+    assert [path for path in world.snapshots.rglob("*") if path.is_file()] == []
 
 
 def test_an_erased_customer_is_in_no_file_and_the_snapshot_is_still_that_of_its_drop(world, tmp_path, monkeypatch):
