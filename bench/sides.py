@@ -73,7 +73,7 @@ def compare(samples: Samples, steps: list[str]) -> list[Row]:
             raise BenchError(f"{step}: naive and ours differ, or a repetition from another: {results}")
         figures = {side: _figures(samples[side, step]) for side in SIDES if samples.get((side, step))}
         rows.append({"step": step, **side_by_side(figures)})
-    whole = [row for row in rows if row["limit s"] is not None]
+    whole = [row for row in rows if row["limit s"] is not None] or rows
     return [*rows, {"step": ALL, **side_by_side({side: _together(whole, side) for side in SIDES})}]
 
 

@@ -65,7 +65,7 @@ def test_a_step_has_the_least_seconds_and_the_highest_peaks_of_its_repetitions()
 
 def test_each_step_and_all_together_are_compared_with_naive_and_with_the_limit():
     found = compare(samples("naive", "ours", "limit"), STEPS)
-    assert [row["step"] for row in found] == [*STEPS, "all"]
+    assert [row["step"] for row in found] == [*STEPS, "all with a limit"]
     assert {(row["naive / ours"], row["ours / limit"]) for row in found} == {(4.0, 2.0)}
     assert (found[-1]["ours s"], found[-1]["ours MB"], found[-1]["ours server MB"]) == (6.0, 200, 30)
 
