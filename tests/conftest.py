@@ -5,11 +5,11 @@ import logging
 import os
 import secrets
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,11 @@ os.environ.pop("CHURN_REDIS_URL", None)
 os.environ.pop("CHURN_OFFLINE", None)
 os.environ.pop("CHURN_LABEL_DAYS", None)
 os.environ.pop("CHURN_VALUE", None)
-# Feast sets them when it is imported. Two test processes that inherit them from pytest's own would share their metrics,
-# and each would be taken for a worker of the other's service. This file is imported a second time, by its name.
-if "prometheus_client" not in sys.modules:
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-    os.environ.pop("PROMETHEUS_MULTIPROCESS_DIR", None)
+# Feast sets them when it is imported, and prometheus_client then counts in files that processes share. Another test
+# process, or one that a test starts, would be taken for a worker of the service in this one: so it counts in memory.
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+os.environ.pop("PROMETHEUS_MULTIPROCESS_DIR", None)
+import_module("prometheus_client")
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("churn", deadline=None)
