@@ -15,6 +15,7 @@ import pyarrow as pa
 from churn.drops.landing import open_plain
 from churn.drops.storage import Location, Storage, storage_at
 from churn.drops.tombstones import copy_without
+from churn.postgres.database import Connection, execute
 
 SUFFIX = ".csv.zst"
 
@@ -140,6 +141,19 @@ def archived_in(storage: Storage) -> list[str]:
 def sha256_of(name: str) -> str:
     """Return the sha256 of the content of the archived file `name`, as name_of() wrote it."""
     return Path(name).name.removesuffix(SUFFIX)
+
+
+def newest_content(connection: Connection) -> Callable[[str], str]:
+    """Return a function from the sha256 of a file of a drop to that of its content now: erasures write files again."""
+    rewrites: dict[str, str] = {old: new for old, new, *_ in execute(connection, "erasure/rewrites")}
+
+    def newest(sha256: str) -> str:
+        # A file may have been written again by several requests.
+        while sha256 in rewrites:
+            sha256 = rewrites[sha256]
+        return sha256
+
+    return newest
 
 
 def name_of(sha256: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from churn.drops.archive import newest_content
 from churn.drops.landing import digest_of
 from churn.drops.storage import Location, Storage, storage_at
 from churn.erasure.alone import alone
@@ -45,7 +46,7 @@ def erase_parquet(request: str, users: frozenset[str], database_url: str, locati
     looked_at = rows = rewritten = 0
     with alone(database_url), storage.incoming() as directory:
         with connect(database_url) as connection:
-            rewrites = {old: new for old, new, *_ in execute(connection, "erasure/rewrites")}
+            newest = newest_content(connection)
         storage.delete_folder(SCORED)
         for as_of in as_ofs(storage):
             with connect(database_url, autocommit=True) as connection:
@@ -57,7 +58,7 @@ def erase_parquet(request: str, users: frozenset[str], database_url: str, locati
                     continue
                 delete_other_builds(storage, as_of, manifest.build)
                 looked_at += 1
-                renewed = {name: _newest(sha256, rewrites) for name, sha256 in manifest.drop_files.items()}
+                renewed = {name: newest(sha256) for name, sha256 in manifest.drop_files.items()}
                 found = _rewrite(storage, manifest, renewed, users, directory)
                 rows += found or 0
                 rewritten += found is not None
@@ -67,13 +68,6 @@ def erase_parquet(request: str, users: frozenset[str], database_url: str, locati
     if not rewritten:
         return Outcome(UNCHANGED, f"none of {looked_at} Parquet snapshots has rows of them", figures)
     return Outcome(DONE, f"{rewritten} of {looked_at} Parquet snapshots are written again, {rows} rows fewer", figures)
-
-
-def _newest(sha256: str, rewrites: Mapping[str, str]) -> str:
-    # A file may have been written again by several requests.
-    while sha256 in rewrites:
-        sha256 = rewrites[sha256]
-    return sha256
 
 
 def _rewrite(

@@ -14,13 +14,13 @@ import psycopg
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from churn.drops.archive import ArchiveError, open_archived
+from churn.drops.archive import ArchiveError, newest_content, open_archived
 from churn.drops.loading import load
 from churn.drops.snapshots import build_snapshots
 from churn.drops.storage import Location
 from churn.drops.validation import AcceptedDrop, AcceptedFile
 from churn.features.store import apply_definitions, open_store
-from churn.postgres.database import Connection, connect, execute, one
+from churn.postgres.database import Connection, connect, one
 from churn.reason import Refused
 from churn.registry.client import get_version, is_missing
 from churn.registry.erased import TRAINED_ON_ERASED
@@ -190,13 +190,10 @@ def _drops_of(lineage: Mapping[str, Any], database_url: str) -> list[AcceptedDro
     """Return the drops of the lineage. A file that was written again without erased customers, none of whom was in the
     training set, is named by its new content."""
     with connect(database_url) as connection:
-        rewrites: dict[str, str] = {old: new for old, new, *_ in execute(connection, "erasure/rewrites")}
+        newest = newest_content(connection)
 
     def now(file: AcceptedFile) -> AcceptedFile:
-        sha256 = file.sha256
-        while sha256 in rewrites:
-            sha256 = rewrites[sha256]
-        return replace(file, sha256=sha256)
+        return replace(file, sha256=newest(file.sha256))
 
     drops = [AcceptedDrop.from_json({"as_of": as_of, **of}) for as_of, of in sorted(lineage["drops"].items())]
     return [replace(drop, files={name: now(file) for name, file in drop.files.items()}) for drop in drops]
