@@ -74,7 +74,7 @@ class SnapshotOfflineStore(PostgreSQLOfflineStore):
         """
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         if isinstance(entity_df, str) and not on_demand and all(map(is_snapshot, feature_views)):
-            views = get_feature_view_query_context(feature_refs, feature_views, registry, project, (_EVER, _EVER))
+            views = get_feature_view_query_context(feature_refs, feature_views, registry, project, (EVER, EVER))
             return SnapshotJob(config, views, entity_df, full_feature_names)
         return PostgreSQLOfflineStore.get_historical_features(
             config,
@@ -104,7 +104,7 @@ def is_snapshot(view: FeatureView) -> bool:
     )
 
 
-_EVER = datetime.max.replace(tzinfo=UTC)
+EVER = datetime.max.replace(tzinfo=UTC)
 """Stands in for the entities' time range, which Feast would query first; SnapshotJob reads it itself."""
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 from feast import FeatureService, FeatureStore
 
-from churn.as_of import event_timestamp
 from churn.postgres.database import Connection, statement
-from churn.spark.views import needed, register
+from churn.spark.views import instant_of, needed, register
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -45,7 +44,7 @@ def labelled_rows(
     Raises:
         ParquetMissing: a snapshot that is needed is not there as Parquet.
     """
-    values = {"labelled": labelled, "as_of": as_of, "event_timestamp": _instant(labelled)}
+    values = {"labelled": labelled, "as_of": as_of, "event_timestamp": instant_of(labelled)}
     values |= {"salt": sample.salt, "bounds": [each.hex() for each in sample.bounds]}
     return _joined(connection, store, service, (labelled, as_of), name="spark/entities", values=values).toArrow()
 
@@ -56,7 +55,7 @@ def customers(connection: Connection, store: FeatureStore, service: FeatureServi
     Raises:
         ParquetMissing: the snapshot is not there as Parquet.
     """
-    instant = {"event_timestamp": _instant(as_of)}
+    instant = {"event_timestamp": instant_of(as_of)}
     return _joined(connection, store, service, (as_of, as_of), name="spark/customers", values=instant)
 
 
@@ -79,8 +78,3 @@ def _joined(
     job = store.get_historical_features(entity_df=entities, features=service)
     assert isinstance(job, SparkRetrievalJob)
     return job.to_spark_df()
-
-
-def _instant(as_of: date) -> str:
-    # As text: a datetime is bound in the time zone of this process.
-    return event_timestamp(as_of).strftime("%Y-%m-%d %H:%M:%S")

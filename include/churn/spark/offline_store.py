@@ -7,7 +7,6 @@ store and drift read these, serving needs no Spark, and switching applies nothin
 name is read in place of each, see views.py.
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
 from feast import FeatureView
@@ -23,11 +22,8 @@ from psycopg import sql
 from pyspark.sql import DataFrame
 
 from churn.features.column_types import UnsupportedView
-from churn.features.offline_store import is_snapshot
+from churn.features.offline_store import EVER, is_snapshot
 from churn.postgres.database import compose
-
-_EVER = datetime.max.replace(tzinfo=UTC)
-"""Stands in for the entities' time range: each entity finds its snapshot by equality."""
 
 
 class ParquetOfflineStoreConfig(SparkOfflineStoreConfig):
@@ -70,7 +66,7 @@ class ParquetOfflineStore(SparkOfflineStore):
         sources = {view.projection.name_to_use(): view.batch_source for view in feature_views}
         entity_df.createOrReplaceTempView("entities")
         features, joins = [], []
-        for view in get_feature_view_query_context(feature_refs, feature_views, registry, project, (_EVER, _EVER)):
+        for view in get_feature_view_query_context(feature_refs, feature_views, registry, project, (EVER, EVER)):
             source = sources[view.name]
             assert source is not None
             features += [f"{view.name}.{name}" for name in view.features]

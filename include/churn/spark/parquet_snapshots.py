@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from churn.as_of import event_timestamp
 from churn.code import step_digest
 from churn.drops.contract import FILES, File
 from churn.drops.loading import raw_rows
@@ -36,7 +35,7 @@ from churn.spark.manifests import (
 )
 from churn.spark.schemas import raw_schema
 from churn.spark.session import spark_session, url_of
-from churn.spark.views import read_parts
+from churn.spark.views import instant_of, read_parts
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -100,7 +99,7 @@ def _write(drop: AcceptedDrop, archive: Location, storage: Storage, location: Lo
     spark, build = spark_session(), secrets.token_hex(8)
     for file in FILES:
         _raw(spark, drop, file, archive).createOrReplaceTempView(f"raw_{file.table}")
-    instant = {"event_timestamp": event_timestamp(drop.as_of).strftime("%Y-%m-%d %H:%M:%S")}
+    instant = {"event_timestamp": instant_of(drop.as_of)}
 
     def write(table: str) -> Table:
         folder = f"{folder_of(drop.as_of, build)}/{table}"

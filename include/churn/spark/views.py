@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING
 
+from churn.as_of import event_timestamp
 from churn.drops.snapshots import FEATURE_TABLES, LABELS_TABLE
 from churn.drops.storage import Location, storage_at
 from churn.postgres.database import Connection, execute
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 class ParquetMissing(RuntimeError):
     """A date that is to be joined has no Parquet snapshot, or one of another drop."""
+
+
+def instant_of(as_of: date) -> str:
+    """Return the instant of a snapshot as a parameter of a statement: as text, since a datetime is bound in the time
+    zone of this process."""
+    return event_timestamp(as_of).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def needed(connection: Connection, labelled: date, as_of: date) -> dict[date, str]:
