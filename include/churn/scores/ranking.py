@@ -49,12 +49,18 @@ def score_batches(batches: Iterable[pa.RecordBatch], scorer: Scorer, file: Path)
     Args:
         batches: user_id, fee, and every feature of the model.
     """
+    return write_scored(
+        (batch.append_column("churn_probability", pa.array(scorer.probabilities_of(batch))) for batch in batches), file
+    )
+
+
+def write_scored(batches: Iterable[pa.RecordBatch], file: Path) -> int:
+    """Write scored batches into an Arrow file; return the number of customers."""
     writer, done = None, 0
     try:
         for batch in batches:
-            scored = batch.append_column("churn_probability", pa.array(scorer.probabilities_of(batch)))
-            writer = writer or pyarrow.ipc.new_file(file, scored.schema)
-            writer.write_batch(scored)
+            writer = writer or pyarrow.ipc.new_file(file, batch.schema)
+            writer.write_batch(batch)
             if (done + len(batch)) // PROGRESS_EVERY > done // PROGRESS_EVERY:
                 log.info("%d customers scored", done + len(batch))
             done += len(batch)
@@ -68,12 +74,12 @@ def ranked_rows(file: Path, model: VersionScorer, values: Mapping[str, Any]) -> 
     """Yield the rows of the list, SCHEMA, by rank, in tables of ROWS_AT_ONCE rows.
 
     Args:
-        file: written by score_batches().
-        values: as_of, revision, model_version, threshold and control_share.
+        file: written by write_scored().
+        values: as_of, revision, model_version, threshold, control_share, and rows: the customers in the file.
     """
     # Not as a memory map, whose pages would count as memory of this process.
     with pa.OSFile(str(file)) as source, pyarrow.ipc.open_file(source) as reader:
-        count = sum(map(len, _batches(reader)))
+        count = values["rows"]
         # Ten groups of sizes that differ by one at most, the larger ones first.
         ends = np.cumsum([count // 10 + (group < count % 10) for group in range(10)])
         begin = 0

@@ -29,7 +29,7 @@ from churn.registry import client as registry
 from churn.registry.model_version import ModelVersion
 from churn.registry.version_scorer import load_scorer
 from churn.scores.files import folder_of, hash_of, publish, publish_again, why_unpublished, write_and_pass_on
-from churn.scores.ranking import ranked_rows, score_batches
+from churn.scores.ranking import ranked_rows, score_batches, write_scored
 from churn.scores.registered import choose_registered
 from churn.scores.run import Run, current_run, partition_of, record_run
 from churn.scoring.scorer import Scorer
@@ -118,8 +118,9 @@ def _score(
 ) -> int:
     """Write every customer and their churn_probability into an Arrow file; return the number of customers."""
     if joins_by_spark(store):
-        score = of_spark("scoring").score_by_spark
-        return int(score(connection, store, service, as_of, probabilities_of=scorer.probabilities_of, file=file))
+        scored = of_spark("scoring").scored_batches
+        with closing(scored(connection, store, service, as_of, probabilities_of=scorer.probabilities_of)) as batches:
+            return write_scored(batches, file)
     return score_batches(_features_of(connection, store, service, as_of), scorer, file)
 
 

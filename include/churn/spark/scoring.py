@@ -4,17 +4,15 @@ The files are on their way only: they lie under SNAPSHOTS_URL/scored/, which eve
 has passed them on. A killed run leaves them to the next one, and an erasure deletes them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc
 import pyarrow.parquet
 from feast import FeatureService, FeatureStore
 
-from churn.drops.storage import Storage, storage_at
+from churn.drops.storage import storage_at
 from churn.postgres.database import Connection
 from churn.spark.joins import customers
 from churn.spark.manifests import SCORED, folder_of, parts_in
@@ -27,19 +25,17 @@ ProbabilitiesOf = Callable[[pa.RecordBatch], np.ndarray]
 executors."""
 
 
-def score_by_spark(
+def scored_batches(
     connection: Connection,
     store: FeatureStore,
     service: FeatureService,
     as_of: date,
     *,
     probabilities_of: ProbabilitiesOf,
-    file: Path,
-) -> int:
-    """Write every customer of `as_of` and their churn_probability into an Arrow file, in any order, as
-    churn.scores.ranking.score_batches() does; return the number of customers.
+) -> Generator[pa.RecordBatch, None, None]:
+    """Yield every customer of `as_of` with their churn_probability, in any order.
 
-    The caller holds the lock of the list.
+    The caller holds the lock of the list, and closes the generator, which deletes the files.
 
     Args:
         store: opened by open_offline_store().
@@ -54,7 +50,9 @@ def score_by_spark(
         schema = ", ".join(f"{name} {dtype}" for name, dtype in [*rows.dtypes, (PROBABILITY, "double")])
         scored = rows.mapInArrow(lambda batches: with_probabilities(batches, probabilities_of), schema)
         scored.write.mode("overwrite").parquet(url_of(location, folder), compression="zstd")
-        return _pass_on(storage, folder, file)
+        for name in parts_in(storage, folder):
+            with storage.fetched(name) as path, pyarrow.parquet.ParquetFile(path) as parquet:
+                yield from parquet.iter_batches()
     finally:
         storage.delete_folder(folder)
 
@@ -65,18 +63,3 @@ def with_probabilities(
     """Yield the batches with their probabilities. Runs on an executor."""
     for batch in batches:
         yield batch.append_column(PROBABILITY, pa.array(probabilities_of(batch), pa.float64()))
-
-
-def _pass_on(storage: Storage, folder: str, file: Path) -> int:
-    writer, done = None, 0
-    try:
-        for name in parts_in(storage, folder):
-            with storage.fetched(name) as path, pyarrow.parquet.ParquetFile(path) as parquet:
-                for batch in parquet.iter_batches():
-                    writer = writer or pyarrow.ipc.new_file(file, batch.schema)
-                    writer.write_batch(batch)
-                    done += len(batch)
-    finally:
-        if writer:
-            writer.close()
-    return done

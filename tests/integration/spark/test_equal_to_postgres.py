@@ -21,13 +21,13 @@ from churn.drops.storage import storage_at
 from churn.drops.withdrawal import withdraw
 from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, open_offline_store, open_store
 from churn.postgres.database import connect
-from churn.scores.ranking import score_batches
+from churn.scores.ranking import score_batches, write_scored
 from churn.scores.scoring_step import _features_of, score_customers
 from churn.scoring.scorer import Scorer
 from churn.spark.manifests import as_ofs, folder_of
 from churn.spark.parquet_snapshots import write_parquet
 from churn.spark.removal import remove_gone
-from churn.spark.scoring import score_by_spark
+from churn.spark.scoring import scored_batches
 from churn.synthetic.generate import write_drops
 from churn.training.sample import Sample
 from churn.training.training_set import NothingToLearn, build_training_set, join_features
@@ -114,9 +114,8 @@ def assert_equal(url, world):
                 assert sets[0].digest == sets[1].digest
             files = [world / "postgres.arrow", world / "spark.arrow"]
             score_batches(_features_of(connection, in_postgres, service, day), SumScorer(), files[0])
-            score_by_spark(
-                connection, by_spark, service, day, probabilities_of=SumScorer().probabilities_of, file=files[1]
-            )
+            scored = scored_batches(connection, by_spark, service, day, probabilities_of=SumScorer().probabilities_of)
+            write_scored(scored, files[1])
             rows = [pa.ipc.open_file(file).read_all().drop_columns("event_timestamp") for file in files]
             assert rows[0].sort_by("user_id").equals(rows[1].select(rows[0].column_names).sort_by("user_id"))
 

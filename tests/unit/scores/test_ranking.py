@@ -41,7 +41,7 @@ def test_customers_are_ranked_by_score_and_id_in_tables_of_equal_size(tmp_path, 
         patched.setattr(ranking, "DRAWN", drawn)
         patched.setattr(ranking, "ROWS_AT_ONCE", 11)
         everybody = scored(scores, tmp_path / "scored.arrow")
-        tables = list(ranking.ranked_rows(tmp_path / "scored.arrow", UNEXPLAINED, VALUES))
+        tables = list(ranking.ranked_rows(tmp_path / "scored.arrow", UNEXPLAINED, VALUES | {"rows": len(scores)}))
     assert [len(table) for table in tables[:-1]] == [11] * (len(tables) - 1)
     listed = pa.concat_tables(tables) if tables else everybody.slice(0, 0)
     wanted = everybody.take(pc.sort_indices(everybody, sort_keys=ranking.BY_RISK))
