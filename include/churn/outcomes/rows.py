@@ -16,7 +16,7 @@ from churn.registry.model_version import ModelVersion
 from churn.registry.version_scorer import load_scorer
 from churn.scores.arms import arms
 from churn.scores.run import Run
-from churn.training.sample import at_most, cohorts_of
+from churn.training.sample import cohorts_of, evenly
 from churn.training.training_set import LABEL, TrainingSet, join_features
 
 LIST, ANSWERING, API = "list", "answering", "api"
@@ -69,7 +69,7 @@ def list_rows(database_url: str, run: Run, known_as_of: date) -> Rows:
     """Return the customers of a list whose labels a drop up to `known_as_of` delivered, by rank; of a long list a
     sample."""
     known = {"as_of": sql.Literal(run.as_of), "known_as_of": sql.Literal(known_as_of)}
-    in_sample = at_most(MOST_ROWS, run.rows).condition("customers")
+    in_sample = evenly(MOST_ROWS, run.rows).condition("customers")
     return _rows(
         LIST, _query(database_url, "outcomes/list_rows", **known, partition=run.partition, in_sample=in_sample)
     )
@@ -77,7 +77,7 @@ def list_rows(database_url: str, run: Run, known_as_of: date) -> Rows:
 
 def list_scores(database_url: str, run: Run) -> pa.Table:
     """Return user_id and churn_probability of a list, by rank; of long lists a sample."""
-    in_sample = at_most(MOST_ROWS, run.rows).condition("customers")
+    in_sample = evenly(MOST_ROWS, run.rows).condition("customers")
     return _query(database_url, "outcomes/list_scores", partition=run.partition, in_sample=in_sample)
 
 
@@ -87,7 +87,7 @@ def answered_rows(database_url: str, as_of: date, known_as_of: date) -> Iterator
     with connect(database_url) as connection:
         answers = one(connection, "outcomes/answers", {"as_of": as_of})[0]
     known = {"as_of": sql.Literal(as_of), "known_as_of": sql.Literal(known_as_of)}
-    in_sample = at_most(MOST_ROWS, answers).condition("answered")
+    in_sample = evenly(MOST_ROWS, answers).condition("answered")
     table = _query(database_url, "outcomes/answered", **known, in_sample=in_sample)
     for version in sorted(pc.unique(table["model_version"]).to_pylist()):
         yield version, _rows(API, table.filter(pc.equal(table["model_version"], version)))

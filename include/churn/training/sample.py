@@ -73,7 +73,7 @@ def cohorts_of(connection: Connection, day: date) -> Sample:
     return Sample(share_of(COHORT_CUSTOMERS, _customers(connection, [day])[day]), others=0.0)
 
 
-def at_most(most: int, customers: int) -> Sample:
+def evenly(most: int, customers: int) -> Sample:
     """Return a sample of about `most` of so many customers: the same share of each group."""
     share = share_of(most, customers)
     return Sample(share, share)
