@@ -47,7 +47,13 @@ class HashedReader:
 
 
 class Incoming:
-    """Files on their way into the archive. They become visible only by accept(); leaving the block cleans up."""
+    """Files on their way into the archive. They become visible only by accept(); leaving the block cleans up.
+
+    Attributes:
+        directory: where they lie; other temporary files may lie there too.
+    """
+
+    directory: Path
 
     def __init__(self, archive: Location):
         self._storage = storage_at(archive)
@@ -55,7 +61,7 @@ class Incoming:
         self._waiting: list[tuple[Path, HashedReader]] = []
 
     def __enter__(self) -> "Incoming":
-        self._directory = self._incoming.__enter__()
+        self.directory = self._incoming.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -64,7 +70,7 @@ class Incoming:
     @contextmanager
     def reading(self, path: Path) -> Iterator[HashedReader]:
         """Open the file at `path`. What is read is also written for the archive."""
-        waiting = self._directory / path.name
+        waiting = self.directory / path.name
         with open_plain(path) as file, pa.CompressedOutputStream(pa.OSFile(str(waiting), "wb"), "zstd") as copy:
             reader = HashedReader(file, copy)
             yield reader
@@ -76,7 +82,7 @@ class Incoming:
 
     def leave_out(self, name: str, lines: Iterable[int]) -> HashedReader:
         """Write the file `name` again without these lines; return a reader that has read what is left."""
-        waiting, shorter = self._directory / name, self._directory / f"{name}.shorter"
+        waiting, shorter = self.directory / name, self.directory / f"{name}.shorter"
         reader = rewrite(waiting, shorter, lines)
         shorter.replace(waiting)
         self._waiting = [(path, reader if path == waiting else each) for path, each in self._waiting]

@@ -1,13 +1,13 @@
 """Checks the customers of a drop: each file has each customer once, the five required files have the same ones, and no
 two ids differ by case alone. Optional files have a customer once for each date, actions.csv for each action too.
 
-A valid drop is checked in memory, with 16 bytes per customer. If the check fails, the database finds the faulty
-customers and their lines.
+A valid drop is checked by hashes on disk. If the check fails, the database finds the faulty customers and their lines.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import date
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from churn.drops.contract import ACTIONS, FILES, OPTIONAL_FILES, REQUIRED_FILES, RULES, USER_ID, USERS, File
+from churn.drops.keys import Keys, are_among
 from churn.drops.tables import Rows, read_rows
 from churn.drops.violations import SHOWN, Violations, quote
 from churn.postgres.copy import copy_rows
@@ -30,91 +31,95 @@ Streams = Mapping[str, Callable[[], AbstractContextManager[BinaryIO]]]
 
 
 class Agreement:
-    """Checks whether the files read so far agree. The users file is read first.
+    """Checks whether the files that were read agree.
 
-    Customers are compared by 64-bit hash (SipHash). A collision within a file only makes the database check again. A
-    missing customer goes unnoticed only if a wrong one has the same hash.
+    Customers are compared by 64-bit hash (SipHash), a part of them at a time. A collision within a file only makes the
+    database check again. A missing customer goes unnoticed only if a wrong one has the same hash.
     """
 
-    def __init__(self, as_of: date, rules: int = RULES) -> None:
-        self._as_of, self._rules = as_of, rules
-        self._users = np.empty(0, np.uint64)
-        self._late = np.empty(0, np.uint64)
-        self._folded = np.empty(0, np.uint64)
-        self.holds = True
+    def __init__(self, as_of: date, directory: Path, rules: int = RULES) -> None:
+        """Keep hashes, 16 bytes for each row of a file, in `directory`, which must last as long as this is used."""
+        self._as_of, self._rules, self._directory = as_of, rules, directory
+        self._keys: dict[File, Keys] = {}
+        self._late, self._folded = Keys(directory / "late"), Keys(directory / "folded")
+        self._complete = True
 
     @property
-    def users(self) -> np.ndarray:
-        """The sorted hashes of the customers of the users file."""
-        return self._users
+    def users(self) -> Keys:
+        """The customers of the users file."""
+        return self._keys[USERS]
 
     def read(self, file: File, rows: Iterable[Rows]) -> int:
         """Read a file's rows and return their number."""
-        count, parts, folded = 0, [np.empty((0, 3 if file is ACTIONS else 2), np.uint64)], [np.empty(0, np.uint64)]
+        keys = self._keys[file] = Keys(self._directory / f"{file.name}.keys", 3 if file is ACTIONS else 2)
+        count = found = 0
         for each in rows:
-            count += len(each.lines)
             customers = customers_of(each, self._as_of).drop_null()
-            parts.append(_keys(customers, self._as_of))
+            count, found = count + len(each.lines), found + len(customers)
+            keys.add(_keys(customers, self._as_of))
             # All other ids must equal one of the users file, so folding them adds nothing.
             if self._rules > 1 and file is USERS:
-                folded.append(_hash(fold(customers["user_id"])))
+                self._fold(customers)
             elif self._rules > 1 and file in OPTIONAL_FILES:
                 late = customers.filter(pc.not_equal(customers["as_of"], pa.scalar(self._as_of, pa.date32())))
-                folded.append(_hash(fold(late["user_id"])))
-        keys = np.concatenate(parts)
-        if file is USERS:
-            self._users = np.sort(keys[:, 0])
-        # A label of another date, or another action, is a separate row of the same customer.
-        each_row = np.sort(np.bitwise_xor.reduce(keys, axis=1))
-        once = len(each_row) == count and not (each_row[1:] == each_row[:-1]).any()
-        of_this_date = np.sort(keys[keys[:, 1] == 0, 0])
-        same = np.array_equal(of_this_date, self._users) if file in REQUIRED_FILES else self._knows(of_this_date)
-        differ = self._differ_by_more_than_case(keys[keys[:, 1] != 0, 0], np.concatenate(folded))
-        self.holds = self.holds and once and same and differ
+                self._late.add(_hash(late["user_id"]))
+                self._fold(late)
+        self._complete = self._complete and count == found
         return count
 
-    def _differ_by_more_than_case(self, late: np.ndarray, folded: np.ndarray) -> bool:
-        """Tell whether folding merges no two ids of the files read so far. `late` are those of earlier dates."""
-        if not len(folded):
+    def holds(self) -> bool:
+        """Tell whether the files agree. The users file was read."""
+        return self._complete and all(map(self._agrees, self._keys)) and self._differ_by_more_than_case()
+
+    def _fold(self, customers: pa.Table) -> None:
+        self._folded.add(_hash(fold(customers["user_id"])))
+
+    def _agrees(self, file: File) -> bool:
+        for keys, users in zip(self._keys[file].parts(), self.users.parts(), strict=True):
+            # A label of another date, or another action, is a separate row of the same customer.
+            if _distinct(np.bitwise_xor.reduce(keys, axis=1)) < len(keys):
+                return False
+            known, of_this_date = np.sort(users[:, 0]), keys[keys[:, 1] == 0, 0]
+            if file in REQUIRED_FILES and len(of_this_date) != len(known):
+                return False
+            if not are_among(of_this_date, known).all():
+                return False
+        return True
+
+    def _differ_by_more_than_case(self) -> bool:
+        """Tell whether folding merges no two ids."""
+        if self._rules == 1:
             return True
-        self._late, self._folded = np.concatenate([self._late, late]), np.concatenate([self._folded, folded])
-        return _distinct(np.concatenate([self._users, self._late])) == _distinct(self._folded)
-
-    def _knows(self, keys: np.ndarray) -> bool:
-        # A sorted search is faster than numpy's isin and unique, which build hash tables.
-        return count_shared(keys, self._users) == len(keys)
+        ids = zip(self.users.parts(), self._late.parts(), strict=True)
+        different = sum(_distinct(np.concatenate([users[:, 0], late[:, 0]])) for users, late in ids)
+        return different == sum(_distinct(folded[:, 0]) for folded in self._folded.parts())
 
 
-def read_users(stream: BinaryIO, rules: int) -> np.ndarray:
-    """Return the sorted hashes of the customers of an archived users file; only the ids are parsed.
+def read_users(stream: BinaryIO, rules: int, directory: Path) -> Keys:
+    """Return the customers of an archived users file, kept in `directory`; only the ids are parsed.
 
     Args:
         rules: those that the drop was accepted by.
     """
-    # An accepted file needs no check of label dates or case.
-    agreement = Agreement(date.min, rules=1)
-    agreement.read(USERS, read_rows(File(USERS.table, (USER_ID,)), stream, Violations(), rules))
-    return agreement.users
-
-
-def count_shared(some: np.ndarray, others: np.ndarray) -> int:
-    """Return how many of `some` are among `others`; both are sorted arrays."""
-    places = np.searchsorted(others, some)
-    return int((others.take(places, mode="clip") == some).sum()) if len(others) else 0
+    keys = Keys(directory / "users")
+    for each in read_rows(File(USERS.table, (USER_ID,)), stream, Violations(), rules):
+        keys.add(_hash(each.table["user_id"]))
+    return keys
 
 
 def _keys(customers: pa.Table, as_of: date) -> np.ndarray:
     """Return the hashes of each row: of the id, of the date, 0 for the drop's own, and of the action, if it has one."""
     days = customers["as_of"].cast(pa.int32()).to_numpy() - (as_of - date(1970, 1, 1)).days
-    keys = [_hash(customers["user_id"].combine_chunks()), days.astype(np.uint64) * np.uint64(_SPREAD)]
+    keys = [_hash(customers["user_id"])[:, 0], days.astype(np.uint64) * np.uint64(_SPREAD)]
     if "action" in customers.column_names:
         # Spread, so that customer a with action b differs from customer b with action a.
-        keys.append(_hash(customers["action"].combine_chunks()) * np.uint64(_SPREAD))
+        keys.append(_hash(customers["action"])[:, 0] * np.uint64(_SPREAD))
     return np.stack(keys, axis=1)
 
 
-def _hash(ids: pa.Array) -> np.ndarray:
-    return pd.util.hash_array(ids.to_numpy(zero_copy_only=False), categorize=False)
+def _hash(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Return the hashes as a column."""
+    return pd.util.hash_array(texts.to_numpy(zero_copy_only=False), categorize=False)[:, np.newaxis]
 
 
 def _distinct(keys: np.ndarray) -> int:

@@ -121,8 +121,9 @@ class _Check:
 def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
     """Check the drop, compare it with the nearest earlier loaded one, and archive it.
 
-    Files stream through in blocks; 16 bytes per customer stay in memory. Content that was accepted before is checked by
-    its original rules and not compared again. Rows of erased customers are left out before anything else looks at them.
+    Files stream through in blocks; hashes of their customers go to disk beside them. Content that was accepted before
+    is checked by its original rules and not compared again. Rows of erased customers are left out before anything else
+    looks at them.
 
     Raises:
         KeyMissing: customers were erased, and the key of their tombstones is missing.
@@ -146,7 +147,7 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
         known = read_known(database_url, drop.as_of)
         before = accepted_before(known.history, digest)
         rules = before.rules if before else RULES
-        check = _Check(drop, rules, Agreement(drop.as_of, rules), Profiler(), violations)
+        check = _Check(drop, rules, Agreement(drop.as_of, incoming.directory, rules), Profiler(), violations)
         accepted: dict[str, AcceptedFile] = {}
         for file in FILES:
             if file.name in taken:
@@ -162,7 +163,7 @@ def validate(drop: Drop, database_url: str, archive: Location) -> AcceptedDrop:
                 for name, file in accepted.items()
             }
             _check_manifest(drop, manifest, as_landed, violations)
-        if USERS.name in accepted and not check.agreement.holds:
+        if USERS.name in accepted and not check.agreement.holds():
             readable = [name for name, file in accepted.items() if file.rows]
             find_disagreements(drop.as_of, incoming.streams(), readable, database_url, violations, rules=check.rules)
         violations.raise_if_any(drop.as_of.isoformat())

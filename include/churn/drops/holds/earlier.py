@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import numpy as np
-
 from churn.drops.archive import ArchiveError, open_archived
 from churn.drops.contract import REQUIRED_FILES, USERS, File
-from churn.drops.customers import count_shared, read_users
+from churn.drops.customers import read_users
 from churn.drops.holds.profile import Profile, Profiler
 from churn.drops.holds.rules import Look, compare
-from churn.drops.storage import Location
+from churn.drops.keys import Keys, count_shared
+from churn.drops.storage import Location, storage_at
 from churn.drops.tables import Rows, read_rows
 from churn.drops.violations import Violations
 from churn.postgres.database import Connection, execute
@@ -38,21 +37,18 @@ def find_nearest_earlier(connection: Connection, as_of: date) -> Earlier | None:
     return Earlier(*found) if found else None
 
 
-def compare_with_earlier(earlier: Earlier, now: Look, users: np.ndarray, archive: Location) -> list[str]:
-    """Return how a drop differs from the earlier one in ways that a person must accept, a sentence each.
-
-    Args:
-        users: the sorted hashes of the drop's customers; see churn.drops.customers.Agreement.
-    """
+def compare_with_earlier(earlier: Earlier, now: Look, users: Keys, archive: Location) -> list[str]:
+    """Return how a drop of the customers `users` differs from the earlier one in ways that a person must accept, a
+    sentence each."""
     try:
         profile = earlier.profile or _read_profile(earlier, archive)
-        with open_archived(archive, earlier.files[USERS.name]["sha256"]) as stream:
-            before = read_users(stream, earlier.rules)
+        sha256 = {name: file["sha256"] for name, file in earlier.files.items()}
+        with open_archived(archive, sha256[USERS.name]) as stream, storage_at(archive).incoming() as directory:
+            shared = count_shared(read_users(stream, earlier.rules, directory), users)
     except ArchiveError as error:
         # A hold and not an error: a damaged archive must not block all later drops.
         return [f"it cannot be compared with the drop of {earlier.as_of}: {error}"]
-    sha256 = {name: file["sha256"] for name, file in earlier.files.items()}
-    return compare(now, Look(sha256, profile), count_shared(before, users))
+    return compare(now, Look(sha256, profile), shared)
 
 
 def _read_profile(earlier: Earlier, archive: Location) -> Profile:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import numpy as np
-
 from churn.drops.holds.acceptance import (
     Accept,
     Revision,
@@ -19,6 +17,7 @@ from churn.drops.holds.acceptance import (
 from churn.drops.holds.earlier import Earlier, compare_with_earlier, find_nearest_earlier
 from churn.drops.holds.record import DropHeld, Hold, read_holds, record_hold
 from churn.drops.holds.rules import Look
+from churn.drops.keys import Keys
 from churn.drops.landing import ACCEPT, digest_of
 from churn.drops.storage import Location
 from churn.postgres.database import connect
@@ -43,7 +42,7 @@ class Lawful:
         digest: sha256 of the contract's files.
         changed_ns: when the newest of them was changed or put there, in nanoseconds.
         look: its files' hashes and its profile.
-        users: the sorted hashes of its customers.
+        users: its customers.
         judged: the identity of everything that is judged: the hashes of its files as they landed, and the identity of
             every other judged file, read before it.
     """
@@ -53,7 +52,7 @@ class Lawful:
     digest: str
     changed_ns: int
     look: Look
-    users: np.ndarray
+    users: Keys
     judged: Mapping[str, str]
     accept: Accept | None
 
