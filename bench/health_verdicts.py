@@ -23,7 +23,7 @@ from churn.synthetic.drops import SyntheticDrop, simulate
 from churn.training.cohort import cohorts
 from churn.training.recipe import Parameters, Rows, fit
 from churn.training.regime import RECIPE
-from churn.training.training_set import LABELLED_DATES
+from churn.training.sources import LABELLED_DATES
 
 WORDS = (AS_PROMISED, WORSE, CHANCE, TOO_FEW)
 CUSTOMERS, MONTHS, SEEDS = 7_000, 12, 20

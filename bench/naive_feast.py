@@ -18,7 +18,8 @@ from churn.features.column_types import TYPES
 from churn.features.store import FEATURE_SERVICE, feature_types
 from churn.postgres.database import connect
 from churn.postgres.database_url import feast_environment
-from churn.training.training_set import LABEL, digest_of
+from churn.training.digest import digest_of
+from churn.training.training_set import LABEL
 from embedded.postgres_url import with_driver
 from feature_repo.definitions import OBJECTS
 

@@ -79,9 +79,10 @@ def churn_snapshot():
         """Loads the drop from the archive into raw.* as one revision of its AS_OF, in one transaction. Returns for each
         date how many labels and actions came, matched a customer, changed or wait for a snapshot. UNCHANGED if loaded.
         """
+        from churn.drops.accepted import AcceptedDrop
         from churn.drops.archive import ArchiveError
         from churn.drops.loading import StaleDrop, load
-        from churn.drops.validation import AcceptedDrop, DropRejected
+        from churn.drops.validation import DropRejected
         from churn.settings import read_settings
 
         with no_retry(ArchiveError, DropRejected, StaleDrop):

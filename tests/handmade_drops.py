@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from churn.drops.accepted import AcceptedDrop
 from churn.drops.contract import ACTIONS, LABELS, REQUIRED_FILES, File, Kind
 from churn.drops.landing import ACCEPT, Drop
 from churn.drops.loading import load
 from churn.drops.snapshots import build_snapshots
-from churn.drops.validation import AcceptedDrop, validate
+from churn.drops.validation import validate
 
 PLAUSIBLE = {
     "user_gender": "Female",

@@ -22,7 +22,7 @@ def withdraw(settings: Settings, as_of: date, why: str, say: Progress) -> None:
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 — slow, and reads the environment at import
 
         from churn.drops.withdrawal import withdraw  # noqa: PLC0415
-        from churn.features.builds import IncompleteBuild  # noqa: PLC0415
+        from churn.features.build import IncompleteBuild  # noqa: PLC0415
         from churn.features.materialization import serve_what_is_left  # noqa: PLC0415
         from churn.outcomes.judgement_step import judge_again  # noqa: PLC0415
         from churn.scores.withdrawal import withdraw_scores  # noqa: PLC0415

@@ -2,6 +2,7 @@
 
 import ast
 from collections import defaultdict
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,13 @@ def test_every_package_and_flat_module_has_its_place():
 @pytest.mark.parametrize("package", ORDER)
 def test_a_package_imports_only_packages_that_stand_before_it(package):
     assert packages_imported()[package] - FLAT <= set(ORDER[: ORDER.index(package)])
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    paths = {".".join(path.relative_to(CHURN.parent).with_suffix("").parts): path for path in CHURN.rglob("*.py")}
+    imported = {name: imported_by(path) & paths.keys() for name, path in paths.items()}
+    # Raises CycleError, which names the circle.
+    assert set(TopologicalSorter(imported).static_order()) == paths.keys()
 
 
 def test_flat_modules_import_no_package():

@@ -8,7 +8,8 @@ from typing import Any
 
 from churn.drops.holds.record import Hold, find_holds, what_to_do
 from churn.features.redis.server import OnlineStoreAway
-from churn.operations.deadline import GRACE, REPLACE, Late, find_late, find_missing, in_words
+from churn.operations.deadline import GRACE, REPLACE, find_missing
+from churn.operations.late import Late, find_late, in_words
 from churn.operations.unended import END, Unended, find_unended, unended_in_words
 from churn.registry.erased import erased_in_words
 from churn.registry.model_version import ModelVersion

@@ -6,7 +6,8 @@ from datetime import date, datetime
 from typing import Any
 
 from churn.board.reading import reading, rows_of
-from churn.features.builds import Served, builds_of
+from churn.features.build import Served
+from churn.features.builds import builds_of
 from churn.postgres.database import Connection, statement
 
 DECISIONS = 1000

@@ -9,6 +9,7 @@ from datetime import date
 import pyarrow as pa
 
 from churn.code import step_digest
+from churn.drops.accepted import AcceptedDrop
 from churn.drops.actions import Actions, count_actions
 from churn.drops.archive import open_archived
 from churn.drops.contract import ACTIONS, FILES, LABELS, ROW_DATE, File
@@ -16,7 +17,6 @@ from churn.drops.labels import Labels, count_labels
 from churn.drops.storage import Location
 from churn.drops.strangers import find_strangers
 from churn.drops.tables import read_rows
-from churn.drops.validation import AcceptedDrop
 from churn.drops.violations import Violations
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.copy import copy_rows

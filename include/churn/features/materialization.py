@@ -15,7 +15,8 @@ from psycopg.rows import TupleRow
 
 from churn.as_of import event_timestamp
 from churn.code import step_digest
-from churn.features.builds import Build, Builds, IncompleteBuild, Served, builds_of
+from churn.features.build import Build, IncompleteBuild, Served
+from churn.features.builds import Builds, builds_of
 from churn.features.column_types import columns_of
 from churn.features.store import STORE_LOCK, open_store, views_of
 from churn.outcome import DONE, OLDER, UNCHANGED, Outcome

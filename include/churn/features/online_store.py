@@ -15,7 +15,8 @@ from feast.repo_config import RepoConfig
 from psycopg import sql
 
 from churn.as_of import as_of_of
-from churn.features.builds import build_being_written, build_table_of, table_of
+from churn.features.build import build_being_written
+from churn.features.builds import build_table_of, table_of
 from churn.features.column_types import columns_of, join_key_of, key_value, type_of
 from churn.features.one_as_of_store import OneAsOfStore, OneAsOfStoreConfig, WriteRow, source_of
 from churn.features.reader import OnlineReader

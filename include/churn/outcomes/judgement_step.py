@@ -31,7 +31,7 @@ from churn.settings import label_days
 from churn.statistics import Estimate
 from churn.training.label_period import overlap
 from churn.training.learned_from import learned_of
-from churn.training.training_set import LABELLED_DATES
+from churn.training.sources import LABELLED_DATES
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,10 @@ from churn.registry.loading import load_pipeline
 from churn.registry.model_version import ModelNotLoadable, ModelVersion
 from churn.scoring.scorer import score
 from churn.training.candidate import Candidate
+from churn.training.digest import digest_of
 from churn.training.lineage import read_kept_set
 from churn.training.selection import run_at_once
-from churn.training.training_set import TrainingSet, digest_of
+from churn.training.training_set import TrainingSet
 
 Check = tuple[str, str | None]
 """The subject of a comparison, and the difference in words; None if equal."""

@@ -14,11 +14,11 @@ import psycopg
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from churn.drops.accepted import AcceptedDrop, AcceptedFile
 from churn.drops.archive import ArchiveError, newest_content, open_archived
 from churn.drops.loading import load
 from churn.drops.snapshots import build_snapshots
 from churn.drops.storage import Location
-from churn.drops.validation import AcceptedDrop, AcceptedFile
 from churn.features.store import apply_definitions, open_store
 from churn.postgres.database import Connection, connect, one
 from churn.reason import Refused
@@ -32,7 +32,8 @@ from churn.training.candidate import fit_candidate
 from churn.training.environment import environment_differences
 from churn.training.lineage import code_differences, commit_differences, read_lineage
 from churn.training.sample import Sample
-from churn.training.training_set import TrainingSet, build_training_set, labelled_dates
+from churn.training.sources import labelled_dates
+from churn.training.training_set import TrainingSet, build_training_set
 
 Say = Callable[[str], None]
 TRAINING_SET = "training set"

@@ -18,7 +18,7 @@ from churn.drops.snapshots import DELIVERED_TABLES, FEATURE_TABLES
 from churn.features.builds import builds_of
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock, one
-from churn.training.training_set import LABELLED_DATES, sources_of
+from churn.training.sources import LABELLED_DATES, sources_of
 
 Column = tuple[str, Callable[[date], Any]]
 """The column that a table is partitioned by, and its value for an AS_OF."""

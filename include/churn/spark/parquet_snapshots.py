@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from churn.code import step_digest
+from churn.drops.accepted import AcceptedDrop, AcceptedFile
 from churn.drops.contract import FILES, File
 from churn.drops.loading import raw_rows
 from churn.drops.snapshots import DELIVERED_TABLES, FEATURE_TABLES
 from churn.drops.storage import Location, Storage, storage_at
-from churn.drops.validation import AcceptedDrop, AcceptedFile
 from churn.outcome import DONE, UNCHANGED, Outcome
 from churn.postgres.database import Connection, connect, execute, lock, lock_session, one, statement
 from churn.postgres.personal_data import writing_personal_data

@@ -17,7 +17,7 @@ from churn.postgres.database import Connection, connect, execute, lock_session, 
 from churn.registry.client import find_versions
 from churn.registry.client import production as find_production
 from churn.registry.model_version import MODEL_NAME, ModelVersion
-from churn.training.training_set import drops_of
+from churn.training.sources import drops_of
 from churn.training.uses import Drops, Uses, add_use, uses_of
 
 SUPERSEDED = "superseded"

@@ -19,15 +19,9 @@ from churn.training.candidate import NotEnoughToLearn, fit_candidate
 from churn.training.lineage import read_revisions
 from churn.training.regime import REGIME_CHANGE, judged_of
 from churn.training.registration import register
+from churn.training.sources import Expired, drops_of, labelled_dates
 from churn.training.superseded import renew
-from churn.training.training_set import (
-    Expired,
-    TrainingSet,
-    build_training_set,
-    drops_of,
-    known_since,
-    labelled_dates,
-)
+from churn.training.training_set import TrainingSet, build_training_set, known_since
 from churn.training.uses import DROPS, USED_BY, to_tag
 
 __all__ = ["DropsChanged", "ExperimentDeleted", "Expired", "NotEnoughToLearn", "train"]

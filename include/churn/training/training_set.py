@@ -1,12 +1,10 @@
 """Training sets: the labels of each date, as known at an AS_OF, joined by Feast with the features of that date."""
 
-import hashlib
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,13 +21,10 @@ from churn.features.store import feature_types, joins_by_spark, of_spark
 from churn.postgres.database import Connection, connect, execute, statement
 from churn.scoring.frame import to_model_types
 from churn.scoring.scorer import score
-from churn.settings import label_days
 from churn.training.cohort import cohorts
-from churn.training.label_period import choose_dates
+from churn.training.digest import digest_of, digest_of_parts
 from churn.training.sample import Sample, samples_of
-
-LABELLED_DATES = 6
-"""Labelled dates per training set: half a year of label periods, so that old behaviour fades out."""
+from churn.training.sources import labelled_dates
 
 BLOCK = 40_000
 """Rows converted to Python objects at once: a few megabytes."""
@@ -43,10 +38,6 @@ class NothingToLearn(RuntimeError):
 
 class ServiceNotApplied(RuntimeError):
     """Feast's registry does not have a feature service that training compares."""
-
-
-class Expired(RuntimeError):
-    """Retention removed dates of the training set."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,7 @@ class TrainingSet:
         all."""
         # The cohort is that of these rows: the hashes of a million customers are not computed again.
         table = self.of(service).table if service else self.table
-        return _digest_of(table.schema, _blocks_of(table, self.cohort & self.on(day)))
+        return digest_of_parts(table.schema, _blocks_of(table, self.cohort & self.on(day)))
 
     @property
     def days(self) -> np.ndarray:
@@ -167,81 +158,6 @@ def build_training_set(
             )
         parts = [join_features(connection, store, service, day, as_of, sample=samples[day]) for day in sorted(samples)]
     return TrainingSet(as_of, service, pa.concat_tables(parts), tuple(others), samples)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The labelled dates of a training set and its drops, without the join.
-
-    Attributes:
-        dates: oldest first.
-        drops: AS_OF → sha256 of the content: the drops of the dates, which give the features, and those up to the AS_OF
-            that delivered labels for these dates. Equal drops give equal training sets.
-        expired: those of the drops that retention removed.
-    """
-
-    dates: list[date]
-    drops: dict[date, str]
-    expired: list[date]
-
-
-def sources_of(
-    connection: Connection, as_ofs: Iterable[date], limit: int = LABELLED_DATES, days: int | None = None
-) -> dict[date, Sources]:
-    """Return the sources of the training set of each AS_OF; without dates if there is nothing to learn from.
-
-    Args:
-        limit: the most dates of a training set.
-        days: the days that a label covers; None for CHURN_LABEL_DAYS.
-
-    Raises:
-        SettingError: CHURN_LABEL_DAYS cannot be used.
-    """
-    asked, days = sorted(set(as_ofs)), days or label_days()
-    if not asked:
-        return {}
-    builds = [_Build(*row) for row in execute(connection, "training/drops", {"newest": asked[-1]})]
-    return {as_of: _sources([each for each in builds if each.as_of <= as_of], days, limit) for as_of in asked}
-
-
-class _Build(NamedTuple):
-    """A row of the statement training/drops."""
-
-    as_of: date
-    digest: str
-    is_expired: bool
-    label_dates: list[date]
-    labelled: list[date]
-
-
-def _sources(builds: Sequence[_Build], days: int, limit: int) -> Sources:
-    dates = choose_dates({day for each in builds for day in each.labelled}, days, limit)
-    used = [each for each in builds if each.as_of in dates or not set(dates).isdisjoint(each.label_dates)]
-    return Sources(dates, {each.as_of: each.digest for each in used}, [each.as_of for each in used if each.is_expired])
-
-
-def labelled_dates(
-    connection: Connection, as_of: date, limit: int = LABELLED_DATES, days: int | None = None
-) -> list[date]:
-    """Return the dates to learn from at `as_of`, oldest first: the choice among the dates that have a snapshot and
-    labels delivered by drops up to `as_of`. For `limit` and `days` see sources_of().
-
-    Raises:
-        Expired: retention removed one of them, or of the drops that labelled them.
-    """
-    found = sources_of(connection, [as_of], limit, days)[as_of]
-    if expired := [str(drop) for drop in found.expired]:
-        raise Expired(
-            f"the training set of {as_of} includes {', '.join(expired)}, which retention removed: run these dates "
-            f"again (make backfill FROM={expired[0]} TO={expired[-1]}; their drops must be in the landing directory), "
-            f"then {as_of}; and increase CHURN_SNAPSHOTS_DAYS"
-        )
-    return found.dates
-
-
-def drops_of(connection: Connection, as_ofs: Iterable[date]) -> dict[date, dict[date, str]]:
-    """Return the drops of each AS_OF's training set, those that retention removed included."""
-    return {as_of: found.drops for as_of, found in sources_of(connection, as_ofs).items()}
 
 
 def known_since(connection: Connection, training_set: TrainingSet, drops: Iterable[date]) -> date:
@@ -315,36 +231,9 @@ def score_rows(pipeline: Pipeline, training_set: TrainingSet, rows: np.ndarray) 
     return np.concatenate([np.empty(0), *(score(pipeline, block) for block in training_set.features_in_blocks(rows))])
 
 
-def digest_of(table: pa.Table) -> str:
-    """Return the sha256 of the table as CSV with a header."""
-    return _digest_of(table.schema, [table])
-
-
-def _digest_of(schema: pa.Schema, parts: Iterable[pa.Table]) -> str:
-    digest = _Digest()
-    with pyarrow.csv.CSVWriter(digest, schema) as writer:
-        for part in parts:
-            writer.write_table(part)
-    return digest.sha256.hexdigest()
-
-
 def _blocks_of(table: pa.Table, rows: np.ndarray) -> Iterator[pa.Table]:
     """Yield the rows in blocks without a full copy. Equal rows give equal blocks, because the block size decides the
     last bit of a score."""
     places = np.flatnonzero(rows)
     for begin in range(0, len(places), BLOCK):
         yield table.take(places[begin : begin + BLOCK])
-
-
-class _Digest(io.RawIOBase):
-    """A file object that hashes everything written to it."""
-
-    def __init__(self) -> None:
-        self.sha256 = hashlib.sha256()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.sha256.update(data)
-        return len(data)

@@ -18,7 +18,7 @@ from churn.board import history as board
 from churn.drops.snapshots import build_snapshots
 from churn.features.materialization import materialize
 from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online
-from churn.operations.deadline import find_late
+from churn.operations.late import find_late
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect, execute, script
 from churn.postgres.migrate import known_migrations, migrate

@@ -11,7 +11,7 @@ from churn.drops.validation import validate
 from churn.drops.violations import DropRejected
 from churn.outcome import DONE
 from churn.postgres.database import connect
-from churn.training.training_set import labelled_dates
+from churn.training.sources import labelled_dates
 from tests.database_dump import dump
 from tests.handmade_drops import accept, take_in, validated_now, write_drop
 

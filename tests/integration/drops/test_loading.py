@@ -12,11 +12,12 @@ import pytest
 from psycopg import IsolationLevel, sql
 
 from churn.drops import loading, values
+from churn.drops.accepted import AcceptedDrop, AcceptedFile
 from churn.drops.archive import ArchiveError, Incoming
 from churn.drops.contract import FILES, LABELS, REQUIRED_FILES, Kind
 from churn.drops.landing import digest_of, find_drop
 from churn.drops.loading import StaleDrop, load
-from churn.drops.validation import AcceptedDrop, AcceptedFile, validate
+from churn.drops.validation import validate
 from churn.drops.violations import DropRejected
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect

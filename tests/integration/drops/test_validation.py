@@ -10,9 +10,10 @@ import pytest
 from psycopg import sql
 
 from churn.drops import customers
+from churn.drops.accepted import AcceptedDrop
 from churn.drops.contract import REQUIRED_FILES, RULES
 from churn.drops.landing import Drop
-from churn.drops.validation import AcceptedDrop, validate
+from churn.drops.validation import validate
 from churn.drops.violations import DropRejected
 from churn.postgres.database import connect
 from tests.conftest import database_copy

@@ -10,11 +10,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from churn.drops.accepted import AcceptedDrop
 from churn.drops.archive import open_archived
 from churn.drops.landing import Drop
 from churn.drops.loading import load
 from churn.drops.snapshots import build_snapshots
-from churn.drops.validation import AcceptedDrop, validate
+from churn.drops.validation import validate
 from churn.drops.withdrawal import withdraw
 from churn.features.materialization import materialize, serve_what_is_left
 from churn.features.store import FEATURE_SERVICE, apply_definitions, read_online

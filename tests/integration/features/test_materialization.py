@@ -11,7 +11,7 @@ import pytest
 from feast import FeatureStore
 
 from churn.features import materialization
-from churn.features.builds import IncompleteBuild
+from churn.features.build import IncompleteBuild
 from churn.features.materialization import NoSnapshot, materialize
 from churn.features.store import FEATURE_SERVICE, STORE_LOCK, apply_definitions, read_online
 from churn.outcome import DONE, OLDER, UNCHANGED

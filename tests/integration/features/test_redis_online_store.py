@@ -8,7 +8,8 @@ from feast import FeatureStore
 
 from churn.as_of import event_timestamp
 from churn.board import history as board
-from churn.features.builds import Build, IncompleteBuild, builds_of
+from churn.features.build import Build, IncompleteBuild
+from churn.features.builds import builds_of
 from churn.features.column_types import columns_of
 from churn.features.lookup import NothingServed, OnlineLookup
 from churn.features.materialization import materialize

@@ -30,7 +30,9 @@ from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, apply_defini
 from churn.outcome import DONE, OLDER, UNCHANGED
 from churn.postgres.database import connect
 from churn.training import training_set
-from churn.training.training_set import NothingToLearn, build_training_set, digest_of, labelled_dates
+from churn.training.digest import digest_of
+from churn.training.sources import labelled_dates
+from churn.training.training_set import NothingToLearn, build_training_set
 from tests.conftest import THOROUGH
 from tests.handmade_drops import write_drop
 from tests.integration.law.law_model import DATES, DAYS, USERS, Content, Model, events, landed

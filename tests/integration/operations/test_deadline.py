@@ -15,11 +15,12 @@ from churn.drops.validation import DropHeld, validate
 from churn.drops.withdrawal import withdraw
 from churn.features.materialization import materialize
 from churn.features.store import apply_definitions
-from churn.operations import deadline
-from churn.operations.deadline import GRACE, TOLD_FOR, DeadlineMissed, check_deadline, find_late, find_missing
+from churn.operations import late
+from churn.operations.deadline import GRACE, TOLD_FOR, DeadlineMissed, check_deadline, find_missing
+from churn.operations.late import find_late
 from churn.outcome import DONE
 from churn.postgres.database import connect, execute
-from churn.training.training_set import drops_of
+from churn.training.sources import drops_of
 from churn.training.uses import DROPS, to_tag
 from tests.board_decisions import a_decision, append_decisions
 from tests.conftest import mlflow_at
@@ -114,7 +115,7 @@ def test_a_drop_removed_during_the_check_does_not_hide_the_others(landing, datab
     caplog.set_level("INFO")
     for as_of in (D31, F29):
         (write_drop(landing, as_of, ["a"]).path / "users.csv").unlink()
-    whole = deadline.is_complete
+    whole = late.is_complete
 
     def and_then_it_is_moved(drop):
         found = whole(drop)
@@ -122,7 +123,7 @@ def test_a_drop_removed_during_the_check_does_not_hide_the_others(landing, datab
             drop.path.rename(landing.parent / "moved")
         return found
 
-    monkeypatch.setattr(deadline, "is_complete", and_then_it_is_moved)
+    monkeypatch.setattr(late, "is_complete", and_then_it_is_moved)
     assert states(landing, database_url) == [(F29, "incomplete")]
     assert "2024-01-31 was moved away during the check" in caplog.text
 

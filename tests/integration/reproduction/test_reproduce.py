@@ -19,10 +19,10 @@ from churn.reproduction.reproduce import NotReproducible, reproduce
 from churn.synthetic.generate import write_drops
 from churn.training import environment, lineage, recipe, sample
 from churn.training import train as training
+from churn.training.digest import digest_of
 from churn.training.families import FAMILIES
 from churn.training.lineage import read_kept_set, read_lineage
 from churn.training.train import train
-from churn.training.training_set import digest_of
 from churn.value import Value
 from tests.conftest import database_copy, tracking
 from tests.database_dump import dump

@@ -18,8 +18,9 @@ from churn.features.store import FEATURE_SERVICES, apply_definitions
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
 from churn.retention.drops import expire_raw, expire_snapshots
+from churn.training.sources import LABELLED_DATES, drops_of
 from churn.training.train import Expired
-from churn.training.training_set import LABELLED_DATES, build_training_set, drops_of
+from churn.training.training_set import build_training_set
 from tests.conftest import close_connections, database_copy
 from tests.database_dump import dump, dump_of_drops
 from tests.handmade_drops import take_in, write_drop

@@ -18,9 +18,10 @@ from churn.registry import client as registry
 from churn.registry.model_version import MODEL_NAME, PRODUCTION
 from churn.training import recipe
 from churn.training import train as training
+from churn.training.sources import drops_of, labelled_dates
 from churn.training.superseded import SUPERSEDED, mark_superseded, supersede_withdrawn
 from churn.training.train import DropsChanged, train
-from churn.training.training_set import NothingToLearn, drops_of, labelled_dates
+from churn.training.training_set import NothingToLearn
 from churn.training.uses import DROPS, to_tag
 from tests.handmade_drops import take_in, write_drop
 

@@ -20,14 +20,10 @@ from churn.postgres.partitions import month
 from churn.scoring.frame import to_frame
 from churn.synthetic.generate import write_drops
 from churn.training.cohort import SALT, in_cohort, positions
+from churn.training.digest import digest_of
 from churn.training.sample import Sample
-from churn.training.training_set import (
-    NothingToLearn,
-    build_training_set,
-    digest_of,
-    drops_of,
-    labelled_dates,
-)
+from churn.training.sources import drops_of, labelled_dates
+from churn.training.training_set import NothingToLearn, build_training_set
 from tests.handmade_drops import read_values, take_in, write_drop
 from tests.opened_store import opened_store
 

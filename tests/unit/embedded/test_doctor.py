@@ -11,7 +11,8 @@ import pytest
 import requests
 
 from churn.drops.holds.record import Hold
-from churn.operations.deadline import GRACE, Late
+from churn.operations.deadline import GRACE
+from churn.operations.late import Late
 from churn.operations.unended import Unended
 from churn.outcomes.standing import Standing
 from churn.registry.model_version import ModelVersion

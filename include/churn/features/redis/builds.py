@@ -28,7 +28,7 @@ from functools import cache
 
 from redis import Redis
 
-from churn.features.builds import Build, IncompleteBuild, Served
+from churn.features.build import Build, IncompleteBuild, Served
 from churn.features.redis.server import POINTER, PREFIX, failing_as_the_store, open_redis, run
 from churn.postgres.database import Connection, execute
 

@@ -17,7 +17,7 @@ from feast.repo_config import RepoConfig
 from psycopg import sql
 
 from churn.as_of import as_of_of
-from churn.features.builds import build_being_written
+from churn.features.build import build_being_written
 from churn.features.column_types import columns_of, join_key_of, key_value, type_of
 from churn.features.one_as_of_store import OneAsOfStore, OneAsOfStoreConfig, WriteRow, source_of
 from churn.features.redis.builds import BUILDS, client_of, name_of
