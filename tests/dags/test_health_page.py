@@ -5,19 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from playwright.sync_api import ConsoleMessage, Frame, Page, expect
+from playwright.sync_api import Frame, Page, expect
 
 from churn.board.production import Registry
 from churn.drift.distribution import Distribution, distribution_of
 from churn.drift.reference import count_on, profile_of
 from churn.postgres.database import connect
 from churn.registry.model_version import ModelVersion
-from tests.chromium import artifacts, browser
+from tests.chromium import artifacts, browser, page_of
 from tests.dags.page_app import page_app, served
 from tests.integration.serving.page_checks import CONTRASTS, STRUCTURE
 from tests.made_lists import insert_list
@@ -122,20 +121,8 @@ def address(url):
 @pytest.fixture
 def page(browser):
     """A page of a browser, which fails the test on an error of the page or a foreign request."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="light")
-    page, broken, hosts = context.new_page(), [], set()
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    page.on("console", lambda said: complains(said) and broken.append(said.text))
-    context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-    yield page
-    context.close()
-    assert broken == []
-    assert hosts == {"127.0.0.1"}
-
-
-def complains(said: ConsoleMessage) -> bool:
-    """An error, a breach of the page's policy among them; not the line about each answer that is not a success."""
-    return said.type == "error" and not said.text.startswith("Failed to load resource")
+    with page_of(browser, viewport={"width": 1400, "height": 1000}, color_scheme="light") as page:
+        yield page
 
 
 def open_health(page: Page, address: str) -> Frame:

@@ -3,12 +3,11 @@
 import csv
 from datetime import date
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Frame, Page, expect
+from playwright.sync_api import Frame, Page, expect
 
-from tests.chromium import artifacts, browser
+from tests.chromium import artifacts, browser, page_of
 from tests.conftest import FEBRUARY, JANUARY
 from tests.dags.page_app import served
 from tests.integration.serving.page_checks import CONTRASTS, STRUCTURE
@@ -41,20 +40,8 @@ def addresses(url):
 @pytest.fixture
 def page(browser):
     """A page of a browser, which fails the test on an error of the page or a foreign request."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="light")
-    page, broken, hosts = context.new_page(), [], set()
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    page.on("console", lambda said: complains(said) and broken.append(said.text))
-    context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-    yield page
-    context.close()
-    assert broken == []
-    assert hosts == {"127.0.0.1"}
-
-
-def complains(said: ConsoleMessage) -> bool:
-    """An error, a breach of the page's policy among them; not the line about each answer that is not a success."""
-    return said.type == "error" and not said.text.startswith("Failed to load resource")
+    with page_of(browser, viewport={"width": 1400, "height": 1000}, color_scheme="light") as page:
+        yield page
 
 
 def open_list(page: Page, address: str, as_of: object = JANUARY) -> Frame:

@@ -1,15 +1,14 @@
 """The page of the serving API in a real browser, over a service that answers what the test wants to see."""
 
 import re
-from urllib.parse import urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import Page, expect
 
 from serving.problems import TYPES
 from serving.schemas import Prediction
-from tests.chromium import artifacts, browser
+from tests.chromium import artifacts, browser, page_of
 from tests.integration.serving.page_checks import CONTRASTS, STRUCTURE
 from tests.integration.serving.page_service import KEY, METHOD, page_service
 from tests.patience import SLOWNESS
@@ -32,21 +31,9 @@ def service():
 @pytest.fixture
 def page(browser, service):
     """A page of a browser that tells what it asked for; nothing of it may break, and nothing asks elsewhere."""
-    context = browser.new_context(viewport={"width": WIDTHS["wide"], "height": 900})
-    page, broken, hosts = context.new_page(), [], set()
-    page.clock.install(time=NOON)
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    page.on("console", lambda said: complains(said) and broken.append(said.text))
-    context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-    yield page
-    context.close()
-    assert broken == []
-    assert hosts == {"127.0.0.1"}
-
-
-def complains(said: ConsoleMessage) -> bool:
-    """An error, a breach of the page's policy among them; not the line about each answer that is not a success."""
-    return said.type == "error" and not said.text.startswith("Failed to load resource")
+    with page_of(browser, viewport={"width": WIDTHS["wide"], "height": 900}) as page:
+        page.clock.install(time=NOON)
+        yield page
 
 
 @pytest.fixture
