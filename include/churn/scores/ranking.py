@@ -43,11 +43,18 @@ BY_RISK = [("churn_probability", "descending"), ("user_id", "ascending")]
 """The order of the list. Arrow compares texts by their bytes, as the collation "C" does."""
 
 
+class NotProbabilities(RuntimeError):
+    """The model gave scores that are NaN or outside 0 to 1; no list was written."""
+
+
 def score_batches(batches: Iterable[pa.RecordBatch], scorer: Scorer, file: Path) -> int:
     """Write the batches and each customer's churn_probability into an Arrow file; return the number of customers.
 
     Args:
         batches: user_id, fee, and every feature of the model.
+
+    Raises:
+        NotProbabilities: a score is NaN or outside 0 to 1.
     """
     return write_scored(
         (batch.append_column("churn_probability", pa.array(scorer.probabilities_of(batch))) for batch in batches), file
@@ -55,10 +62,15 @@ def score_batches(batches: Iterable[pa.RecordBatch], scorer: Scorer, file: Path)
 
 
 def write_scored(batches: Iterable[pa.RecordBatch], file: Path) -> int:
-    """Write scored batches into an Arrow file; return the number of customers."""
+    """Write scored batches into an Arrow file; return the number of customers.
+
+    Raises:
+        NotProbabilities: a score is NaN or outside 0 to 1.
+    """
     writer, done = None, 0
     try:
         for batch in batches:
+            _require_probabilities(batch["churn_probability"].to_numpy(zero_copy_only=False))
             writer = writer or pyarrow.ipc.new_file(file, batch.schema)
             writer.write_batch(batch)
             if (done + len(batch)) // PROGRESS_EVERY > done // PROGRESS_EVERY:
@@ -68,6 +80,15 @@ def write_scored(batches: Iterable[pa.RecordBatch], file: Path) -> int:
         if writer:
             writer.close()
     return done
+
+
+def _require_probabilities(scores: np.ndarray) -> None:
+    # NaN fails both comparisons.
+    if odd := scores[~((scores >= 0) & (scores <= 1))].tolist():
+        raise NotProbabilities(
+            f"{len(odd)} of {len(scores)} scores are no probabilities from 0 to 1, such as {odd[0]}: the former list "
+            "stays. The version is broken: move another one to Production (make rollback), then run the task again"
+        )
 
 
 def ranked_rows(file: Path, model: VersionScorer, values: Mapping[str, Any]) -> Iterator[pa.Table]:

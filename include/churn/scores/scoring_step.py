@@ -59,6 +59,7 @@ def score_customers(as_of: date, database_url: str, location: Location, control_
     Raises:
         NothingToScore: there is no snapshot, or no version may score it.
         SnapshotChanged: the snapshot changed meanwhile.
+        NotProbabilities: a score is NaN or outside 0 to 1.
         VersionRefused, ModelNotLoadable: the version cannot be loaded.
     """
     client, store, storage = MlflowClient(), open_offline_store(database_url), storage_at(location)

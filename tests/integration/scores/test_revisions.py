@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -12,10 +14,13 @@ from churn.gate import moves
 from churn.outcome import DONE, UNCHANGED
 from churn.postgres.database import connect
 from churn.registry.model_version import MODEL_NAME
+from churn.registry.version_scorer import VersionScorer, load_scorer
 from churn.scores import scoring_step
 from churn.scores.files import mark_withdrawn
+from churn.scores.ranking import NotProbabilities
 from churn.scores.run import runs_of
 from churn.scores.scoring_step import NothingToScore, SnapshotChanged, score_customers
+from churn.scoring.scorer import Scorer
 from churn.training.train import train
 from tests.conftest import FEBRUARY, JANUARY
 from tests.integration.training_chain import QUICK
@@ -93,6 +98,30 @@ def test_a_snapshot_that_changes_meanwhile_leaves_the_list_as_it_was(scored, mon
         scored.score(JANUARY)
     assert scored.current(JANUARY) == before
     assert not scored.folder(JANUARY, 2).exists()
+
+
+def test_a_version_whose_score_is_nan_leaves_the_list_as_it_was(scored, monkeypatch):
+    before = scored.current(JANUARY)
+    correct(scored, JANUARY)
+    scored.chain.pipeline.serve(JANUARY)
+    monkeypatch.setattr(scoring_step, "load_scorer", load_with_one_nan)
+    with pytest.raises(NotProbabilities, match="such as nan: the former list stays"):
+        scored.score(JANUARY)
+    assert scored.current(JANUARY) == before
+    assert not scored.folder(JANUARY, 2).exists()
+
+
+def load_with_one_nan(*arguments):
+    loaded = load_scorer(*arguments)
+    return VersionScorer(OneNan(loaded.scorer), loaded.background)
+
+
+@dataclass
+class OneNan(Scorer):
+    scorer: Scorer
+
+    def probabilities(self, rows):
+        return np.append(self.scorer.probabilities(rows)[:-1], np.nan)
 
 
 def test_a_revision_whose_run_was_killed_before_its_files_gets_them_although_production_moved(scored):

@@ -1,5 +1,6 @@
 """The list is the same, whatever range of scores is sorted at once."""
 
+import math
 from datetime import date
 from types import SimpleNamespace
 
@@ -53,3 +54,10 @@ def test_customers_are_ranked_by_score_and_id_in_tables_of_equal_size(tmp_path, 
         counts = [each["counts"] for each in sizes]
         assert max(counts) - min(counts) <= 1
         assert counts == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, -1e-9, 1.0000001, None])
+def test_scores_that_are_no_probabilities_are_refused(tmp_path, odd):
+    batch = pa.record_batch({"churn_probability": pa.array([0.0, odd, 1.0], pa.float64())})
+    with pytest.raises(ranking.NotProbabilities, match="1 of 3 scores"):
+        ranking.write_scored([batch], tmp_path / "scored.arrow")
