@@ -127,10 +127,11 @@ def redis_server(directory: Path, *options: str) -> Iterator[str]:
         raise BenchError("redis-server is not installed: apt-get install redis-server")
     (port,) = free_ports(1)
     where = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory))
-    with running(["redis-server", *where, "--save", "", *options], directory / "redis.log", lambda: _listens(port)):
+    with running(["redis-server", *where, "--save", "", *options], directory / "redis.log", lambda: listens(port)):
         yield f"redis://127.0.0.1:{port}/0"
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Tell whether a process listens at that port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

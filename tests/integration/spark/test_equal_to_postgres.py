@@ -1,11 +1,13 @@
 """Spark gives what Postgres gives, to the bit: training sets, features and scores, whichever drops came and when."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,16 @@ import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 
+from bench.processes import free_ports, listens, running
 from churn.drops.landing import ACCEPT
 from churn.drops.storage import storage_at
 from churn.drops.withdrawal import withdraw
 from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, open_offline_store, open_store
+from churn.outcome import DONE
 from churn.postgres.database import connect
+from churn.registry.client import get_version
 from churn.scores.ranking import score_batches, write_scored
 from churn.scores.scoring_step import _features_of, score_customers
 from churn.scoring.scorer import Scorer
@@ -175,6 +181,52 @@ def test_the_list_of_a_real_version_is_the_same(snapshots, chain):
     assert [*(snapshots / "scored").iterdir()] == []
 
 
+@pytest.fixture(scope="module")
+def connect_server(tmp_path_factory):
+    """The address of a Spark Connect server on this machine."""
+    home, (port,) = Path(find_spec("pyspark").origin).parent, free_ports(1)
+    if not [*(home / "jars").glob("spark-connect_*.jar")]:
+        pytest.skip("this pyspark has no server of Spark Connect")
+    directory = tmp_path_factory.mktemp("connect")
+    settings_of_it = {
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": port,
+        "spark.sql.shuffle.partitions": 2,
+        "spark.ui.enabled": "false",
+        "spark.local.dir": directory / "scratch",
+        "spark.sql.warehouse.dir": directory / "warehouse",
+    }
+    command = [
+        str(home / "bin" / "spark-class"), "org.apache.spark.deploy.SparkSubmit",
+        "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--master", "local[2]",
+        *(part for name, value in settings_of_it.items() for part in ("--conf", f"{name}={value}")),
+        "spark-internal",
+    ]  # fmt: skip
+    here = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    with running(command, directory / "server.log", lambda: listens(port), here):
+        yield f"sc://127.0.0.1:{port}"
+
+
+def test_the_chain_over_spark_connect_gives_what_postgres_gives(snapshots, chain, connect_server):
+    chain, directory, day = chain
+    url = chain.database_url
+    forget_list(url)
+    said = run_script(
+        "over_connect.py", day, directory / "archive", directory / "scores",
+        CHURN_DATABASE_URL=url, SPARK_REMOTE=connect_server,
+    )  # fmt: skip
+    found = json.loads(said.splitlines()[-1])
+    assert found["session"].startswith("pyspark.sql.connect.")
+    assert found["written"] == [DONE, DONE]
+    assert found["digest"] == chain.training_set(day).digest
+    version = get_version(MlflowClient(), found["trained"]["version"])
+    assert (found["trained"]["outcome"], version.tags["data_digest"]) == (DONE, found["digest"])
+    assert found["decided"]["version"] == version.version
+    assert found["listed"]["outcome"] == DONE
+    first, last = (directory / "scores" / folder_of(day) / f"revision={n}" for n in (1, found["listed"]["revision"]))
+    assert lists_without_revision(first) == lists_without_revision(last)
+
+
 def test_joins_do_not_depend_on_the_time_zone_of_the_process(snapshots, chain, monkeypatch):
     chain, directory, day = chain
     url = chain.database_url
@@ -242,16 +294,23 @@ def test_the_list_is_the_same_after_an_executor_was_killed(snapshots, chain, tmp
     url = chain.database_url
     write_parquet(day, url, directory / "archive", snapshots)
     forget_list(url)
+    run_script(
+        "killed_executor.py", day, directory / "scores", tmp_path / "killed",
+        CHURN_DATABASE_URL=url, CHURN_SPARK_MASTER="local-cluster[2,1,1024]",
+    )  # fmt: skip
+    revisions = sorted((directory / "scores" / folder_of(day)).iterdir(), key=lambda each: int(each.name[9:]))
+    assert lists_without_revision(revisions[0]) == lists_without_revision(revisions[-1])
+
+
+def run_script(name, *arguments, **environment):
+    """Run a script of this folder, which needs a session of its own; return what it printed."""
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("killed_executor.py")), str(day), str(directory / "scores"),
-         str(tmp_path / "killed")],
-        env={**os.environ, "CHURN_DATABASE_URL": url, "CHURN_SPARK_MASTER": "local-cluster[2,1,1024]",
-             "PYTHONPATH": str(REPOSITORY / "include")},
+        [sys.executable, str(Path(__file__).with_name(name)), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "include"), **environment},
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
-    )  # fmt: skip
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    revisions = sorted((directory / "scores" / folder_of(day)).iterdir(), key=lambda each: int(each.name[9:]))
-    assert lists_without_revision(revisions[0]) == lists_without_revision(revisions[-1])
+    return done.stdout
