@@ -3,6 +3,7 @@
 import io
 import logging
 import multiprocessing
+import pickle
 import resource
 import signal
 import sys
@@ -13,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench import BenchError
 from bench.server import Server
 
 SECONDS_BETWEEN_LOOKS = 0.05
@@ -83,5 +85,20 @@ def _set_up() -> None:
 
 def _run(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Measured:
     watch = Watch()
-    result = step(watch, *arguments)
+    try:
+        result = step(watch, *arguments)
+    except Exception as error:
+        if _can_be_sent(error):
+            raise
+        # Spark's errors hold the connection to Java; only this process can ask for their text.
+        raise BenchError(f"{type(error).__name__}: {error}") from error
     return Measured(watch.seconds, watch.peak_bytes, result=result)
+
+
+def _can_be_sent(error: Exception) -> bool:
+    """Tell whether the error reaches the parent: whether it can be pickled, and made again."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return True

@@ -169,4 +169,10 @@ def join_training_set(watch: Watch, url: str, _: Path, as_of: date) -> str:
     return found.digest
 
 
-STEPS = {"snapshot as Parquet": write_snapshots, "training set": join_training_set, "score": ours.score}
+STEPS = {
+    "snapshot as Parquet": write_snapshots,
+    "training set": join_training_set,
+    "score": ours.score,
+    # With the join again. It removes the version that scored.
+    "training": ours.train_version,
+}
