@@ -117,13 +117,15 @@ def churn_retention():
         return _expired(expire_snapshots, "snapshots_days")
 
     @task(multiple_outputs=False)
-    def expire_parquet() -> dict:
+    def expire_parquet(expired: dict) -> dict:
         """Deletes the Parquet snapshots of the same dates, where there are any (CHURN_OFFLINE=spark)."""
         from churn.settings import snapshots_url
         from churn.spark.removal import remove_gone
 
         dry_run = get_current_context()["params"]["dry_run"]
-        return remove_gone(database_url(), snapshots_url(), dry_run=dry_run).to_json()
+        # Without a number of days expire_snapshots names none.
+        to_go = expired.get("dates", [])
+        return remove_gone(database_url(), snapshots_url(), dry_run=dry_run, to_go=to_go).to_json()
 
     @task(multiple_outputs=False)
     def expire_versions() -> dict:
@@ -149,7 +151,7 @@ def churn_retention():
 
     expire_predictions()
     expire_raw()
-    expire_snapshots() >> expire_parquet()
+    expire_parquet(expire_snapshots())
     expire_versions()
     expire_scores()
 

@@ -215,6 +215,27 @@ def test_retention_deletes_by_the_parameters_of_its_run(kind, dag_bag, monkeypat
     assert asked == [(30, "postgresql://localhost/churn", {"dry_run": True, **where})]
 
 
+@pytest.mark.parametrize("expired", [{"dates": ["2024-01-31"]}, {}], ids=["some", "kept for ever"])
+def test_retention_of_parquet_counts_what_its_run_expired(dag_bag, monkeypatch, expired):
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+
+    from churn.outcome import UNCHANGED, Outcome
+
+    asked = []
+    monkeypatch.setattr(
+        "churn.spark.removal.remove_gone", lambda *of, **more: asked.append((*of, more)) or Outcome(UNCHANGED, "-")
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
+    monkeypatch.setenv("SNAPSHOTS_URL", "/snapshots")
+    _CURRENT_CONTEXT.append({"params": {"dry_run": True}})
+    try:
+        dag_bag.dags["churn_retention"].task_dict["expire_parquet"].python_callable(expired)
+    finally:
+        _CURRENT_CONTEXT.pop()
+    where = ("postgresql://localhost/churn", "/snapshots")
+    assert asked == [(*where, {"dry_run": True, "to_go": expired.get("dates", [])})]
+
+
 def test_retention_runs_every_day_and_one_run_at_a_time(dag_bag):
     dag = dag_bag.dags["churn_retention"]
     assert (dag.timetable.expression, dag.catchup, dag.max_active_runs) == ("30 2 * * *", False, 1)

@@ -136,6 +136,18 @@ def test_a_withdrawn_and_an_expired_date_have_no_parquet(world):
     assert [path for path in world.snapshots.rglob("*") if path.is_file()] == []
 
 
+def test_a_dry_run_of_retention_names_what_the_same_run_would_delete(world):
+    for day in (JANUARY, FEBRUARY):
+        world.arrives(day)
+        world.write(day)
+    files = {path for path in world.snapshots.rglob("*") if path.is_file()}
+    to_go = [str(JANUARY), "2023-12-31"]
+    assert remove_gone(world.url, world.snapshots, dry_run=True, to_go=to_go).figures == {"dates": [str(JANUARY)]}
+    # What expire_snapshots left after all is kept.
+    assert remove_gone(world.url, world.snapshots, to_go=to_go).outcome == UNCHANGED
+    assert {path for path in world.snapshots.rglob("*") if path.is_file()} == files
+
+
 def test_an_erasure_does_not_write_a_date_again_that_was_withdrawn_meanwhile(world, tmp_path, monkeypatch):
     monkeypatch.setenv("CHURN_ERASURE_DIR", str(tmp_path / "erasure"))
     world.arrives(JANUARY)
