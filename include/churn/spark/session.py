@@ -38,6 +38,16 @@ FIXED = {
 """Settings that results, or the driver's memory, depend on. All others are Spark's own: spark-defaults.conf in
 SPARK_CONF_DIR."""
 
+IDLE = {
+    # A session lives as long as its task, which needs no executors while a model is fitted or a list is written.
+    "spark.dynamicAllocation.enabled": "true",
+    "spark.dynamicAllocation.executorIdleTimeout": "10s",
+    # Spark's default keeps an executor for the shuffled rows of joins that have ended.
+    "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+    "spark.dynamicAllocation.shuffleTracking.timeout": "10s",
+}
+"""Settings by which an idle session gives its executors back to the cluster; on local[*] there are none."""
+
 CODE_SENT = "spark.churn.code"
 """Names the code that the session's executors have."""
 
@@ -83,6 +93,7 @@ def _of_driver(master: str) -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         **(here if master.startswith("local") else {}),
+        **IDLE,
     }
 
 

@@ -1,9 +1,10 @@
 """`python killed_executor.py AS_OF SCORES MARKER`: scores a list on a cluster of two executors; the one that scores the
-second batch is killed once."""
+second batch is killed once. Then it waits, with its session, until the cluster has the executors back."""
 
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -51,6 +52,15 @@ def main(as_of, scores, marker):
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "100")
     scoring_step.score_customers(date.fromisoformat(as_of), os.environ["CHURN_DATABASE_URL"], scores, 0.1)
     assert Path(marker).exists()
+    while any(map(is_executor, psutil.Process().children(recursive=True))):
+        time.sleep(0.5)
+
+
+def is_executor(process):
+    try:
+        return "org.apache.spark.executor.CoarseGrainedExecutorBackend" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 if __name__ == "__main__":
