@@ -34,7 +34,7 @@ from churn.spark.manifests import (
     read_manifest,
 )
 from churn.spark.schemas import raw_schema
-from churn.spark.session import spark_session, url_of
+from churn.spark.session import session_for, url_of
 from churn.spark.views import instant_of, read_parts
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def write_parquet(as_of: date, database_url: str, archive: Location, location: L
         SnapshotMissing: there is no snapshot of `as_of` in Postgres.
         SnapshotDiffers: other rows than there, or they changed meanwhile.
         ArchiveError: a file of the drop is missing from the archive, or damaged.
-        SparkMissing: pyspark or Java is not installed.
+        SparkMissing: pyspark, Java, or Hadoop's jars for `location` are not installed.
     """
     storage = storage_at(location)
     with writing_personal_data(database_url), connect(database_url, autocommit=True) as connection:
@@ -96,7 +96,7 @@ def _drop_of(connection: Connection, as_of: date, digest: str) -> AcceptedDrop:
 
 def _write(drop: AcceptedDrop, archive: Location, storage: Storage, location: Location) -> Manifest:
     """Write the files of a build that nobody reads yet."""
-    spark, build = spark_session(), secrets.token_hex(8)
+    spark, build = session_for(location), secrets.token_hex(8)
     for file in FILES:
         _raw(spark, drop, file, archive).createOrReplaceTempView(f"raw_{file.table}")
     instant = {"event_timestamp": instant_of(drop.as_of)}

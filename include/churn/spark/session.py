@@ -53,7 +53,19 @@ CODE_SENT = "spark.churn.code"
 
 
 class SparkMissing(SettingError):
-    """CHURN_OFFLINE is spark, and pyspark or Java is not installed."""
+    """CHURN_OFFLINE is spark, and pyspark, Java or Hadoop's jars for SNAPSHOTS_URL are not installed."""
+
+
+def session_for(location: Location) -> "SparkSession":
+    """Return the Spark session of this process, which can read and write at `location`.
+
+    Raises:
+        SparkMissing: pyspark is not installed, Java does not start, or Spark does not know the URL's protocol.
+    """
+    spark = spark_session()
+    if "://" in str(location):
+        _require_file_system(spark, location)
+    return spark
 
 
 def spark_session() -> "SparkSession":
@@ -95,6 +107,24 @@ def _of_driver(master: str) -> dict[str, str]:
         **(here if master.startswith("local") else {}),
         **IDLE,
     }
+
+
+def _require_file_system(spark: "SparkSession", location: Location) -> None:
+    from pyspark.errors import AnalysisException  # noqa: PLC0415
+
+    url = url_of(location, "no-such-file")
+    try:
+        spark.read.parquet(url)
+    except AnalysisException:
+        # That there is no such file.
+        return
+    except Exception as error:
+        if not any(said in str(error) for said in ("ClassNotFoundException", "No FileSystem for scheme")):
+            raise
+        raise SparkMissing(
+            f"Spark does not know {url.partition(':')[0]}:// of SNAPSHOTS_URL: name Hadoop's jars for it as spark.jars "
+            "or spark.jars.packages in spark-defaults.conf (docs/cluster.md, S3 by Spark)"
+        ) from error
 
 
 def _send_code(spark: "SparkSession", remote: bool) -> None:

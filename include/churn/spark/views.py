@@ -10,7 +10,7 @@ from churn.drops.storage import Location, storage_at
 from churn.postgres.database import Connection, execute
 from churn.spark.manifests import Manifest, read_manifest
 from churn.spark.schemas import snapshot_schema
-from churn.spark.session import spark_session, url_of
+from churn.spark.session import session_for, url_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -44,7 +44,7 @@ def register(location: Location, day: date, drops: Mapping[date, str]) -> "Spark
     """
     manifests = {as_of: _manifest_of(location, as_of, digest) for as_of, digest in drops.items()}
     of_day = [manifests[day]] if day in manifests else []
-    spark = spark_session()
+    spark = session_for(location)
     for table, of in {**dict.fromkeys(FEATURE_TABLES, of_day), LABELS_TABLE: manifests.values()}.items():
         parts = [name for each in of for name in each.tables[table].parts]
         read_parts(spark, location, table, parts).createOrReplaceTempView(table)

@@ -19,6 +19,7 @@ from churn.spark import parquet_snapshots
 from churn.spark.manifests import MANIFEST, folder_of, read_manifest
 from churn.spark.parquet_snapshots import SnapshotDiffers, write_parquet
 from churn.spark.removal import remove_gone
+from churn.spark.session import SparkMissing
 from churn.spark.views import ParquetMissing
 from churn.training.training_set import build_training_set
 from tests.handmade_drops import take_in, write_drop
@@ -211,3 +212,11 @@ def test_spark_needs_a_place_for_its_snapshots(world, monkeypatch):
     monkeypatch.delenv("SNAPSHOTS_URL")
     with pytest.raises(SettingError, match="SNAPSHOTS_URL is not set"):
         open_offline_store(world.url)
+
+
+def test_an_object_store_that_spark_cannot_write_to_is_refused_at_once(world, object_store):
+    """Hadoop's jars for S3 are not installed here."""
+    world.arrives(JANUARY)
+    with pytest.raises(SparkMissing, match="Spark does not know s3a:// of SNAPSHOTS_URL: name Hadoop's jars"):
+        write_parquet(JANUARY, world.url, world.pipeline.archive, f"{object_store}/snapshots")
+    assert storage_at(f"{object_store}/snapshots").sizes() == {}
