@@ -24,17 +24,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(needs_spark)
 
 
+OF_A_FEW_ROWS = {
+    # Each partition costs more than its rows.
+    "spark.sql.shuffle.partitions": "2",
+    # Code is compiled once for each kind of query, and not optimized further.
+    "spark.sql.codegen.cache.maxEntries": "2000",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
+
+
 @pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from churn.spark.session import spark_session
 
+    configuration = tmp_path_factory.mktemp("spark-conf")
+    (configuration / "spark-defaults.conf").write_text(
+        "".join(f"{name} {value}\n" for name, value in OF_A_FEW_ROWS.items())
+    )
     with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SPARK_CONF_DIR", str(configuration))
         environment.setenv("CHURN_SPARK_MASTER", "local[2]")
         environment.delenv("SPARK_REMOTE", raising=False)
         session = spark_session()
         session.sparkContext.setLogLevel("ERROR")
-        # A few rows: each partition costs more than they do.
-        session.conf.set("spark.sql.shuffle.partitions", "2")
         yield session
         session.stop()
 

@@ -27,7 +27,9 @@ from churn.features.store import FEATURE_SERVICE, FEATURE_SERVICES, open_offline
 from churn.outcome import DONE
 from churn.postgres.database import connect
 from churn.registry.client import get_version
-from churn.scores.ranking import score_batches, write_scored
+from churn.registry.version_scorer import VersionScorer
+from churn.scores import scoring_step
+from churn.scores.ranking import NotProbabilities, score_batches, write_scored
 from churn.scores.scoring_step import _features_of, score_customers
 from churn.scoring.scorer import Scorer
 from churn.spark.manifests import as_ofs, folder_of
@@ -40,10 +42,14 @@ from churn.training.training_set import NothingToLearn, build_training_set, join
 from tests.conftest import REPOSITORY, THOROUGH, database_copy, tracking
 from tests.handmade_drops import take_in, write_drop
 from tests.integration.conftest import Pipeline
-from tests.integration.law.law_model import DATES, contents
+from tests.integration.law.law_model import DATES, Content, contents
 from tests.integration.training_chain import QUICK, Chain
 
-EXAMPLES = 15 if THOROUGH else 3
+EXAMPLES = 20 if THOROUGH else 3
+
+SETS = 20
+"""Sets of customers in a large drop, each drawn by itself. What is joined for a customer depends on no other, so an
+example tries as many contents, in the time of one."""
 
 
 class SumScorer(Scorer):
@@ -60,7 +66,26 @@ class SumScorer(Scorer):
 def arrivals():
     """Drops in any order, corrections and late labels among them; None withdraws the date."""
     return st.sampled_from(DATES).flatmap(
-        lambda day: st.tuples(st.just(day), st.one_of(contents(day), contents(day), contents(day), st.none()))
+        lambda day: st.tuples(st.just(day), st.one_of(contents(day), large(day), large(day), st.none()))
+    )
+
+
+def large(day):
+    return st.lists(contents(day), min_size=SETS, max_size=SETS).map(together)
+
+
+def together(drops):
+    """One drop of the customers, labels and actions of several."""
+    labels = [of.labels for of in drops]
+    actions = [of.actions for of in drops]
+    return Content(
+        {f"{user}-{n}": variant for n, of in enumerate(drops) for user, variant in of.customers.items()},
+        None
+        if all(of is None for of in labels)
+        else {(f"{user}-{n}", day): left for n, of in enumerate(labels) for (user, day), left in (of or {}).items()},
+        None
+        if all(of is None for of in actions)
+        else frozenset((f"{user}-{n}", action, day) for n, of in enumerate(actions) for user, action, day in of or ()),
     )
 
 
@@ -181,6 +206,26 @@ def test_the_list_of_a_real_version_is_the_same(snapshots, chain):
     assert [*(snapshots / "scored").iterdir()] == []
 
 
+class NanScorer(SumScorer):
+    """One customer of a batch has no score."""
+
+    def probabilities(self, rows):
+        return np.append(super().probabilities(rows)[:-1], np.nan)
+
+
+def test_scores_that_are_no_probabilities_leave_the_list_as_it_was(snapshots, own_scorer, chain, monkeypatch):
+    chain, directory, day = chain
+    url, revisions = chain.database_url, directory / "scores" / folder_of(day)
+    write_parquet(day, url, directory / "archive", snapshots)
+    forget_list(url)
+    before = sorted(revisions.iterdir())
+    monkeypatch.setattr(scoring_step, "load_scorer", lambda *_: VersionScorer(NanScorer(), []))
+    with pytest.raises(NotProbabilities, match="such as nan"):
+        score_customers(day, url, str(directory / "scores"), 0.1)
+    assert sorted(revisions.iterdir()) == before
+    assert [*(snapshots / "scored").iterdir()] == []
+
+
 @pytest.fixture(scope="module")
 def connect_server(tmp_path_factory):
     """The address of a Spark Connect server on this machine."""
@@ -289,7 +334,7 @@ def lists_without_revision(folder):
     return pyarrow.parquet.read_table(folder / "scores.parquet").drop_columns("revision").to_pylist()
 
 
-def test_the_list_is_the_same_after_an_executor_was_killed(snapshots, chain, tmp_path):
+def test_the_list_is_the_same_after_an_executor_was_killed_and_idle_ones_are_given_back(snapshots, chain, tmp_path):
     chain, directory, day = chain
     url = chain.database_url
     write_parquet(day, url, directory / "archive", snapshots)
