@@ -94,6 +94,8 @@ def _airflow_options(settings: Settings) -> dict[str, str]:
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "WORKERS__MAX_FAILED_HEARTBEATS": "15",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        # Of unchanged files: the default is 30. A changed one is parsed when the folder is looked through next.
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "DAG_PROCESSOR__PARSING_PROCESSES": "1",
     }
 
