@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pyarrow.parquet
@@ -133,10 +134,12 @@ def mark(landing: Path, dates: Iterable[date], customer: str) -> None:
             path.write_text(path.read_text(encoding="utf-8").replace(f"{customer},", f"{MARKED},"), encoding="utf-8")
 
 
-def contents(directory: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the content of every file below a directory, without compression."""
+def contents(directory: Path, but: str | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of every file below a directory, uncompressed; `but`: without this folder."""
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         name = str(path.relative_to(directory))
+        if but and name.startswith(but):
+            continue
         if path.suffix == ".zst":
             with pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd") as stream:
                 yield name, stream.read()
@@ -154,6 +157,17 @@ def files_with(directory: Path, user: str = MARKED) -> list[str]:
 
 def rows_of(database_url: str) -> dict[str, Counter[str]]:
     """Return the rows of every table of a database as JSON, by table; of a partitioned one, as a whole."""
+    return _of_every_table(database_url, "SELECT to_jsonb(t)::text FROM {} AS t")
+
+
+def tables_with(database_url: str, user: str = MARKED) -> list[str]:
+    """Return the tables with a row that, as JSON, contains the text."""
+    rows = _of_every_table(database_url, "SELECT 'found' FROM {} AS t WHERE strpos(to_jsonb(t)::text, %s) > 0", user)
+    return [table for table, found in rows.items() if found]
+
+
+def _of_every_table(database_url: str, query: LiteralString, *values: str) -> dict[str, Counter[str]]:
+    """Return the rows of a query about each table of a database."""
     with psycopg.connect(database_url) as connection:
         tables = connection.execute(
             """
@@ -163,14 +177,7 @@ def rows_of(database_url: str) -> dict[str, Counter[str]]:
         ).fetchall()
         return {
             f"{schema}.{table}": Counter(
-                row
-                for (row,) in connection.execute(
-                    sql.SQL("SELECT to_jsonb(t)::text FROM {} AS t").format(sql.Identifier(schema, table))
-                )
+                row for (row,) in connection.execute(sql.SQL(query).format(sql.Identifier(schema, table)), values)
             )
             for schema, table in tables
         }
-
-
-def tables_with(database_url: str, user: str = MARKED) -> list[str]:
-    return [table for table, rows in rows_of(database_url).items() if any(user in row for row in rows)]
