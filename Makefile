@@ -13,7 +13,8 @@ EMBEDDED := $(RUN) -m embedded
 # `make spark` leaves this file, so that later installations keep pyspark.
 SPARK := $(VENV)/.spark
 LOCKS := requirements.txt requirements-dev.txt $(if $(wildcard $(SPARK)),requirements-spark.txt)
-SYNC := $(VENV)/bin/uv pip sync --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes
+SYNC := $(VENV)/bin/uv pip sync --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes \
+	--build-constraints requirements-build.txt
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)
 
 # Command-line variables (USER='A$B', WHY='say "no"') reach the program unchanged: they are exported without expansion,
@@ -132,6 +133,7 @@ lock: $(STAMP) ## resolve requirements*.in into the locked requirements*.txt [AR
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) serving/requirements.in --override serving/overrides.txt -o serving/requirements.txt
 	$(LOCK) $(addprefix --no-emit-package ,$(IN_MAIN_LOCK)) requirements-spark.in -o requirements-spark.txt
+	$(LOCK) requirements-build.in -o requirements-build.txt
 
 # What Spark shares with requirements.txt, at the versions there.
 IN_MAIN_LOCK := googleapis-common-protos grpcio protobuf typing-extensions

@@ -1,6 +1,6 @@
 """Fails on a known vulnerability of a locked package that nobody has reviewed.
 
-pip-audit looks up each version of the three locks in OSV (https://osv.dev) and installs nothing. audit.toml lists the
+pip-audit looks up each version of the locks in OSV (https://osv.dev) and installs nothing. audit.toml lists the
 accepted vulnerabilities, each with a reason and an expiry date. If OSV is unreachable, the audit is skipped.
 
 Exit status: 0 nothing new, or skipped; 1 a finding; 2 the audit itself failed.
@@ -20,7 +20,13 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-spark.txt", "serving/requirements.txt")
+LOCKS = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-spark.txt",
+    "requirements-build.txt",
+    "serving/requirements.txt",
+)
 OSV = "https://api.osv.dev/v1/query"
 REVIEWED = Path(__file__).with_name("audit.toml")
 SECONDS = 10
