@@ -16,6 +16,9 @@ COMPOSE_FILE = Path(__file__).parents[1] / "docker-compose.airflow.yml"
 COMPLETED = ("databases", "airflow-init")
 """The services that run once and exit."""
 
+SPARK = ("worker-spark", "spark-master", "spark-worker-1", "spark-worker-2")
+"""The services of the profile `spark`: the driver, which is a worker of Celery, and the cluster."""
+
 
 class ComposeError(RuntimeError):
     """A command of the engine failed, or a service is not ready; the message has the end of its log."""
@@ -65,8 +68,8 @@ class Project:
             # Without systemd, podman warns at every container that it cannot run health checks.
             quiet = ["--podman-args=--log-level=fatal"]
             program = [str(Path(sys.executable).with_name("podman-compose")), *quiet, *build]
-        files = ["--env-file", str(self.env_file), "-p", self.name, "-f", str(COMPOSE_FILE), "--profile", "monitoring"]
-        return [*program, *files]
+        files = ["--env-file", str(self.env_file), "-p", self.name, "-f", str(COMPOSE_FILE)]
+        return [*program, *files, "--profile", "monitoring", "--profile", "spark"]
 
     def _run(self, *command: str, directory: Path = COMPOSE_FILE.parent) -> None:
         # The environment would override the file, and `make env` exports some of the same names.
@@ -91,6 +94,10 @@ class Project:
         if done.returncode:
             raise ComposeError(f"{self.engine} {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout.strip()
+
+    def execute(self, service: str, *command: str) -> str:
+        """Run a command in the service's container and return what it printed."""
+        return self.call("exec", self.container(service) or "", *command)
 
     def container(self, service: str) -> str | None:
         """Return the id of the service's container, None if it has none."""

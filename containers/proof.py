@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -9,10 +10,11 @@ from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
-from containers.engine import COMPOSE_FILE, ComposeError, Project
+from containers.engine import COMPOSE_FILE, SPARK, ComposeError, Project
 from embedded.commands.airflow_api import Airflow, Ref, Task
-from embedded.commands.chain import CHAIN, HEAD, follow, wait_for_dag, why_failed
+from embedded.commands.chain import CHAIN, HEAD, Link, follow, wait_for_dag, why_failed
 from embedded.commands.drops import find_drops, land
+from embedded.commands.erasure import DAG as ERASURE
 from embedded.commands.prediction import PredictionError, predict_by
 from embedded.operator.model_registry import production_version
 from embedded.settings import Settings
@@ -20,6 +22,7 @@ from embedded.stack.lifecycle import Progress
 from embedded.stack.services import session
 from embedded.table import table
 
+SEARCH = Path(__file__).with_name("search.py")
 BACKUP = COMPOSE_FILE.parent / "docs" / "backup.md"
 
 UP = 600.0
@@ -32,7 +35,28 @@ SLOW_CLIENTS = 80
 """Above SERVING_MAX_WAITING, below the connections that the proxy takes from one address."""
 
 BUDGET = 8 * 2**10
-"""MiB that the whole stack may take."""
+"""MiB that the whole stack may take, without Spark."""
+
+DRIVER, EXECUTING = "worker-spark", "spark-worker-1"
+BY_SPARK = {"parquet", "train", "gate", "report", "score"}
+"""Tasks of every chain that the driver of Spark takes, with the profile `spark`."""
+
+EXECUTORS = """
+import json, urllib.request
+print(len(json.load(urllib.request.urlopen("http://127.0.0.1:8081/json/", timeout=5))["executors"]))"""
+"""Python: asks a worker of Spark how many executors it runs."""
+
+FILES = {
+    "worker-1": ("/archive", "/scores", "/snapshots", "/logs"),
+    "mlflow": ("/artifacts",),
+    DRIVER: ("/scratch",),
+}
+"""Where files with rows of customers may lie, by a service that sees them."""
+
+IN_POSTGRES = """
+found=$(pg_dumpall -U postgres | grep -cF -- "$0") && echo "$found lines of the databases"
+grep -rlaF --exclude-dir=pg_wal -- "$0" /var/lib/postgresql || true"""
+"""Shell: searches what the databases hold, and their files. Old segments of the WAL are overwritten in time."""
 
 
 class Proof:
@@ -40,7 +64,9 @@ class Proof:
 
     def __init__(self, project: Project, settings: dict[str, str], drops: Path) -> None:
         self.project, self.settings, self.drops = project, settings, find_drops(drops)
-        self.landing, self.customer = Path(settings["LANDING_DIR"]), _lasting_customer(self.drops.values())
+        self.landing = Path(settings["LANDING_DIR"])
+        lasting = _lasting_customers(self.drops.values())
+        self.customer, self.erased = lasting[0], lasting[-1]
         airflow, mlflow, serving = (int(settings[f"{name}_PORT"]) for name in ("AIRFLOW", "MLFLOW", "SERVING"))
         here = project.env_file.parent
         self.stack = Settings(here, airflow, mlflow, serving, here / "erasure")
@@ -50,7 +76,8 @@ class Proof:
     def run(self) -> None:
         """Take every step; raises where one is not as it should be."""
         first, second, third = list(self.drops)
-        self.timed("build", lambda: self.project.compose("build", "databases", "serving"))
+        own = ["databases", "serving", *([DRIVER] if self.by_spark else [])]
+        self.timed("build", lambda: self.project.compose("build", *own))
         began = time.monotonic()
         self.timed("up, all healthy", self.up)
         self.chain(first)
@@ -61,18 +88,27 @@ class Proof:
         two = self.production()
         check(two != one, f"{second} was not promoted: version {two} is in Production still")
         self.timed("serving follows a promotion", lambda: self.served(two))
-        self.timed("a chain whose worker is killed", lambda: self.lose_a_worker(third))
-        answer, memory = self.served(self.production()), self.project.memory()
+        lose = self.lose_an_executor if self.by_spark else self.lose_a_worker
+        self.timed("a chain whose worker is killed", lambda: lose(third))
+        self.served(self.production())
+        memory = self.project.memory()
         self.scraped()
         self.timed("slow clients", self.slow_clients)
         sizes = self.project.image_sizes()
+        self.timed("erasure, and the training after it", self.erase)
+        answer = self.served(self.production())
         self.timed("down, and up in another order", self.again)
         check(self.served(self.production()) == answer, "after a restart the same question has another answer")
         self.timed("backup, and restore on new volumes", self.restore)
         check(self.served(self.production()) == answer, "after a restore the same question has another answer")
+        self.unknown(self.erased)
         self.project.compose("down", "-v")
         check(not (left := self.project.left_over()), f"`down -v` left behind: {left}")
         self.report(memory, sizes)
+
+    @property
+    def by_spark(self) -> bool:
+        return DRIVER in self.project.services
 
     def timed(self, step: str, do: Callable[[], object]) -> None:
         self.say(step)
@@ -109,11 +145,25 @@ class Proof:
         return self.airflow.trigger(HEAD, {"as_of": str(as_of)}).ref
 
     def finish(self, head: Ref, as_of: date) -> None:
-        links = follow(self.airflow, {head: str(as_of)}, self.say, lambda: None)
-        failed = [why_failed(self.airflow, link.run.ref) for link in links if link.failed]
-        check(not failed, "\n".join(failed))
+        links = self.follow(head, str(as_of))
         ran = sorted(link.run.ref.dag_id for link in links)
         check(ran == sorted(CHAIN), f"the chain of {as_of} is {ran}")
+        if self.by_spark:
+            self.joined_by_spark(links, as_of)
+
+    def follow(self, head: Ref, label: str) -> list[Link]:
+        """Follow a run and what it starts to their end; return the runs, none of which failed."""
+        links = follow(self.airflow, {head: label}, self.say, lambda: None)
+        failed = [why_failed(self.airflow, link.run.ref) for link in links if link.failed]
+        check(not failed, "\n".join(failed))
+        return links
+
+    def joined_by_spark(self, links: list[Link], as_of: date) -> None:
+        """See that the driver of Spark took the tasks that join, and that the snapshot lies there as Parquet."""
+        tasks = [task for link in links for task in self.airflow.tasks(link.run.ref)]
+        took = {task.task_id for task in tasks if task.hostname == DRIVER}
+        check(not BY_SPARK - took, f"{DRIVER} took {sorted(took)}")
+        self.project.execute(DRIVER, "test", "-s", f"/snapshots/as_of={as_of}/manifest.json")
 
     def lose_a_worker(self, as_of: date) -> None:
         """Kill the worker that trains, in the middle of it, and see the task finished by the other one."""
@@ -132,15 +182,67 @@ class Proof:
         self.project.up_alone(str(victim.hostname))
         self.project.wait(UP)
 
+    def lose_an_executor(self, as_of: date) -> None:
+        """Kill a worker of Spark that works for a training, and see the chain finished by the other one."""
+        land(self.drops[as_of], self.landing)
+        head = self.trigger(as_of)
+        self.training()
+        while self.project.execute(EXECUTING, "python", "-c", EXECUTORS) == "0":
+            self.training()
+        self.say(f"killing {EXECUTING}, which runs an executor of the training")
+        self.project.kill(EXECUTING)
+        self.finish(head, as_of)
+        self.project.up_alone(EXECUTING)
+        self.project.wait(UP)
+
+    def erase(self) -> None:
+        """Erase a customer who is everywhere; see that nothing holds them, and that serving does not know them."""
+        predict_by(self.stack, self.erased, None, 0)
+        held = self.holding(self.erased)
+        places = {
+            "/archive",
+            "/scores",
+            "/artifacts",
+            "/var/lib/postgresql",
+            *(["/snapshots"] if self.by_spark else []),
+        }
+        missing = {place for place in places if not any(place in each for each in held)}
+        check(not missing, f"{self.erased} is not in {missing} before, which the search should find: {held}")
+        # Workers may only read what has landed, so a person removes it; the archive has what was loaded.
+        for drop in self.landing.iterdir():
+            shutil.rmtree(drop)
+        request = self.project.execute("worker-1", "sh", "-c", f"echo '{self.erased}' | python -m churn.erasure.ids")
+        self.follow(self.airflow.trigger(ERASURE, {"request": request, "why": "the proof"}).ref, "erasure")
+        self.follow(Ref("churn_train", f"erase__{request}"), "after it")
+        check(not (left := self.holding(self.erased)), f"after the erasure {self.erased} is in {left}")
+        self.unknown(self.erased)
+
+    def holding(self, user: str) -> list[str]:
+        """Return the files that hold the text `user`, as service and path, and how many lines of the databases do."""
+        search = ("python", "-c", SEARCH.read_text(encoding="utf-8"), user)
+        found = {
+            service: self.project.execute(service, *search, *directories)
+            for service, directories in FILES.items()
+            if service in self.project.services
+        }
+        found["postgres"] = self.project.execute("postgres", "sh", "-c", IN_POSTGRES, user)
+        return [f"{service} {line}" for service, lines in found.items() for line in lines.splitlines()]
+
+    def unknown(self, user: str) -> None:
+        """See that serving answers about `user` as about somebody who was never a customer."""
+        answer = session().post(f"{self.stack.serving_url}/predict", json={"user_id": user}, timeout=10)
+        known = (answer.status_code, "unknown-user" in answer.text) != (404, True)
+        check(not known, f"serving answers {answer.status_code} about an erased customer: {answer.text}")
+
     def training(self) -> Task:
         """Wait for a task `train` that runs, and return it."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             for task in self.airflow.running_tasks():
                 if task.task_id == "train" and task.state == "running" and task.hostname:
                     return task
             time.sleep(0.2)
-        raise ComposeError("no task `train` began within two minutes")
+        raise ComposeError("no task `train` began within five minutes")
 
     def production(self) -> int:
         """Return the version in stage Production."""
@@ -182,11 +284,11 @@ class Proof:
         return client
 
     def report(self, memory: dict[str, float], sizes: dict[str, float]) -> None:
-        total = sum(memory.values())
+        total = sum(used for service, used in memory.items() if service not in SPARK)
         tables = {
             ("step", "seconds"): self.took,
             ("image", "MB on disk"): sizes,
-            ("service", "MiB of memory"): memory | {"all": total},
+            ("service", "MiB of memory"): memory | {"all but Spark": total},
         }
         for header, figures in tables.items():
             print(f"\n{table(header, [(name, f'{figure:.0f}') for name, figure in figures.items()])}")  # noqa: T201
@@ -213,10 +315,10 @@ def check(holds: bool, what: str) -> None:
         raise ComposeError(what)
 
 
-def _lasting_customer(drops: Iterable[Path]) -> str:
-    """Return a customer who is in every drop."""
+def _lasting_customers(drops: Iterable[Path]) -> list[str]:
+    """Return the customers who are in every drop, sorted."""
     ids = []
     for drop in drops:
         with (drop / "users.csv").open(encoding="utf-8", newline="") as file:
             ids.append({row["user_id"] for row in csv.DictReader(file)})
-    return min(set.intersection(*ids))
+    return sorted(set.intersection(*ids))

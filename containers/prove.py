@@ -6,13 +6,16 @@ It builds the images, starts all services with their own project name, ports, se
 - a second drop is promoted, and the serving API answers with that version without a restart;
 - after a worker is killed during a training, the other one finishes it;
 - the proxy holds off clients that send half a request, while predictions are answered;
+- an erased customer is unknown to the serving API, and a search for the id finds it nowhere;
 - after everything is stopped and started in the least convenient order, the answers are as before;
 - a backup, restored on new volumes with the commands of docs/backup.md, answers as before.
 
 It prints the time of each step, the sizes of the images and the memory of each service, and cleans up. On a failure it
 prints the service's log and exits with a status other than 0.
 
-The environment can name other images (POSTGRES_IMAGE=…, see .env), and --without leaves out services.
+With --spark the cluster of the profile `spark` writes the snapshots as Parquet and joins, and one of its workers is
+killed during a training. The environment can name other images (POSTGRES_IMAGE=…, see .env), and --without leaves out
+services.
 """
 
 import argparse
@@ -27,7 +30,7 @@ import yaml
 
 from churn.code import git_commit
 from churn.synthetic.generate import write_drops
-from containers.engine import COMPOSE_FILE, ComposeError, Project, find_engine, images_of_environment
+from containers.engine import COMPOSE_FILE, SPARK, ComposeError, Project, find_engine, images_of_environment
 from containers.env_file import write
 from containers.proof import Proof
 from embedded.commands.airflow_api import AirflowError
@@ -38,13 +41,18 @@ CUSTOMERS, DROPS, SEED = 2500, 3, 7
 EXPECTED = (AirflowError, ChainError, ComposeError, requests.RequestException)
 
 
-def fresh_settings(directory: Path) -> dict[str, str]:
-    """Write the proof's .env with free ports into `directory`, readable by its owner only, and return its settings.
+def fresh_settings(directory: Path, **own: str) -> dict[str, str]:
+    """Write the proof's .env with free ports and its `own` settings into `directory`, readable by its owner only, and
+    return its settings.
 
     Workers run as another user and can read only `directory`/landing.
     """
     free = {name: str(_free_port()) for name in ("AIRFLOW_PORT", "MLFLOW_PORT", "SERVING_PORT")}
-    own = {**free, "AIRFLOW_URL": f"http://127.0.0.1:{free['AIRFLOW_PORT']}", "LANDING_DIR": str(directory / "landing")}
+    own |= {
+        **free,
+        "AIRFLOW_URL": f"http://127.0.0.1:{free['AIRFLOW_PORT']}",
+        "LANDING_DIR": str(directory / "landing"),
+    }
     own |= {"GIT_COMMIT": git_commit(), **images_of_environment()}
     directory.chmod(0o711)
     (directory / "landing").mkdir()
@@ -63,14 +71,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make prove", description=__doc__)
     parser.add_argument("--engine", choices=("docker", "podman"), help="default: the first that runs")
     parser.add_argument("--without", nargs="*", default=[], metavar="SERVICE", help="services to leave out")
+    parser.add_argument("--spark", action="store_true", help="with the profile spark and CHURN_OFFLINE=spark")
     parser.add_argument("--keep", action="store_true", help="after a failure, do not clean up")
     arguments = parser.parse_args()
     known = list(yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"])
-    services = [service for service in known if service not in arguments.without]
+    left_out = {*arguments.without, *(() if arguments.spark else SPARK)}
+    services = [service for service in known if service not in left_out]
     directory = Path(tempfile.mkdtemp(prefix="churn-prove-"))
     project, proved = None, False
     try:
-        settings = fresh_settings(directory)
+        settings = fresh_settings(directory, **({"CHURN_OFFLINE": "spark"} if arguments.spark else {}))
         write_drops(directory / "drops", customers=CUSTOMERS, months=DROPS, seed=SEED)
         project = Project(arguments.engine or find_engine(), NAME, directory / ".env", services)
         Proof(project, settings, directory / "drops").run()
