@@ -37,7 +37,7 @@ SLOW_CLIENTS = 80
 BUDGET = 8 * 2**10
 """MiB that the whole stack may take, without Spark."""
 
-DRIVER, EXECUTING = "worker-spark", "spark-worker-1"
+DRIVER, CLUSTER = "worker-spark", ("spark-worker-1", "spark-worker-2")
 BY_SPARK = {"parquet", "train", "gate", "report", "score"}
 """Tasks of every chain that the driver of Spark takes, with the profile `spark`."""
 
@@ -186,14 +186,20 @@ class Proof:
         """Kill a worker of Spark that works for a training, and see the chain finished by the other one."""
         land(self.drops[as_of], self.landing)
         head = self.trigger(as_of)
-        self.training()
-        while self.project.execute(EXECUTING, "python", "-c", EXECUTORS) == "0":
-            self.training()
-        self.say(f"killing {EXECUTING}, which runs an executor of the training")
-        self.project.kill(EXECUTING)
+        victim = self.executing()
+        self.say(f"killing {victim}, which runs an executor of the training")
+        self.project.kill(victim)
         self.finish(head, as_of)
-        self.project.up_alone(EXECUTING)
+        self.project.up_alone(victim)
         self.project.wait(UP)
+
+    def executing(self) -> str:
+        """Wait for a worker of Spark that runs an executor of a training, and return it."""
+        while True:
+            self.training()
+            for worker in CLUSTER:
+                if self.project.execute(worker, "python", "-c", EXECUTORS) != "0":
+                    return worker
 
     def erase(self) -> None:
         """Erase a customer who is everywhere; see that nothing holds them, and that serving does not know them."""
