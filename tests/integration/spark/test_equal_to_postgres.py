@@ -42,7 +42,7 @@ from churn.training.training_set import NothingToLearn, build_training_set, join
 from tests.conftest import REPOSITORY, THOROUGH, database_copy, tracking
 from tests.handmade_drops import take_in, write_drop
 from tests.integration.conftest import Pipeline
-from tests.integration.law.law_model import DATES, Content, contents
+from tests.integration.law.law_model import ACTION_TEXTS, DATES, USERS, Content, contents
 from tests.integration.training_chain import QUICK, Chain
 
 EXAMPLES = 20 if THOROUGH else 3
@@ -75,17 +75,21 @@ def large(day):
 
 
 def together(drops):
-    """One drop of the customers, labels and actions of several."""
-    labels = [of.labels for of in drops]
-    actions = [of.actions for of in drops]
+    """One drop of the customers, labels and actions of several; without a file that none of them has."""
+    customers, labels, actions = {}, {}, set()
+    for n, of in enumerate(drops):
+        # The first set keeps its ids: the customer who is in every drop is so in small ones too.
+        after = f"-{n}" if n else ""
+        customers |= {user + after: variant for user, variant in of.customers.items()}
+        labels |= {(user + after, day): label for (user, day), label in (of.labels or {}).items()}
+        actions |= {(user + after, action, day) for user, action, day in of.actions or ()}
+    # Of each date that customer has a row, as in the drops.
+    labels |= {(USERS[0], day): True for day in {day for _, day in labels} if (USERS[0], day) not in labels}
+    actions |= {(USERS[0], ACTION_TEXTS[0], day) for day in {day for *_, day in actions}}
     return Content(
-        {f"{user}-{n}": variant for n, of in enumerate(drops) for user, variant in of.customers.items()},
-        None
-        if all(of is None for of in labels)
-        else {(f"{user}-{n}", day): left for n, of in enumerate(labels) for (user, day), left in (of or {}).items()},
-        None
-        if all(of is None for of in actions)
-        else frozenset((f"{user}-{n}", action, day) for n, of in enumerate(actions) for user, action, day in of or ()),
+        customers,
+        None if all(of.labels is None for of in drops) else labels,
+        None if all(of.actions is None for of in drops) else frozenset(actions),
     )
 
 
