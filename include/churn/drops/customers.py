@@ -69,20 +69,23 @@ class Agreement:
 
     def holds(self) -> bool:
         """Tell whether the files agree. The users file was read."""
-        return self._complete and all(map(self._agrees, self._keys)) and self._differ_by_more_than_case()
+        parts = zip(*(keys.parts() for keys in self._keys.values()), strict=True)
+        agree = (self._agree(dict(zip(self._keys, part, strict=True))) for part in parts)
+        return self._complete and all(agree) and self._differ_by_more_than_case()
 
     def _fold(self, customers: pa.Table) -> None:
         self._folded.add(_hash(fold(customers["user_id"])))
 
-    def _agrees(self, file: File) -> bool:
-        for keys, users in zip(self._keys[file].parts(), self.users.parts(), strict=True):
+    def _agree(self, part: Mapping[File, np.ndarray]) -> bool:
+        """Tell whether the rows of one part of the customers agree."""
+        known = np.sort(part[USERS][:, 0])
+        for file, keys in part.items():
             # A label of another date, or another action, is a separate row of the same customer.
             if _distinct(np.bitwise_xor.reduce(keys, axis=1)) < len(keys):
                 return False
-            known, of_this_date = np.sort(users[:, 0]), keys[keys[:, 1] == 0, 0]
-            if file in REQUIRED_FILES and len(of_this_date) != len(known):
-                return False
-            if not are_among(of_this_date, known).all():
+            of_this_date = np.sort(keys[keys[:, 1] == 0, 0])
+            same = np.array_equal(of_this_date, known) if file in REQUIRED_FILES else are_among(of_this_date, known)
+            if not np.all(same):
                 return False
         return True
 

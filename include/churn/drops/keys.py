@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-PARTS = 16
+BITS = 4
+"""The highest bits of a hash, which are the number of its part."""
+
+PARTS = 2**BITS
 """A part of a hundred million customers takes 50 MB for each column."""
 
 
@@ -19,10 +22,14 @@ class Keys:
 
     def add(self, keys: np.ndarray) -> None:
         """Add rows, an array of uint64 of shape (rows, columns)."""
-        part_of = keys[:, 0] // np.uint64(2**64 // PARTS)
-        for part in np.unique(part_of).tolist():
-            with self._path(part).open("ab") as file:
-                keys[part_of == part].tofile(file)
+        part_of = (keys[:, 0] >> np.uint64(64 - BITS)).astype(np.uint8)
+        # Of small integers a stable sort is one pass.
+        ordered = keys[np.argsort(part_of, kind="stable")]
+        ends = np.cumsum(np.bincount(part_of, minlength=PARTS))
+        for part, rows in enumerate(np.split(ordered, ends[:-1])):
+            if len(rows):
+                with self._path(part).open("ab") as file:
+                    rows.tofile(file)
 
     def parts(self) -> Iterator[np.ndarray]:
         """Yield the rows of each part, in the order of the parts; PARTS arrays like those that were added."""
@@ -38,13 +45,13 @@ class Keys:
 def count_shared(some: Keys, others: Keys) -> int:
     """Return how many customers of `some` are among `others`."""
     return sum(
-        int(are_among(mine[:, 0], np.sort(theirs[:, 0])).sum())
+        int(are_among(np.sort(mine[:, 0]), np.sort(theirs[:, 0])).sum())
         for mine, theirs in zip(some.parts(), others.parts(), strict=True)
     )
 
 
 def are_among(keys: np.ndarray, ordered: np.ndarray) -> np.ndarray:
-    """Return for each of `keys` whether it is in the sorted array `ordered`."""
+    """Return for each of `keys` whether it is in `ordered`; sorted keys are found many times faster."""
     if not len(ordered):
         return np.zeros(len(keys), bool)
     # A sorted search is faster than numpy's isin and unique, which build hash tables.
