@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from churn.drops.contract import ACTIONS, FILES, OPTIONAL_FILES, REQUIRED_FILES, RULES, USER_ID, USERS, File
-from churn.drops.keys import Keys, are_among
+from churn.drops.keys import PARTS, Keys, are_among
 from churn.drops.tables import Rows, read_rows
 from churn.drops.violations import SHOWN, Violations, quote
 from churn.postgres.copy import copy_rows
@@ -38,7 +38,7 @@ class Agreement:
     """
 
     def __init__(self, as_of: date, directory: Path, rules: int = RULES) -> None:
-        """Keep hashes, 16 bytes for each row of a file, in `directory`, which must last as long as this is used."""
+        """Keep hashes, 16 to 40 bytes a row of a file, in `directory`, which must last as long as this is used."""
         self._as_of, self._rules, self._directory = as_of, rules, directory
         self._keys: dict[File, Keys] = {}
         self._late, self._folded = Keys(directory / "late"), Keys(directory / "folded")
@@ -69,17 +69,16 @@ class Agreement:
 
     def holds(self) -> bool:
         """Tell whether the files agree. The users file was read."""
-        parts = zip(*(keys.parts() for keys in self._keys.values()), strict=True)
-        agree = (self._agree(dict(zip(self._keys, part, strict=True))) for part in parts)
-        return self._complete and all(agree) and self._differ_by_more_than_case()
+        return self._complete and all(map(self._agree, range(PARTS))) and self._differ_by_more_than_case()
 
     def _fold(self, customers: pa.Table) -> None:
         self._folded.add(_hash(fold(customers["user_id"])))
 
-    def _agree(self, part: Mapping[File, np.ndarray]) -> bool:
-        """Tell whether the rows of one part of the customers agree."""
-        known = np.sort(part[USERS][:, 0])
-        for file, keys in part.items():
+    def _agree(self, part: int) -> bool:
+        """Tell whether the files agree on that part of the customers."""
+        known = np.sort(self.users.part(part)[:, 0])
+        for file, of_file in self._keys.items():
+            keys = of_file.part(part)
             # A label of another date, or another action, is a separate row of the same customer.
             if _distinct(np.bitwise_xor.reduce(keys, axis=1)) < len(keys):
                 return False
@@ -93,9 +92,11 @@ class Agreement:
         """Tell whether folding merges no two ids."""
         if self._rules == 1:
             return True
-        ids = zip(self.users.parts(), self._late.parts(), strict=True)
-        different = sum(_distinct(np.concatenate([users[:, 0], late[:, 0]])) for users, late in ids)
-        return different == sum(_distinct(folded[:, 0]) for folded in self._folded.parts())
+        different = folded = 0
+        for part in range(PARTS):
+            different += _distinct(np.concatenate([self.users.part(part)[:, 0], self._late.part(part)[:, 0]]))
+            folded += _distinct(self._folded.part(part)[:, 0])
+        return different == folded
 
 
 def read_users(stream: BinaryIO, rules: int, directory: Path) -> Keys:

@@ -221,4 +221,4 @@ def _check_manifest(
         violations.add(name, "an entry in manifest.json")
 
 
-__all__ = ["AcceptedDrop", "AcceptedFile", "DropHeld", "DropRejected", "validate"]
+__all__ = ["DropHeld", "DropRejected", "validate"]

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from churn.drops import customers
+from churn.drops import customers, validation
 from churn.drops.accepted import AcceptedDrop
 from churn.drops.contract import REQUIRED_FILES, RULES
 from churn.drops.landing import Drop
@@ -313,8 +313,13 @@ def test_late_labels_whose_ids_differ_by_case_from_the_customers_are_refused(lan
 
 
 def test_ids_whose_hashes_are_the_same_are_found_right_by_the_database(drop, database_url, archive, monkeypatch):
+    asked, find = [], validation.find_disagreements
     monkeypatch.setattr(customers, "_hash", lambda texts: np.zeros((len(texts), 1), np.uint64))
+    monkeypatch.setattr(
+        validation, "find_disagreements", lambda *of, **rules: (asked.append(of[0]), find(*of, **rules))
+    )
     assert validate(drop, database_url, archive).files["users.csv"].rows == 30
+    assert asked == [drop.as_of]
 
 
 def test_a_file_cut_off_at_the_end_of_a_line_is_refused(drop, database_url, archive):

@@ -16,8 +16,7 @@ def test_each_row_is_in_one_part_by_its_first_column(tmp_path):
     keys = Keys(tmp_path / "keys", columns=2)
     for block in np.split(EVERY, 5):
         keys.add(block)
-    parts = list(keys.parts())
-    assert len(parts) == PARTS
+    parts = [keys.part(number) for number in range(PARTS)]
     bounds = [(int(part[:, 0].min()), int(part[:, 0].max())) for part in parts]
     assert all(before < after for (_, before), (after, _) in pairwise(bounds))
     assert sorted(map(tuple, np.concatenate(parts).tolist())) == sorted(map(tuple, EVERY.tolist()))
