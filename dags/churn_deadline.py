@@ -68,10 +68,10 @@ def churn_deadline():
         erasures. Fails without a retry if one is missing, if that version should have been replaced, or if a request
         to erase customers should have ended."""
         from churn.operations.deadline import DeadlineMissed, check_deadline
-        from churn.settings import SettingError, read_settings
+        from churn.settings import read_settings
 
         every = get_current_context()["params"]["drop_every_days"]
-        with no_retry(DeadlineMissed, SettingError):
+        with no_retry(DeadlineMissed):
             return check_deadline(read_settings().landing, database_url(), every_days=every).to_json()
 
     check_deadline()

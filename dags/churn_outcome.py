@@ -6,7 +6,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from alerts import alert, alert_verdicts, tell
 from assets import churn_outcomes, churn_scores
 from churn.outcome import DONE
-from run import AS_OF_PARAM, DEFAULT_ARGS, HEAVY_JOINS, OUTCOME_FIRST, current_as_of, database_url, is_retry
+from run import AS_OF_PARAM, DEFAULT_ARGS, HEAVY_JOINS, OUTCOME_FIRST, current_as_of, database_url, is_retry, no_retry
 
 
 @dag(
@@ -50,7 +50,8 @@ def churn_outcome():
 
         as_of = current_as_of()
         try:
-            outcome = judge_outcomes(as_of, database_url())
+            with no_retry():
+                outcome = judge_outcomes(as_of, database_url())
         except NothingToJudge as error:
             raise AirflowSkipException(f"nothing to judge: {error}") from error
         get_current_context()["outlet_events"][churn_outcomes].add_partitions(as_of.isoformat())

@@ -124,8 +124,8 @@ def churn_retention():
 
         dry_run = get_current_context()["params"]["dry_run"]
         # Without a number of days expire_snapshots names none.
-        to_go = expired.get("dates", [])
-        return remove_gone(database_url(), snapshots_url(), dry_run=dry_run, to_go=to_go).to_json()
+        expiring = expired.get("dates", [])
+        return remove_gone(database_url(), snapshots_url(), dry_run=dry_run, expiring=expiring).to_json()
 
     @task(multiple_outputs=False)
     def expire_versions() -> dict:
@@ -144,9 +144,9 @@ def churn_retention():
         from functools import partial
 
         from churn.retention.scores import expire_scores
-        from churn.settings import SettingError, read_score_settings
+        from churn.settings import read_score_settings
 
-        with no_retry(SettingError):
+        with no_retry():
             return _expired(partial(expire_scores, location=read_score_settings().location), "scores_days")
 
     expire_predictions()

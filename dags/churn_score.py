@@ -32,8 +32,8 @@ def churn_score():
     **`score` skipped**: there is no snapshot, or no version may score this AS_OF; the log says which.
 
     **`score` is red**: Postgres, MLflow or the storage of SCORES_URL was unavailable, or the snapshot changed
-    meanwhile. Nothing half-written is visible. Clear the task. If the version cannot be loaded, or scores are no
-    probabilities (NotProbabilities), the log gives the reason: see `make doctor`, and `make trust` or `make rollback`.
+    meanwhile. Nothing half-written is visible. Clear the task. If the version cannot be loaded, or its scores are
+    not probabilities, the log gives the reason: see `make doctor`, and `make trust` or `make rollback`.
     """
 
     @task(multiple_outputs=False, pool="churn_scoring", outlets=[churn_scores], **HEAVY_JOINS)
@@ -43,11 +43,11 @@ def churn_score():
         from churn.registry.version_scorer import VersionRefused
         from churn.scores.ranking import NotProbabilities
         from churn.scores.scoring_step import NothingToScore, score_customers
-        from churn.settings import SettingError, read_score_settings
+        from churn.settings import read_score_settings
 
         as_of = current_as_of()
         try:
-            with no_retry(SettingError, VersionRefused, ModelNotLoadable, NotProbabilities):
+            with no_retry(VersionRefused, ModelNotLoadable, NotProbabilities):
                 to = read_score_settings()
                 outcome = score_customers(as_of, database_url(), to.location, to.control_share)
         except NothingToScore as error:

@@ -58,10 +58,10 @@ def churn_snapshot():
         there is no drop, or if it is held and was alerted before. A rejected or held drop is not retried."""
         from churn.drops.landing import find_drop
         from churn.drops.validation import DropHeld, DropRejected, validate
-        from churn.settings import SettingError, read_settings
+        from churn.settings import read_settings
 
         as_of = current_as_of()
-        with no_retry(DropHeld, DropRejected, SettingError):
+        with no_retry(DropHeld, DropRejected):
             settings = read_settings()
             drop = find_drop(settings.landing, as_of)
             if drop is None:
@@ -108,11 +108,11 @@ def churn_snapshot():
     def parquet() -> dict:
         """Writes the same rows as Parquet by Spark, from the archive. Emits the asset event, also when UNCHANGED."""
         from churn.drops.archive import ArchiveError
-        from churn.settings import SettingError, read_settings, required_snapshots_url
+        from churn.settings import read_settings, required_snapshots_url
         from churn.spark.parquet_snapshots import SnapshotMissing, write_parquet
 
         as_of = current_as_of()
-        with no_retry(ArchiveError, SettingError, SnapshotMissing):
+        with no_retry(ArchiveError, SnapshotMissing):
             outcome = write_parquet(as_of, database_url(), read_settings().archive, required_snapshots_url())
         _emit(as_of)
         return outcome.to_json()

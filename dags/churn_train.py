@@ -206,12 +206,12 @@ def churn_train():
 
 def _parameters():
     """Return the parameters of the training, with the value of the run's parameter, else that of CHURN_VALUE."""
-    from churn.settings import SettingError, stated_value, training_rows
+    from churn.settings import stated_value, training_rows
     from churn.training.recipe import Parameters
     from churn.value import Value, ValueRefused
 
     given = get_current_context()["params"].get("value")
-    with no_retry(SettingError, ValueRefused):
+    with no_retry(ValueRefused):
         return Parameters(value=Value.of(given) if given else stated_value(), training_rows=training_rows())
 
 

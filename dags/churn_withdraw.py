@@ -90,9 +90,9 @@ def churn_withdraw():
         """Marks the list of the AS_OF as withdrawn, in the table and in its manifests. Waits for a run of churn_score
         of the AS_OF."""
         from churn.scores.withdrawal import withdraw_scores
-        from churn.settings import SettingError, read_score_settings
+        from churn.settings import read_score_settings
 
-        with no_retry(SettingError):
+        with no_retry():
             return withdraw_scores(_as_of(), database_url(), read_score_settings().location).to_json()
 
     @task(multiple_outputs=False)

@@ -99,9 +99,8 @@ def sweep() -> dict:
 def refusals() -> Iterator[None]:
     """Fail the task without a retry on what a person must mend."""
     from churn.erasure.request import ErasureRefused
-    from churn.settings import SettingError
 
-    with no_retry(ErasureRefused, SettingError):
+    with no_retry(ErasureRefused):
         yield
 
 

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from alerts import keep_error
 from churn.as_of import AsOfError, resolve_as_of, today
 from churn.reason import MAX_WHY
-from churn.settings import SPARK, offline
+from churn.settings import SPARK, SettingError, offline
 
 CONNECTION = "churn_postgres"
 
@@ -109,8 +109,8 @@ def database_url() -> str:
 
 @contextmanager
 def no_retry(*errors: type[Exception]) -> Iterator[None]:
-    """Fail the task without a retry on these errors, which only a person can fix."""
+    """Fail the task without a retry on these errors, and on a wrong setting: only a person can fix them."""
     try:
         yield
-    except errors as error:
+    except (SettingError, *errors) as error:
         raise AirflowFailException(str(error)) from error

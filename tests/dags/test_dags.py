@@ -233,7 +233,7 @@ def test_retention_of_parquet_counts_what_its_run_expired(dag_bag, monkeypatch, 
     finally:
         _CURRENT_CONTEXT.pop()
     where = ("postgresql://localhost/churn", "/snapshots")
-    assert asked == [(*where, {"dry_run": True, "to_go": expired.get("dates", [])})]
+    assert asked == [(*where, {"dry_run": True, "expiring": expired.get("dates", [])})]
 
 
 def test_retention_runs_every_day_and_one_run_at_a_time(dag_bag):

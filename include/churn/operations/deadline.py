@@ -6,7 +6,6 @@ The check reads drops instead of runs, because a drop that was never picked up h
 only if the interval between drops is configured.
 """
 
-import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,8 +20,6 @@ from churn.postgres.database import connect, execute
 from churn.registry.erased import replace_by
 from churn.registry.state import in_production
 from churn.settings import replace_days
-
-log = logging.getLogger(__name__)
 
 GRACE = timedelta(hours=2)
 """Time that a drop may wait for its decision: the chain takes minutes, and several drops may arrive at once."""

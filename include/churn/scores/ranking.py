@@ -86,8 +86,8 @@ def _require_probabilities(scores: np.ndarray) -> None:
     # NaN fails both comparisons.
     if odd := scores[~((scores >= 0) & (scores <= 1))].tolist():
         raise NotProbabilities(
-            f"{len(odd)} of {len(scores)} scores are no probabilities from 0 to 1, such as {odd[0]}: the former list "
-            "stays. The version is broken: move another one to Production (make rollback), then run the task again"
+            f"{len(odd)} of a batch of {len(scores)} scores are NaN or outside 0 to 1, such as {odd[0]}: no list is "
+            "written. The version is broken: move another one to Production (make rollback), then run the task again"
         )
 
 

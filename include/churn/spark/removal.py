@@ -10,14 +10,14 @@ from churn.spark.parquet_snapshots import PARQUET_LOCK
 
 
 def remove_gone(
-    database_url: str, location: Location | None, dry_run: bool = False, *, to_go: Collection[str] = ()
+    database_url: str, location: Location | None, dry_run: bool = False, *, expiring: Collection[str] = ()
 ) -> Outcome:
     """Delete the Parquet snapshot of every AS_OF without a snapshot in Postgres, and what a killed scoring left of it.
 
     Args:
         location: SNAPSHOTS_URL; None: there are none.
         dry_run: delete nothing; report what would be deleted.
-        to_go: the dates whose snapshot the same run deletes from Postgres; a dry run of that has not deleted them.
+        expiring: the dates whose snapshot the same run deletes from Postgres; a dry run of that has not deleted them.
     """
     if location is None:
         return Outcome(UNCHANGED, "SNAPSHOTS_URL is not set: there are no Parquet snapshots")
@@ -27,7 +27,7 @@ def remove_gone(
             # A task that is writing it checks Postgres before it publishes.
             lock_session(connection, PARQUET_LOCK, as_of.isoformat())
             is_gone = execute(connection, "snapshots/current_build", {"as_of": as_of}).fetchone() is None
-            if is_gone or (dry_run and as_of.isoformat() in to_go):
+            if is_gone or (dry_run and as_of.isoformat() in expiring):
                 gone.append(as_of.isoformat())
                 if not dry_run:
                     remove(storage, as_of)

@@ -105,7 +105,7 @@ def test_a_version_whose_score_is_nan_leaves_the_list_as_it_was(scored, monkeypa
     correct(scored, JANUARY)
     scored.chain.pipeline.serve(JANUARY)
     monkeypatch.setattr(scoring_step, "load_scorer", load_with_one_nan)
-    with pytest.raises(NotProbabilities, match="such as nan: the former list stays"):
+    with pytest.raises(NotProbabilities, match="such as nan: no list is written"):
         scored.score(JANUARY)
     assert scored.current(JANUARY) == before
     assert not scored.folder(JANUARY, 2).exists()

@@ -142,10 +142,10 @@ def test_a_dry_run_of_retention_names_what_the_same_run_would_delete(world):
         world.arrives(day)
         world.write(day)
     files = {path for path in world.snapshots.rglob("*") if path.is_file()}
-    to_go = [str(JANUARY), "2023-12-31"]
-    assert remove_gone(world.url, world.snapshots, dry_run=True, to_go=to_go).figures == {"dates": [str(JANUARY)]}
+    expiring = [str(JANUARY), "2023-12-31"]
+    assert remove_gone(world.url, world.snapshots, dry_run=True, expiring=expiring).figures == {"dates": [str(JANUARY)]}
     # What expire_snapshots left after all is kept.
-    assert remove_gone(world.url, world.snapshots, to_go=to_go).outcome == UNCHANGED
+    assert remove_gone(world.url, world.snapshots, expiring=expiring).outcome == UNCHANGED
     assert {path for path in world.snapshots.rglob("*") if path.is_file()} == files
 
 

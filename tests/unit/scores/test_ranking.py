@@ -57,7 +57,7 @@ def test_customers_are_ranked_by_score_and_id_in_tables_of_equal_size(tmp_path, 
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, -1e-9, 1.0000001, None])
-def test_scores_that_are_no_probabilities_are_refused(tmp_path, odd):
+def test_scores_that_are_not_probabilities_are_refused(tmp_path, odd):
     batch = pa.record_batch({"churn_probability": pa.array([0.0, odd, 1.0], pa.float64())})
-    with pytest.raises(ranking.NotProbabilities, match="1 of 3 scores"):
+    with pytest.raises(ranking.NotProbabilities, match="1 of a batch of 3 scores"):
         ranking.write_scored([batch], tmp_path / "scored.arrow")
