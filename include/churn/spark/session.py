@@ -35,8 +35,8 @@ FIXED = {
     "spark.sql.autoBroadcastJoinThreshold": "-1",
     "spark.sql.adaptive.autoBroadcastJoinThreshold": "-1",
 }
-"""Settings that results, or the driver's memory, depend on. All others are Spark's own: spark-defaults.conf in
-SPARK_CONF_DIR."""
+"""Settings that results, or the driver's memory, depend on. What this module does not set is Spark's own:
+spark-defaults.conf in SPARK_CONF_DIR."""
 
 IDLE = {
     # A session lives as long as its task, which needs no executors while a model is fitted or a list is written.
@@ -114,7 +114,8 @@ def _require_file_system(spark: "SparkSession", location: Location) -> None:
 
     url = url_of(location, "no-such-file")
     try:
-        spark.read.parquet(url)
+        # A Connect server is asked only for the schema.
+        _ = spark.read.parquet(url).schema
     except AnalysisException:
         # That there is no such file.
         return
@@ -123,7 +124,8 @@ def _require_file_system(spark: "SparkSession", location: Location) -> None:
             raise
         raise SparkMissing(
             f"Spark does not know {url.partition(':')[0]}:// of SNAPSHOTS_URL: name Hadoop's jars for it as spark.jars "
-            "or spark.jars.packages in spark-defaults.conf (docs/cluster.md, S3 by Spark)"
+            "or spark.jars.packages in spark-defaults.conf, or start the Connect server with them (docs/cluster.md, "
+            "S3 by Spark)"
         ) from error
 
 
