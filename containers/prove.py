@@ -6,7 +6,8 @@ It builds the images, starts all services with their own project name, ports, se
 - a second drop is promoted, and the serving API answers with that version without a restart;
 - after a worker is killed during a training, the other one finishes it;
 - the proxy holds off clients that send half a request, while predictions are answered;
-- an erased customer is unknown to the serving API, and a search for the id finds it nowhere;
+- an erased customer is unknown to the serving API, and a search finds the id in no file of the volumes and no row of
+  the databases;
 - after everything is stopped and started in the least convenient order, the answers are as before;
 - a backup, restored on new volumes with the commands of docs/backup.md, answers as before.
 
@@ -35,10 +36,11 @@ from containers.env_file import write
 from containers.proof import Proof
 from embedded.commands.airflow_api import AirflowError
 from embedded.commands.chain import ChainError
+from embedded.commands.prediction import PredictionError
 
 NAME = "churn-prove"
 CUSTOMERS, DROPS, SEED = 2500, 3, 7
-EXPECTED = (AirflowError, ChainError, ComposeError, requests.RequestException)
+EXPECTED = (AirflowError, ChainError, ComposeError, PredictionError, requests.RequestException)
 
 
 def fresh_settings(directory: Path, **own: str) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""`python search.py TEXT DIRECTORY…`: prints the files below the directories that hold the text, compressed or not.
+"""`python search.py TEXT DIRECTORY…`: prints the files below the directories that hold the text, also compressed as
+.zst or in Parquet.
 
 The proof runs it in the containers, whose image has pyarrow and pandas but not this file.
 """

@@ -94,7 +94,8 @@ def _airflow_options(settings: Settings) -> dict[str, str]:
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "WORKERS__MAX_FAILED_HEARTBEATS": "15",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        # Of unchanged files: the default is 30. A changed one is parsed when the folder is looked through next.
+        # Of unchanged files: the default is 30. A changed one is parsed at the next refresh; a change of what it
+        # imports, run.py for example, within five minutes.
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "DAG_PROCESSOR__PARSING_PROCESSES": "1",
     }

@@ -56,7 +56,7 @@ def test_the_service_answers_unknown_user(stack, erased, customer):
 
 def test_no_file_and_no_table_holds_the_customer(stack, erased, customer, homes):
     home, user = homes / "first", customer.encode()
-    assert [name for name, content in contents(home, but="postgres/pg_wal/") if user in content] == []
+    assert [name for name, content in contents(home, without="postgres/pg_wal/") if user in content] == []
     for database in ("airflow", "churn", "mlflow"):
         assert tables_with(url_on(stack.settings["CHURN_DATABASE_URL"], database), customer) == []
     assert json.loads(stack.make("customer", f"USER={customer}").stdout)["erased"]["why"] == "letter of May"

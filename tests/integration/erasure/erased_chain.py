@@ -134,11 +134,11 @@ def mark(landing: Path, dates: Iterable[date], customer: str) -> None:
             path.write_text(path.read_text(encoding="utf-8").replace(f"{customer},", f"{MARKED},"), encoding="utf-8")
 
 
-def contents(directory: Path, but: str | None = None) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the content of every file below a directory, uncompressed; `but`: without this folder."""
+def contents(directory: Path, without: str | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the uncompressed content of each file below a directory, those of `without` left out."""
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         name = str(path.relative_to(directory))
-        if but and name.startswith(but):
+        if without and name.startswith(without):
             continue
         if path.suffix == ".zst":
             with pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd") as stream:
