@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from embedded.commands.chain import CHAIN
+from tests.dags.task_context import in_context
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = sorted((REPOSITORY / "dags").glob("*.py"))
@@ -198,27 +199,20 @@ def test_retention_periods_come_from_the_environment(kind, monkeypatch):
 
 @pytest.mark.parametrize("kind", RETENTION)
 def test_retention_deletes_by_the_parameters_of_its_run(kind, dag_bag, monkeypatch):
-    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
-
     from churn.outcome import UNCHANGED, Outcome
 
     asked = []
     monkeypatch.setattr(RETENTION[kind], lambda *of, **more: asked.append((*of, more)) or Outcome(UNCHANGED, "-"))
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
     monkeypatch.setenv("SCORES_URL", "s3://bucket/scores")
-    _CURRENT_CONTEXT.append({"params": {f"{kind}_days": 30, "dry_run": True}})
-    try:
+    with in_context({"params": {f"{kind}_days": 30, "dry_run": True}}):
         dag_bag.dags["churn_retention"].task_dict[f"expire_{kind}"].python_callable()
-    finally:
-        _CURRENT_CONTEXT.pop()
     where = {"location": "s3://bucket/scores"} if kind == "scores" else {}
     assert asked == [(30, "postgresql://localhost/churn", {"dry_run": True, **where})]
 
 
 @pytest.mark.parametrize("expired", [{"dates": ["2024-01-31"]}, {}], ids=["some", "kept for ever"])
 def test_retention_of_parquet_counts_what_its_run_expired(dag_bag, monkeypatch, expired):
-    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
-
     from churn.outcome import UNCHANGED, Outcome
 
     asked = []
@@ -227,11 +221,8 @@ def test_retention_of_parquet_counts_what_its_run_expired(dag_bag, monkeypatch, 
     )
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
     monkeypatch.setenv("SNAPSHOTS_URL", "/snapshots")
-    _CURRENT_CONTEXT.append({"params": {"dry_run": True}})
-    try:
+    with in_context({"params": {"dry_run": True}}):
         dag_bag.dags["churn_retention"].task_dict["expire_parquet"].python_callable(expired)
-    finally:
-        _CURRENT_CONTEXT.pop()
     where = ("postgresql://localhost/churn", "/snapshots")
     assert asked == [(*where, {"dry_run": True, "expiring": expired.get("dates", [])})]
 
@@ -285,8 +276,6 @@ def test_a_withdrawal_republishes_in_the_materialization_pool(dag_bag):
 
 
 def test_one_landing_check_starts_at_most_200_drops_oldest_unstarted_first(dag_bag, monkeypatch, tmp_path, caplog):
-    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
-
     from churn.drops.watch import PendingDrop
 
     first = date(2021, 1, 1)
@@ -297,13 +286,8 @@ def test_one_landing_check_starts_at_most_200_drops_oldest_unstarted_first(dag_b
     monkeypatch.setenv("LANDING_DIR", str(tmp_path))
     monkeypatch.setenv("ARCHIVE_DIR", str(tmp_path))
     caplog.set_level("INFO")
-    _CURRENT_CONTEXT.append(
-        {"ti": SimpleNamespace(get_dr_count=lambda dag_id, run_ids: len(started & set(run_ids)))},
-    )
-    try:
+    with in_context({"ti": SimpleNamespace(get_dr_count=lambda dag_id, run_ids: len(started & set(run_ids)))}):
         found = dag_bag.dags["churn_landing"].task_dict["find_drops"].python_callable()
-    finally:
-        _CURRENT_CONTEXT.pop()
     assert [each["conf"]["as_of"] for each in found] == [str(drop.as_of) for drop in pending[50:250]]
     assert "1100 drops pending: 200 started now, 850 wait for the next run" in caplog.text
 
@@ -458,15 +442,10 @@ def _context(parameter=None, partition_key=None, logical_date=None):
     ids=["parameter", "partition key", "logical date", "both the same", "parameter over logical date"],
 )
 def test_a_task_resolves_its_as_of_for_every_kind_of_run(context, expected):
-    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
-
     import run
 
-    _CURRENT_CONTEXT.append(context)
-    try:
+    with in_context(context):
         assert run.current_as_of().isoformat() == expected
-    finally:
-        _CURRENT_CONTEXT.pop()
 
 
 @pytest.mark.parametrize(
@@ -481,17 +460,12 @@ def test_a_task_resolves_its_as_of_for_every_kind_of_run(context, expected):
     ids=["nothing", "disagreement", "not a date", "after today", "not midnight"],
 )
 def test_a_task_without_a_clear_as_of_fails_without_retry_and_says_why(context):
-    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
     from airflow.sdk.exceptions import AirflowFailException
 
     import run
 
-    _CURRENT_CONTEXT.append(context)
-    try:
-        with pytest.raises(AirflowFailException, match=r"AS_OF|as_of"):
-            run.current_as_of()
-    finally:
-        _CURRENT_CONTEXT.pop()
+    with in_context(context), pytest.raises(AirflowFailException, match=r"AS_OF|as_of"):
+        run.current_as_of()
 
 
 @pytest.mark.parametrize(
@@ -558,7 +532,6 @@ def test_the_plugin_links_to_the_configured_addresses(monkeypatch):
     ],
 )
 def test_permanent_errors_fail_without_retry(dag_bag, monkeypatch, tmp_path, task, calls, error, arguments):
-    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
     from airflow.sdk.exceptions import AirflowFailException
 
     def fail(*_, **__):
@@ -569,12 +542,11 @@ def test_permanent_errors_fail_without_retry(dag_bag, monkeypatch, tmp_path, tas
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
     monkeypatch.setenv("LANDING_DIR", str(tmp_path))
     monkeypatch.setenv("ARCHIVE_DIR", str(tmp_path))
-    _CURRENT_CONTEXT.append(_context(parameter="2024-01-31"))
-    try:
-        with pytest.raises(AirflowFailException, match="what is wrong and what to do"):
-            dag_bag.dags[dag_id].task_dict[task_id].python_callable(*arguments)
-    finally:
-        _CURRENT_CONTEXT.pop()
+    with (
+        in_context(_context(parameter="2024-01-31")),
+        pytest.raises(AirflowFailException, match="what is wrong and what to do"),
+    ):
+        dag_bag.dags[dag_id].task_dict[task_id].python_callable(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -588,8 +560,6 @@ def test_permanent_errors_fail_without_retry(dag_bag, monkeypatch, tmp_path, tas
     ],
 )
 def test_a_regime_change_is_told_once(dag_bag, monkeypatch, outcome, figures, try_number, messages):
-    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
-
     import alerts
     from churn.outcome import Outcome
 
@@ -597,19 +567,14 @@ def test_a_regime_change_is_told_once(dag_bag, monkeypatch, outcome, figures, tr
     monkeypatch.setattr("churn.training.train.train", lambda *_: Outcome(outcome, "why", {"version": 2, **figures}))
     monkeypatch.setattr(alerts, "send", lambda *message: told.append(message))
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
-    _CURRENT_CONTEXT.append(_context(parameter="2024-01-31") | {"ti": SimpleNamespace(try_number=try_number)})
-    try:
+    with in_context(_context(parameter="2024-01-31") | {"ti": SimpleNamespace(try_number=try_number)}):
         dag_bag.dags["churn_train"].task_dict["train"].python_callable()
-    finally:
-        _CURRENT_CONTEXT.pop()
     assert len(told) == messages
     assert all("regime change at AS_OF 2024-01-31" in title and "AUC 0.480" in body for title, body in told)
 
 
 def _train(dag_bag, monkeypatch, given):
     """Run the task `train` with the parameter `value`; return the parameters that it trains with."""
-    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
-
     from churn.outcome import UNCHANGED, Outcome
 
     asked = []
@@ -619,11 +584,8 @@ def _train(dag_bag, monkeypatch, given):
     )
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_POSTGRES", "postgresql://localhost/churn")
     context = _context(parameter="2024-01-31")
-    _CURRENT_CONTEXT.append(context | {"params": context["params"] | {"value": given}})
-    try:
+    with in_context(context | {"params": context["params"] | {"value": given}}):
         dag_bag.dags["churn_train"].task_dict["train"].python_callable()
-    finally:
-        _CURRENT_CONTEXT.pop()
     return asked[0]
 
 
@@ -678,7 +640,6 @@ def test_a_held_drop_fails_its_run_once_and_skips_it_from_then_on(
     dag_bag, monkeypatch, tmp_path, told_before, try_number, ends
 ):
     from airflow.sdk import exceptions
-    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
 
     from churn.drops.holds.record import DropHeld
 
@@ -690,9 +651,8 @@ def test_a_held_drop_fails_its_run_once_and_skips_it_from_then_on(
     monkeypatch.setenv("LANDING_DIR", str(tmp_path))
     monkeypatch.setenv("ARCHIVE_DIR", str(tmp_path))
     (tmp_path / "2024-01-31").mkdir()
-    _CURRENT_CONTEXT.append(_context(parameter="2024-01-31") | {"ti": SimpleNamespace(try_number=try_number)})
-    try:
-        with pytest.raises(getattr(exceptions, ends), match="the fee is in cents"):
-            dag_bag.dags["churn_snapshot"].task_dict["validate"].python_callable()
-    finally:
-        _CURRENT_CONTEXT.pop()
+    with (
+        in_context(_context(parameter="2024-01-31") | {"ti": SimpleNamespace(try_number=try_number)}),
+        pytest.raises(getattr(exceptions, ends), match="the fee is in cents"),
+    ):
+        dag_bag.dags["churn_snapshot"].task_dict["validate"].python_callable()

@@ -1,13 +1,14 @@
 """churn_erase: what its parameters take, who may approve, and what a refusal and the end of an erasure do."""
 
 import runpy
-from contextlib import contextmanager
 from copy import copy
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from tests.dags.task_context import in_context
 
 REPOSITORY = Path(__file__).parents[2]
 REQUEST = "0123456789abcdef" * 2
@@ -26,17 +27,6 @@ def dag(dag_bag, monkeypatch, tmp_path):
 def context_of(asked_by="ada", approval=True):
     params = {"request": REQUEST, "why": "asked by letter", "approval": approval}
     return {"params": params, "dag_run": SimpleNamespace(triggering_user_name=asked_by)}
-
-
-@contextmanager
-def in_context(context):
-    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
-
-    _CURRENT_CONTEXT.append(context)
-    try:
-        yield
-    finally:
-        _CURRENT_CONTEXT.pop()
 
 
 def call(dag, task_id, *arguments):
