@@ -114,11 +114,11 @@ def read_users(stream: BinaryIO, rules: int, directory: Path) -> Keys:
 def _keys(customers: pa.Table, as_of: date) -> np.ndarray:
     """Return the hashes of each row: of the id, of the date, 0 for the drop's own, and of the action, if it has one."""
     days = customers["as_of"].cast(pa.int32()).to_numpy() - (as_of - date(1970, 1, 1)).days
-    keys = [_hash(customers["user_id"])[:, 0], days.astype(np.uint64) * np.uint64(_SPREAD)]
+    keys = [_hash(customers["user_id"]), days.astype(np.uint64)[:, np.newaxis] * np.uint64(_SPREAD)]
     if "action" in customers.column_names:
         # Spread, so that customer a with action b differs from customer b with action a.
-        keys.append(_hash(customers["action"])[:, 0] * np.uint64(_SPREAD))
-    return np.stack(keys, axis=1)
+        keys.append(_hash(customers["action"]) * np.uint64(_SPREAD))
+    return np.hstack(keys)
 
 
 def _hash(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
