@@ -109,6 +109,8 @@ def _of_driver(master: str) -> dict[str, str]:
     }
 
 
+# Asked once by a process: a task reads and writes several dates.
+@cache
 def _require_file_system(spark: "SparkSession", location: Location) -> None:
     from pyspark.errors import AnalysisException  # noqa: PLC0415
 
